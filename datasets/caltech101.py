@@ -1,0 +1,18 @@
+"""Caltech101 (Fei-Fei et al. 2004), https://data.caltech.edu/records/mzrjq-6wc02: 100 object classes, without CoOp's two ignored folders."""
+
+from dassl.data.datasets import DATASET_REGISTRY
+
+from .benchmark import Benchmark
+
+IGNORED = ("BACKGROUND_Google", "Faces_easy")
+NAMES = {"airplanes": "airplane", "Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike"}
+
+
+@DATASET_REGISTRY.register()
+class Caltech101(Benchmark):
+    dataset_dir = "caltech-101"
+    image_folder = "101_ObjectCategories"
+    split_file = "split_zhou_Caltech101.json"
+
+    def make_split(self):
+        return self.split_folders(IGNORED, NAMES)

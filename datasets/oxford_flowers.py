@@ -1,0 +1,33 @@
+"""Oxford Flowers 102 (Nilsback and Zisserman 2008), https://www.robots.ox.ac.uk/~vgg/data/flowers/102."""
+
+import os
+import random
+
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.utils import UserError, read_json
+
+from .benchmark import SPLIT_SEED, Benchmark
+from .files import read_mat
+from .splits import Item, split_classes
+
+
+@DATASET_REGISTRY.register()
+class OxfordFlowers(Benchmark):
+    dataset_dir = "oxford_flowers"
+    image_folder = "jpg"
+    split_file = "split_zhou_OxfordFlowers.json"
+    template = "a photo of a {}, a type of flower."
+
+    def make_split(self):
+        """50/20/30 of each class; the labels of imagelabels.mat and the names of cat_to_name.json count from 1."""
+        labels_path = os.path.join(self.dataset_dir, "imagelabels.mat")
+        names_path = os.path.join(self.dataset_dir, "cat_to_name.json")
+        self.require(labels_path)
+        self.require(names_path)
+        try:
+            names = read_json(names_path)
+            labels = [int(label) for label in read_mat(labels_path)["labels"].ravel()]
+            items = [Item(f"image_{i + 1:05d}.jpg", label - 1, names[str(label)]) for i, label in enumerate(labels)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{labels_path} and {names_path} do not belong together: {error!r}") from None
+        return split_classes(items, random.Random(SPLIT_SEED))

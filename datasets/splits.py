@@ -1,0 +1,193 @@
+"""Splits: which image belongs to train, val or test, under which label and name; and their base and new halves.
+
+On disk a split is CoOp's `split_zhou_*.json`: {"train": [[relative path, label, class name], ...], "val": .., "test": ..}.
+"""
+
+import hashlib
+import json
+import math
+import os
+from typing import NamedTuple
+
+from dassl.utils import UserError, read_json, write_json
+
+PARTS = ("train", "val", "test")
+SUBSETS = ("all", "base", "new")
+
+
+class Item(NamedTuple):
+    """One image: path relative to the image folder (with '/'), label counted from 0, class name."""
+
+    path: str
+    label: int
+    classname: str
+
+
+class Split(NamedTuple):
+    """Three lists of Item; each may be empty where a dataset has no such part."""
+
+    train: list
+    val: list
+    test: list
+
+    def items(self):
+        return [item for part in self for item in part]
+
+
+class SplitError(UserError):
+    """A split that must not be used; the message names the file and the first fault."""
+
+
+def read_split(path, needs_train=True):
+    """Split in the json file at `path`, validated. Raises SplitError."""
+    try:
+        raw = read_json(path)
+    except (OSError, UserError, RecursionError) as error:
+        raise SplitError(f"{path} cannot be read as a split file: {error}") from None
+    return check_split(raw, path, needs_train)
+
+
+def write_split(split, path):
+    """Writes CoOp's json, atomically."""
+    write_json(dict(zip(PARTS, split)), path)
+
+
+def check_split(raw, source, needs_train=True):
+    """Split from decoded json `raw`, or SplitError that names `source` and what is wrong.
+
+    Paths must stay below the image folder and occur once, labels must run from 0 without a gap, each label has one name,
+    and (`needs_train`) each label has a training image.
+    """
+
+    def fail(fault):
+        raise SplitError(f"{source} is not a valid split: {fault}")
+
+    if not isinstance(raw, dict) or any(not isinstance(raw.get(part), list) for part in PARTS):
+        fail('expected {"train": [...], "val": [...], "test": [...]}')
+    split = Split(*([_check_item(entry, f"{part} item {i}", fail) for i, entry in enumerate(raw[part])] for part in PARTS))
+
+    names, seen = {}, set()
+    for item in split.items():
+        if item.path in seen:
+            fail(f"{item.path!r} is listed twice")
+        seen.add(item.path)
+        if names.setdefault(item.label, item.classname) != item.classname:
+            fail(f"label {item.label} has two names, {names[item.label]!r} and {item.classname!r}")
+    if not names:
+        fail("it lists no images")
+    if sorted(names) != list(range(len(names))):
+        gap = next(label for label in range(len(names)) if label not in names)
+        fail(f"labels must be 0 to {len(names) - 1} without a gap, but {gap} is missing (highest: {max(names)})")
+    if needs_train:
+        untrained = sorted(set(names) - {item.label for item in split.train})
+        if untrained:
+            fail(f"{len(untrained)} classes have no training image, first {names[untrained[0]]!r}")
+    return split
+
+
+def _check_item(entry, where, fail):
+    """Item from one [path, label, name] of a split file."""
+    if not isinstance(entry, (list, tuple)) or len(entry) != 3:
+        fail(f"{where} is not [path, label, class name]")
+    path, label, name = entry
+    if not isinstance(path, str) or not isinstance(name, str) or type(label) is not int:
+        fail(f"{where} is not [text, integer, text]: {entry!r:.100}")
+    if not name.strip() or not name.isprintable():
+        fail(f"{where} has an empty or unprintable class name {name!r:.60}")
+    if not is_inside(path):
+        fail(f"{where} has a path that is empty or leaves the image folder: {path!r:.100}")
+    if label < 0:
+        fail(f"{where} has the negative label {label}")
+    return Item(path, label, name)
+
+
+def is_inside(path):
+    """Whether a relative path with '/' stays below the folder it is relative to, and is printable."""
+    return path.isprintable() and "\\" not in path and not path.startswith("/") and all(
+        step not in ("", ".", "..") for step in path.split("/")
+    )
+
+
+def split_hash(split):
+    """12 hex digits of sha256 over the whole split in order: order matters, few-shot draws depend on it."""
+    canonical = json.dumps(dict(zip(PARTS, split)), ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:12]
+
+
+def class_names(split):
+    """All class names in the order of their labels."""
+    names = {item.label: item.classname for item in split.items()}
+    return [names[label] for label in sorted(names)]
+
+
+def subsample(split, subset):
+    """Split of the classes of `subset`, relabelled from 0: 'base' is the first ceil(n/2) of the sorted labels, 'new' the rest."""
+    if subset not in SUBSETS:
+        raise UserError(f"DATASET.SUBSAMPLE_CLASSES is {subset!r}; it must be one of: {', '.join(SUBSETS)}")
+    if subset == "all":
+        return split
+    labels = sorted({item.label for item in split.train})
+    half = math.ceil(len(labels) / 2)
+    chosen = labels[:half] if subset == "base" else labels[half:]
+    if not chosen:
+        raise UserError("DATASET.SUBSAMPLE_CLASSES new leaves no class: the dataset has only one class")
+    new_label = {label: i for i, label in enumerate(chosen)}
+    return Split(*([i._replace(label=new_label[i.label]) for i in part if i.label in new_label] for part in split))
+
+
+def split_classes(items, rng):
+    """Split of `items`, 50/20/30 of each class, shuffled by `rng` (random.Random). Classes in order of appearance.
+
+    Classes too small for that keep at least one training and one test image.
+    """
+    split = Split([], [], [])
+    for group in by_label(items).values():
+        if len(group) < 2:
+            raise UserError(f"class {group[0].classname!r} has only one image; a split needs at least 2 in each class")
+        group = list(group)
+        rng.shuffle(group)
+        n_train = max(1, round(0.5 * len(group)))
+        n_val = min(round(0.2 * len(group)), len(group) - n_train - 1)
+        split.train.extend(group[:n_train])
+        split.val.extend(group[n_train : n_train + n_val])
+        split.test.extend(group[n_train + n_val :])
+    return split
+
+
+def split_trainval(items, rng):
+    """(train, val): 20% of each class, shuffled by `rng`, become val. Classes in order of appearance."""
+    train, val = [], []
+    for group in by_label(items).values():
+        if len(group) < 3:
+            raise UserError(f"class {group[0].classname!r} has {len(group)} training image(s); a validation share needs 3")
+        group = list(group)
+        rng.shuffle(group)
+        n_val = round(0.2 * len(group))
+        val.extend(group[:n_val])
+        train.extend(group[n_val:])
+    return train, val
+
+
+def by_label(items):
+    """{label: [items]} in order of appearance."""
+    groups = {}
+    for item in items:
+        groups.setdefault(item.label, []).append(item)
+    return groups
+
+
+def missing_files(image_dir, paths):
+    """Those of the relative `paths` that are no file below image_dir. Lists each folder once instead of asking per file."""
+    wanted = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        wanted.setdefault(folder, []).append(name)
+    missing = []
+    for folder, names in wanted.items():
+        try:
+            with os.scandir(os.path.join(image_dir, folder)) as entries:
+                present = {entry.name for entry in entries}
+        except OSError:
+            present = set()
+        missing += [f"{folder}/{name}".lstrip("/") for name in names if name not in present]
+    return missing

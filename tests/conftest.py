@@ -1,0 +1,37 @@
+"""Import paths as train.py sets them, and the data that only some machines have."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "third_party"), str(ROOT / "tests")]
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """Folder with real data beside the repository; the test is skipped where it is missing."""
+    path = ROOT.parent / "shared"
+    if not path.is_dir():
+        pytest.skip(f"needs real data in {path.name}/ beside the repository, which is not there")
+    return path
+
+
+@pytest.fixture(scope="session")
+def miniclip_backbone():
+    from dassl.config import get_cfg_default
+
+    from trainers.core.backbone import load_backbone
+
+    cfg = get_cfg_default()
+    cfg.MODEL.BACKBONE.NAME = "MiniCLIP"
+    return load_backbone(cfg)
+
+
+@pytest.fixture(scope="session")
+def tiny_bank(tmp_path_factory, miniclip_backbone):
+    """A feature bank of a few classes with random features, on which every trainer runs in seconds."""
+    from tiny_data import make_bank
+
+    return make_bank(tmp_path_factory.mktemp("bank") / "tiny.safetensors", miniclip_backbone)

@@ -1,0 +1,77 @@
+"""Miniature data sets in their true layouts, and the config that reads them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from dassl.config import get_cfg_default
+from dassl.data.datasets import DATASET_REGISTRY
+from PIL import Image
+from yacs.config import CfgNode
+
+import datasets  # noqa: F401  (registers the readers)
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.fixture
+def shared():
+    """The folder of real data beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the real data of ../shared/data, which is not here")
+    return SHARED
+
+
+@pytest.fixture
+def make_cfg():
+    """make_cfg(name, root, shots, ...) -> the config a train script would pass to the reader."""
+
+    def make(name, root="", shots=-1, seed=1, subset="all", bank="", template=""):
+        cfg = get_cfg_default()
+        cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.DATASET.NUM_SHOTS, cfg.SEED = name, str(root), shots, seed
+        cfg.DATASET.SUBSAMPLE_CLASSES, cfg.DATASET.TEMPLATE = subset, template
+        cfg.FEATURES = CfgNode({"BANK": str(bank)})
+        return cfg
+
+    return make
+
+
+@pytest.fixture
+def load(make_cfg):
+    """load(name, root, shots, ...) -> the reader's data set."""
+    return lambda name, *args, **kwargs: DATASET_REGISTRY.get(name)(make_cfg(name, *args, **kwargs))
+
+
+def add_images(folder, names):
+    """Tiny decodable images below `folder`."""
+    for name in names:
+        path = Path(folder) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), (hash(name) % 256, 0, 0)).save(path)
+
+
+@pytest.fixture
+def images():
+    return add_images
+
+
+@pytest.fixture
+def caltech(tmp_path, images):
+    """Root of a Caltech101 of four classes ('ant' has two training images only), whose split file is not sorted."""
+    folders = {"Faces": "face", "ant": "ant", "bass": "bass", "crab": "crab"}
+    split = {"train": [], "val": [], "test": []}
+    for label, (folder, name) in enumerate(folders.items()):
+        sizes = {"train": 2 if folder == "ant" else 20, "val": 6, "test": 3}
+        numbers = iter(range(40, 0, -1))
+        for part, size in sizes.items():
+            split[part] += [[f"{folder}/image_{next(numbers):04d}.jpg", label, name] for _ in range(size)]
+    top = tmp_path / "DATA" / "caltech-101"
+    images(top / "101_ObjectCategories", [item[0] for part in split.values() for item in part])
+    (top / "split_zhou_Caltech101.json").write_text(json.dumps(split))
+    return tmp_path / "DATA"
+
+
+@pytest.fixture
+def shared_names(shared):
+    """shared_names(config name) -> class names in CoOp's label order."""
+    return lambda config: json.loads((shared / "classnames" / f"classnames_{config}.json").read_text())

@@ -1,0 +1,40 @@
+"""A tiny feature bank that every trainer can run on: few classes, MiniCLIP's dimension, features near the classes' text features."""
+import json
+
+import torch
+import torch.nn.functional as F
+
+NAMES = ["dog", "cat", "airplane", "grand_piano", "sunflower", "pizza", "umbrella"]
+
+
+def make_split(names=NAMES, train=6, val=5, test=4):
+    """A split in the form of CoOp's json files."""
+    def part(kind, count):
+        return [[f"{name}/{kind}_{i}.jpg", label, name] for label, name in enumerate(names) for i in range(count)]
+
+    return {"train": part("train", train), "val": part("val", val), "test": part("test", test)}
+
+
+def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", **counts):
+    """Writes a bank of random features around the text features of `names`; the first training image has a single view. -> path"""
+    from trainers.core.features import write_bank
+    from trainers.core.prompts import encode_texts, fill
+
+    split = make_split(names, **counts)
+    centres = encode_texts(backbone, fill("a photo of a {}.", names)).float()
+    draw = torch.Generator().manual_seed(0)
+
+    def features(labels):
+        noise = torch.randn(len(labels), backbone.embed_dim, generator=draw) / backbone.embed_dim**0.5
+        return F.normalize(centres[labels] + 1.5 * noise, dim=-1).half()
+
+    counts = torch.tensor([0, 1] + [views] * (len(split["train"]) - 1))
+    labels = torch.tensor([item[1] for item in split["train"]]).repeat_interleave(counts[1:])
+    tensors = {"train.features": features(labels), "train.offsets": counts.cumsum(0)}
+    for name in ("val", "test"):
+        tensors[f"{name}.features"] = features(torch.tensor([item[1] for item in split[name]]))
+    write_bank(path, tensors, {
+        "dataset": dataset, "backbone": backbone.name, "backbone_hash": backbone.weights_hash, "split": json.dumps(split),
+        "preprocess": "{}", "transforms": "{}", "views": str(views), "features_seed": "0", "note": "random, for tests",
+    })
+    return path

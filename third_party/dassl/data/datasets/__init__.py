@@ -1,0 +1,3 @@
+from .base_dataset import DatasetBase, Datum
+from .build import DATASET_REGISTRY, build_dataset
+from .fewshot import read_fewshot, write_fewshot

@@ -1,0 +1,136 @@
+"""Trains or evaluates one run: CoOp's flags, then KEY VALUE options of the config.
+
+    python train.py --trainer CoOp_SHIP --dataset-config-file configs/datasets/caltech101.yaml \\
+        --config-file configs/trainers/CoOp_SHIP/miniclip.yaml --output-dir output/demo TASK base2new --seed 1
+
+Without --root the dataset's shipped feature bank is used instead of images.
+"""
+import argparse
+import importlib.machinery
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "third_party")) if path not in sys.path]
+
+import torch  # noqa: E402
+from dassl.config import get_cfg_default  # noqa: E402
+from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
+from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
+from dassl.utils import UserError, collect_env_info, set_random_seed, setup_logger  # noqa: E402
+
+import datasets  # noqa: E402, F401  (registers the readers)
+import trainers  # noqa: E402  (registers the trainers)
+from trainers.core.errors import nearest  # noqa: E402
+
+BANKS = ROOT / "datasets" / "banks"
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="", help="folder that holds the datasets; without it the shipped feature bank is used")
+    parser.add_argument("--output-dir", default="", help="where log, checkpoints and results go")
+    parser.add_argument("--resume", default="", help="output folder to continue from (default: --output-dir itself)")
+    parser.add_argument("--seed", type=int, default=-1, help="of few-shot sampling and training; negative: not seeded")
+    parser.add_argument("--source-domains", nargs="+", help="source domains, where a dataset has domains")
+    parser.add_argument("--target-domains", nargs="+", help="target domains, where a dataset has domains")
+    parser.add_argument("--transforms", nargs="+", help="training transforms, such as random_resized_crop random_flip normalize")
+    parser.add_argument("--config-file", default="", help="of the trainer: configs/trainers/<Trainer>/<cfg>.yaml")
+    parser.add_argument("--dataset-config-file", default="", help="configs/datasets/<dataset>.yaml")
+    parser.add_argument("--trainer", default="", help="registered name, such as CoOp_SHIP")
+    parser.add_argument("--backbone", default="", help="MiniCLIP, ViT-B/16, a file, open_clip:<model>/<pretrained>, ...")
+    parser.add_argument("--head", default="", help="name of the head, for trainers that have several")
+    parser.add_argument("--eval-only", action="store_true", help="evaluate --model-dir and write results-<subset>.json")
+    parser.add_argument("--model-dir", default="", help="output folder whose model to evaluate")
+    parser.add_argument("--load-epoch", type=int, help="which epoch of it (default: the last)")
+    parser.add_argument("--no-train", action="store_true", help="set everything up, but do not train")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, as in the config files")
+    return parser.parse_args(argv)
+
+
+def setup_cfg(args):
+    """Defaults, then the dataset's file, the trainer's file, the flags, the options; frozen. Raises UserError for unknown keys and names."""
+    cfg = get_cfg_default()
+    trainers.extend_cfg(cfg)
+    if args.dataset_config_file:
+        cfg.merge_from_file(args.dataset_config_file)
+    if args.config_file:
+        cfg.merge_from_file(args.config_file)
+    flags = {
+        "DATASET.ROOT": args.root, "OUTPUT_DIR": args.output_dir, "RESUME": args.resume, "SEED": args.seed if args.seed >= 0 else None,
+        "DATASET.SOURCE_DOMAINS": args.source_domains, "DATASET.TARGET_DOMAINS": args.target_domains, "INPUT.TRANSFORMS": args.transforms,
+        "TRAINER.NAME": args.trainer, "MODEL.BACKBONE.NAME": args.backbone, "MODEL.HEAD.NAME": args.head,
+    }
+    cfg.merge_from_list([item for key, value in flags.items() if value not in (None, "") for item in (key, value)])
+    cfg.merge_from_list(args.opts)
+    check_names(cfg)
+    if cfg.TASK == "base2new" and not args.eval_only:
+        cfg.DATASET.SUBSAMPLE_CLASSES = "base"
+    if not cfg.DATASET.ROOT and not cfg.FEATURES.BANK:
+        cfg.FEATURES.BANK = str(shipped_bank(cfg, args.dataset_config_file))
+    cfg.USE_CUDA = cfg.USE_CUDA and torch.cuda.is_available()
+    cfg.freeze()
+    return cfg
+
+
+def check_names(cfg):
+    """Raises UserError, listing the known names nearest first, for a trainer or dataset that is not registered."""
+    for what, name, registry, key in (
+        ("trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY, "--trainer"), ("dataset", cfg.DATASET.NAME, DATASET_REGISTRY, "--dataset-config-file")
+    ):
+        known = registry.registered_names()
+        if name not in known:
+            raise UserError(f"{what} '{name}' ({key}) is unknown. Known, nearest first: {', '.join(nearest(name, known))}")
+
+
+def shipped_bank(cfg, dataset_config_file):
+    """The bank in datasets/banks/ of this dataset and backbone. Raises UserError where there is none."""
+    dataset = Path(dataset_config_file).stem or cfg.DATASET.NAME.lower()
+    path = BANKS / f"{dataset}_{cfg.MODEL.BACKBONE.NAME.lower().replace('/', '-')}.safetensors"
+    if not path.exists():
+        shipped = ", ".join(sorted(bank.stem for bank in BANKS.glob("*.safetensors"))) or "none"
+        raise UserError(
+            f"no --root given, and no feature bank of {dataset} with {cfg.MODEL.BACKBONE.NAME} is shipped ({shipped}). "
+            "Give --root FOLDER with the dataset in it, or FEATURES.BANK FILE"
+        )
+    return path
+
+
+def say_which_dassl():
+    """A line that names the Dassl in use, where the environment has another one."""
+    ours = str(ROOT / "third_party")
+    elsewhere = importlib.machinery.PathFinder.find_spec("dassl", [path for path in sys.path if path != ours])
+    if elsewhere is not None:
+        print(f"dassl: using {ours}/dassl; another one is installed at {Path(elsewhere.origin).parent}")
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    cfg = setup_cfg(args)
+    if cfg.SEED >= 0:
+        set_random_seed(cfg.SEED)
+    setup_logger(cfg.OUTPUT_DIR)
+    say_which_dassl()
+    if cfg.VERBOSE:
+        print(f"{cfg}\n{collect_env_info()}")
+    trainer = build_trainer(cfg)
+    if args.eval_only:
+        trainer.load_model(args.model_dir, epoch=args.load_epoch)
+        getattr(trainer, "evaluate_only", trainer.test)()
+    elif not args.no_train:
+        save_config(cfg)
+        trainer.train()
+
+
+def save_config(cfg):
+    """config.yaml beside the results: everything the run was configured with."""
+    if cfg.OUTPUT_DIR:
+        (Path(cfg.OUTPUT_DIR) / "config.yaml").write_text(cfg.dump())
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,49 @@
+"""Config keys: those that every method shares, and how a module declares its own."""
+import torch
+from yacs.config import CfgNode as CN
+
+from .errors import UserError
+
+TASKS = ("base2new", "fewshot", "cross_dataset", "domain_generalization", "gzsl")
+PRECISIONS = ("auto", "fp32", "fp16", "amp")
+
+
+def declare(cfg, section, **defaults):
+    """Adds `defaults` under the dotted `section` of `cfg`; keys that exist keep their value (a stock train.py may have set them)."""
+    node = cfg
+    for name in section.split(".") if section else ():
+        if name not in node:
+            node[name] = CN(new_allowed=node.is_new_allowed())
+        node = node[name]
+    for key, value in defaults.items():
+        if key not in node:
+            node[key] = value
+
+
+def extend_cfg(cfg):
+    declare(cfg, "", TASK="fewshot")
+    declare(cfg, "DATASET", SUBSAMPLE_CLASSES="all", TEMPLATE="", SKIP_BAD_IMAGES=False)
+    declare(
+        cfg, "FEATURES",
+        VIEWS=4,  # random training views per image, encoded once; 0 encodes augmented images on the fly, as CoOp does
+        SEED=0,  # of the views; independent of the run's seed, so that all seeds share one cache
+        DIR="features_cache",
+        BANK="",  # a feature bank to use instead of images
+    )
+    declare(cfg, "TRAIN", CHECKPOINT_SECONDS=30.0)  # a rolling checkpoint at the first epoch end after this many seconds
+    declare(cfg, "OPTIM", SCHEDULE_PER="epoch")  # epoch (Dassl's way) or step (Tip-Adapter's and SHIP's released code)
+
+
+def resolve_precision(requested, device, key):
+    """-> (dtype of the frozen tower, whether to autocast). auto is fp16 on a GPU and fp32 on a CPU, where fp16 is refused.
+
+    `key` is the config key that holds `requested`; errors name it.
+    """
+    if requested not in PRECISIONS:
+        raise UserError(f"{key} is '{requested}'; it must be one of {', '.join(PRECISIONS)}")
+    on_cpu = torch.device(device).type == "cpu"
+    if on_cpu and requested in ("fp16", "amp"):
+        raise UserError(f"{key} {requested} needs a GPU; on a CPU set {key} fp32 (or auto, which chooses by device)")
+    if requested == "fp16" or (requested == "auto" and not on_cpu):
+        return torch.float16, False
+    return torch.float32, requested == "amp"

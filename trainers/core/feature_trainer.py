@@ -1,0 +1,310 @@
+"""The base class of every method here: training and evaluation on frozen image features.
+
+A method provides `build_head(classnames)`: an nn.Module from unit image features [B, d] to logits [B, C] over these names, logit scale included.
+Data, features, optimiser, precision, checkpoints, resuming, evaluation and results.json are here.
+
+    class LinearProbe(FeatureTrainer):
+        def build_head(self, classnames):
+            return nn.Linear(self.backbone.embed_dim, len(classnames))
+"""
+import math
+import os
+import time
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from dassl.data.datasets import build_dataset
+from dassl.engine import TrainerX
+from dassl.metrics import compute_accuracy
+from dassl.optim import build_lr_scheduler, build_optimizer
+
+from . import results, tasks
+from .backbone import apply_preprocessing, load_backbone
+from .checkpoint import CheckpointMixin
+from .config import resolve_precision
+from .errors import ClassesUnsupported, UserError
+from .features import describe, open_store
+from .loader import FeatureLoader
+from .randomness import seed_all
+
+EVALUATION_BATCH = 8192  # features; a head that works per image sets its own `evaluation_batch`
+
+
+class FeatureTrainer(CheckpointMixin, TrainerX):
+    """Class attributes a method may set: SECTION (its node under cfg.TRAINER), MODEL_NAME (its checkpoint folder), TRAINS (False: nothing to train)."""
+
+    SECTION = None
+    MODEL_NAME = "head"
+    TRAINS = True
+    SELECTION = "last epoch"
+
+    # ---------------------------------------------------------------------------------------------- what a method provides
+
+    def build_head(self, classnames):
+        """-> nn.Module: unit features [B, d] -> logits [B, C] over `classnames`. `head.for_classes(names)` gives the head over other names."""
+        raise NotImplementedError
+
+    def compute_loss(self, features, labels):
+        """-> (loss, logits [B, C]) of a batch; cross-entropy unless the method says otherwise."""
+        logits = self.head(features)
+        return F.cross_entropy(logits.float(), labels), logits
+
+    def head_classnames(self):
+        """The names that the head is trained over; SHIP adds the new ones."""
+        return list(self.dataset.classnames)
+
+    def support_set(self):
+        """The few-shot FeatureSet that a head may be built from (Tip-Adapter's cache); SHIP adds synthetic features of the new classes."""
+        return self.train_set
+
+    # ---------------------------------------------------------------------------------------------- set-up
+
+    @property
+    def options(self):
+        """The method's own config node; empty for a trainer that declares none."""
+        return self.cfg.TRAINER[self.SECTION] if self.SECTION else {}
+
+    def build_data_loader(self):
+        self.watch = results.Stopwatch()
+        precision_key = f"TRAINER.{self.SECTION}.PREC" if self.SECTION else "PREC"
+        dtype, self.autocast = resolve_precision(self.options.get("PREC", "auto"), self.device, precision_key)
+        with self.watch.stage("backbone"):
+            self.backbone = load_backbone(self.cfg, dtype, self.device)
+        apply_preprocessing(self.cfg, self.backbone)
+        self.dataset = build_dataset(self.cfg)
+        if not self.dataset.test:
+            raise UserError(f"{self.cfg.DATASET.NAME} has no test images: nothing could be evaluated")
+        self.num_classes, self.lab2cname = self.dataset.num_classes, self.dataset.lab2cname
+        image_dir = getattr(self.dataset, "image_dir", getattr(self.dataset, "dataset_dir", ""))
+        self.store = open_store(self.cfg, self.backbone, image_dir)
+        self.dm = self.train_loader_u = self.val_loader = None
+
+    @cached_property
+    def train_set(self):
+        """FeatureSet of the labelled training images, encoded when first asked for: evaluation alone never needs it."""
+        with self.watch.stage("features"):
+            found = self._features(self.dataset.train_x, self.store.train)
+        print(describe(found, self.cfg.FEATURES.VIEWS))
+        return found
+
+    @cached_property
+    def val_set(self):
+        """FeatureSet of the few-shot validation images of the trained classes, or None where the dataset exposes none."""
+        return self._features(self.dataset.val, self.store.plain) if self.dataset.val else None
+
+    @cached_property
+    def new_half(self):
+        """The dataset's other half: names without training data, and their test images."""
+        return tasks.new_half(self.cfg)
+
+    def _features(self, items, source):
+        found = source(items)
+        if not len(found):
+            raise UserError(f"{self.cfg.DATASET.NAME}: no readable image among {len(items)}")
+        return found.to(self.device, torch.float32)
+
+    def build_model(self):
+        """Builds the head over `head_classnames()` and its optimiser."""
+        self.set_head(self.build_head(self.head_classnames()), self.head_classnames())
+
+    def set_head(self, head, classnames, training=True):
+        """Makes `head` the model that is trained, saved and evaluated; without `training` it gets no optimiser."""
+        self.head, self.trained_classnames = head.to(self.device), list(classnames)
+        learnable = [p for p in self.head.parameters() if p.requires_grad]
+        optimizer = scheduler = None
+        if self.TRAINS and training:
+            if not learnable:
+                raise UserError(f"{type(self).__name__}: its head has no learnable parameter; set TRAINS = False for a method without training")
+            optimizer = build_optimizer(self.head, self.cfg.OPTIM)
+            scheduler = build_lr_scheduler(optimizer, self._schedule())
+        self._models.pop(self.MODEL_NAME, None)  # a loaded head replaces the initial one
+        self.register_model(self.MODEL_NAME, self.head, optimizer, scheduler)
+        self.scaler = torch.amp.GradScaler(self.device.type) if self.autocast else None
+        print(f"{type(self).__name__}: {len(classnames)} classes, {sum(p.numel() for p in learnable):,} learnable parameters")
+
+    def _schedule(self):
+        """OPTIM for the scheduler; with SCHEDULE_PER step, its epochs are steps."""
+        optim = self.cfg.OPTIM.clone()
+        if optim.SCHEDULE_PER not in ("epoch", "step"):
+            raise UserError(f"OPTIM.SCHEDULE_PER is '{optim.SCHEDULE_PER}'; it must be epoch or step")
+        if optim.SCHEDULE_PER == "step":
+            if optim.WARMUP_EPOCH > 0:
+                raise UserError("OPTIM.SCHEDULE_PER step has no warm-up; set OPTIM.WARMUP_EPOCH -1")
+            optim.defrost()
+            optim.MAX_EPOCH *= len(self.make_loader())
+        return optim
+
+    def make_loader(self):
+        """The training batches of an epoch."""
+        if self.cfg.FEATURES.VIEWS == 0 and not self.cfg.FEATURES.BANK:
+            from dassl.data import DataManager
+
+            return DataManager(self.cfg).train_loader_x
+        return FeatureLoader(self.train_set, self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE)
+
+    # ---------------------------------------------------------------------------------------------- training
+
+    def before_train(self):
+        if self.TRAINS:
+            self.train_loader_x = self.make_loader()
+        else:
+            print(f"{type(self).__name__} has nothing to train")
+            self.max_epoch = 0
+        super().before_train()
+        self.last_checkpoint = -math.inf
+
+    def before_epoch(self):
+        seed_all(self.cfg.SEED, "finetune", self.epoch)
+        self._epoch_started = time.perf_counter()
+
+    def parse_batch_train(self, batch):
+        """-> unit features [B, d] fp32, labels [B]; images (FEATURES.VIEWS 0) are encoded on the way."""
+        labels = batch["label"].to(self.device)
+        if "features" in batch:
+            return batch["features"], labels
+        with torch.no_grad():
+            return self.backbone.encode_image(batch["img"].to(self.device, self.backbone.dtype)).float(), labels
+
+    def forward_backward(self, batch):
+        features, labels = self.parse_batch_train(batch)
+        with torch.autocast(self.device.type, enabled=self.autocast):
+            loss, logits = self.compute_loss(features, labels)
+        if not torch.isfinite(loss):
+            raise UserError(self._non_finite(loss))
+        if self.scaler is None:
+            self.model_backward_and_update(loss)
+        else:
+            self.model_zero_grad()
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self._optims[self.MODEL_NAME])
+            self.scaler.update()
+        last = self.batch_idx + 1 == self.num_batches
+        if last or self.cfg.OPTIM.SCHEDULE_PER == "step":
+            self.update_lr()
+        return {"loss": loss.item(), "acc": compute_accuracy(logits.detach(), labels)[0].item()}
+
+    def _non_finite(self, loss):
+        good = self.newest_checkpoint(self.output_dir)
+        return (
+            f"{type(self).__name__}: the loss is {loss.item()} at epoch {self.epoch + 1}, step {self.batch_idx + 1} of {self.num_batches} "
+            f"(lr {self.get_current_lr():.3g}); training stopped. Last good checkpoint: {good or 'none yet'}. A smaller OPTIM.LR is the usual cure"
+        )
+
+    def after_epoch(self):
+        self.watch.add("finetune", time.perf_counter() - self._epoch_started)
+        if self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST:
+            self._keep_best()
+        self.save_after_epoch()
+
+    def _keep_best(self):
+        if self.val_set is None:
+            raise UserError("TEST.FINAL_MODEL best_val needs validation images, and this dataset exposes none; use last_step")
+        accuracy = self._accuracy(self.head, self.val_set)
+        if accuracy > self.best_result:
+            self.best_result = accuracy
+            self.save_model(self.epoch, self.output_dir, model_name="model-best.pth.tar", val_result=accuracy)
+
+    def after_train(self):
+        print("Finish training")
+        if not self.TRAINS:
+            self.save_model(-1, self.output_dir)
+        elif self.cfg.TEST.FINAL_MODEL == "best_val":
+            self.load_model(self.output_dir)
+            self.SELECTION = "best epoch on few-shot validation of the trained classes"
+        if not self.cfg.TEST.NO_TEST:
+            self.evaluate_task()
+        self.close_writer()
+
+    # ---------------------------------------------------------------------------------------------- evaluation
+
+    def head_for(self, classnames):
+        """The head over `classnames` with what was trained; raises ClassesUnsupported with the reason where the method cannot."""
+        if list(classnames) == self.trained_classnames:
+            return self.head
+        if not hasattr(self.head, "for_classes"):
+            raise ClassesUnsupported(f"{type(self).__name__} was trained over other classes, and its head has no for_classes")
+        return self.head.for_classes(list(classnames)).to(self.device)
+
+    @torch.no_grad()
+    def logits(self, head, features):
+        """Logits [N, C] of unit features [N, d], in batches."""
+        training, _ = head.training, head.eval()
+        batches = features.split(getattr(head, "evaluation_batch", EVALUATION_BATCH))
+        with torch.autocast(self.device.type, enabled=self.autocast):
+            found = torch.cat([head(batch).float() for batch in batches])
+        head.train(training)
+        return found
+
+    def _accuracy(self, head, feature_set):
+        """Top-1 accuracy in percent, over the first view of each image."""
+        features = feature_set.features[feature_set.offsets[:-1]]
+        return (self.logits(head, features).argmax(1) == feature_set.labels).double().mean().item() * 100
+
+    def test(self, split=None):
+        """Evaluates the dataset's test set (or `val`) over the dataset's class names and prints Dassl's result lines. -> accuracy in percent."""
+        split = split or self.cfg.TEST.SPLIT
+        items = self.dataset.val if split == "val" and self.dataset.val else self.dataset.test
+        feature_set = self._features(items, self.store.plain)
+        print(f"Evaluate on the *{split}* set")
+        self.evaluator.reset()
+        features = feature_set.features[feature_set.offsets[:-1]]
+        self.evaluator.process(self.logits(self.head_for(self.dataset.classnames), features), feature_set.labels)
+        found = self.evaluator.evaluate()
+        for name, value in found.items():
+            self.write_scalar(f"{split}/{name}", value, self.epoch)
+        self.last_results = dict(found)
+        return list(found.values())[0]
+
+    def evaluate_task(self):
+        """Runs the task's evaluations, prints them and writes results.json."""
+        metrics, unsupported = {}, {}
+        with self.watch.stage("evaluate"):
+            for evaluation in tasks.evaluations(self):
+                try:
+                    metrics[evaluation.name] = self._evaluate(evaluation)
+                except ClassesUnsupported as reason:
+                    unsupported[evaluation.name] = str(reason)
+                    print(f"* {evaluation.log}: not available: {reason}")
+        tasks.summarise(metrics)
+        if "H" in metrics:
+            print(f"* H: {metrics['H']:.1f}%")
+        if self.output_dir:
+            results.write(os.path.join(self.output_dir, "results.json"), self.record(metrics, unsupported))
+        return metrics
+
+    def _evaluate(self, evaluation):
+        if evaluation.log == "accuracy":
+            self.test(split="test")
+            accuracy = self.last_results["accuracy"]
+        else:
+            head = self.head_for(evaluation.classnames)
+            accuracy = self._accuracy(head, self._features(evaluation.items, self.store.plain))
+            print(f"* {evaluation.log}: {accuracy:.1f}%")
+        return accuracy
+
+    def evaluate_only(self):
+        """CoOp's --eval-only: the loaded model on the dataset's (sub)classes; results-<subset>.json, never results.json."""
+        self.test()
+        subset = self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
+        if self.output_dir:
+            results.write(os.path.join(self.output_dir, f"results-{subset}.json"), self.record(dict(self.last_results), {}))
+
+    def record(self, metrics, unsupported):
+        """What results.json holds (DESIGN section 9)."""
+        cfg, dataset = self.cfg, self.dataset
+        task, dataset_name, trainer, config = results.place(self.output_dir)
+        return {
+            "task": cfg.TASK, "dataset": dataset_name or cfg.DATASET.NAME, "trainer": trainer or cfg.TRAINER.NAME, "config": config or "",
+            "seed": cfg.SEED, "shots": cfg.DATASET.NUM_SHOTS,
+            "backbone": {"name": self.backbone.name, "sha256": self.backbone.weights_hash},
+            "split_hash": getattr(dataset, "split_hash", ""), "fewshot": getattr(dataset, "fewshot_source", ""),
+            "classnames_hash": results.names_hash(getattr(dataset, "all_classnames", dataset.classnames)),
+            "metrics": metrics, "unsupported": unsupported, "selection": self.SELECTION if self.TRAINS else "nothing trained",
+            "seconds": {name: round(value, 2) for name, value in self.watch.seconds.items()},
+            "peak_memory_mb": results.peak_memory_mb(self.device), "versions": results.versions(), "extra": self.extra_results(),
+        }
+
+    def extra_results(self):
+        """More to keep in results.json; SHIP reports its generator here."""
+        return {}

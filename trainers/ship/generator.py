@@ -1,0 +1,49 @@
+"""The prompt generator G(z, c) of SHIP (paper section 3.2, Eq. 3 and 4)."""
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from ..core.prompts import assemble
+from ..core.text_encoder import TextEncoder
+
+INIT_STD = 0.02  # of linear layers and global prompts (released code; the paper says Gaussian noise)
+
+
+def gaussian_init(module):
+    """N(0, 0.02) weights and zero biases for every linear layer of `module` (released code)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=INIT_STD)
+            nn.init.zeros_(layer.bias)
+    return module
+
+
+def mlp(inputs, hidden, outputs):
+    """Two linear layers with a ReLU between them."""
+    return gaussian_init(nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs)))
+
+
+class PromptGenerator(nn.Module):
+    """z [B, k] and class names -> unit features [B, d] through the frozen text encoder.
+
+    r = MLP(z); p(z) = [p_1 + r, ..., p_L + r] (Eq. 3); x~ = T({p(z), e_c}) (Eq. 4), the prompt being `p_1 .. p_L name.`. The options are those
+    of the paper's Table 5: without `use_global` p(z) is the bias alone; with `sequential` every position has its own bias r_i.
+    """
+
+    def __init__(self, backbone, n_ctx, latent_dim, hidden_dim, use_global=True, sequential=False):
+        super().__init__()
+        self.backbone, self.n_ctx, self.latent_dim = [backbone], n_ctx, latent_dim
+        self.bias = mlp(latent_dim, hidden_dim, backbone.width * (n_ctx if sequential else 1))
+        self.prompts = nn.Parameter(torch.randn(n_ctx, backbone.width) * INIT_STD) if use_global else None
+        self.encode = TextEncoder(backbone)
+
+    def synthesize_prompts(self, z):
+        """p(z) [B, L, w] (Eq. 3)."""
+        bias = self.bias(z).view(len(z), -1, self.backbone[0].width)
+        return bias.expand(-1, self.n_ctx, -1) if self.prompts is None else self.prompts + bias
+
+    def forward(self, z, labels, classes):
+        """Features of classes `labels` [B] among `classes` (a ClassTokens) for the latents `z` [B, k] -> [B, d], unit norm (Eq. 4)."""
+        ctx = self.synthesize_prompts(z).to(self.backbone[0].dtype)
+        prompts, eot, prefix = assemble(classes, ctx, index=labels)
+        return F.normalize(self.encode(prompts, eot, prefix).float(), dim=-1)

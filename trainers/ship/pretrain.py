@@ -1,0 +1,149 @@
+"""Trains the generator on base features before fine-tuning; resumes exactly; reuses a finished one."""
+import hashlib
+import json
+import math
+import os
+import time
+
+import torch
+from dassl.utils import load_checkpoint, save_checkpoint
+from tqdm import tqdm
+
+from ..core.errors import UserError
+from ..core.loader import FeatureLoader
+from ..core.randomness import seed_all
+from .generator import PromptGenerator
+from .vae import VAE
+
+FOLDER, FINAL, ROLLING = "generator", "generator.pth.tar", "generator-rolling.pth.tar"
+ARCHITECTURE = ("FRAMEWORK", "GENERATOR", "N_CTX", "GLOBAL", "SEQUENTIAL", "HIDDEN_DIM", "LATENT_DIM")
+TRAINING = ("LR", "WEIGHT_DECAY", "EPOCHS", "BATCH_SIZE", "KL_WEIGHT")
+
+
+def build_framework(options, backbone):
+    """The generative model that `options` (cfg.TRAINER.SHIP) describes, untrained."""
+    if options.FRAMEWORK != "vae" or options.GENERATOR != "clip":
+        raise UserError(f"TRAINER.SHIP.FRAMEWORK {options.FRAMEWORK} with GENERATOR {options.GENERATOR} is unknown; known: vae with clip")
+    latent_dim = options.LATENT_DIM or backbone.width
+    generator = PromptGenerator(backbone, options.N_CTX, latent_dim, options.HIDDEN_DIM, options.GLOBAL, options.SEQUENTIAL)
+    return VAE(generator, backbone.embed_dim, options.HIDDEN_DIM, options.KL_WEIGHT)
+
+
+class Pretraining:
+    """One generator's training: `features` (FeatureSet) of `classes` (ClassTokens), written to `directory`/generator/."""
+
+    def __init__(self, options, backbone, features, classes, seed, directory, checkpoint_seconds=30.0):
+        self.options, self.backbone, self.features, self.classes = options, backbone, features, classes
+        self.seed, self.directory, self.checkpoint_seconds = seed, os.path.join(directory, FOLDER), checkpoint_seconds
+        self.device = features.features.device
+
+    def settings(self):
+        """What a saved state must agree with to be continued or reused: options, backbone, seed and data."""
+        data = hashlib.sha256(self.features.labels.cpu().numpy().tobytes() + self.features.features.cpu().numpy().tobytes()).hexdigest()[:12]
+        return {
+            "options": {key: self.options[key] for key in ARCHITECTURE + TRAINING}, "backbone": self.backbone.weights_hash,
+            "seed": self.seed, "features": data, "classnames": self.classes.names,
+        }
+
+    def run(self):
+        """-> (generator, report). Continues or reuses what `directory` holds if it was made under the same settings."""
+        seed_all(self.seed, "generator", "init")
+        framework = build_framework(self.options, self.backbone).to(self.device)
+        optimizer = torch.optim.AdamW(framework.parameters(), lr=self.options.LR, weight_decay=self.options.WEIGHT_DECAY)
+        settings, history, start = self.settings(), [], 0
+        state = self._saved(settings)
+        if state:
+            framework.load_state_dict(state["state_dict"])
+            history, start = state["history"], state["epoch"]
+            if start < self.options.EPOCHS:
+                optimizer.load_state_dict(state["optimizer"])
+            print(f"generator: {'reusing the finished one' if start == self.options.EPOCHS else f'resumed after {start} epochs'} in {self.directory}")
+        saved_at = -math.inf
+        epochs = tqdm(range(start, self.options.EPOCHS), desc="SHIP generator", unit="epoch", initial=start, total=self.options.EPOCHS)
+        for epoch in epochs:
+            seed_all(self.seed, "generator", epoch)
+            history.append(self._epoch(framework, optimizer, epoch))
+            epochs.set_postfix({name: f"{value:.4f}" for name, value in history[-1].items()})
+            done = epoch + 1 == self.options.EPOCHS
+            if done or time.monotonic() - saved_at >= self.checkpoint_seconds:
+                self._save(framework, None if done else optimizer, settings, history, epoch + 1)
+                saved_at = time.monotonic()
+        framework.requires_grad_(False).eval()
+        return framework.generator, self._report(framework.generator, history)
+
+    def _epoch(self, framework, optimizer, epoch):
+        """One pass over the base features -> mean of each loss term."""
+        totals = {}
+        loader = FeatureLoader(self.features, self.options.BATCH_SIZE)
+        for step, batch in enumerate(loader):
+            loss, terms = framework.loss(batch["features"], batch["label"], self.classes)
+            if not torch.isfinite(loss):
+                raise UserError(
+                    f"SHIP generator: the loss is {loss.item()} at epoch {epoch + 1}, step {step + 1} of {len(loader)}; training stopped. "
+                    f"The last good state is in {self.directory}. A smaller TRAINER.SHIP.LR is the usual cure"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            for name, value in terms.items():
+                totals[name] = totals.get(name, 0.0) + value / len(loader)
+        return totals
+
+    def _saved(self, settings):
+        for name in (FINAL, ROLLING):
+            path = os.path.join(self.directory, name)
+            if os.path.exists(path):
+                state = load_checkpoint(path)
+                if json.loads(state["settings"]) == json.loads(json.dumps(settings)):
+                    return state
+                print(f"generator: {path} was made under other settings; training a new one")
+        return None
+
+    def _save(self, framework, optimizer, settings, history, epoch):
+        state = {
+            "state_dict": framework.state_dict(), "epoch": epoch, "history": history, "settings": json.dumps(settings),
+            "optimizer": optimizer.state_dict() if optimizer else None,
+        }
+        save_checkpoint(state, self.directory, model_name=ROLLING if optimizer else FINAL)
+        rolling = os.path.join(self.directory, ROLLING)
+        if optimizer is None and os.path.exists(rolling):
+            os.remove(rolling)
+
+    @torch.no_grad()
+    def _report(self, generator, history):
+        """The last losses, and how far synthetic features of a class spread beside real ones (standard deviation per dimension)."""
+        seed_all(self.seed, "generator", "report")
+        labels = self.features.labels
+        real = self.features.features[self.features.offsets[:-1]]
+        z = torch.randn(len(labels), generator.latent_dim).to(labels.device)
+        synthetic = torch.cat([generator(z[i:i + 512], labels[i:i + 512], self.classes) for i in range(0, len(labels), 512)])
+        report = dict(history[-1]) if history else {}
+        report.update(spread_real=within_class_std(real, labels), spread_synthetic=within_class_std(synthetic, labels))
+        print("generator: " + ", ".join(f"{name} {value:.4g}" for name, value in report.items()))
+        return report
+
+
+def within_class_std(features, labels):
+    """Standard deviation per dimension around the class mean, averaged over classes with two or more features and over dimensions."""
+    per_class = [features[labels == label].std(0).mean() for label in labels.unique() if (labels == label).sum() > 1]
+    return torch.stack(per_class).mean().item() if per_class else float("nan")
+
+
+def load_generator(path, options, backbone, device):
+    """A trained generator from the `generator/` folder of a run (or the run's folder). Raises UserError if it is missing or does not fit."""
+    candidates = [os.path.join(path, FINAL), os.path.join(path, FOLDER, FINAL), path]
+    found = next((file for file in candidates if os.path.isfile(file)), None)
+    if found is None:
+        raise UserError(f"TRAINER.SHIP.INIT_FROM: no {FINAL} in {path}; give the output folder of a finished SHIP run")
+    state = load_checkpoint(found)
+    settings = json.loads(state["settings"])
+    if settings["backbone"] != backbone.weights_hash:
+        raise UserError(f"the generator {found} was trained on another backbone ({settings['backbone'][:12]}, the run uses {backbone.weights_hash[:12]})")
+    differing = [key for key in ARCHITECTURE if settings["options"][key] != options[key]]
+    if differing:
+        wanted = ", ".join(f"TRAINER.SHIP.{key} {settings['options'][key]}" for key in differing)
+        raise UserError(f"the generator {found} was trained with other options; set {wanted}")
+    framework = build_framework(options, backbone).to(device)
+    framework.load_state_dict(state["state_dict"])
+    framework.requires_grad_(False).eval()
+    return framework.generator, {"loaded_from": found, **(state["history"][-1] if state["history"] else {})}

@@ -1,0 +1,59 @@
+"""Draws labelled synthetic features of label-only classes (paper section 3.3)."""
+import torch
+
+from ..core.errors import UserError
+from ..core.features import FeatureSet
+
+CHUNK = 512  # features per pass through the text encoder
+
+
+class Synthesizer:
+    """Features of `classes` (a ClassTokens) from a trained generator; labels start at `first_label`."""
+
+    def __init__(self, generator, classes, first_label):
+        self.generator, self.classes, self.first_label = generator, classes, first_label
+
+    @torch.no_grad()
+    def features(self, labels):
+        """One feature for each of `labels` [B] (0-based among these classes), z from N(0, I) -> [B, d], unit norm."""
+        z = torch.randn(len(labels), self.generator.latent_dim).to(labels.device)
+        return torch.cat([self.generator(z[i:i + CHUNK], labels[i:i + CHUNK], self.classes) for i in range(0, len(labels), CHUNK)])
+
+    def batch(self, size, device):
+        """`size` features with labels uniform over the classes -> (features [B, d], labels [B])."""
+        labels = torch.randint(len(self.classes), (size,)).to(device)
+        return self.features(labels), labels + self.first_label
+
+    def balanced(self, per_class, device):
+        """`per_class` features of every class -> FeatureSet, one view each."""
+        labels = torch.arange(len(self.classes), device=device).repeat_interleave(per_class)
+        offsets = torch.arange(len(labels) + 1, device=device)
+        return FeatureSet(self.features(labels), offsets, labels + self.first_label)
+
+
+def read_class_names(path, base_names):
+    """Names from a text file, a name a line. Raises UserError naming lines that are empty, repeat each other or repeat a base class."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file.read().rstrip("\n").split("\n")]
+    except FileNotFoundError:
+        raise UserError(f"TRAINER.SHIP.NEW_CLASSES {path} does not exist; it must be a text file with a class name a line") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"TRAINER.SHIP.NEW_CLASSES {path} cannot be read as UTF-8 text: {error}") from None
+    known = {_plain(name): f"the base class '{name}'" for name in base_names}
+    problems = []
+    for number, name in enumerate(lines, 1):
+        if not name:
+            problems.append(f"line {number} is empty")
+        elif _plain(name) in known:
+            problems.append(f"line {number} '{name}' repeats {known[_plain(name)]}")
+        else:
+            known[_plain(name)] = f"line {number}"
+    if problems:
+        raise UserError(f"TRAINER.SHIP.NEW_CLASSES {path}: {'; '.join(problems[:5])}{' ...' if len(problems) > 5 else ''}")
+    return lines
+
+
+def _plain(name):
+    """What a prompt makes of a name: underscores and case do not matter to it."""
+    return " ".join(name.replace("_", " ").lower().split())

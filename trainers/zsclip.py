@@ -1,0 +1,31 @@
+"""Zero-shot CLIP (Radford et al. 2021, https://arxiv.org/abs/2103.00020) with one hand-written prompt per dataset, as CoOp's baseline."""
+import torch.nn as nn
+
+from .core.feature_trainer import FeatureTrainer
+from .core.prompts import encode_texts, fill, template_for
+from .core.registry import register
+
+
+class ZeroshotHead(nn.Module):
+    """Unit image features [B, d] -> logits [B, C]: cosine with the text feature of "a photo of a {}." times the logit scale (paper Eq. 1)."""
+
+    def __init__(self, backbone, template, classnames):
+        super().__init__()
+        self.backbone, self.template = [backbone], template  # in a list: the frozen backbone is not part of the head's state
+        self.register_buffer("text_features", encode_texts(backbone, fill(template, classnames)).float(), persistent=False)
+
+    def forward(self, features):
+        return self.backbone[0].logit_scale.exp().float() * features @ self.text_features.t()
+
+    def for_classes(self, classnames):
+        return ZeroshotHead(self.backbone[0], self.template, classnames)
+
+
+@register
+class ZeroshotCLIP(FeatureTrainer):
+    TRAINS = False
+
+    def build_head(self, classnames):
+        template = template_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
+        print(f"prompt: {template}")
+        return ZeroshotHead(self.backbone, template, classnames)
