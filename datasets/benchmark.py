@@ -10,10 +10,10 @@ import random
 from dassl.data.datasets import DatasetBase
 from dassl.utils import UserError
 
-from . import fewshot
+from . import fewshot_lists, sampling
 from .bank import read_bank_split
 from .files import list_folders, list_images, require_writable
-from .splits import (Item, check_split, class_names, missing_files, read_split, split_classes, split_hash, split_trainval, subsample,
+from .splits import (Item, Split, check_split, class_names, missing_files, read_split, split_classes, split_hash, subsample,
                      write_split)
 
 SPLIT_SEED = 0  # of splits made here; fixed, so that every run, seed and machine makes the same one
@@ -28,112 +28,155 @@ class Benchmark(DatasetBase):
 
     dataset_dir = ""  # below DATASET.ROOT
     image_folder = ""  # below dataset_dir; paths of the split are relative to it
-    split_file = ""  # below dataset_dir; '' for datasets that have none
+    split_file = ""  # below dataset_dir; '' for datasets whose own files fix the split
     template = "a photo of a {}."
+    needs_train = True  # whether each class has training images; not in sets for testing only, nor in zero-shot learning
 
     def __init__(self, cfg):
-        subset = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
         self.template = check_template(cfg.DATASET.get("TEMPLATE", "") or self.template)
         bank = cfg.get("FEATURES", {}).get("BANK", "")
         if bank:
             self.dataset_dir = self.image_dir = ""
-            split = read_bank_split(bank, type(self).__name__)
+            split = read_bank_split(bank, type(self).__name__, self.needs_train)
         else:
-            if not cfg.DATASET.ROOT:
-                raise UserError("DATASET.ROOT (--root) is not set: the folder that holds the datasets' folders")
-            self.root = os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
-            self.dataset_dir = os.path.normpath(os.path.join(self.root, self.dataset_dir))
-            self.image_dir = os.path.normpath(os.path.join(self.dataset_dir, self.image_folder))
+            self.locate(cfg.DATASET.ROOT)
             split = self.load_split()
         self.split_hash = split_hash(split)
         self.all_classnames = class_names(split)
-        self.fewshot_source = "all training images"
-        if cfg.DATASET.NUM_SHOTS >= 1:
-            split = self.select_fewshot(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
-        split = subsample(split, subset)
-        train, val, test = (fewshot.to_datums(part, self.image_dir) for part in split)
-        super().__init__(train_x=train, val=val, test=test)
+        selected = self.select(split, cfg)
+        self._candidates, self._drawn = split.train, selected.train
+        train, val, test = (sampling.to_datums(part, self.image_dir) for part in selected)
+        # Sets for testing only have no training images; as in CoOp, a stock DataManager gets their test images instead.
+        super().__init__(train_x=train or test, val=val, test=test)
+
+    @property
+    def unused_train(self):
+        """Training images (Datum) of the kept classes that the few-shot selection left over, labelled as train_x; [] where it took all."""
+        drawn = {item.path: item.label for item in self._drawn}
+        labels = {item.label: drawn[item.path] for item in self._candidates if item.path in drawn}
+        left = [item._replace(label=labels[item.label]) for item in self._candidates if item.label in labels and item.path not in drawn]
+        return sampling.to_datums(left, self.image_dir)
+
+    def locate(self, root):
+        """Sets the folders for DATASET.ROOT `root`."""
+        if not root:
+            raise UserError("DATASET.ROOT (--root) is not set: the folder that holds the datasets' folders")
+        self.root = os.path.abspath(os.path.expanduser(root))
+        self.dataset_dir = os.path.normpath(os.path.join(self.root, self.dataset_dir))
+        self.image_dir = os.path.normpath(os.path.join(self.dataset_dir, self.image_folder))
+        self.split_path = os.path.join(self.dataset_dir, self.split_file)
+
+    @classmethod
+    def examine(cls, root):
+        """Split that a run below `root` would use, found without writing anything. Raises UserError."""
+        reader = cls.__new__(cls)
+        reader.locate(root)
+        return reader.find_split()
 
     def load_split(self):
-        """Split of the dataset's split file; without one it is made and, where the folder can be written to, kept."""
+        """Split of the dataset; one that had to be made is kept in the split file where the folder can be written to."""
+        made = self.split_file and not os.path.exists(self.split_path)
+        split = self.find_split()
+        if made:
+            print(f"{self.split_path} was missing: made a split of {self.image_dir} (seed {SPLIT_SEED})")
+            self.keep(lambda: write_split(split, self.split_path), "split")
+        return split
+
+    def find_split(self):
+        """Split of the split file, else a new one, with all of its images there."""
         self.require(self.image_dir)
-        path = os.path.join(self.dataset_dir, self.split_file)
-        if os.path.exists(path):
-            print(f"Reading split from {path}")
-            split = read_split(path)
-            self.require_images(split, path)
-            return split
-        split = check_split(self.make_split()._asdict(), self.image_dir)
-        self.require_images(split, f"the annotation in {self.dataset_dir}")
-        try:
-            require_writable(self.dataset_dir)
-            write_split(split, path)
-            print(f"{self.split_file} was missing: made a split of {self.image_dir} (seed {SPLIT_SEED}) and saved it to {path}")
-        except OSError as error:
-            print(f"{self.split_file} was missing: made a split of {self.image_dir} (seed {SPLIT_SEED}), which could not be saved "
-                  f"({error.strerror}); later runs make the same one while the images stay the same")
+        if self.split_file and os.path.exists(self.split_path):
+            print(f"Reading split from {self.split_path}")
+            split, source = read_split(self.split_path, self.needs_train), self.split_path
+        else:
+            split, source = check_split(self.make_split()._asdict(), self.dataset_dir, self.needs_train), self.dataset_dir
+        missing = missing_files(self.image_dir, [item.path for item in split.items()])
+        if missing:
+            raise UserError(f"{source} names {len(missing)} images that are not in {self.image_dir}: {', '.join(missing[:5])}"
+                            f"{', ...' if len(missing) > 5 else ''}.{self.how_to_get()}")
         return split
 
     def make_split(self):
-        """Split for a dataset whose split file is missing, made as CoOp makes it but with a seed of its own."""
-        raise UserError(f"expected the split file {os.path.join(self.dataset_dir, self.split_file)}.{self.how_to_get()}")
+        """Split by the dataset's own files; where CoOp splits at random, so does this, but with a seed of its own."""
+        raise NotImplementedError
+
+    def select(self, split, cfg):
+        """`split` cut to the few-shot selection, then to base or new classes."""
+        shots = cfg.DATASET.NUM_SHOTS
+        if shots >= 1 and split.train:
+            split = self.select_fewshot(split, shots, cfg.SEED)
+        else:
+            self.fewshot_source = "all training images"
+        return subsample(split, cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
 
     def select_fewshot(self, split, shots, seed):
-        """`split` with train and val cut to a few-shot selection: the user's pickle, else the shared list, else a draw."""
-        small = fewshot.small_classes(split, shots)
+        """`split` with train and val cut to a selection: the user's pickle, else the shared list, else a draw, which is kept."""
+        small = sampling.small_classes(split, shots)
         if small:
             print(f"{len(small)} of {len(self.all_classnames)} classes have fewer than {shots} training images and keep all of theirs: "
                   f"{', '.join(small[:5])}{', ...' if len(small) > 5 else ''}")
-        path = fewshot.pickle_path(self.dataset_dir, shots, seed) if self.dataset_dir else ""
-        if path and seed >= 0 and os.path.exists(path):
+        path = sampling.pickle_path(self.dataset_dir, shots, seed)
+        may_keep = bool(self.dataset_dir) and seed >= 0  # a bank has no folder of its own; unseeded runs draw anew
+        if may_keep and os.path.exists(path):
             try:
-                train, val = fewshot.read_pickle(path, split, shots)
-                self.fewshot_source = path
+                train, val = sampling.read_pickle(path, split, shots)
                 print(f"Few-shot images from {path}")
+                self.fewshot_source = path
                 return split._replace(train=train, val=val)
             except UserError as error:
                 print(f"Few-shot file ignored: {error}")
-                path = ""  # the user's file stays as it is
-        train, val = fewshot.draw(split, shots, seed)
-        self.fewshot_source = "sampled"
+                may_keep = False  # the user's file stays as it is
+        kept = fewshot_lists.find(type(self).__name__, self.split_hash, seed, shots)
+        train, val = fewshot_lists.read(kept, split, shots) if kept else sampling.draw(split, shots, seed)
+        self.fewshot_source = os.path.basename(kept) if kept else "sampled"
         print(f"Few-shot images: {self.fewshot_source} ({shots} shots, seed {seed})")
-        if path and seed >= 0:
-            try:
-                require_writable(self.dataset_dir)
-                fewshot.write_pickle(path, train, val, self.image_dir)
-            except OSError as error:
-                print(f"The few-shot selection could not be kept in {path} ({error.strerror})")
+        if may_keep:
+            self.keep(lambda: sampling.write_pickle(path, train, val, self.image_dir), "few-shot selection")
         return split._replace(train=train, val=val)
+
+    def keep(self, write, what):
+        """Calls `write` if the dataset's folder can be written to; says so if not. What is kept can always be made again."""
+        try:
+            require_writable(self.dataset_dir)
+            write()
+        except OSError as error:
+            print(f"The {what} could not be kept in {self.dataset_dir} ({error.strerror}); later runs make the same one")
 
     def require(self, path):
         """Raises UserError with the way to get the data unless `path` exists."""
         if not os.path.exists(path):
             raise UserError(f"{type(self).__name__}: expected {path}, which does not exist.{self.how_to_get()}")
 
-    def require_images(self, split, source):
-        """Raises UserError unless each image of the split is there."""
-        missing = missing_files(self.image_dir, [item.path for item in split.items()])
-        if missing:
-            raise UserError(f"{source} names {len(missing)} images that are not in {self.image_dir}: {', '.join(missing[:5])}"
-                            f"{', ...' if len(missing) > 5 else ''}.{self.how_to_get()}")
-
     def how_to_get(self):
         return f"\nTo get it: python scripts/data.py prepare {type(self).__name__} --root {self.root}"
+
+    def path_of(self, *steps):
+        """Path of one of the dataset's own files, which must exist."""
+        path = os.path.join(self.dataset_dir, *steps)
+        self.require(path)
+        return path
 
     def split_folders(self, ignored=(), names=None):
         """Split 50/20/30 of one folder a class below image_dir; `names` maps folders to class names."""
         folders = [folder for folder in list_folders(self.image_dir) if folder not in ignored]
+        names = {folder: (names or {}).get(folder, folder) for folder in folders}
+        return split_classes(self.read_folders(names), random.Random(SPLIT_SEED))
+
+    def read_folders(self, names, below=""):
+        """Items of the class folders image_dir/below/<folder>, labelled in the order of `names` (folder -> class name)."""
         items = []
-        for label, folder in enumerate(folders):
+        for label, (folder, name) in enumerate(names.items()):
+            folder = f"{below}/{folder}".lstrip("/")
             images = list_images(os.path.join(self.image_dir, folder))
             if not images:
                 raise UserError(f"{os.path.join(self.image_dir, folder)} holds no images, but each folder there is a class")
-            items += [Item(f"{folder}/{image}", label, (names or {}).get(folder, folder)) for image in images]
-        return split_classes(items, random.Random(SPLIT_SEED))
+            items += [Item(f"{folder}/{image}", label, name) for image in images]
+        return items
 
 
 def check_template(template):
     """`template` if it has exactly one place for a class name, '{}'. Raises UserError."""
-    if template.count("{}") != 1 or template.replace("{}", "").strip("{}") != template.replace("{}", ""):
+    rest = template.replace("{}", "", 1)
+    if rest == template or "{" in rest or "}" in rest:
         raise UserError(f"DATASET.TEMPLATE must contain {{}} once, where the class name goes, but is {template!r}")
     return template

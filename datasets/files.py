@@ -41,11 +41,11 @@ def read_lines(path):
         raise UserError(f"cannot read {path}: {error}") from None
 
 
-def read_mat(path):
-    """Variables of a MATLAB file as a dict of arrays. Raises UserError."""
+def read_mat(path, variables=None):
+    """Variables of a MATLAB file (all, or those named) as a dict of arrays. Raises UserError."""
     from scipy.io import loadmat
 
     try:
-        return loadmat(path)
+        return loadmat(path, variable_names=variables)
     except Exception as error:  # scipy raises a dozen unrelated types on damaged files
         raise UserError(f"cannot read {path} as a MATLAB file: {error}") from None

@@ -12,27 +12,31 @@ from dassl.utils import UserError
 
 from .benchmark import SPLIT_SEED, Benchmark
 from .files import IMAGE_SUFFIXES, list_folders
-from .splits import PARTS, Item, Split, check_split, class_names, split_classes
+from .splits import PARTS, Item, Split, class_names, split_classes
 
 
 @DATASET_REGISTRY.register()
 class ImageFolder(Benchmark):
     split_file = "split_ImageFolder.json"
 
-    def load_split(self):
+    def locate(self, root):
+        super().locate(root)
         self.require(self.image_dir)
-        folders = self.class_folders(self.image_dir)
-        if set(folders) <= set(PARTS):
-            return self.read_parts(folders)
-        split = super().load_split()
-        added = sorted(set(folders) - set(class_names(split)))
+        self.has_parts = set(self.class_folders(self.image_dir)) <= set(PARTS)
+        if self.has_parts:
+            self.split_file = ""  # the folders are the split
+
+    def find_split(self):
+        split = super().find_split()
+        added = sorted(set(self.class_folders(self.image_dir)) - set(class_names(split))) if not self.has_parts else []
         if added:
-            path = os.path.join(self.dataset_dir, self.split_file)
-            print(f"{path} is older than {len(added)} class folders, which stay unused: {', '.join(added[:5])}. Delete it to split anew")
+            print(f"{self.split_path} is older than {len(added)} class folders, which stay unused: {', '.join(added[:5])}. Delete it to split anew")
         return split
 
     def make_split(self):
         folders = self.class_folders(self.image_dir)
+        if self.has_parts:
+            return self.read_parts(folders)
         items = [item for label, name in enumerate(folders) for item in self.read_class(name, label, name)]
         return split_classes(items, random.Random(SPLIT_SEED))
 
@@ -47,7 +51,7 @@ class ImageFolder(Benchmark):
                 if name not in labels:
                     raise UserError(f"{self.image_dir}: class {name!r} is in {part}/ but not in train/")
                 getattr(split, part).extend(self.read_class(f"{part}/{name}", labels[name], name))
-        return check_split(split._asdict(), self.image_dir)
+        return split
 
     def class_folders(self, folder):
         """Sorted class folders; `split_fewshot` is where few-shot selections are kept. Raises UserError where there is none."""

@@ -1,6 +1,5 @@
 """Oxford Flowers 102 (Nilsback and Zisserman 2008), https://www.robots.ox.ac.uk/~vgg/data/flowers/102."""
 
-import os
 import random
 
 from dassl.data.datasets import DATASET_REGISTRY
@@ -20,10 +19,7 @@ class OxfordFlowers(Benchmark):
 
     def make_split(self):
         """50/20/30 of each class; the labels of imagelabels.mat and the names of cat_to_name.json count from 1."""
-        labels_path = os.path.join(self.dataset_dir, "imagelabels.mat")
-        names_path = os.path.join(self.dataset_dir, "cat_to_name.json")
-        self.require(labels_path)
-        self.require(names_path)
+        labels_path, names_path = self.path_of("imagelabels.mat"), self.path_of("cat_to_name.json")
         try:
             names = read_json(names_path)
             labels = [int(label) for label in read_mat(labels_path)["labels"].ravel()]

@@ -1,6 +1,5 @@
 """Oxford-IIIT Pets (Parkhi et al. 2012), https://www.robots.ox.ac.uk/~vgg/data/pets: 37 breeds of cats and dogs."""
 
-import os
 import random
 
 from dassl.data.datasets import DATASET_REGISTRY
@@ -25,8 +24,7 @@ class OxfordPets(Benchmark):
 
     def read_annotations(self, name):
         """Items of lines 'Abyssinian_100 1 1 1': image and class, the class counted from 1."""
-        path = os.path.join(self.dataset_dir, "annotations", name)
-        self.require(path)
+        path = self.path_of("annotations", name)
         items = []
         for line in read_lines(path):
             fields = line.split()

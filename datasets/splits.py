@@ -126,7 +126,7 @@ def subsample(split, subset):
         raise UserError(f"DATASET.SUBSAMPLE_CLASSES is {subset!r}; it must be one of: {', '.join(SUBSETS)}")
     if subset == "all":
         return split
-    labels = sorted({item.label for item in split.train})
+    labels = sorted({item.label for item in split.items()})
     half = math.ceil(len(labels) / 2)
     chosen = labels[:half] if subset == "base" else labels[half:]
     if not chosen:

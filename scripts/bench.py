@@ -1,60 +1,67 @@
-"""Benchmarks, each measured against its plain counterpart in one run: python scripts/bench.py [NAME ...] [--quick] [--markdown].
+"""Benchmarks, each measured against its plain counterpart in one run.
 
-text_encoder: forward + backward of the fast text encoder against the backbone's own 77-token path, for a learned context that
-all classes share. Both compute the same features and context gradients; the table's last column says how far they agree.
-A new benchmark is a function that yields dicts (its table's rows), added to BENCHMARKS.
+    python scripts/bench.py [NAME ...] [--quick] [--markdown]
+
+text_encoder: forward + backward of the fast text encoder against the backbone's own 77-token path, for a learned
+context that all classes share. Both compute the same features and context gradients; the last column says how far the
+gradients agree. A new benchmark is a function that yields dicts (its table's rows), added to BENCHMARKS.
 """
 import argparse
+import os
 import platform
 import statistics
 import sys
 import time
 
-import _path  # noqa: F401
+import _path
 import torch
 from dassl.config import get_cfg_default
 from tabulate import tabulate
 
-from tests.tiny_clip import clip_of_true_shape
 from trainers.core.backbone import load_backbone
 from trainers.core.prompts import ClassTokens, assemble
 from trainers.core.text_encoder import TextEncoder
 
+sys.path.append(os.path.join(_path.ROOT, "tests"))
+from tiny_clip import clip_of_true_shape  # noqa: E402
+
 CHUNK = 100  # names a time on the plain path, which needs some 40 MB a name at 12 layers
 ADJECTIVES = "red tiny old striped wooden wild common electric mountain sea".split()
-NOUNS = ("dog sparrow airplane chair sunflower bridge lamp guitar turtle castle leopard cup tractor violin pagoda beaver crab "
-         "dolphin umbrella camera barrel cannon anchor bonsai brain buddha ewer ferry flamingo garfield").split()
+NOUNS = ("dog sparrow airplane chair sunflower bridge lamp guitar turtle castle leopard cup tractor violin "
+         "pagoda beaver crab dolphin umbrella camera barrel cannon anchor bonsai brain buddha ewer ferry flamingo "
+         "garfield").split()
 
 
 def class_names(count):
-    """`count` different names of one to four words, lengths as mixed as in the usual datasets."""
-    names = list(NOUNS)
-    names += [f"{adjective} {noun}" for adjective in ADJECTIVES for noun in NOUNS]
-    names += [f"{first} {second} {noun}" for first in ADJECTIVES for second in ADJECTIVES for noun in NOUNS if first != second]
-    return (names[::7] + names)[:count]
+    """`count` different names of one to three words: 10 short ones, 100 of two words on average, 1000 of 2.6."""
+    pairs = [f"{first} {second} " for first in ADJECTIVES for second in ADJECTIVES if first != second]
+    before = [""] + [words for both in zip(ADJECTIVES, pairs, strict=False) for words in (f"{both[0]} ", both[1])]
+    before += pairs[len(ADJECTIVES):]
+    return [words + noun for words in before for noun in NOUNS][:count]
 
 
-def seconds(step, repeats):
-    """Median seconds of a step after one that warms up."""
-    step()
-    times = []
+def seconds(*steps, repeats):
+    """Median seconds of each step, without the first of several. They take turns: a busy spell hits them all."""
+    times = [[] for _ in steps]
     for _ in range(repeats):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        for step, taken in zip(steps, times, strict=True):
+            start = time.perf_counter()
+            step()
+            taken.append(time.perf_counter() - start)
+    return [statistics.median(taken[1:] or taken) for taken in times]
 
 
 def text_encoder(quick):
     """Rows: tower, names, context length, seconds of both paths, their ratio, relative difference of the gradients."""
     cfg = get_cfg_default()
     cfg.MODEL.BACKBONE.NAME = "MiniCLIP"
-    towers = {"12 layers, width 512 (random)": clip_of_true_shape, "MiniCLIP (4 layers, width 256)": lambda: load_backbone(cfg)}
+    towers = {"12 layers, width 512 (random)": clip_of_true_shape,
+              "MiniCLIP (4 layers, width 256)": lambda: load_backbone(cfg)}
     counts = [(10, 4), (10, 16), (100, 4), (100, 16)] + ([] if quick else [(1000, 4), (1000, 16)])
     for tower, make in towers.items():
         backbone = make()
         for count, n_ctx in counts:
-            yield {"text tower": tower, **measure_text_encoder(backbone, count, n_ctx, 3 if quick else 7)}
+            yield {"text tower": tower, **measure_text_encoder(backbone, count, n_ctx, 3 if quick else 6)}
 
 
 def measure_text_encoder(backbone, count, n_ctx, repeats):
@@ -72,15 +79,16 @@ def measure_text_encoder(backbone, count, n_ctx, repeats):
         ctx.grad = None
         for rows in torch.arange(count).split(CHUNK):
             body, eot, start = assemble(tokens, ctx, index=rows)
-            rest = backbone.token_embedding.weight[:1].expand(len(rows), backbone.context_length - len(start) - body.shape[1], -1)
-            prompts = torch.cat([start.expand(len(rows), -1, -1), body, rest], 1)  # [N, 77, w]
+            padding = backbone.token_embedding.weight[:1].expand(len(rows), backbone.context_length, -1)
+            prompts = torch.cat([start.expand(len(rows), -1, -1), body, padding], 1)[:, :backbone.context_length]
             (backbone.encode_prompts_plain(prompts, eot) * direction[rows]).sum().backward()
 
-    fast_seconds = seconds(fast, repeats)
+    fast()
     fast_grad = ctx.grad.clone()
-    plain_seconds = seconds(plain, max(1, repeats // (3 if count <= 100 else 7)))
+    fast_seconds, plain_seconds = seconds(fast, plain, repeats=repeats if count <= CHUNK else 1)
     return {"names": f"{count}" + (f" (plain: chunks of {CHUNK})" if count > CHUNK else ""), "context": n_ctx,
-            "plain, s": f"{plain_seconds:.3f}", "ours, s": f"{fast_seconds:.4f}", "ratio": f"{plain_seconds / fast_seconds:.1f}x",
+            "plain, s": f"{plain_seconds:.3f}", "ours, s": f"{fast_seconds:.4f}",
+            "ratio": f"{plain_seconds / fast_seconds:.1f}x",
             "gradient differs by": f"{((fast_grad - ctx.grad).norm() / ctx.grad.norm()).item():.0e}"}
 
 
@@ -96,8 +104,8 @@ def main():
     unknown = [name for name in args.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"unknown benchmark {unknown[0]}; known: {', '.join(BENCHMARKS)}")
-    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}; "
-          "medians, seconds of forward + backward")
+    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, "
+          f"{platform.processor() or platform.machine()}; medians of seconds")
     for name in args.names or BENCHMARKS:
         rows = []
         for row in BENCHMARKS[name](args.quick):

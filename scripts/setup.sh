@@ -46,7 +46,7 @@ OURS="$VENV/.ship-made" # marks an environment that this script made; no other i
 if [ -e "$OURS" ] && [ -e "$VENV_READY" ] && is_recent "$VENV/bin/python"; then
   echo "set-up: requirements.txt has changed"
 elif [ -e "$OURS" ]; then
-  echo "set-up: $VENV is not complete, starting afresh (pip has kept its downloads)"
+  echo "set-up: $VENV is not complete, starting afresh"
   make_environment
 elif [ -x "$VENV/bin/python" ]; then
   is_recent "$VENV/bin/python" || die "the environment $VENV has $("$VENV/bin/python" --version 2>&1); 3.10 or newer is needed.

@@ -105,7 +105,7 @@ def _is_comparable(task, group: Group) -> bool:
 
 
 def _paper_cells(paper: PaperTable, trainer: str, datasets, comparable: bool, stat: Stat) -> list[Cell | None]:
-    """The paper's numbers; over all of its datasets its own average, over some of them theirs, by the same rule for H."""
+    """The paper's numbers; its Average for all of its datasets, for some of them theirs, by the same rule for H."""
     empty: list[Cell | None] = [None] * len(paper.metrics)
     if not comparable:
         return empty

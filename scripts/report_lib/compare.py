@@ -8,6 +8,8 @@ from .paper import SHIP, dataset_rank, trainer_rank
 from .stats import Cell, Stat, mean, summarise
 from .table import Column, Table
 
+STAGES = ("backbone", "features", "generator", "finetune", "evaluate")  # in the order of a run
+
 
 def paired_table(task, groups: Sequence[Group], stat: Stat) -> Table | None:
     """X + SHIP minus X for each seed that both have, and the mean of these differences; None where there is no pair."""
@@ -57,7 +59,8 @@ def _differences(ours: Group, plain: Group, metric: str, h_of) -> dict[int, floa
 
 def seconds_table(task, groups: Sequence[Group]) -> Table:
     """Mean seconds of each stage, their sum, and the peak memory."""
-    stages = list(dict.fromkeys(stage for group in groups for run in group.runs for stage in run.seconds))
+    found = dict.fromkeys(stage for group in groups for run in group.runs for stage in run.seconds)
+    stages = [stage for stage in STAGES if stage in found] + [stage for stage in found if stage not in STAGES]
     columns = [Column(name, number=False) for name in ("dataset", "shots", "trainer", "config", "seeds")]
     columns += [Column(name) for name in [*stages, "total", "peak MB"]]
     rows = []

@@ -54,7 +54,7 @@ def draw(runs: Sequence[Run], path: str | Path, stat: Stat) -> list[Path]:
         target = path if len(charts) == 1 else path.with_name(f"{path.stem}-{name}{path.suffix}")
         with plt.rc_context(STYLE):
             figure = curves(task, groups, stat) if task.name == "fewshot" else bars(task, groups, stat)
-            _save(figure, target)
+            save_figure(figure, target)
         written.append(target)
     return written
 
@@ -91,7 +91,7 @@ def bars(task: Task, groups: Sequence[Group], stat: Stat):
         f"{task.title} ({', '.join([*about, backbone_title(groups)])})",
         handles,
         found,
-        _seeds_note(groups, stat),
+        _seeds_note(groups, stat, "error bars"),
     )
     return figure
 
@@ -205,7 +205,7 @@ def _seeds_note(groups: Sequence[Group], stat: Stat, mark: str) -> str:
     return f"mean of {seeds} seeds; {mark}: {stat.spread_name} over seeds"
 
 
-def _save(figure, path: Path) -> None:
+def save_figure(figure, path: Path) -> None:
     """Atomic, so that a viewer never shows half a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")

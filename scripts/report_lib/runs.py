@@ -93,7 +93,7 @@ def parse(path: Path) -> Run:
         classnames_hash=_get(data, "classnames_hash", str, ""),
         metrics=_metrics(data),
         unsupported=_texts(data, "unsupported"),
-        remarks=_texts(extra, "remarks"),
+        remarks=_remarks(data),
         seconds=_numbers(data, "seconds"),
         peak_memory_mb=float(memory) if _is_number(memory) else None,
         source=data.get("source") or extra.get("source") or "",
@@ -133,6 +133,16 @@ def _metrics(data: dict) -> dict[str, float]:
 
 def _numbers(data: dict, key: str) -> dict[str, float]:
     return {name: float(value) for name, value in _get(data, key, dict, {}).items() if _is_number(value)}
+
+
+def _remarks(data: dict) -> dict[str, str]:
+    """Metrics that were measured on a part of the test images (ALL_SUBSET, for slow methods) are marked."""
+    remarks = {}
+    for name, part in _get(data, "subset", dict, {}).items():
+        if not isinstance(part, dict) or not _is_number(part.get("images")) or not _is_number(part.get("of")):
+            raise ValueError(f"'subset' of '{name}' should name its images and of how many, found {part!r}")
+        remarks[name] = f"{name}: on a fixed subset, {part['images']:,} of {part['of']:,} test images"
+    return remarks
 
 
 def _texts(data: dict, key: str) -> dict[str, str]:

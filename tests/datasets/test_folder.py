@@ -38,7 +38,7 @@ def test_read_only_folder_is_told_and_gives_the_same_split_again(load, flat, cap
     try:
         first, second = load("ImageFolder", flat), load("ImageFolder", flat)
         assert first.split_hash == second.split_hash
-        assert "could not be saved" in capsys.readouterr().out and not (flat / "split_ImageFolder.json").exists()
+        assert "split could not be kept" in capsys.readouterr().out and not (flat / "split_ImageFolder.json").exists()
     finally:
         flat.chmod(0o755)
 

@@ -113,3 +113,109 @@ def test_images_that_only_the_annotation_knows_are_reported(load, tmp_path, imag
     with pytest.raises(UserError, match="names 1 images .*Abyssinian_9.jpg"):
         load("OxfordPets", tmp_path)
     assert not (top / "split_zhou_OxfordPets.json").exists()
+
+
+def mat_rows(rows, **fields):
+    """A MATLAB struct array, as the annotation files hold one."""
+    table = np.empty((1, len(rows)), dtype=[(name, object) for name in fields])
+    for i, row in enumerate(rows):
+        for (name, make), value in zip(fields.items(), row):
+            table[0, i][name] = make(value)
+    return table
+
+
+def test_cars_from_annotations(load, tmp_path, images):
+    top = tmp_path / "stanford_cars"
+    (top / "devkit").mkdir(parents=True)
+    names = ["Acura RL Sedan 2012", "AM General Hummer SUV 2000", "Ram C/V Cargo Van Minivan 2012"]
+    train = [(f"{i + 1:05d}.jpg", i % 3 + 1) for i in range(30)]
+    test = [(f"{i + 1:05d}.jpg", (i + 1) % 3 + 1) for i in range(9)]
+    cell = np.empty((1, 3), dtype=object)
+    cell[0, :] = names
+    savemat(top / "devkit" / "cars_meta.mat", {"class_names": cell})
+    fields = {"class": lambda value: np.uint8(value), "fname": str}
+    for path, rows in ((top / "devkit" / "cars_train_annos.mat", train), (top / "cars_test_annos_withlabels.mat", test)):
+        savemat(path, {"annotations": mat_rows([row[::-1] for row in rows], **fields)})
+    images(top, [f"cars_train/{file}" for file, _ in train] + [f"cars_test/{file}" for file, _ in test])
+    data = load("StanfordCars", tmp_path)
+    assert data.classnames == ["2012 Acura RL Sedan", "2000 AM General Hummer SUV", "2012 Ram C/V Cargo Van Minivan"]
+    assert counts(data) == (24, 6, 9) and data.image_dir == str(top)
+    assert [d.label for d in data.test[:4]] == [1, 2, 0, 1] and data.test[0].impath == str(top / "cars_test" / "00001.jpg")
+    (top / "split_zhou_StanfordCars.json").unlink()
+    savemat(top / "devkit" / "cars_meta.mat", {"class_names": cell[:, :2]})
+    with pytest.raises(UserError, match="cars_train_annos.mat or .*cars_meta.mat is not an annotation file"):
+        load("StanfordCars", tmp_path)
+
+
+def test_food_from_folders(load, tmp_path, images, shared_names):
+    for folder in shared_names("food101"):
+        images(tmp_path / "food-101" / "images" / folder, [f"{i}.jpg" for i in range(4)])
+    data = load("Food101", tmp_path, subset="base")
+    assert data.all_classnames == shared_names("food101") and data.classnames == shared_names("food101")[:51]
+    assert data.template == "a photo of {}, a type of food."
+
+
+def test_aircraft_from_lists(load, tmp_path, images, shared_names):
+    top, names = tmp_path / "fgvc_aircraft", shared_names("fgvc_aircraft")
+    top.mkdir()
+    (top / "variants.txt").write_text("\n".join(names) + "\n")
+    for part, start in (("train", 0), ("val", 1000), ("test", 2000)):
+        lines = [f"{start + i:07d} {name}" for i, name in enumerate(names)]
+        (top / f"images_variant_{part}.txt").write_text("\n".join(lines) + "\n")
+        images(top / "images", [f"{line.split()[0]}.jpg" for line in lines])
+    data = load("FGVCAircraft", tmp_path)
+    assert data.classnames == names and "F/A-18" in names and counts(data) == (100, 100, 100)
+    assert data.val[7].impath == str(top / "images" / "0001007.jpg") and data.val[7].classname == names[7]
+    assert load("FGVCAircraft", tmp_path, subset="new").classnames == names[50:]
+    assert data.template == "a photo of a {}, a type of aircraft."
+    (top / "images_variant_val.txt").write_text("0001000 Concorde\n")
+    with pytest.raises(UserError, match="images_variant_val.txt: expected 'image variant'"):
+        load("FGVCAircraft", tmp_path)
+
+
+def test_sun_from_partitions(load, tmp_path, images, shared_names):
+    """The published names with a qualifier come first word last: athletic_field/outdoor."""
+    top, names = tmp_path / "sun397", shared_names("sun397")
+    top.mkdir()
+    folders = []
+    for name in names:
+        *qualifier, scene = name.split(" ")
+        folders.append("/".join(["", scene[0], scene, *qualifier]))
+    (top / "ClassName.txt").write_text("\n".join(folders) + "\n")
+    for file, size, start in (("Training_01.txt", 5, 0), ("Testing_01.txt", 2, 50)):
+        lines = [f"{folder}/sun_{start + i}.jpg" for folder in folders for i in range(size)]
+        (top / file).write_text("\n".join(lines) + "\n")
+    for folder in folders:
+        target = top / "SUN397" / folder[1:]
+        target.mkdir(parents=True, exist_ok=True)
+        for i in (0, 1, 2, 3, 4, 50, 51):
+            (target / f"sun_{i}.jpg").touch()
+    data = load("SUN397", tmp_path)
+    assert data.classnames == names and counts(data) == (397 * 4, 397, 397 * 2)
+    assert "outdoor athletic_field" in names
+
+
+def test_ucf_from_partitions(load, tmp_path, images, shared_names):
+    top, names = tmp_path / "ucf101", shared_names("ucf101")
+    (top / "ucfTrainTestlist").mkdir(parents=True)
+    actions = [name.replace("_", "") for name in names]
+    write = lambda file, lines: (top / "ucfTrainTestlist" / file).write_text("\n".join(lines) + "\n")  # noqa: E731
+    write("classInd.txt", [f"{i + 1} {action}" for i, action in enumerate(actions)])
+    write("trainlist01.txt", [f"{a}/v_{a}_g0{i}_c01.avi {n + 1}" for n, a in enumerate(actions) for i in range(5)])
+    write("testlist01.txt", [f"{a}/v_{a}_g09_c01.avi" for a in actions])
+    for name, action in zip(names, actions):
+        images(top / "UCF-101-midframes" / name, [f"v_{action}_g0{i}_c01.jpg" for i in (0, 1, 2, 3, 4, 9)])
+    data = load("UCF101", tmp_path)
+    assert data.classnames == names and counts(data) == (404, 101, 101)
+    assert data.test[0].impath.endswith("Apply_Eye_Makeup/v_ApplyEyeMakeup_g09_c01.jpg")
+    assert data.template == "a photo of a person doing {}."
+
+
+@pytest.mark.parametrize("name", ["StanfordCars", "SUN397", "UCF101", "FGVCAircraft", "OxfordPets", "OxfordFlowers"])
+def test_missing_annotations_are_named_with_the_command(load, tmp_path, images, name):
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    reader = DATASET_REGISTRY.get(name)
+    images(tmp_path / reader.dataset_dir / reader.image_folder, ["1.jpg"])
+    with pytest.raises(UserError, match=f"(?s)which does not exist.*prepare {name} --root"):
+        load(name, tmp_path)

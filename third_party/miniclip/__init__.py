@@ -1,4 +1,4 @@
-"""MiniCLIP: a small real open-vocabulary model in the architecture of CLIP's text tower (see README.md beside this file).
+"""MiniCLIP: a small real open-vocabulary model with CLIP's text architecture (see README.md beside this file).
 
     model = miniclip.load()                                # float32, eval mode, on the CPU
     image = model.encode_image(pixels)                     # [B, 3, 224, 224] -> [B, 256], unit norm
@@ -42,7 +42,8 @@ class LayerNorm(nn.LayerNorm):
     """Layer norm in float32 whatever the dtype of its input, as in CLIP."""
 
     def forward(self, x):
-        return F.layer_norm(x.float(), self.normalized_shape, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
+        weight, bias = self.weight.float(), self.bias.float()
+        return F.layer_norm(x.float(), self.normalized_shape, weight, bias, self.eps).to(x.dtype)
 
 
 class QuickGELU(nn.Module):
@@ -108,9 +109,9 @@ class MiniCLIP(nn.Module):
 
 
 def load(path=WEIGHTS):
-    """The model with its weights, float32, eval mode, on the CPU. Raises FileNotFoundError where the file is missing."""
+    """The model with its weights, float32, eval mode, on the CPU; FileNotFoundError where the file is missing."""
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"MiniCLIP's weights are missing: expected {path} (part of this repository; restore the file)")
+        raise FileNotFoundError(f"MiniCLIP's weights are missing: expected {path}, a file of this repository")
     with safe_open(path, framework="pt") as file:
         arch = json.loads(file.metadata()["architecture"])
         state = {key: file.get_tensor(key) for key in file.keys()}
@@ -120,8 +121,8 @@ def load(path=WEIGHTS):
     embedding = torch.zeros(arch["vocab_size"], values.shape[1])
     embedding[rows] = values.float() * scale.float()[:, None]
     state = {key: value.float() for key, value in state.items()} | {"token_embedding.weight": embedding}
-    model = MiniCLIP(arch["embed_dim"], arch["transformer_width"], arch["transformer_heads"], arch["transformer_layers"],
-                     arch["context_length"], arch["vocab_size"])
+    model = MiniCLIP(arch["embed_dim"], arch["transformer_width"], arch["transformer_heads"],
+                     arch["transformer_layers"], arch["context_length"], arch["vocab_size"])
     missing, unexpected = model.load_state_dict(state, strict=False)
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]
     if missing or unexpected:

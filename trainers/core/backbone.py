@@ -81,7 +81,7 @@ class Backbone(nn.Module):
         return self.encode_prompts_plain(self.token_embedding(tokens), tokens.argmax(-1))
 
     def encode_prompts_plain(self, prompts, eot):
-        """Token embeddings [N, 77, w] without positions, and where EOT is [N] -> [N, d]; what text_encoder.py must equal."""
+        """Token embeddings [N, 77, w] without positions, EOT's place [N] -> [N, d]: what text_encoder.py must equal."""
         x = prompts.to(self.dtype) + self.positional_embedding
         x = self.transformer(x.transpose(0, 1)).transpose(0, 1)  # OpenAI's tower wants [77, N, w]
         x = self.ln_final(x).to(self.dtype)
@@ -94,10 +94,11 @@ def known_backbones():
 
 
 def load_backbone(cfg, dtype=torch.float32, device="cpu"):
-    """The frozen backbone that cfg.MODEL.BACKBONE.NAME asks for. Raises UserError when there is none or it cannot run so."""
+    """The frozen backbone that cfg.MODEL.BACKBONE.NAME asks for; UserError when there is none or it cannot run so."""
     name, device = cfg.MODEL.BACKBONE.NAME, torch.device(device)
     if device.type == "cpu" and dtype != torch.float32:
-        raise UserError(f"{str(dtype).removeprefix('torch.')} does not run on the CPU: set {_precision_keys(cfg)} to fp32 or auto")
+        raise UserError(f"{str(dtype).removeprefix('torch.')} does not run on the CPU: "
+                        f"set {_precision_keys(cfg)} to fp32 or auto")
     if name == "MiniCLIP":
         backbone = _miniclip(dtype)
     elif name.startswith(open_clip_models.PREFIX):
@@ -110,8 +111,9 @@ def load_backbone(cfg, dtype=torch.float32, device="cpu"):
     elif name.endswith(WEIGHT_FILES):
         raise UserError(f"MODEL.BACKBONE.NAME: there is no file {os.path.abspath(os.path.expanduser(name))}")
     else:
-        raise UserError(f"unknown backbone {name!r}. MODEL.BACKBONE.NAME is one of {', '.join(nearest(name, known_backbones()))}, "
-                        "the path of a state dict in OpenAI's naming, or open_clip:<model>/<pretrained>")
+        raise UserError(f"unknown backbone {name!r}. MODEL.BACKBONE.NAME is one of "
+                        f"{', '.join(nearest(name, known_backbones()))}, the path of a state dict in OpenAI's naming, "
+                        "or open_clip:<model>/<pretrained>")
     return backbone.to(device)
 
 
@@ -168,14 +170,15 @@ def apply_preprocessing(cfg, backbone):
     for key, (default, own) in wanted.items():
         found = tuple(cfg.INPUT[key])
         if not any(_same(found, value) for value in (default, own)):
-            raise UserError(f"INPUT.{key} is {list(found)}, but {backbone.name} expects {list(own)}: remove the key from the "
-                            f"config or command line, or type INPUT.{key} \"{list(own)}\"")
+            raise UserError(f"INPUT.{key} is {list(found)}, but {backbone.name} expects {list(own)}: remove the key "
+                            f"from the config or command line, or type INPUT.{key} \"{list(own)}\"")
     if cfg.INPUT.INTERPOLATION not in ("bilinear", backbone.interpolation):
         raise UserError(f"INPUT.INTERPOLATION is {cfg.INPUT.INTERPOLATION}, but {backbone.name} expects "
-                        f"{backbone.interpolation}: remove the key, or type INPUT.INTERPOLATION {backbone.interpolation}")
+                        f"{backbone.interpolation}: remove the key, or type INPUT.INTERPOLATION "
+                        f"{backbone.interpolation}")
     frozen = cfg.is_frozen()
     cfg.defrost()
-    for key, (default, own) in wanted.items():
+    for key, (_, own) in wanted.items():
         cfg.INPUT[key] = type(cfg.INPUT[key])(own)
     cfg.INPUT.INTERPOLATION = backbone.interpolation
     if frozen:
@@ -183,4 +186,4 @@ def apply_preprocessing(cfg, backbone):
 
 
 def _same(a, b):
-    return len(a) == len(b) and all(abs(x - y) < 1e-6 for x, y in zip(a, b))
+    return len(a) == len(b) and all(abs(x - y) < 1e-6 for x, y in zip(a, b, strict=True))

@@ -7,6 +7,7 @@ from dassl.utils import load_checkpoint, save_checkpoint
 
 from .errors import UserError
 
+BEST = "model-best.pth.tar"
 ROLLING = "model-rolling.pth.tar"  # overwritten while training goes on, removed when the last epoch is saved
 
 
@@ -32,9 +33,16 @@ class CheckpointMixin:
             "optimizer": optimizer.state_dict() if optimizer else None,
             "scheduler": scheduler.state_dict() if scheduler else None,
             "scaler": self.scaler.state_dict() if self.scaler else None,
-            "best_result": self.best_result, "seconds": dict(self.watch.seconds),
+            "best_result": self.best_result, "seconds": dict(self.watch.seconds), "history": list(self.history), "selection": self.SELECTION,
         }
         save_checkpoint(state, self._folder(directory), is_best=is_best, model_name=model_name)
+
+    def save_tuned(self, directory):
+        """Puts the head as it is now into the checkpoint that it came from: with TEST.FINAL_MODEL best_val the best one, else the newest."""
+        best = self.cfg.TEST.FINAL_MODEL == "best_val"
+        path = os.path.join(self._folder(directory), BEST) if best else self.newest_checkpoint(directory)
+        state = {**load_checkpoint(path), "state_dict": self.head.state_dict(), "selection": self.SELECTION}
+        save_checkpoint(state, self._folder(directory), model_name=os.path.basename(path))
 
     def save_after_epoch(self):
         """The last epoch, every CHECKPOINT_FREQ-th, and a rolling one when CHECKPOINT_SECONDS have passed; none with parameters that are not finite."""
@@ -74,10 +82,12 @@ class CheckpointMixin:
         Raises UserError where there is none, it is damaged, or it does not fit.
         """
         if not directory:
+            if not self._models:
+                raise UserError(f"{type(self).__name__} has no model before it has seen training features: give --model-dir, the output folder of a run")
             print("load_model: no --model-dir given, evaluating the model as initialised")
             return
         folder = self._folder(directory)
-        best = os.path.join(folder, "model-best.pth.tar")
+        best = os.path.join(folder, BEST)
         if epoch is not None:
             path = os.path.join(folder, f"model.pth.tar-{epoch}")
         else:
@@ -86,6 +96,7 @@ class CheckpointMixin:
             raise UserError(f"no checkpoint {path or f'in {folder}'}; --model-dir expects the output folder of a finished run, --load-epoch one of its epochs")
         checkpoint, classnames = self._load(path)
         self.set_head(self.head_from_checkpoint(classnames, checkpoint["state_dict"]), classnames, training=False)
+        self.SELECTION = checkpoint.get("selection", self.SELECTION)
         print(f"loaded {path} (epoch {checkpoint['epoch']}, {len(classnames)} classes)")
 
     def resume_model_if_exist(self, directory):
@@ -110,7 +121,7 @@ class CheckpointMixin:
             self._scheds[self.MODEL_NAME].load_state_dict(checkpoint["scheduler"])
             if self.scaler and checkpoint.get("scaler"):
                 self.scaler.load_state_dict(checkpoint["scaler"])
-        self.best_result = checkpoint.get("best_result", self.best_result)
+        self.best_result, self.history = checkpoint.get("best_result", self.best_result), list(checkpoint.get("history", []))
         for stage, seconds in checkpoint.get("seconds", {}).items():
             self.watch.add(stage, seconds)
         print(f"resumed {path} after {checkpoint['epoch']} epochs")

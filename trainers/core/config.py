@@ -31,6 +31,10 @@ def extend_cfg(cfg):
         BANK="",  # a feature bank to use instead of images
     )
     declare(cfg, "TRAIN", CHECKPOINT_SECONDS=30.0)  # a rolling checkpoint at the first epoch end after this many seconds
+    declare(
+        cfg, "TEST",
+        ALL_SUBSET=0,  # for slow methods: base2new's `all` on a fixed subset of so many test images, marked as such; 0: on all
+    )
     declare(cfg, "OPTIM", SCHEDULE_PER="epoch")  # epoch (Dassl's way) or step (Tip-Adapter's and SHIP's released code)
 
 

@@ -21,6 +21,7 @@ from .features import FeatureTable, read_bank, write_bank
 from .randomness import derive_seed, preserved_randomness
 
 PART = 256  # images; what an interruption can cost
+BATCH = {"cpu": 8, "cuda": 256}  # images an encoder pass; a CPU is fastest where activations stay in its cache
 
 
 class _Views(Dataset):
@@ -55,6 +56,7 @@ class ImageStore:
     def __init__(self, cfg, backbone, image_dir):
         self.cfg, self.backbone, self.image_dir = cfg, backbone, image_dir
         self.folder = Path(cfg.FEATURES.DIR)
+        backbone.visual.to(memory_format=torch.channels_last)  # a third faster for convolutions on a CPU, faster on a GPU too
 
     def train(self, items):
         """Random training views."""
@@ -99,7 +101,9 @@ class ImageStore:
                 return FeatureTable(tensors["features"], tensors["offsets"], paths)
             except UserError as error:
                 print(f"{error}: encoding again")
-        tensors = self._encode(files, paths, views, cached)
+                cached.unlink()
+        with preserved_randomness():  # workers are seeded from torch's generator; a cold cache must not change a run
+            tensors = self._encode(files, paths, views, cached)
         return FeatureTable(tensors["features"], tensors["offsets"], paths)
 
     def _encode(self, files, paths, views, cached):
@@ -132,10 +136,9 @@ class ImageStore:
 
     @torch.no_grad()
     def _encode_part(self, dataset):
-        views = max(dataset.views, 1)
-        workers = self.cfg.DATALOADER.NUM_WORKERS
-        loader = DataLoader(dataset, batch_size=max(1, 128 // views), num_workers=workers, collate_fn=list)
         device = self.backbone.logit_scale.device
+        size = max(1, BATCH.get(device.type, 64) // max(dataset.views, 1))
+        loader = DataLoader(dataset, batch_size=size, num_workers=self.cfg.DATALOADER.NUM_WORKERS, collate_fn=list)
         features, counts = [], []
         for batch in loader:
             for images, i in batch:
@@ -144,7 +147,8 @@ class ImageStore:
             good = [images for images, _ in batch if not isinstance(images, str)]
             counts += [0 if isinstance(images, str) else len(images) for images, _ in batch]
             if good:
-                encoded = self.backbone.encode_image(torch.cat(good).to(device, self.backbone.dtype))
+                images = torch.cat(good).to(device, self.backbone.dtype, memory_format=torch.channels_last)
+                encoded = self.backbone.encode_image(images)
                 features.append(encoded.to("cpu", torch.float16))
         counts = torch.tensor([0] + counts).cumsum(0)
         empty = torch.empty(0, self.backbone.embed_dim, dtype=torch.float16)

@@ -18,6 +18,7 @@ from dassl.data.datasets import build_dataset
 from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
+from tqdm import tqdm
 
 from . import results, tasks
 from .backbone import apply_preprocessing, load_backbone
@@ -27,6 +28,7 @@ from .errors import ClassesUnsupported, UserError
 from .features import describe, open_store
 from .loader import FeatureLoader
 from .randomness import seed_all
+from .validation import held_out, val_is_test
 
 EVALUATION_BATCH = 8192  # features; a head that works per image sets its own `evaluation_batch`
 
@@ -58,6 +60,15 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         """The few-shot FeatureSet that a head may be built from (Tip-Adapter's cache); SHIP adds synthetic features of the new classes."""
         return self.train_set
 
+    def build_optimizer(self, head):
+        """The optimiser of the head's parameters: OPTIM's."""
+        return build_optimizer(head, self.cfg.OPTIM)
+
+    def tune(self):
+        """Once, after training and before evaluation: a method may set what it searches on `search_set()`. It returns a phrase for results.json
+        that says what was chosen on which images, and then its checkpoint is saved again; '' where nothing was changed."""
+        return ""
+
     # ---------------------------------------------------------------------------------------------- set-up
 
     @property
@@ -66,7 +77,9 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         return self.cfg.TRAINER[self.SECTION] if self.SECTION else {}
 
     def build_data_loader(self):
-        self.watch = results.Stopwatch()
+        self.watch, self.history, self._steps = results.Stopwatch(), [], []  # history: mean loss and accuracy of each epoch
+        if not self.TRAINS:
+            self.SELECTION = "nothing trained"
         precision_key = f"TRAINER.{self.SECTION}.PREC" if self.SECTION else "PREC"
         dtype, self.autocast = resolve_precision(self.options.get("PREC", "auto"), self.device, precision_key)
         with self.watch.stage("backbone"):
@@ -90,8 +103,20 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
 
     @cached_property
     def val_set(self):
-        """FeatureSet of the few-shot validation images of the trained classes, or None where the dataset exposes none."""
+        """FeatureSet of the few-shot validation images of the trained classes, or None where the dataset exposes none (but its test images)."""
+        if val_is_test(self.dataset):
+            print(f"{type(self.dataset).__name__} gives its test images as validation images: they are not used")
+            return None
         return self._features(self.dataset.val, self.store.plain) if self.dataset.val else None
+
+    def search_set(self):
+        """-> (FeatureSet of real images of the trained classes to choose hyper-parameters on, what they are): few-shot validation, else a held-out
+        draw of training images. Raises UserError where the dataset has neither."""
+        classes = "base classes" if self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "base" else "all classes"
+        if self.val_set is not None:
+            return self.val_set, f"few-shot validation of {classes}"
+        items = held_out(self.dataset, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
+        return self._features(items, self.store.plain), f"held-out training images of {classes}"
 
     @cached_property
     def new_half(self):
@@ -116,7 +141,7 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         if self.TRAINS and training:
             if not learnable:
                 raise UserError(f"{type(self).__name__}: its head has no learnable parameter; set TRAINS = False for a method without training")
-            optimizer = build_optimizer(self.head, self.cfg.OPTIM)
+            optimizer = self.build_optimizer(self.head)
             scheduler = build_lr_scheduler(optimizer, self._schedule())
         self._models.pop(self.MODEL_NAME, None)  # a loaded head replaces the initial one
         self.register_model(self.MODEL_NAME, self.head, optimizer, scheduler)
@@ -156,7 +181,7 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
 
     def before_epoch(self):
         seed_all(self.cfg.SEED, "finetune", self.epoch)
-        self._epoch_started = time.perf_counter()
+        self._epoch_started, self._steps = time.perf_counter(), []
 
     def parse_batch_train(self, batch):
         """-> unit features [B, d] fp32, labels [B]; images (FEATURES.VIEWS 0) are encoded on the way."""
@@ -182,7 +207,8 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         last = self.batch_idx + 1 == self.num_batches
         if last or self.cfg.OPTIM.SCHEDULE_PER == "step":
             self.update_lr()
-        return {"loss": loss.item(), "acc": compute_accuracy(logits.detach(), labels)[0].item()}
+        self._steps.append({"loss": loss.item(), "acc": compute_accuracy(logits.detach(), labels)[0].item()})
+        return self._steps[-1]
 
     def _non_finite(self, loss):
         good = self.newest_checkpoint(self.output_dir)
@@ -193,6 +219,8 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
 
     def after_epoch(self):
         self.watch.add("finetune", time.perf_counter() - self._epoch_started)
+        if self._steps:
+            self.history.append({name: sum(step[name] for step in self._steps) / len(self._steps) for name in self._steps[0]})
         if self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST:
             self._keep_best()
         self.save_after_epoch()
@@ -207,11 +235,16 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
 
     def after_train(self):
         print("Finish training")
-        if not self.TRAINS:
-            self.save_model(-1, self.output_dir)
-        elif self.cfg.TEST.FINAL_MODEL == "best_val":
+        if self.TRAINS and self.cfg.TEST.FINAL_MODEL == "best_val":
             self.load_model(self.output_dir)
             self.SELECTION = "best epoch on few-shot validation of the trained classes"
+        tuned = self.tune()
+        if tuned:
+            self.SELECTION += f"; {tuned}"
+        if not self.TRAINS:
+            self.save_model(-1, self.output_dir)
+        elif tuned:
+            self.save_tuned(self.output_dir)
         if not self.cfg.TEST.NO_TEST:
             self.evaluate_task()
         self.close_writer()
@@ -232,7 +265,7 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         training, _ = head.training, head.eval()
         batches = features.split(getattr(head, "evaluation_batch", EVALUATION_BATCH))
         with torch.autocast(self.device.type, enabled=self.autocast):
-            found = torch.cat([head(batch).float() for batch in batches])
+            found = torch.cat([head(batch).float() for batch in tqdm(batches, "evaluating", delay=5, leave=False)])
         head.train(training)
         return found
 
@@ -258,11 +291,13 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
 
     def evaluate_task(self):
         """Runs the task's evaluations, prints them and writes results.json."""
-        metrics, unsupported = {}, {}
+        metrics, unsupported, subset = {}, {}, {}
         with self.watch.stage("evaluate"):
             for evaluation in tasks.evaluations(self):
                 try:
                     metrics[evaluation.name] = self._evaluate(evaluation)
+                    if evaluation.of:
+                        subset[evaluation.name] = {"images": len(evaluation.items), "of": evaluation.of}
                 except ClassesUnsupported as reason:
                     unsupported[evaluation.name] = str(reason)
                     print(f"* {evaluation.log}: not available: {reason}")
@@ -270,7 +305,7 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         if "H" in metrics:
             print(f"* H: {metrics['H']:.1f}%")
         if self.output_dir:
-            results.write(os.path.join(self.output_dir, "results.json"), self.record(metrics, unsupported))
+            results.write(os.path.join(self.output_dir, "results.json"), self.record(metrics, unsupported, subset))
         return metrics
 
     def _evaluate(self, evaluation):
@@ -280,6 +315,8 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         else:
             head = self.head_for(evaluation.classnames)
             accuracy = self._accuracy(head, self._features(evaluation.items, self.store.plain))
+            if evaluation.of:
+                print(f"{evaluation.name}: on a fixed subset, {len(evaluation.items):,} of {evaluation.of:,} test images")
             print(f"* {evaluation.log}: {accuracy:.1f}%")
         return accuracy
 
@@ -290,8 +327,8 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         if self.output_dir:
             results.write(os.path.join(self.output_dir, f"results-{subset}.json"), self.record(dict(self.last_results), {}))
 
-    def record(self, metrics, unsupported):
-        """What results.json holds (DESIGN section 9)."""
+    def record(self, metrics, unsupported, subset=None):
+        """What results.json holds (DESIGN section 9); `subset` names the metrics measured on a part of the test images."""
         cfg, dataset = self.cfg, self.dataset
         task, dataset_name, trainer, config = results.place(self.output_dir)
         return {
@@ -300,7 +337,7 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
             "backbone": {"name": self.backbone.name, "sha256": self.backbone.weights_hash},
             "split_hash": getattr(dataset, "split_hash", ""), "fewshot": getattr(dataset, "fewshot_source", ""),
             "classnames_hash": results.names_hash(getattr(dataset, "all_classnames", dataset.classnames)),
-            "metrics": metrics, "unsupported": unsupported, "selection": self.SELECTION if self.TRAINS else "nothing trained",
+            "metrics": metrics, "unsupported": unsupported, "subset": subset or {}, "selection": self.SELECTION,
             "seconds": {name: round(value, 2) for name, value in self.watch.seconds.items()},
             "peak_memory_mb": results.peak_memory_mb(self.device), "versions": results.versions(), "extra": self.extra_results(),
         }

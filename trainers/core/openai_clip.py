@@ -7,7 +7,7 @@ import urllib.request
 import warnings
 import zipfile
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 
 import torch
 from tqdm import tqdm
@@ -20,7 +20,7 @@ CACHE = os.path.join("~", ".cache", "clip")  # where the `clip` package itself, 
 BLOCK = 1 << 20  # bytes read at a time
 
 
-@lru_cache(maxsize=None)
+@cache
 def import_clip():
     """The `clip` package (OpenAI's, clip-anytorch's or CoOp's copy)."""
     try:
@@ -30,7 +30,7 @@ def import_clip():
             import clip.clip
             import clip.model
     except ImportError as error:
-        raise UserError(f"the package `clip` cannot be imported ({error}). It gives CLIP's tokenizer and OpenAI's models: "
+        raise UserError(f"the package `clip`, CLIP's tokenizer and OpenAI's models, cannot be imported ({error}): "
                         "pip install clip-anytorch 'setuptools>=77,<81'") from error
     return clip
 
@@ -61,7 +61,7 @@ def fetch(name, folder=CACHE):
         found = sha256_of(path)
         if found == expected:
             return path, expected
-        raise UserError(f"{path} is damaged: sha256 {found}, expected {expected}. Delete it to have it downloaded again.")
+        raise UserError(f"{path} is damaged: sha256 {found}, expected {expected}. Delete it to download it again.")
     os.makedirs(folder, exist_ok=True)
     with _one_at_a_time(path):
         if not os.path.isfile(path):  # else another process has brought it meanwhile
@@ -147,8 +147,10 @@ def read_state_dict(path):
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise UserError(f"{path} cannot be read as a state dict ({type(error).__name__}: {str(error)[:200]}). Expected a "
-                        ".safetensors file, a TorchScript archive as OpenAI publishes, or a state dict saved by torch.save") from error
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} cannot be read as a state dict ({type(error).__name__}: {reason}). Expected a "
+                        ".safetensors file, a TorchScript archive as OpenAI publishes, or what torch.save made of a "
+                        "state dict") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else dict(state)
     return {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, torch.Tensor)}
 
@@ -171,7 +173,8 @@ def build(state, source):
         layers = len({key.split(".")[3] for key in state if key.startswith("visual.transformer.resblocks.")})
         size = patch * round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
     else:
-        layers = tuple(len({key.split(".")[2] for key in state if key.startswith(f"visual.layer{n}.")}) for n in (1, 2, 3, 4))
+        layers = tuple(len({key.split(".")[2] for key in state if key.startswith(f"visual.layer{stage}.")})
+                       for stage in (1, 2, 3, 4))
         width, patch = len(state["visual.layer1.0.conv1.weight"]), None
         size = 32 * round((len(state["visual.attnpool.positional_embedding"]) - 1) ** 0.5)
     text_width, embed_dim = state["text_projection"].shape
@@ -184,5 +187,5 @@ def build(state, source):
     try:
         model.load_state_dict({key: value for key, value in state.items() if key not in extra})
     except RuntimeError as error:
-        raise UserError(f"{source} does not fit CLIP's architecture: {str(error)[:500]}") from error
+        raise UserError(f"{source} does not fit CLIP's architecture: {' '.join(str(error).split())[:500]}") from error
     return model

@@ -32,8 +32,8 @@ def template_for(dataset_name, override=""):
     """The template of a dataset, or `override` when it is set; UserError unless it has exactly one {}."""
     template = override or TEMPLATES.get(dataset_name, PHOTO)
     if template.count("{}") != 1:
-        raise UserError(f"the template {template!r} must have exactly one {{}}, the place of the class name, as in {PHOTO!r} "
-                        "(key DATASET.TEMPLATE)")
+        raise UserError(f"the template {template!r} must have exactly one {{}}, the place of the class name, as in "
+                        f"{PHOTO!r} (key DATASET.TEMPLATE)")
     return template
 
 
@@ -52,10 +52,10 @@ def _sos_eot():
 
 
 def tokenize(texts, context_length=CONTEXT_LENGTH):
-    """CLIP's BPE: SOS, the text, EOT, zeros -> LongTensor [N, context_length]. UserError names the first text too long."""
+    """CLIP's BPE: SOS, the text, EOT, zeros -> LongTensor [N, context_length]; UserError names the first too long."""
     sos, eot = _sos_eot()
     ids = torch.zeros(len(texts), context_length, dtype=torch.long)
-    for row, text in zip(ids, texts):
+    for row, text in zip(ids, texts, strict=True):
         tokens = [sos, *_bpe().encode(text), eot]
         if len(tokens) > context_length:
             raise UserError(f"the text {text!r} has {len(tokens)} tokens, SOS and EOT included; {context_length} fit")
@@ -78,8 +78,9 @@ def embed_words(backbone, words):
 
 
 def initial_context(backbone, words, n_ctx, classes=None):
-    """Where a learned context starts, as CoOp's: the embeddings of `words` [n, w] (underscores are spaces), else N(0, 0.02) of shape
-    [n_ctx, w], or [classes, n_ctx, w] for class-specific contexts. UserError where n_ctx is not positive.
+    """Where a learned context starts, as CoOp's: the embeddings of `words` [n, w] (underscores are spaces), else
+    N(0, 0.02) of shape [n_ctx, w], or [classes, n_ctx, w] for class-specific contexts. UserError where n_ctx is not
+    positive.
     """
     words = words.replace("_", " ").strip()
     if words:
@@ -93,8 +94,8 @@ def initial_context(backbone, words, n_ctx, classes=None):
 class ClassTokens:
     """Token embeddings of "<name>." + EOT for each class, the part of a prompt that is never learned.
 
-    embedding [C, T, w] on the backbone's device; length [C] (tokens of "<name>." + EOT) and name_length [C] (tokens of the
-    name alone, as CoOp counts them) on the CPU; sos [w]. `n_ctx` is the length of the context they must leave room for.
+    embedding [C, T, w] on the backbone's device; length [C] (tokens of "<name>." + EOT) and name_length [C] (tokens of
+    the name alone, as CoOp counts them) on the CPU; sos [w]. `n_ctx` is the context length they must leave room for.
     """
 
     def __init__(self, classnames, backbone, n_ctx=0):
@@ -106,15 +107,15 @@ class ClassTokens:
         rows = [[*_bpe().encode(f"X {name}.")[1:], eot] for name in clean]
         empty = [i for i, name in enumerate(clean) if not name]
         if empty or not clean:
-            raise UserError("there are no class names" if not clean else f"class names at positions {empty[:5]} are empty")
-        special = [name for name, row in zip(self.names, rows) if sos in row or eot in row[:-1]]
+            raise UserError(f"class names at positions {empty[:5]} are empty" if clean else "there are no class names")
+        special = [name for name, row in zip(self.names, rows, strict=True) if sos in row or eot in row[:-1]]
         if special:
             raise UserError(f"class names must not contain CLIP's start or end token: {special[:5]}")
         self.length = torch.tensor([len(row) for row in rows])
         self.name_length = torch.tensor([len(_bpe().encode(name)) for name in clean])
         self.check_fits(n_ctx)
         ids = torch.zeros(len(rows), int(self.length.max()), dtype=torch.long)
-        for target, row in zip(ids, rows):
+        for target, row in zip(ids, rows, strict=True):
             target[: len(row)] = torch.tensor(row)
         with torch.no_grad():
             self.embedding = backbone.token_embedding(ids.to(backbone.device)).to(backbone.dtype)
@@ -129,15 +130,16 @@ class ClassTokens:
         long = (total > self.context_length).nonzero().flatten().tolist()
         if long:
             shown = ", ".join(f"{self.names[i][:80]!r} ({int(total[i])})" for i in long[:5])
-            raise UserError(f"{len(long)} prompts exceed {self.context_length} tokens with a context of {n_ctx}: {shown}. "
-                            "Shorten the names or the context (N_CTX)")
+            raise UserError(f"{len(long)} prompts exceed {self.context_length} tokens with a context of {n_ctx}: "
+                            f"{shown}. Shorten the names or the context (N_CTX)")
 
 
 def assemble(tokens, ctx, position="end", index=None):
     """Prompts of classes with a learned context, in CoOp's layout, ready for TextEncoder: (prompts, eot, prefix).
 
-    ctx [n, w] is shared by all rows; ctx [N, n, w] has one context a row. `index` [N] picks the class of each row (default:
-    every class once). The name stands behind the context ("end"), in its middle (n // 2 in front) or before it ("front").
+    ctx [n, w] is shared by all rows; ctx [N, n, w] has one context a row. `index` [N] picks the class of each row
+    (default: every class once). The name stands behind the context ("end"), in its middle (n // 2 tokens precede it) or
+    before it ("front").
     prefix [P, w] is the start that all rows share: SOS, and a shared context as far as it precedes the name.
     prompts [N, L, w] is what follows; eot [N] (CPU) is the position of EOT, counted from SOS.
     """
@@ -145,15 +147,18 @@ def assemble(tokens, ctx, position="end", index=None):
     if position not in ("end", "middle", "front"):
         raise UserError(f"the class token position is {position!r}; expected end, middle or front")
     tokens.check_fits(n)
-    index = torch.arange(len(tokens)) if index is None else index.cpu()
-    if not shared and len(ctx) != len(index):
-        raise ValueError(f"{len(ctx)} contexts for {len(index)} prompts")
-    body = tokens.embedding[index.to(tokens.embedding.device)]  # [N, T, w]
+    if index is None:
+        body, length, name_length = tokens.embedding, tokens.length, tokens.name_length
+    else:
+        body, index = tokens.embedding[index.to(tokens.embedding.device)], index.cpu()
+        length, name_length = tokens.length[index], tokens.name_length[index]
+    if not shared and len(ctx) != len(body):
+        raise ValueError(f"{len(ctx)} contexts for {len(body)} prompts")
     before = {"end": n, "middle": n // 2, "front": 0}[position]
     head, tail = ctx[..., :before, :].to(body.dtype), ctx[..., before:, :].to(body.dtype)
     if tail.shape[-2]:
-        body = _insert(body, tail, tokens.name_length[index].to(body.device))
-    eot = n + tokens.length[index]
+        body = _insert(body, tail, name_length.to(body.device))
+    eot = n + length
     sos = tokens.sos[None]
     if shared:
         return body, eot, torch.cat([sos, head])
@@ -165,7 +170,7 @@ def _insert(body, ctx, at):
 
     As a product with a 0/1 matrix (exact), because the backward of an indexed write is slow on the CPU.
     """
-    (rows, length, width), m = body.shape, ctx.shape[-2]
+    (_, length, width), m = body.shape, ctx.shape[-2]
     place = torch.arange(length + m, device=body.device) - at[:, None]  # [N, T + m]: 0 where the context starts
     own = torch.arange(length + m, device=body.device) - (place >= m) * m
     own = own.masked_fill((place >= 0) & (place < m), 0).clamp(max=length - 1)

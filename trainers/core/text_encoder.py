@@ -1,9 +1,9 @@
 """The exact, fast text encoder: CLIP's frozen text tower without the work that cannot influence its output.
 
-The tower is causal and its feature is read at EOT. So, exactly: nothing behind EOT is computed; a start that all prompts
-share is computed once and its keys and values serve every row; in the last block only EOT needs a query; and rows of
-different lengths are packed, so that linear layers see real tokens and almost no padding. Gradients reach prompts and
-prefix only.
+The tower is causal and its feature is read at EOT. So, exactly: nothing behind EOT is computed; a start that all
+prompts share is computed once and its keys and values serve every row; in the last block only EOT needs a query; and
+rows of different lengths are packed, so that linear layers see real tokens and almost no padding. Gradients reach
+prompts and prefix only.
 
 Shapes: N rows, T tokens a row, P prefix tokens, M = P + all tokens of all rows, w the tower's width, H heads.
 """
@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-# Shorter rows join a group of longer ones when that adds at most so many tokens of padding: a group of its own costs one
-# more attention call a layer, which is worth a few tokens of linear layers on a CPU and thousands on a GPU.
+# Shorter rows join a group of longer ones when that adds at most so many tokens of padding: a group of its own costs
+# one more attention call a layer, which is worth a few tokens of linear layers on a CPU and thousands on a GPU.
 PADDING = {"cpu": 8}
 PADDING_ELSEWHERE = 8192
 QUICK_GELU = 1.702  # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
@@ -35,8 +35,8 @@ class TextEncoder(nn.Module):
         self.chunk = chunk
 
     def forward(self, prompts, eot, prefix=None):
-        """prompts [N, L, w], token embeddings without positions; prefix [P, w] precedes every row; eot [N] counts from the
-        start of the full sequence, on any device (the CPU saves a synchronisation) -> features [N, d], not normalised.
+        """prompts [N, L, w], token embeddings without positions; prefix [P, w] precedes every row; eot [N] counts from
+        the start of the full sequence (on the CPU it saves a synchronisation) -> features [N, d], not normalised.
 
         Raises ValueError where EOT lies outside its row or the sequence is longer than the tower's positions.
         """
@@ -45,8 +45,8 @@ class TextEncoder(nn.Module):
         lengths = [position + 1 - shared for position in eot.tolist()]
         shortest, longest = min(lengths), max(lengths)
         if len(lengths) != len(prompts) or shortest < 1 or longest > prompts.shape[1]:
-            raise ValueError(f"{len(lengths)} EOT positions, {shortest + shared - 1} to {longest + shared - 1}, do not fit "
-                             f"{len(prompts)} prompts of {prompts.shape[1]} tokens behind a prefix of {shared}")
+            raise ValueError(f"{len(lengths)} EOT positions, {shortest + shared - 1} to {longest + shared - 1}, do not "
+                             f"fit {len(prompts)} prompts of {prompts.shape[1]} tokens behind a prefix of {shared}")
         if shared + longest > backbone.context_length:
             raise ValueError(f"prompts of {shared + longest} tokens; the tower has {backbone.context_length} positions")
         positions = backbone.positional_embedding
@@ -58,9 +58,8 @@ class TextEncoder(nn.Module):
         else:
             cache = None if start is None else prefix_cache(backbone, start)
             parts = [order[i:i + self.chunk] for i in range(0, len(order), self.chunk)]
-            features = torch.cat([
-                checkpoint(encode_rows, backbone, x, lengths, part, cache=cache, use_reentrant=False, preserve_rng_state=False)
-                for part in parts])
+            features = torch.cat([checkpoint(encode_rows, backbone, x, lengths, part, cache=cache, use_reentrant=False,
+                                             preserve_rng_state=False) for part in parts])
         return pick(features, torch.tensor(order).argsort())
 
 
@@ -69,7 +68,7 @@ class Group(NamedTuple):
     rows: int
     length: int
     causal: torch.Tensor | None  # additive mask [T, P + T], lower right; None without a prefix: plain causal attention
-    at_eot: torch.Tensor | None  # that mask at each row's EOT [rows, 1, 1, P + T]; None where EOT is every row's last token
+    at_eot: torch.Tensor | None  # the mask at each row's EOT [rows, 1, 1, P + T]; None where no row has padding
 
 
 def encode_rows(backbone, x, lengths, rows, start=None, cache=None):
@@ -113,7 +112,7 @@ def prefix_cache(backbone, start):
 
 
 def run_tower(backbone, x, shared, groups, ends, cache):
-    """x [M, w], `shared` prefix tokens and then each group's rows -> states [N, w] at `ends`, keys and values of the prefix.
+    """x [M, w], `shared` prefix tokens, then each group's rows -> states [N, w] at `ends`; the prefix's keys, values.
 
     `cache` has the keys and values of a prefix that is not part of x.
     """
@@ -127,7 +126,7 @@ def run_tower(backbone, x, shared, groups, ends, cache):
         if shared:
             seen.append((k, v))
             out.append(attend(q[None], k[None], v[None], causal=True))
-        for group, part in zip(groups, parts):
+        for group, part in zip(groups, parts, strict=True):
             q, k, v = part.unflatten(0, (group.rows, group.length)).unbind(2)
             out.append(attend(q, k, v, seen[depth] if seen else None, group.causal, causal=group.causal is None))
         x = residual(block, x, torch.cat(out))
@@ -140,14 +139,14 @@ def run_tower(backbone, x, shared, groups, ends, cache):
         return None, seen
     queries = project(last.attn, pick(y, ends), slice(width)).split([group.rows for group in groups])
     out = []
-    for group, q, part in zip(groups, queries, parts):
+    for group, q, part in zip(groups, queries, parts, strict=True):
         k, v = part.unflatten(0, (group.rows, group.length)).unbind(2)
         out.append(attend(q, k, v, seen[-1] if seen else None, group.at_eot))
     return residual(last, pick(x, ends), torch.cat(out)), seen
 
 
 def project(attention, y, rows=slice(None)):
-    """Queries, keys and values (or the part that `rows` of the fused weight give) of y [M, w] -> [M, 1..3, H, w / H]."""
+    """Queries, keys and values (or those that `rows` of the fused weight give) of y [M, w] -> [M, 1..3, H, w / H]."""
     weight, bias = attention.in_proj_weight[rows], attention.in_proj_bias[rows]
     return F.linear(y, weight, bias).view(len(y), -1, attention.num_heads, attention.head_dim)
 
@@ -155,7 +154,8 @@ def project(attention, y, rows=slice(None)):
 def attend(q, k, v, prefix=None, mask=None, causal=False):
     """q [N, t, H, h] over k, v [N, T, H, h], preceded by the prefix's keys and values [P, H, h] -> [N * t, H * h]."""
     if prefix is not None:
-        k, v = (torch.cat([first.expand(len(rest), *first.shape), rest], 1) for first, rest in zip(prefix, (k, v)))
+        k, v = (torch.cat([first.expand(len(rest), *first.shape), rest], 1)
+                for first, rest in zip(prefix, (k, v), strict=True))
     q, k, v = (tensor.transpose(1, 2) for tensor in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     return out.transpose(1, 2).flatten(2).flatten(0, 1)
@@ -166,9 +166,9 @@ def residual(block, x, attended):
     x = x + F.linear(attended, block.attn.out_proj.weight, block.attn.out_proj.bias)
     fc, gelu, proj = block.mlp.c_fc, block.mlp.gelu, block.mlp.c_proj
     y = layer_norm(block.ln_2, x)
-    if type(gelu).__name__ == "QuickGELU":  # with its factors moved into the product in front and behind, where they are free
+    if type(gelu).__name__ == "QuickGELU":  # its factors are free inside the products before and behind it
         hidden = torch.addmm(fc.bias, y, fc.weight.t(), beta=QUICK_GELU, alpha=QUICK_GELU)
-        return torch.addmm(x + proj.bias, F.silu(hidden), proj.weight.t(), alpha=1 / QUICK_GELU)
+        return x + torch.addmm(proj.bias, F.silu(hidden), proj.weight.t(), alpha=1 / QUICK_GELU)
     return x + proj(gelu(fc(y)))
 
 

@@ -1,9 +1,11 @@
-"""The prompt generator G(z, c) of SHIP (paper section 3.2, Eq. 3 and 4)."""
+"""The generators G(z, c): SHIP's through prompts (paper section 3.2, Eq. 3 and 4), and the one from scratch of its Table 4."""
+from weakref import WeakKeyDictionary
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from ..core.prompts import assemble
+from ..core.prompts import PHOTO, assemble, encode_texts, fill
 from ..core.text_encoder import TextEncoder
 
 INIT_STD = 0.02  # of linear layers and global prompts (released code; the paper says Gaussian noise)
@@ -18,9 +20,23 @@ def gaussian_init(module):
     return module
 
 
-def mlp(inputs, hidden, outputs):
-    """Two linear layers with a ReLU between them."""
-    return gaussian_init(nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs)))
+def mlp(*widths):
+    """A linear layer from each width to the next, ReLUs between them."""
+    layers = [nn.Linear(*pair) for pair in zip(widths, widths[1:])]
+    return gaussian_init(nn.Sequential(*[part for layer in layers for part in (layer, nn.ReLU())][:-1]))
+
+
+class ClassFeatures:
+    """What a class is to a network that reads no tokens: the unit text feature of "a photo of a <name>." (paper section 4.2.3)."""
+
+    def __init__(self, backbone):
+        self.backbone, self.known = backbone, WeakKeyDictionary()  # encoded once for each ClassTokens, as long as that lives
+
+    def __call__(self, classes):
+        """-> [C, d] of `classes` (a ClassTokens), float32."""
+        if classes not in self.known:
+            self.known[classes] = encode_texts(self.backbone, fill(PHOTO, classes.names)).float()
+        return self.known[classes]
 
 
 class PromptGenerator(nn.Module):
@@ -47,3 +63,19 @@ class PromptGenerator(nn.Module):
         ctx = self.synthesize_prompts(z).to(self.backbone[0].dtype)
         prompts, eot, prefix = assemble(classes, ctx, index=labels)
         return F.normalize(self.encode(prompts, eot, prefix).float(), dim=-1)
+
+
+class FeatureGenerator(nn.Module):
+    """z [B, k] and class names -> unit features [B, d] by a three-layer network that starts from scratch (Table 4, "S").
+
+    x~ = unit(MLP([z; t_c])), t_c being the class's text feature: all that this generator knows of CLIP.
+    """
+
+    def __init__(self, backbone, latent_dim, hidden_dim):
+        super().__init__()
+        self.latent_dim, self.class_features = latent_dim, ClassFeatures(backbone)
+        self.layers = mlp(latent_dim + backbone.embed_dim, hidden_dim, hidden_dim, backbone.embed_dim)
+
+    def forward(self, z, labels, classes):
+        """Features of classes `labels` [B] among `classes` (a ClassTokens) for the latents `z` [B, k] -> [B, d], unit norm."""
+        return F.normalize(self.layers(torch.cat([z, self.class_features(classes)[labels]], 1)), dim=-1)

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from ..core.errors import UserError
 from ..core.loader import FeatureLoader
 from ..core.randomness import seed_all
-from .generator import PromptGenerator
+from .gan import WGAN
+from .generator import FeatureGenerator, PromptGenerator
 from .vae import VAE
 
 FOLDER, FINAL, ROLLING = "generator", "generator.pth.tar", "generator-rolling.pth.tar"
@@ -21,12 +22,22 @@ TRAINING = ("LR", "WEIGHT_DECAY", "EPOCHS", "BATCH_SIZE", "KL_WEIGHT")
 
 
 def build_framework(options, backbone):
-    """The generative model that `options` (cfg.TRAINER.SHIP) describes, untrained."""
-    if options.FRAMEWORK != "vae" or options.GENERATOR != "clip":
-        raise UserError(f"TRAINER.SHIP.FRAMEWORK {options.FRAMEWORK} with GENERATOR {options.GENERATOR} is unknown; known: vae with clip")
-    latent_dim = options.LATENT_DIM or backbone.width
-    generator = PromptGenerator(backbone, options.N_CTX, latent_dim, options.HIDDEN_DIM, options.GLOBAL, options.SEQUENTIAL)
-    return VAE(generator, backbone.embed_dim, options.HIDDEN_DIM, options.KL_WEIGHT)
+    """The generative model that `options` (cfg.TRAINER.SHIP) describes, untrained. Raises UserError for a name that is not known."""
+    latent_dim, hidden_dim = options.LATENT_DIM or backbone.width, options.HIDDEN_DIM
+    generators = {
+        "clip": lambda: PromptGenerator(backbone, options.N_CTX, latent_dim, hidden_dim, options.GLOBAL, options.SEQUENTIAL),
+        "mlp": lambda: FeatureGenerator(backbone, latent_dim, hidden_dim),
+    }
+    frameworks = {
+        "vae": lambda generator: VAE(generator, backbone.embed_dim, hidden_dim, options.KL_WEIGHT),
+        "gan": lambda generator: WGAN(generator, backbone, hidden_dim),
+    }
+    for key, known in (("FRAMEWORK", frameworks), ("GENERATOR", generators)):
+        if options[key] not in known:
+            raise UserError(f"TRAINER.SHIP.{key} '{options[key]}' is unknown; known: {', '.join(known)}")
+    if options.GENERATOR == "mlp" and (options.SEQUENTIAL or not options.GLOBAL):
+        raise UserError("TRAINER.SHIP.GENERATOR mlp makes no prompts, so GLOBAL False and SEQUENTIAL True say nothing; they go with GENERATOR clip")
+    return frameworks[options.FRAMEWORK](generators[options.GENERATOR]())
 
 
 class Pretraining:
@@ -49,42 +60,41 @@ class Pretraining:
         """-> (generator, report). Continues or reuses what `directory` holds if it was made under the same settings."""
         seed_all(self.seed, "generator", "init")
         framework = build_framework(self.options, self.backbone).to(self.device)
-        optimizer = torch.optim.AdamW(framework.parameters(), lr=self.options.LR, weight_decay=self.options.WEIGHT_DECAY)
+        optimizers = framework.optimizers(self.options)
         settings, history, start = self.settings(), [], 0
         state = self._saved(settings)
         if state:
             framework.load_state_dict(state["state_dict"])
             history, start = state["history"], state["epoch"]
             if start < self.options.EPOCHS:
-                optimizer.load_state_dict(state["optimizer"])
+                for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+                    optimizer.load_state_dict(saved)
             print(f"generator: {'reusing the finished one' if start == self.options.EPOCHS else f'resumed after {start} epochs'} in {self.directory}")
         saved_at = -math.inf
         epochs = tqdm(range(start, self.options.EPOCHS), desc="SHIP generator", unit="epoch", initial=start, total=self.options.EPOCHS)
         for epoch in epochs:
             seed_all(self.seed, "generator", epoch)
-            history.append(self._epoch(framework, optimizer, epoch))
+            history.append(self._epoch(framework, optimizers, epoch))
             epochs.set_postfix({name: f"{value:.4f}" for name, value in history[-1].items()})
             done = epoch + 1 == self.options.EPOCHS
             if done or time.monotonic() - saved_at >= self.checkpoint_seconds:
-                self._save(framework, None if done else optimizer, settings, history, epoch + 1)
+                self._save(framework, [] if done else optimizers, settings, history, epoch + 1)
                 saved_at = time.monotonic()
         framework.requires_grad_(False).eval()
         return framework.generator, self._report(framework.generator, history)
 
-    def _epoch(self, framework, optimizer, epoch):
+    def _epoch(self, framework, optimizers, epoch):
         """One pass over the base features -> mean of each loss term."""
         totals = {}
         loader = FeatureLoader(self.features, self.options.BATCH_SIZE)
         for step, batch in enumerate(loader):
-            loss, terms = framework.loss(batch["features"], batch["label"], self.classes)
-            if not torch.isfinite(loss):
+            try:
+                terms = framework.step(batch["features"], batch["label"], self.classes, optimizers)
+            except FloatingPointError as error:
                 raise UserError(
-                    f"SHIP generator: the loss is {loss.item()} at epoch {epoch + 1}, step {step + 1} of {len(loader)}; training stopped. "
+                    f"SHIP generator: {error} at epoch {epoch + 1}, step {step + 1} of {len(loader)}; training stopped. "
                     f"The last good state is in {self.directory}. A smaller TRAINER.SHIP.LR is the usual cure"
-                )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+                ) from None
             for name, value in terms.items():
                 totals[name] = totals.get(name, 0.0) + value / len(loader)
         return totals
@@ -99,14 +109,15 @@ class Pretraining:
                 print(f"generator: {path} was made under other settings; training a new one")
         return None
 
-    def _save(self, framework, optimizer, settings, history, epoch):
+    def _save(self, framework, optimizers, settings, history, epoch):
+        """The state after `epoch` epochs: the rolling one with its optimisers, the final one without any."""
         state = {
             "state_dict": framework.state_dict(), "epoch": epoch, "history": history, "settings": json.dumps(settings),
-            "optimizer": optimizer.state_dict() if optimizer else None,
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         }
-        save_checkpoint(state, self.directory, model_name=ROLLING if optimizer else FINAL)
+        save_checkpoint(state, self.directory, model_name=ROLLING if optimizers else FINAL)
         rolling = os.path.join(self.directory, ROLLING)
-        if optimizer is None and os.path.exists(rolling):
+        if not optimizers and os.path.exists(rolling):
             os.remove(rolling)
 
     @torch.no_grad()
@@ -129,12 +140,15 @@ def within_class_std(features, labels):
     return torch.stack(per_class).mean().item() if per_class else float("nan")
 
 
-def load_generator(path, options, backbone, device):
-    """A trained generator from the `generator/` folder of a run (or the run's folder). Raises UserError if it is missing or does not fit."""
+def load_framework(path, options, backbone, device):
+    """What a run trained, from its folder or its `generator/` folder -> (framework, its file, history: the mean terms of each epoch).
+
+    Raises UserError if it is missing or was made with another backbone or other options than `options` (cfg.TRAINER.SHIP).
+    """
     candidates = [os.path.join(path, FINAL), os.path.join(path, FOLDER, FINAL), path]
     found = next((file for file in candidates if os.path.isfile(file)), None)
     if found is None:
-        raise UserError(f"TRAINER.SHIP.INIT_FROM: no {FINAL} in {path}; give the output folder of a finished SHIP run")
+        raise UserError(f"no {FINAL} in {path}; expected the output folder of a finished SHIP run, as TRAINER.SHIP.INIT_FROM takes")
     state = load_checkpoint(found)
     settings = json.loads(state["settings"])
     if settings["backbone"] != backbone.weights_hash:
@@ -146,4 +160,10 @@ def load_generator(path, options, backbone, device):
     framework = build_framework(options, backbone).to(device)
     framework.load_state_dict(state["state_dict"])
     framework.requires_grad_(False).eval()
-    return framework.generator, {"loaded_from": found, **(state["history"][-1] if state["history"] else {})}
+    return framework, found, state["history"]
+
+
+def load_generator(path, options, backbone, device):
+    """-> (generator, report) of a run; see load_framework."""
+    framework, found, history = load_framework(path, options, backbone, device)
+    return framework.generator, {"loaded_from": found, **(history[-1] if history else {})}

@@ -2,6 +2,7 @@
 import torch
 import torch.nn as nn
 
+from .framework import Framework, descend
 from .generator import gaussian_init
 
 
@@ -30,7 +31,7 @@ def reconstruction_loss(x, reconstructed):
     return (x - reconstructed).square().sum(1).mean()
 
 
-class VAE(nn.Module):
+class VAE(Framework):
     """Encoder and generator; `loss` is Eq. 2 with a weight on the KL term (the paper's is 1)."""
 
     def __init__(self, generator, feature_dim, hidden_dim, kl_weight=1.0):
@@ -45,3 +46,8 @@ class VAE(nn.Module):
         reconstruction = reconstruction_loss(x, self.generator(z, labels, classes))
         kl = kl_to_standard_normal(mu, log_var)
         return reconstruction + self.kl_weight * kl, {"reconstruction": reconstruction.item(), "kl": kl.item()}
+
+    def step(self, x, labels, classes, optimizers):
+        loss, terms = self.loss(x, labels, classes)
+        descend(loss, optimizers[0])
+        return terms

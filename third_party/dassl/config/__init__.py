@@ -1,4 +1,4 @@
-import copy
+from yacs.config import CfgNode
 
 from .defaults import DEFAULTS
 from .node import Config
@@ -6,4 +6,6 @@ from .node import Config
 
 def get_cfg_default():
     """A fresh config with every key of Dassl 0.6.3 at its default."""
-    return Config(copy.deepcopy(DEFAULTS))
+    cfg = Config()
+    cfg.update(CfgNode(DEFAULTS))  # CfgNode copies
+    return cfg

@@ -7,18 +7,24 @@ from ..utils import MissingFile, UnknownName, UserError, nearest
 
 
 class Config(CfgNode):
-    """yacs.config.CfgNode that raises a UserError for an unknown key, a value of the wrong type or an unreadable file."""
+    """A CfgNode that raises a UserError for an unknown key, a value of the wrong type or an unreadable file.
+
+    Only the root is a Config: yacs merges nodes of equal type, and train scripts add plain nodes below the root.
+    """
+
+    @classmethod
+    def _decode_cfg_value(cls, value):
+        return CfgNode._decode_cfg_value(value)  # what a merge makes of a dict: a plain node
 
     def merge_from_file(self, cfg_filename):
         try:
             with open(cfg_filename, encoding="utf-8") as file:
-                other = self.load_cfg(file)
+                other = CfgNode.load_cfg(file)
         except FileNotFoundError:
             raise MissingFile(f"expected a config file at {cfg_filename}, found none") from None
         except (yaml.YAMLError, AttributeError, AssertionError, ValueError) as error:
             raise UserError(f"{cfg_filename} is not a YAML file of config keys: {error}") from None
         self._check_keys(_leaves(other), cfg_filename)
-        _adopt(self)
         try:
             self.merge_from_other_cfg(other)
         except ValueError as error:
@@ -26,7 +32,9 @@ class Config(CfgNode):
 
     def merge_from_list(self, cfg_list):
         if len(cfg_list) % 2:
-            raise UserError(f"config options come as pairs of KEY and value, got {len(cfg_list)} words: {list(cfg_list)}")
+            raise UserError(
+                f"config options come as pairs of KEY and value, got {len(cfg_list)} words: {list(cfg_list)}"
+            )
         self._check_keys(cfg_list[0::2], "the command line")
         try:
             super().merge_from_list(cfg_list)
@@ -52,11 +60,3 @@ def _leaves(node, prefix=""):
     for key, value in node.items():
         names += _leaves(value, f"{prefix}{key}.") if isinstance(value, CfgNode) else [prefix + key]
     return names
-
-
-def _adopt(node):
-    """Makes plain CfgNodes below `node` (a train script's own `cfg.TRAINER.X = CN()`) Configs: yacs merges only equal types."""
-    for value in node.values():
-        if isinstance(value, CfgNode):
-            object.__setattr__(value, "__class__", Config)  # CfgNode.__setattr__ takes config values only
-            _adopt(value)

@@ -26,7 +26,9 @@ def build_data_loader(
     A training loader drops the last partial batch if and only if there is at least one full one.
     """
     if not data_source:
-        raise UserError(f"the {'training' if is_train else 'evaluation'} set has no items; check DATASET.ROOT and the split")
+        raise UserError(
+            f"the {'training' if is_train else 'evaluation'} set has no items; check DATASET.ROOT and the split"
+        )
     wrapper = dataset_wrapper or DatasetWrapper
     return DataLoader(
         wrapper(cfg, data_source, transform=tfm, is_train=is_train),
@@ -39,7 +41,10 @@ def build_data_loader(
 
 
 class DataManager:
-    """The dataset of a config and its loaders: train_loader_x, train_loader_u, val_loader (None without data), test_loader."""
+    """The dataset of a config and its loaders: train_loader_x, train_loader_u, val_loader, test_loader.
+
+    train_loader_u and val_loader are None where the dataset has no such items.
+    """
 
     def __init__(self, cfg, custom_tfm_train=None, custom_tfm_test=None, dataset_wrapper=None):
         self.dataset = dataset = build_dataset(cfg)
@@ -100,8 +105,8 @@ class DatasetWrapper(TorchDataset):
     """Reads the image of a Datum: a dict with img, label, domain, impath and index.
 
     `transform` may be a list: its images are img, img2, img3, ... In training each transform is applied
-    DATALOADER.K_TRANSFORMS times (a list of images where that is more than once), and DATALOADER.RETURN_IMG0 adds img0, the
-    image without augmentation.
+    DATALOADER.K_TRANSFORMS times (a list of images where that is more than once), and DATALOADER.RETURN_IMG0 adds img0,
+    the image without augmentation.
     """
 
     def __init__(self, cfg, data_source, transform=None, is_train=False):

@@ -11,8 +11,8 @@ from ..utils import UnknownName, UserError, nearest
 class DomainSampler(Sampler):
     """Batches with equally many items of each of `n_domain` domains (not positive: all), without replacement.
 
-    The domains of a batch are drawn anew (`shuffle`) or always come in order. An epoch ends when a domain cannot fill its
-    share of another batch.
+    The domains of a batch are drawn anew (`shuffle`) or always come in order. An epoch ends when a domain cannot fill
+    its share of another batch.
     """
 
     def __init__(self, data_source, batch_size, n_domain=0, shuffle=True):
@@ -20,8 +20,8 @@ class DomainSampler(Sampler):
         self.n_domain = n_domain if n_domain > 0 else len(self.groups)
         if self.n_domain > len(self.groups) or batch_size % self.n_domain:
             raise UserError(
-                f"batch size {batch_size} cannot be shared by {self.n_domain} domains of the {len(self.groups)} there are: "
-                "set BATCH_SIZE to a multiple of N_DOMAIN"
+                f"batch size {batch_size} cannot be shared by {self.n_domain} domains of the {len(self.groups)} there "
+                "are: set BATCH_SIZE to a multiple of N_DOMAIN"
             )
         self.share = batch_size // self.n_domain
         self.shuffle = shuffle
@@ -57,7 +57,9 @@ class RandomClassSampler(Sampler):
     def __iter__(self):
         chunks = {}
         for label, items in self.groups.items():
-            items = random.sample(items, len(items)) if len(items) >= self.n_ins else random.choices(items, k=self.n_ins)
+            items = (
+                random.sample(items, len(items)) if len(items) >= self.n_ins else random.choices(items, k=self.n_ins)
+            )
             whole = len(items) - len(items) % self.n_ins
             chunks[label] = [items[i : i + self.n_ins] for i in range(0, whole, self.n_ins)]
         order = []

@@ -25,7 +25,9 @@ class TrainerBase:
         if "_models" not in self.__dict__:
             raise AttributeError("call super().__init__() before register_model()")
         if name in self._models:
-            raise UserError(f"a model called {name!r} is already registered; register the second one under another name")
+            raise UserError(
+                f"a model called {name!r} is already registered; register the second one under another name"
+            )
         self._models[name] = model
         self._optims[name] = optim
         self._scheds[name] = sched
@@ -61,7 +63,7 @@ class TrainerBase:
     # Checkpoints
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
-        """Write <directory>/<name>/model.pth.tar-<epoch + 1> (or `model_name`) for each model; `epoch` counts from 0."""
+        """Write <directory>/<name>/model.pth.tar-<epoch + 1> (or `model_name`) of each model; `epoch` counts from 0."""
         for name in self.get_model_names():
             optim, sched = self._optims[name], self._scheds[name]
             state = {
@@ -84,7 +86,9 @@ class TrainerBase:
             if not osp.isfile(path):
                 newest = newest_checkpoint(osp.dirname(path))
                 found = f"the newest one there is {newest}" if newest else "there is no checkpoint beside it"
-                raise MissingFile(f"expected a model at {path}, found none ({found}); correct --model-dir or --load-epoch")
+                raise MissingFile(
+                    f"expected a model at {path}, found none ({found}); correct --model-dir or --load-epoch"
+                )
             checkpoint = load_checkpoint(path)
             load_weights(self._models[name], checkpoint, path)
             result = checkpoint.get("val_result")
@@ -94,25 +98,30 @@ class TrainerBase:
             )
 
     def resume_model_if_exist(self, directory):
-        """Restore models, optimisers and schedules from `directory`; returns the number of epochs they have behind them."""
+        """Restore models, optimisers and schedules from `directory`; returns how many epochs they have behind them."""
         names = self.get_model_names()
         newest = {name: newest_checkpoint(osp.join(directory, name)) for name in names}
         if not names or not all(newest.values()):
             print(f"No checkpoint in {directory}, training from scratch")
             return 0
-        # A run killed between two models has left one of them an epoch ahead: all go on from the one behind.
-        files = sorted(set(newest.values()), key=lambda file: self._epoch_of(directory, newest, file))
+        file = self._oldest(directory, newest)
         print(f"Found checkpoints in {directory}, training goes on from them")
         for name in names:
             epoch = resume_from_checkpoint(
-                osp.join(directory, name), self._models[name], self._optims[name], self._scheds[name], files[0]
+                osp.join(directory, name), self._models[name], self._optims[name], self._scheds[name], file
             )
         return epoch
 
     @staticmethod
-    def _epoch_of(directory, newest, file):
-        name = next(name for name in newest if newest[name] == file)
-        return load_checkpoint(osp.join(directory, name, file))["epoch"]
+    def _oldest(directory, newest):
+        """The file that all models go on from: a run killed between two saves leaves one model a checkpoint ahead.
+
+        newest: dict of model name -> the file that its folder points to.
+        """
+        if len(set(newest.values())) == 1:
+            return next(iter(newest.values()))
+        epochs = {load_checkpoint(osp.join(directory, name, file))["epoch"]: file for name, file in newest.items()}
+        return epochs[min(epochs)]
 
     # TensorBoard
 
@@ -144,7 +153,8 @@ class TrainerBase:
         self.start_epoch, self.max_epoch = start_epoch, max_epoch
         self.before_train()
         self.epoch = max(self.start_epoch - 1, 0)
-        for self.epoch in range(self.start_epoch, self.max_epoch):
+        for epoch in range(self.start_epoch, self.max_epoch):
+            self.epoch = epoch
             self.before_epoch()
             self.run_epoch()
             self.after_epoch()

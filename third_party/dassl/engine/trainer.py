@@ -139,7 +139,8 @@ class TrainerX(SimpleTrainer):
         every = self.cfg.TRAIN.PRINT_FREQ if self.num_batches >= self.cfg.TRAIN.PRINT_FREQ else 1
 
         end = time.time()
-        for self.batch_idx, batch in enumerate(self.train_loader_x):
+        for batch_idx, batch in enumerate(self.train_loader_x):
+            self.batch_idx = batch_idx
             data_time.update(time.time() - end)
             losses.update(self.forward_backward(batch))
             batch_time.update(time.time() - end)

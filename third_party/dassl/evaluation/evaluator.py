@@ -28,7 +28,7 @@ class EvaluatorBase:
 
 @EVALUATOR_REGISTRY.register()
 class Classification(EvaluatorBase):
-    """Accuracy, error and macro F1 in percent; per-class accuracy and a confusion matrix where cfg.TEST asks for them."""
+    """Accuracy, error and macro F1 in percent; per-class accuracy and confusion matrix where cfg.TEST asks for them."""
 
     def __init__(self, cfg, lab2cname=None, **kwargs):
         super().__init__(cfg)
@@ -73,11 +73,10 @@ class Classification(EvaluatorBase):
         accuracies = []
         for label in np.unique(y_true).tolist():
             hits = y_pred[y_true == label] == label
-            accuracies.append(100.0 * float(hits.mean()))
+            accuracy = 100.0 * float(hits.mean())
+            accuracies.append(accuracy)
             name = self._lab2cname.get(label, "?")
-            print(
-                f"* class: {label} ({name})\ttotal: {len(hits):,}\tcorrect: {int(hits.sum()):,}\tacc: {accuracies[-1]:.1f}%"
-            )
+            print(f"* class: {label} ({name})\ttotal: {len(hits):,}\tcorrect: {hits.sum():,}\tacc: {accuracy:.1f}%")
         average = float(np.mean(accuracies))
         print(f"* average: {average:.1f}%")
         return average

@@ -31,7 +31,7 @@ class EpochSchedule(LRScheduler):
     def jump_to(self, epoch):
         """Set the rates of `epoch`, as if step() had been called that often."""
         self.last_epoch = epoch
-        for group, lr in zip(self.optimizer.param_groups, self.get_lr()):
+        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             group["lr"] = lr
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 

@@ -7,9 +7,7 @@ from ..utils import UnknownName, UserError, nearest
 
 # RAdam as its authors wrote it decays weights apart from the gradient.
 _BUILDERS = {
-    "sgd": lambda p, c: O.SGD(
-        p, momentum=c.MOMENTUM, dampening=c.SGD_DAMPNING, nesterov=c.SGD_NESTEROV, **_common(c)
-    ),
+    "sgd": lambda p, c: O.SGD(p, momentum=c.MOMENTUM, dampening=c.SGD_DAMPNING, nesterov=c.SGD_NESTEROV, **_common(c)),
     "adam": lambda p, c: O.Adam(p, betas=_betas(c), **_common(c)),
     "amsgrad": lambda p, c: O.Adam(p, betas=_betas(c), amsgrad=True, **_common(c)),
     "adamw": lambda p, c: O.AdamW(p, betas=_betas(c), **_common(c)),

@@ -19,7 +19,7 @@ def check_isfile(fpath):
     """True if `fpath` is a file; otherwise a warning and False."""
     found = os.path.isfile(fpath)
     if not found:
-        warnings.warn(f"no file at {fpath}")
+        warnings.warn(f"no file at {fpath}", stacklevel=2)
     return found
 
 

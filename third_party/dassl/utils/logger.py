@@ -8,7 +8,7 @@ from .files import mkdir_if_missing
 
 
 class Logger:
-    """Stands in for sys.stdout: writes to the console and to a file, line by line, so that a killed run keeps its log."""
+    """Stands in for sys.stdout: writes to the console and, line by line, to a file: a killed run keeps its log."""
 
     def __init__(self, console, fpath):
         mkdir_if_missing(osp.dirname(fpath))

@@ -4,7 +4,7 @@ import torch
 
 
 class AverageMeter:
-    """The last value (`val`) and the mean so far (`avg`) of a number; with `ema`, an exponential mean with decay 0.9."""
+    """The last value (`val`) and the mean so far (`avg`) of a number; with `ema` an exponential mean, decay 0.9."""
 
     def __init__(self, ema=False):
         self.ema = ema

@@ -1,7 +1,8 @@
 """Checkpoints and weights."""
 
-import os
+import pickle
 import shutil
+import zipfile
 from collections import OrderedDict
 from os import path as osp
 
@@ -39,26 +40,26 @@ def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True
 def load_checkpoint(fpath):
     """Read a checkpoint to the CPU without running any code it may hold.
 
-    Files of upstream Dassl hold objects beside tensors; of those only "state_dict" and "epoch" are returned. MissingFile or
-    DamagedCheckpoint, each with the path.
+    Files of upstream Dassl hold objects beside tensors: only their "state_dict" and "epoch" are returned. MissingFile
+    or DamagedCheckpoint, each with the path.
     """
     if not fpath or not osp.isfile(fpath):
         raise MissingFile(f"expected a checkpoint at {fpath!r}, found none")
     try:
-        return torch.load(fpath, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch names many faults: zip, pickle, key, value, runtime and end-of-file errors
-        first_error = error
-    try:
-        return load_foreign(fpath)
-    except Exception:
-        reason = (str(first_error).strip() or type(first_error).__name__).splitlines()[0]
+        _verify(fpath)
+        try:
+            return torch.load(fpath, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:
+            return load_foreign(fpath)
+    except Exception as error:  # zip, zlib, pickle, key, value, runtime and end-of-file errors, among others
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DamagedCheckpoint(
             f"{fpath} is damaged or not a checkpoint ({reason}); remove it and train again, or take another epoch"
-        ) from first_error
+        ) from error
 
 
 def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None, model_name=""):
-    """Load the newest checkpoint of the folder `fdir` (or `model_name`); returns the number of epochs it has behind it."""
+    """Load the newest checkpoint of the folder `fdir` (or `model_name`); returns how many epochs it has behind it."""
     path = osp.join(fdir, model_name or newest_checkpoint(fdir))
     checkpoint = load_checkpoint(path)
     load_weights(model, checkpoint, path)
@@ -119,6 +120,14 @@ def count_num_param(model=None, params=None):
     return sum(count_num_param(params=p["params"]) if isinstance(p, dict) else p.numel() for p in params)
 
 
+def _verify(fpath):
+    """ValueError for an archive whose content does not match its checksums, which torch.load does not look at."""
+    if zipfile.is_zipfile(fpath):
+        with zipfile.ZipFile(fpath) as archive:
+            if bad := archive.testzip():
+                raise ValueError(f"wrong checksum of {bad}")
+
+
 def _some(names, limit=3):
     names = list(names)
     return ", ".join(names[:limit]) + (f", ... ({len(names)})" if len(names) > limit else "")
@@ -130,12 +139,14 @@ def _without_module(state_dict):
 
 
 def _plain(value, where):
-    """`value` with every object turned into tensors, numbers, strings and containers; TypeError where that is impossible."""
+    """`value` with every object turned into tensors and plain values; TypeError where that is impossible."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
         return torch.from_numpy(value)
-    if value is None or isinstance(value, (torch.Tensor, bool, int, float, str, bytes, torch.dtype, torch.Size, torch.device)):
+    if value is None or isinstance(
+        value, (torch.Tensor, bool, int, float, str, bytes, torch.dtype, torch.Size, torch.device)
+    ):
         return value
     if isinstance(value, dict):
         kind = OrderedDict if isinstance(value, OrderedDict) else dict

@@ -2,16 +2,19 @@
 
 import pickle
 import types
+from collections import OrderedDict
 
 import torch
 
 # What a tensor is rebuilt from; every other name in a foreign checkpoint becomes a Stub.
-_TENSOR_NAMES = {
-    ("collections", "OrderedDict"),
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"),
-    ("torch", "Size"),
-    ("torch", "device"),
+_TYPES = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch", "Size"): torch.Size,
+    ("torch", "device"): torch.device,
+}
+_FUNCTIONS = {
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
 }
 
 
@@ -43,10 +46,13 @@ class StubbingUnpickler(pickle.Unpickler):
     """Rebuilds tensors and plain containers; anything else that the pickle names becomes a Stub."""
 
     def find_class(self, module, name):
-        if (module, name) in _TENSOR_NAMES or (module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)):
-            return super().find_class(module, name)
-        if module in ("torch", "torch.storage") and name.endswith("Storage"):
-            return super().find_class(module, name)
+        if (module, name) in _TYPES:
+            return _TYPES[module, name]
+        if (module, name) in _FUNCTIONS:
+            # A new function each time: a pickle may set attributes of the function that it is given.
+            return lambda *args: _FUNCTIONS[module, name](*args)
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
         return Stub
 
 

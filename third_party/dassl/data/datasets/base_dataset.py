@@ -17,7 +17,9 @@ class Datum:
         try:
             label, domain = index(label), index(domain)  # NumPy integers as well
         except TypeError:
-            raise UserError(f"label and domain of item {impath!r}: expected integers, got {label!r}, {domain!r}") from None
+            raise UserError(
+                f"label and domain of item {impath!r}: expected integers, got {label!r}, {domain!r}"
+            ) from None
         if not isinstance(impath, str) or not isinstance(classname, str):
             raise UserError(f"path and class name of an item: expected strings, got {impath!r} and {classname!r}")
         self._impath = impath
@@ -48,7 +50,8 @@ class Datum:
 class DatasetBase:
     """Lists of Datum for training (labelled `train_x`, unlabelled `train_u`), validation and test.
 
-    Labels of the training items are 0 .. num_classes - 1; `lab2cname` maps them to names, `classnames` lists these in order.
+    Labels of the training items are 0 .. num_classes - 1; `lab2cname` maps them to names, `classnames` lists these in
+    order.
     """
 
     dataset_dir = ""  # folder below DATASET.ROOT

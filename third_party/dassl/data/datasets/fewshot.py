@@ -5,22 +5,26 @@ import pickle
 from ...utils import MissingFile, UserError, atomic_path
 from .base_dataset import Datum
 
-_DATUM = (Datum.__module__, Datum.__qualname__)
-
 
 class FewshotUnpickler(pickle.Unpickler):
-    """Admits Datum; lists, dicts, strings and numbers need no class."""
+    """Admits Datum alone; lists, dicts, strings and numbers need no class."""
+
+    def __init__(self, file):
+        super().__init__(file)
+        # Not Datum itself: a pickle may set attributes of the class that it is given.
+        self.item_class = type("Item", (), {})
 
     def find_class(self, module, name):
-        if (module, name) == _DATUM:
-            return Datum
+        if (module, name) == (Datum.__module__, Datum.__qualname__):
+            return self.item_class
         raise UserError(f"it names {module}.{name}, only Datum and plain containers are admitted")
 
 
 def read_fewshot(path):
     """{"train": [Datum], "val": [Datum]} from a few-shot pickle, without running any code it may hold.
 
-    MissingFile or UserError, each with the path and the reason.
+    A pickle without "val" (CoOp's ImageNet) gives an empty list. MissingFile or UserError, each with the path and the
+    reason.
     """
     try:
         with open(path, "rb") as file:
@@ -28,10 +32,13 @@ def read_fewshot(path):
     except FileNotFoundError:
         raise MissingFile(f"expected a few-shot pickle at {path}, found none") from None
     except Exception as error:  # a damaged pickle can raise nearly anything
-        raise UserError(f"few-shot pickle {path} is refused: {error or type(error).__name__}") from None
-    if not isinstance(data, dict) or not {"train", "val"} <= data.keys():
-        raise UserError(f'few-shot pickle {path} is refused: expected a dict with "train" and "val"')
-    return {part: _checked(data[part], path, part) for part in ("train", "val")}
+        reason = str(error) or type(error).__name__
+        raise UserError(f"few-shot pickle {path} is refused: {reason}; remove it to draw anew") from None
+    if not isinstance(data, dict) or "train" not in data:
+        raise UserError(
+            f'few-shot pickle {path} is refused: expected a dict with "train" and "val"; remove it to draw anew'
+        )
+    return {part: _rebuilt(data.get(part, []), path, part) for part in ("train", "val")}
 
 
 def write_fewshot(path, train, val):
@@ -40,9 +47,10 @@ def write_fewshot(path, train, val):
         pickle.dump({"train": train, "val": val}, file, protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def _checked(items, path, part):
-    """`items` rebuilt through Datum's own checks, as a pickle can set attributes of any type."""
+def _rebuilt(items, path, part):
+    """The items as Datum, through Datum's own checks, as a pickle can set attributes to anything."""
     try:
         return [Datum(item._impath, item._label, item._domain, item._classname) for item in items]
     except (AttributeError, TypeError, UserError) as error:
-        raise UserError(f"few-shot pickle {path} is refused: {part} is no list of Datum ({error})") from None
+        reason = f'"{part}" is no list of Datum ({error})'
+        raise UserError(f"few-shot pickle {path} is refused: {reason}; remove it to draw anew") from None

@@ -31,8 +31,9 @@ _KNOWN = [*_ON_IMAGE, "center_crop", "normalize"]
 def build_transform(cfg, is_train=True, choices=None):
     """PIL image -> tensor [3, H, W] of size INPUT.SIZE; `choices` stands in for INPUT.TRANSFORMS.
 
-    Training: the transforms of that list, after a plain resize where none of them crops. Test: the shorter side resized to
-    the longer of INPUT.SIZE, centre crop. Both are normalised if "normalize" is listed. None with INPUT.NO_TRANSFORM.
+    Training: the transforms of that list, after a plain resize where none of them crops. Test: the shorter side resized
+    to the longer of INPUT.SIZE, centre crop. Both are normalised if "normalize" is listed. None with
+    INPUT.NO_TRANSFORM.
     """
     c = cfg.INPUT
     if c.NO_TRANSFORM:
@@ -50,12 +51,14 @@ def build_transform(cfg, is_train=True, choices=None):
         steps = [T.Resize(max(c.SIZE), interpolation=mode), T.CenterCrop(c.SIZE)]
     transform = T.Compose(steps + _to_tensor(c, choices))
     if cfg.VERBOSE:
-        print(f"{'Training' if is_train else 'Test'} transform: {', '.join(str(step) for step in transform.transforms)}")
+        print(
+            f"{'Training' if is_train else 'Test'} transform: {', '.join(str(step) for step in transform.transforms)}"
+        )
     return transform
 
 
 def build_plain_transform(cfg):
-    """PIL image -> tensor [3, H, W] without augmentation: resized to INPUT.SIZE, normalised if INPUT.TRANSFORMS says so."""
+    """PIL image -> tensor [3, H, W] without augmentation: resized, normalised if INPUT.TRANSFORMS says so."""
     c = cfg.INPUT
     return T.Compose([T.Resize(c.SIZE, interpolation=_interpolation(c)), *_to_tensor(c, c.TRANSFORMS)])
 

@@ -10,7 +10,7 @@ import pytest
 from dassl.data.datasets import DatasetBase, Datum
 from dassl.utils import set_random_seed
 
-from datasets import fewshot
+from datasets import sampling
 from datasets.splits import Item, Split
 
 
@@ -26,12 +26,12 @@ def make_split(sizes=(20, 20, 3)):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_draw_equals_coops_draw_from_the_seeded_global_generator(shots, seed):
     split = make_split()
-    datums = [fewshot.to_datums(part, "") for part in split]
+    datums = [sampling.to_datums(part, "") for part in split]
     set_random_seed(seed)
     base = DatasetBase(datums[0])
     train = base.generate_fewshot_dataset(datums[0], num_shots=shots)
     val = base.generate_fewshot_dataset(datums[1], num_shots=min(shots, 4))
-    ours = fewshot.draw(split, shots, seed)
+    ours = sampling.draw(split, shots, seed)
     assert [[item.path for item in part] for part in ours] == [[d.impath for d in part] for part in (train, val)]
 
 
@@ -40,54 +40,54 @@ def test_draw_of_a_known_seed_is_fixed():
     split = Split([Item(f"{label}{i}", label, "xy"[label]) for label in (1, 0) for i in range(10)], [], [])
     random.seed(1)
     expected = random.sample([f"1{i}" for i in range(10)], 2) + random.sample([f"0{i}" for i in range(10)], 2)
-    assert [item.path for item in fewshot.draw(split, 2, 1)[0]] == expected
+    assert [item.path for item in sampling.draw(split, 2, 1)[0]] == expected
 
 
 def test_class_with_too_few_images_keeps_all_in_order_without_a_call():
     split = make_split(sizes=(20, 3, 20))
     few = [item for item in split.train if item.label == 1]
-    train, _ = fewshot.draw(split, 16, 1)
+    train, _ = sampling.draw(split, 16, 1)
     assert [item for item in train if item.label == 1] == few
     without = Split([item for item in split.train if item.label != 1], [], [])
-    assert [item for item in train if item.label != 1] == fewshot.draw(without, 16, 1)[0]
-    assert fewshot.small_classes(split, 16) == ["c1"]
+    assert [item for item in train if item.label != 1] == sampling.draw(without, 16, 1)[0]
+    assert sampling.small_classes(split, 16) == ["c1"]
 
 
 def test_drawing_leaves_the_global_generator_alone():
     state = random.getstate()
-    fewshot.draw(make_split(), 4, 1)
+    sampling.draw(make_split(), 4, 1)
     assert random.getstate() == state
 
 
 def test_negative_seed_draws_anew():
     split = make_split(sizes=(200, 200))
-    assert fewshot.draw(split, 16, -1) != fewshot.draw(split, 16, -1)
+    assert sampling.draw(split, 16, -1) != sampling.draw(split, 16, -1)
 
 
 def write_elsewhere(path, train, val, top="/home/someone/DATA/caltech-101/101_ObjectCategories"):
-    fewshot.write_pickle(str(path), train, val, top)
+    sampling.write_pickle(str(path), train, val, top)
 
 
 def test_pickle_of_another_machine_is_read_by_the_ends_of_its_paths(tmp_path):
     split = make_split()
-    train, val = fewshot.draw(split, 2, 1)
+    train, val = sampling.draw(split, 2, 1)
     write_elsewhere(tmp_path / "a.pkl", train, val)
-    assert fewshot.read_pickle(tmp_path / "a.pkl", split, 2) == (train, val)
+    assert sampling.read_pickle(tmp_path / "a.pkl", split, 2) == (train, val)
 
 
 def test_windows_paths_are_read(tmp_path):
     split = make_split()
-    train, val = fewshot.draw(split, 2, 1)
+    train, val = sampling.draw(split, 2, 1)
     datums = [Datum("C:\\data\\" + i.path.replace("/", "\\"), i.label, 0, i.classname) for i in train]
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"train": datums, "val": []}))
-    assert fewshot.read_pickle(tmp_path / "a.pkl", split, 2) == (train, [])
+    assert sampling.read_pickle(tmp_path / "a.pkl", split, 2) == (train, [])
 
 
 def test_written_pickle_is_what_coop_reads(tmp_path):
     """A plain unpickler finds Datum under its Dassl name, with absolute paths."""
     split = make_split()
-    train, val = fewshot.draw(split, 2, 1)
-    fewshot.write_pickle(str(tmp_path / "split_fewshot" / "shot_2-seed_1.pkl"), train, val, "/data/images")
+    train, val = sampling.draw(split, 2, 1)
+    sampling.write_pickle(str(tmp_path / "split_fewshot" / "shot_2-seed_1.pkl"), train, val, "/data/images")
     with open(tmp_path / "split_fewshot" / "shot_2-seed_1.pkl", "rb") as file:
         content = file.read()
     assert b"dassl.data.datasets.base_dataset" in content
@@ -105,21 +105,21 @@ def test_written_pickle_is_what_coop_reads(tmp_path):
 ])
 def test_selection_with_a_foreign_item_is_unusable(tmp_path, change, fault):
     split = make_split()
-    train, val = fewshot.draw(split, 2, 1)
+    train, val = sampling.draw(split, 2, 1)
     write_elsewhere(tmp_path / "a.pkl", [change(train[0]), *train[1:]], val)
-    with pytest.raises(fewshot.Unusable, match=f"a.pkl: 1 of 6 train images are {fault}"):
-        fewshot.read_pickle(tmp_path / "a.pkl", split, 2)
+    with pytest.raises(sampling.Unusable, match=f"a.pkl: 1 of 6 train images are {fault}"):
+        sampling.read_pickle(tmp_path / "a.pkl", split, 2)
 
 
 def test_selection_without_a_class_or_with_too_many_images_is_unusable(tmp_path):
     split = make_split()
-    train, val = fewshot.draw(split, 2, 1)
+    train, val = sampling.draw(split, 2, 1)
     write_elsewhere(tmp_path / "a.pkl", [i for i in train if i.label], val)
-    with pytest.raises(fewshot.Unusable, match="1 classes have no training image"):
-        fewshot.read_pickle(tmp_path / "a.pkl", split, 2)
+    with pytest.raises(sampling.Unusable, match="1 classes have no training image"):
+        sampling.read_pickle(tmp_path / "a.pkl", split, 2)
     write_elsewhere(tmp_path / "a.pkl", train, val)
-    with pytest.raises(fewshot.Unusable, match="more than 1 training images"):
-        fewshot.read_pickle(tmp_path / "a.pkl", split, 1)
+    with pytest.raises(sampling.Unusable, match="more than 1 training images"):
+        sampling.read_pickle(tmp_path / "a.pkl", split, 1)
 
 
 def test_reader_uses_a_valid_pickle_and_ignores_a_foreign_one(load, caltech, capsys):

@@ -1,0 +1,16 @@
+"""Food-101 (Bossard et al. 2014), https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101: 101 dishes."""
+
+from dassl.data.datasets import DATASET_REGISTRY
+
+from .benchmark import Benchmark
+
+
+@DATASET_REGISTRY.register()
+class Food101(Benchmark):
+    dataset_dir = "food-101"
+    image_folder = "images"
+    split_file = "split_zhou_Food101.json"
+    template = "a photo of {}, a type of food."
+
+    def make_split(self):
+        return self.split_folders()

@@ -1,0 +1,113 @@
+import json
+import pickle
+
+import pytest
+from dassl.data.datasets import Datum
+from dassl.utils import UserError
+
+from datasets.imagenet import CLASSNAMES, read_classnames
+
+WNIDS = ["n01440764", "n01443537", "n01484850", "n01491361"]  # tench, goldfish, great white shark, tiger shark
+
+
+@pytest.fixture
+def imagenet(tmp_path, images):
+    for wnid in WNIDS:
+        images(tmp_path / "imagenet" / "images" / "train" / wnid, [f"{wnid}_{i}.JPEG" for i in range(6)])
+        images(tmp_path / "imagenet" / "images" / "val" / wnid, [f"ILSVRC2012_val_{wnid}_{i}.JPEG" for i in range(2)])
+    return tmp_path
+
+
+def test_shipped_names_are_clips(shared, shared_names):
+    names = read_classnames(CLASSNAMES)
+    assert list(names) == sorted(names) and len(names) == 1000
+    assert list(names.values()) == shared_names("imagenet")
+    assert names == read_classnames(shared / "imagenet" / "classnames.txt")
+    repeated = {name for name in names.values() if list(names.values()).count(name) > 1}
+    assert repeated == {"missile", "sunglasses"}
+
+
+def test_the_validation_images_are_the_test_set_alone(load, imagenet):
+    data = load("ImageNet", imagenet)
+    assert data.classnames == ["tench", "goldfish", "great white shark", "tiger shark"]
+    assert len(data.train_x) == 24 and len(data.test) == 8 and not data.val
+    assert {d.impath.split("/")[-3] for d in data.test} == {"val"}
+    assert load("ImageNet", imagenet, subset="new").classnames == ["great white shark", "tiger shark"]
+    assert not (imagenet / "imagenet" / "split_ImageNet.json").exists()
+
+
+def test_few_shot_pickles_of_coop_hold_no_val(load, imagenet):
+    data = load("ImageNet", imagenet)
+    chosen = [Datum("/far/away/images/train/" + "/".join(d.impath.split("/")[-2:]), d.label, 0, d.classname) for d in data.train_x[::3]]
+    path = imagenet / "imagenet" / "split_fewshot" / "shot_2-seed_1.pkl"
+    path.parent.mkdir()
+    path.write_bytes(pickle.dumps({"train": chosen}))
+    few = load("ImageNet", imagenet, 2)
+    assert few.fewshot_source == str(path) and [d.impath for d in few.train_x] == [d.impath for d in data.train_x[::3]]
+
+
+def test_names_of_the_user_win_and_are_told(load, imagenet, capsys):
+    names = read_classnames(CLASSNAMES) | {"n01440764": "Tinca tinca"}
+    (imagenet / "imagenet" / "classnames.txt").write_text("\n".join(" ".join(row) for row in names.items()))
+    assert load("ImageNet", imagenet).classnames[0] == "Tinca tinca"
+    assert "differ from CLIP's" in capsys.readouterr().out
+
+
+def test_unsorted_validation_images_and_foreign_folders_are_explained(load, imagenet, images):
+    images(imagenet / "imagenet" / "images" / "val" / "cats", ["1.JPEG"])
+    with pytest.raises(UserError, match="val should hold class folders such as n01440764, but has cats"):
+        load("ImageNet", imagenet)
+    (imagenet / "imagenet" / "images" / "val").rename(imagenet / "old")
+    images(imagenet / "imagenet" / "images" / "val", ["ILSVRC2012_val_00000001.JPEG"])
+    with pytest.raises(UserError, match="must be sorted into class folders"):
+        load("ImageNet", imagenet)
+
+
+def test_train_and_val_must_have_the_same_classes(load, imagenet):
+    import shutil
+
+    shutil.rmtree(imagenet / "imagenet" / "images" / "val" / WNIDS[1])
+    with pytest.raises(UserError, match="differ in 1 class folders, first n01443537"):
+        load("ImageNet", imagenet)
+
+
+VARIANTS = {"ImageNetSketch": "imagenet-sketch/images", "ImageNetA": "imagenet-adversarial/imagenet-a",
+            "ImageNetR": "imagenet-rendition/imagenet-r"}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_variants_hold_test_images_of_some_classes(load, tmp_path, images, name):
+    for wnid in (WNIDS[3], WNIDS[1]):
+        images(tmp_path / VARIANTS[name] / wnid, [f"{i}.jpg" for i in range(3)])
+    (tmp_path / VARIANTS[name] / "README.txt").touch()
+    data = load(name, tmp_path, 16)
+    assert data.classnames == ["goldfish", "tiger shark"] and len(data.test) == 6 and not data.val
+    assert data.train_x == data.test  # as in CoOp: a stock DataManager needs a training set
+    assert not (tmp_path / VARIANTS[name]).parent.joinpath("split_fewshot").exists()
+
+
+def test_v2_folders_are_labels(load, tmp_path, images):
+    for label in range(1000):
+        folder = tmp_path / "imagenetv2" / "imagenetv2-matched-frequency-format-val" / str(label)
+        folder.mkdir(parents=True)
+        (folder / "x.jpeg").touch()
+    data = load("ImageNetV2", tmp_path)
+    assert data.classnames == list(read_classnames(CLASSNAMES).values())
+    assert [d.label for d in data.test] == list(range(1000)) and data.test[10].impath.endswith("/10/x.jpeg")
+
+
+def test_v2_without_a_folder(load, tmp_path, images):
+    images(tmp_path / "imagenetv2" / "imagenetv2-matched-frequency-format-val" / "0", ["x.jpeg"])
+    with pytest.raises(UserError, match="cannot list the folder .*/1"):
+        load("ImageNetV2", tmp_path)
+
+
+def test_a_bank_of_a_test_set_has_no_training_images(load, tmp_path):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    split = {"train": [], "val": [], "test": [["n01443537/1.jpg", 0, "goldfish"], ["n01491361/1.jpg", 1, "tiger shark"]]}
+    header = {"format": "ship-bank-1", "dataset": "ImageNetA", "split": json.dumps(split)}
+    save_file({"test.features": np.zeros((2, 4), np.float16)}, tmp_path / "bank.safetensors", header)
+    data = load("ImageNetA", "", 16, bank=tmp_path / "bank.safetensors")
+    assert data.num_classes == 2 and [d.impath for d in data.test] == ["n01443537/1.jpg", "n01491361/1.jpg"]

@@ -1,0 +1,40 @@
+"""Every registered trainer of this repository, through the real command line on a tiny bank."""
+import json
+
+import pytest
+import train
+from dassl.engine import TRAINER_REGISTRY
+from runs import ROOT, argv, results
+
+FIELDS = {"task": "base2new", "dataset": "caltech101", "config": "miniclip", "seed": 1, "shots": 4, "subset": {}}
+NAMES = TRAINER_REGISTRY.registered_names()
+OURS = sorted(name for name in NAMES if TRAINER_REGISTRY.get(name).__module__.startswith("trainers."))
+
+
+def test_the_methods_of_the_papers_table_are_there():
+    methods = "ZeroshotCLIP CoOp CoCoOp KgCoOp ProDA CoOp_VPT CLIP_Adapter Tip_Adapter Tip_Adapter_F".split()
+    assert {*methods, "CoOp_SHIP", "CLIP_Adapter_SHIP", "Tip_Adapter_F_SHIP"} <= set(OURS)
+
+
+@pytest.mark.parametrize("trainer", OURS)
+def test_trains_evaluates_and_is_evaluated_again(tiny_bank, tmp_path, trainer):
+    assert (ROOT / f"configs/trainers/{trainer}/miniclip.yaml").exists(), f"{trainer} has no miniclip.yaml"
+    out = tmp_path / "base2new/caltech101/shots_4" / trainer / "miniclip/seed1"
+    quick = ["OPTIM.MAX_EPOCH", "2", "TEST.ALL_SUBSET", "0"]
+    train.main(argv(tiny_bank, out, trainer, *quick))
+    found = results(out)
+    assert {name: found[name] for name in FIELDS} == FIELDS and found["trainer"] == trainer
+    assert {*found["metrics"], *found["unsupported"]} - {"H"} == {"base", "new", "all"} and "base" in found["metrics"]
+    assert ("H" in found["metrics"]) == ("new" in found["metrics"])
+    assert all(0 <= value <= 100 for value in found["metrics"].values()) and all(found["unsupported"].values())
+    assert found["backbone"]["name"] == "MiniCLIP" and len(found["backbone"]["sha256"]) == 64
+    assert found["split_hash"] and found["classnames_hash"] and found["selection"] and found["peak_memory_mb"] > 0
+    assert found["seconds"]["evaluate"] > 0 and {"python", "torch", "dassl"} <= found["versions"].keys()
+    log = (out / "log.txt").read_text()
+    assert log[log.index("Finish training"):].count("* accuracy: ") == 1
+
+    again = tmp_path / "again"
+    options = [*quick, "DATASET.SUBSAMPLE_CLASSES", "base"]
+    train.main(["--eval-only", "--model-dir", str(out), *argv(tiny_bank, again, trainer, *options)])
+    assert json.loads((again / "results-base.json").read_text())["metrics"]["accuracy"] == found["metrics"]["base"]
+    assert not (again / "results.json").exists()

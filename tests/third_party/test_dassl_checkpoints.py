@@ -1,0 +1,222 @@
+"""Checkpoints: plain, atomic, verified, and read without running what they hold."""
+
+import os
+import pickle
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from dassl.config import get_cfg_default
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import (
+    DamagedCheckpoint,
+    MissingFile,
+    UserError,
+    count_num_param,
+    load_checkpoint,
+    load_pretrained_weights,
+    resume_from_checkpoint,
+    save_checkpoint,
+)
+
+
+def trained(steps, model=None, seed=0):
+    """A model with SGD momentum and a cosine schedule after `steps` epochs of one step each."""
+    torch.manual_seed(seed)
+    model = model or torch.nn.Linear(3, 2)
+    cfg = get_cfg_default().OPTIM
+    cfg.NAME, cfg.LR, cfg.LR_SCHEDULER = "sgd", 0.1, "cosine"
+    optimizer = build_optimizer(model, cfg)
+    scheduler = build_lr_scheduler(optimizer, cfg)
+    for _ in range(steps):
+        step(model, optimizer, scheduler)
+    return model, optimizer, scheduler
+
+
+def step(model, optimizer, scheduler):
+    optimizer.zero_grad()
+    model(torch.ones(1, 3)).square().sum().backward()
+    optimizer.step()
+    scheduler.step()
+
+
+def state(model, optimizer, scheduler, epoch):
+    return {
+        "state_dict": model.state_dict(),
+        "epoch": epoch,
+        "optimizer": optimizer.state_dict(),
+        "scheduler": scheduler.state_dict(),
+        "val_result": np.float64(12.5),
+    }
+
+
+def test_saved_plain_and_named_as_newest(tmp_path, capsys):
+    model, optimizer, scheduler = trained(2)
+    wrapped = {f"module.{k}": v for k, v in model.state_dict().items()}
+    save_checkpoint({**state(model, optimizer, scheduler, 2), "state_dict": wrapped}, str(tmp_path), is_best=True)
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint", "model-best.pth.tar", "model.pth.tar-2"]
+    assert (tmp_path / "checkpoint").read_text() == "model.pth.tar-2\n"
+    content = torch.load(tmp_path / "model.pth.tar-2", weights_only=True)
+    assert set(content) == {"state_dict", "epoch", "optimizer", "scheduler", "val_result"}
+    assert list(content["state_dict"]) == ["weight", "bias"] and content["val_result"] == 12.5
+    save_checkpoint(state(model, optimizer, scheduler, 3), str(tmp_path))
+    assert (tmp_path / "checkpoint").read_text() == "model.pth.tar-3\n"
+
+
+def test_resume_equals_no_interruption(tmp_path, capsys):
+    straight, *_ = trained(5)
+    save_checkpoint(state(*trained(2), 2), str(tmp_path))
+    model, optimizer, scheduler = trained(0, seed=1)
+    assert resume_from_checkpoint(str(tmp_path), model, optimizer, scheduler) == 2
+    for _ in range(3):
+        step(model, optimizer, scheduler)
+    assert torch.equal(model.weight, straight.weight) and torch.equal(model.bias, straight.bias)
+
+
+def test_a_failed_write_leaves_the_last_good_one(tmp_path, monkeypatch, capsys):
+    save_checkpoint(state(*trained(1), 1), str(tmp_path))
+    good = (tmp_path / "model.pth.tar-1").read_bytes()
+
+    def full_disk(content, path):
+        with open(path, "wb") as file:
+            file.write(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    for epoch in (1, 2):
+        with pytest.raises(OSError, match="no space"):
+            save_checkpoint(state(*trained(1), epoch), str(tmp_path))
+    assert (tmp_path / "model.pth.tar-1").read_bytes() == good
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint", "model.pth.tar-1"]
+    assert (tmp_path / "checkpoint").read_text() == "model.pth.tar-1\n"
+
+
+def test_objects_are_not_written(tmp_path):
+    with pytest.raises(TypeError, match=r"checkpoint\.scheduler\.rule is a object"):
+        save_checkpoint({"state_dict": {}, "epoch": 1, "scheduler": {"rule": object()}}, str(tmp_path))
+    assert os.listdir(tmp_path) == []
+
+
+class Successor:
+    """Stands for the scheduler object inside upstream's own checkpoints."""
+
+    def __init__(self):
+        self.milestones = Counter([3])
+        self.history = [Counter()]
+
+
+class Attack:
+    """A pickle of it calls os.mkdir when it is read in the usual way."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_upstream_checkpoints_are_read_without_their_objects(tmp_path, zipped, capsys):
+    model, optimizer, _ = trained(1)
+    content = {
+        "state_dict": {
+            **model.state_dict(),
+            "half": torch.ones(2, dtype=torch.float16),
+            "p": torch.nn.Parameter(torch.ones(1)),
+        },
+        "epoch": 7,
+        "optimizer": optimizer.state_dict(),
+        "scheduler": {"successor": Successor(), "last_epoch": 7, "attack": Attack(str(tmp_path / "owned"))},
+        "val_result": None,
+    }
+    path = tmp_path / "model.pth.tar-7"
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    got = load_checkpoint(str(path))
+    assert set(got) == {"state_dict", "epoch"} and got["epoch"] == 7
+    assert torch.equal(got["state_dict"]["weight"], model.weight) and got["state_dict"]["half"].dtype == torch.float16
+    assert not (tmp_path / "owned").exists()
+    torch.load(path, weights_only=False)
+    assert (tmp_path / "owned").exists()  # the file is a live one
+
+
+def test_resuming_from_an_upstream_checkpoint_sets_the_schedule(tmp_path, capsys):
+    model, optimizer, scheduler = trained(4)
+    upstream = {**state(model, optimizer, scheduler, 4), "scheduler": {"successor": Successor()}}
+    torch.save(upstream, tmp_path / "model.pth.tar-4")
+    (tmp_path / "checkpoint").write_text("model.pth.tar-4\n")
+    other, other_optimizer, other_scheduler = trained(0, seed=1)
+    assert resume_from_checkpoint(str(tmp_path), other, other_optimizer, other_scheduler) == 4
+    assert torch.equal(other.weight, model.weight)
+    assert other_optimizer.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
+
+
+def test_damage_is_refused_by_name(tmp_path, capsys):
+    save_checkpoint(state(*trained(2, torch.nn.Linear(3, 40)), 2), str(tmp_path))
+    good = (tmp_path / "model.pth.tar-2").read_bytes()
+    path = tmp_path / "model.pth.tar-9"
+    place = random.Random(0)
+    reference = load_checkpoint(str(tmp_path / "model.pth.tar-2"))
+    refused = 0
+    for case in range(60):
+        bad = bytearray(good)
+        if case % 2:
+            bad[place.randrange(len(bad))] ^= 255
+        else:
+            del bad[place.randrange(len(bad)) :]
+        path.write_bytes(bytes(bad))
+        try:
+            got = load_checkpoint(str(path))
+        except DamagedCheckpoint as error:
+            assert "model.pth.tar-9" in str(error) and "\n" not in str(error)
+            refused += 1
+        else:  # the byte was one that carries nothing
+            assert all(torch.equal(got["state_dict"][k], v) for k, v in reference["state_dict"].items())
+    assert refused > 45
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps(Attack("owned")), pickle.dumps([1, 2])])
+def test_other_files_are_refused(tmp_path, content, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").write_bytes(content)
+    with pytest.raises(DamagedCheckpoint, match="model is damaged or not a checkpoint"):
+        load_checkpoint("model")
+    assert not (tmp_path / "owned").exists()
+
+
+def test_missing_files_name_their_path(tmp_path):
+    with pytest.raises(FileNotFoundError, match="model.pth.tar-3"):
+        load_checkpoint(str(tmp_path / "model.pth.tar-3"))
+    with pytest.raises(MissingFile):
+        load_checkpoint("")
+    (tmp_path / "checkpoint").write_text("model.pth.tar-5\n")
+    with pytest.raises(MissingFile, match="model.pth.tar-5"):
+        resume_from_checkpoint(str(tmp_path), torch.nn.Linear(1, 1))
+
+
+def test_a_model_of_another_shape_is_an_error(tmp_path, capsys):
+    save_checkpoint(state(*trained(1), 1), str(tmp_path))
+    with pytest.raises(UserError, match="model.pth.tar-1 does not fit the model"):
+        resume_from_checkpoint(str(tmp_path), torch.nn.Linear(4, 2))
+
+
+def test_pretrained_weights_fit_by_name_and_shape(tmp_path, capsys):
+    model, optimizer, scheduler = trained(1)
+    save_checkpoint(state(model, optimizer, scheduler, 1), str(tmp_path))
+    path = str(tmp_path / "model.pth.tar-1")
+    other = torch.nn.Linear(4, 2)
+    load_pretrained_weights(other, path)
+    assert torch.equal(other.bias, model.bias)
+    assert "Not used, name or shape do not fit: weight" in capsys.readouterr().out
+    with pytest.raises(UserError, match="no tensor of .*model.pth.tar-1 fits"):
+        load_pretrained_weights(torch.nn.Linear(4, 3), path)
+    torch.save({"module.bias": torch.ones(2)}, tmp_path / "raw")
+    load_pretrained_weights(other, str(tmp_path / "raw"))
+    assert torch.equal(other.bias, torch.ones(2))
+
+
+def test_parameter_counts():
+    model = torch.nn.Linear(3, 2)
+    assert count_num_param(model) == 8
+    assert count_num_param(params=[{"params": [model.weight]}]) == count_num_param(params=[model.weight]) == 6

@@ -1,0 +1,91 @@
+"""dassl.config: upstream's keys, and errors that say what to type."""
+
+import pytest
+from dassl.config import get_cfg_default
+from dassl.utils import MissingFile, UserError
+from yacs.config import CfgNode as CN
+
+
+def test_defaults_that_coop_relies_on():
+    cfg = get_cfg_default()
+    assert (cfg.VERSION, cfg.OUTPUT_DIR, cfg.RESUME, cfg.SEED, cfg.USE_CUDA, cfg.VERBOSE) == (
+        1,
+        "./output",
+        "",
+        -1,
+        True,
+        True,
+    )
+    assert (
+        cfg.INPUT.SIZE == (224, 224) and cfg.INPUT.INTERPOLATION == "bilinear" and cfg.INPUT.RRCROP_SCALE == (0.08, 1.0)
+    )
+    assert cfg.DATASET.NUM_SHOTS == -1 and cfg.DATASET.SOURCE_DOMAINS == ()
+    assert cfg.DATALOADER.TRAIN_X.BATCH_SIZE == 32 and cfg.DATALOADER.TEST.SAMPLER == "SequentialSampler"
+    assert cfg.OPTIM.NAME == "adam" and cfg.OPTIM.LR == 0.0003 and cfg.OPTIM.WEIGHT_DECAY == 5e-4
+    assert cfg.OPTIM.WARMUP_RECOUNT is True and cfg.OPTIM.STEPSIZE == (-1,) and cfg.OPTIM.ADAM_BETA2 == 0.999
+    assert cfg.TRAIN.PRINT_FREQ == 10 and cfg.TRAIN.CHECKPOINT_FREQ == 0
+    assert cfg.TEST.EVALUATOR == "Classification" and cfg.TEST.FINAL_MODEL == "last_step"
+
+
+def test_each_call_gives_a_fresh_config():
+    one, two = get_cfg_default(), get_cfg_default()
+    one.INPUT.PIXEL_MEAN.append(0.0)
+    one.DATALOADER.TRAIN_X.BATCH_SIZE = 1
+    assert len(two.INPUT.PIXEL_MEAN) == 3
+    assert two.DATALOADER.TRAIN_X.BATCH_SIZE == 32 and one.DATALOADER.TRAIN_U.BATCH_SIZE == 32
+
+
+def test_stock_extension_files_and_options_merge(tmp_path):
+    cfg = get_cfg_default()
+    cfg.TRAINER.COOP = CN()
+    cfg.TRAINER.COOP.N_CTX = 16
+    file = tmp_path / "coop.yaml"
+    file.write_text(
+        'OPTIM:\n  WARMUP_CONS_LR: 1e-5\n  NAME: "sgd"\nINPUT:\n  SIZE: (32, 32)\nTRAINER:\n  COOP:\n    N_CTX: 4\n'
+    )
+    cfg.merge_from_file(str(file))
+    cfg.merge_from_list(["DATASET.NUM_SHOTS", "16", "TRAINER.COOP.N_CTX", "2"])
+    cfg.freeze()
+    assert cfg.OPTIM.WARMUP_CONS_LR == 1e-5 and cfg.INPUT.SIZE == (32, 32)
+    assert cfg.DATASET.NUM_SHOTS == 16 and cfg.TRAINER.COOP.N_CTX == 2
+    with pytest.raises(AttributeError):
+        cfg.SEED = 3
+
+
+@pytest.mark.parametrize("source", ["file", "options"])
+def test_unknown_key_names_the_nearest(tmp_path, source):
+    cfg = get_cfg_default()
+    with pytest.raises(UserError, match=r"OPTIM\.MAX_EPOCHS.*nearest known keys: OPTIM\.MAX_EPOCH,"):
+        if source == "file":
+            (tmp_path / "c.yaml").write_text("OPTIM:\n  MAX_EPOCHS: 3\n")
+            cfg.merge_from_file(str(tmp_path / "c.yaml"))
+        else:
+            cfg.merge_from_list(["OPTIM.MAX_EPOCHS", "3"])
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("OPTIM:\n  MAX_EPOCH: many\n", "OPTIM.MAX_EPOCH"),
+        ("a: [1\n", "not a YAML file"),
+        ("just words\n", "not a YAML file"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, text, message):
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=message) as error:
+        get_cfg_default().merge_from_file(str(file))
+    assert "bad.yaml" in str(error.value)
+
+
+def test_missing_file_and_bad_options():
+    cfg = get_cfg_default()
+    with pytest.raises(MissingFile, match="no/such.yaml"):
+        cfg.merge_from_file("no/such.yaml")
+    with pytest.raises(UserError, match="pairs"):
+        cfg.merge_from_list(["OPTIM.LR"])
+    with pytest.raises(UserError, match="OPTIM.MAX_EPOCH"):
+        cfg.merge_from_list(["OPTIM.MAX_EPOCH", "many"])
+    with pytest.raises(UserError, match="OPTIM.LR.X"):
+        cfg.merge_from_list(["OPTIM.LR.X", "1"])

@@ -1,0 +1,155 @@
+"""dassl.optim: the schedules of DESIGN section 3, checked against figures and against PyTorch's own."""
+
+import pytest
+import torch
+from dassl.config import get_cfg_default
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import UserError
+from torch.optim import lr_scheduler as torch_schedules
+
+
+def optim_cfg(**options):
+    cfg = get_cfg_default().OPTIM
+    for key, value in {"NAME": "sgd", "LR": 0.002, "MAX_EPOCH": 50, "LR_SCHEDULER": "cosine", **options}.items():
+        cfg[key] = value
+    return cfg
+
+
+def rates(scheduler, optimizer, epochs):
+    """The rate of the first group in each epoch."""
+    result = []
+    for _ in range(epochs):
+        result.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return result
+
+
+def our_rates(cfg, epochs=50):
+    optimizer = build_optimizer(torch.nn.Linear(2, 2), cfg)
+    return rates(build_lr_scheduler(optimizer, cfg), optimizer, epochs)
+
+
+@pytest.mark.parametrize(
+    "recount, expected",
+    [
+        (True, [1e-5, 0.002, 0.00199802673, 0.0019921147, 0.00106279052, 7.88529869e-06]),
+        (False, [1e-5, 0.002, 0.00199408213, 0.00198424498, 0.00100098761, 1.97522039e-06]),
+    ],
+)
+def test_cosine_after_constant_warmup(recount, expected):
+    got = our_rates(optim_cfg(WARMUP_EPOCH=1, WARMUP_TYPE="constant", WARMUP_RECOUNT=recount))
+    assert [got[e] for e in (0, 1, 2, 3, 25, 49)] == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    "options, reference",
+    [
+        ({"LR_SCHEDULER": "cosine"}, lambda o: torch_schedules.CosineAnnealingLR(o, 50)),
+        ({"LR_SCHEDULER": "single_step", "STEPSIZE": (7,)}, lambda o: torch_schedules.StepLR(o, 7, 0.1)),
+        ({"LR_SCHEDULER": "single_step", "STEPSIZE": (-1,)}, lambda o: torch_schedules.StepLR(o, 50, 0.1)),
+        ({"LR_SCHEDULER": "multi_step", "STEPSIZE": (5, 20)}, lambda o: torch_schedules.MultiStepLR(o, [5, 20], 0.1)),
+    ],
+)
+def test_without_warmup_equals_pytorch(options, reference):
+    optimizer = torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.002)
+    expected = rates(reference(optimizer), optimizer, 50)
+    assert our_rates(optim_cfg(**options)) == pytest.approx(expected, rel=1e-9, abs=1e-15)
+
+
+def test_linear_warmup():
+    got = our_rates(optim_cfg(LR=1.0, WARMUP_EPOCH=5, WARMUP_TYPE="linear", WARMUP_MIN_LR=0.01))
+    assert got[:6] == pytest.approx([0.01, 0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+@pytest.mark.parametrize(
+    "recount, expected", [(True, [9, 9, 9, 1, 1, 1, 1, 1, 0.1]), (False, [9, 9, 9, 1, 1, 0.1, 0.1, 0.1, 0.1])]
+)
+def test_multi_step_after_warmup(recount, expected):
+    """Milestone 5 counts from the end of the warm-up or from the start; milestone 2 lies inside the warm-up."""
+    cfg = optim_cfg(LR=1.0, LR_SCHEDULER="multi_step", WARMUP_EPOCH=3, WARMUP_TYPE="constant", WARMUP_CONS_LR=9.0)
+    cfg.STEPSIZE = (5,) if recount else (2, 5)
+    cfg.WARMUP_RECOUNT = recount
+    assert our_rates(cfg, 9) == pytest.approx(expected)
+
+
+def test_groups_keep_their_own_base_rate():
+    cfg = optim_cfg(WARMUP_EPOCH=1, WARMUP_TYPE="constant")
+    a, b = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    optimizer = build_optimizer([{"params": a.parameters()}, {"params": b.parameters(), "lr": 0.2}], cfg)
+    scheduler = build_lr_scheduler(optimizer, cfg)
+    assert [g["lr"] for g in optimizer.param_groups] == [1e-5, 1e-5]
+    optimizer.step()
+    scheduler.step()
+    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.002, 0.2])
+
+
+def test_state_is_plain_and_continues_exactly():
+    cfg = optim_cfg(WARMUP_EPOCH=1, WARMUP_TYPE="constant", WARMUP_RECOUNT=False)
+    whole = our_rates(cfg)
+    optimizer = build_optimizer(torch.nn.Linear(2, 2), cfg)
+    scheduler = build_lr_scheduler(optimizer, cfg)
+    rates(scheduler, optimizer, 20)
+    state = scheduler.state_dict()
+    assert all(type(v) in (int, float, list) for v in state.values())
+    fresh = build_optimizer(torch.nn.Linear(2, 2), cfg)
+    resumed = build_lr_scheduler(fresh, cfg)
+    resumed.load_state_dict(state)
+    assert rates(resumed, fresh, 30) == whole[20:]
+
+
+@pytest.mark.parametrize(
+    "name, kind, options",
+    [
+        ("sgd", torch.optim.SGD, {"momentum": 0.9, "nesterov": False, "dampening": 0}),
+        ("adam", torch.optim.Adam, {"amsgrad": False, "betas": (0.9, 0.999)}),
+        ("amsgrad", torch.optim.Adam, {"amsgrad": True}),
+        ("adamw", torch.optim.AdamW, {"betas": (0.9, 0.999)}),
+        ("rmsprop", torch.optim.RMSprop, {"alpha": 0.99, "momentum": 0.9}),
+        ("radam", torch.optim.RAdam, {"decoupled_weight_decay": True}),
+    ],
+)
+def test_optimisers(name, kind, options):
+    model = torch.nn.Linear(2, 2)
+    optimizer = build_optimizer(model, optim_cfg(NAME=name))
+    group = optimizer.param_groups[0]
+    assert type(optimizer) is kind and group["lr"] == 0.002 and group["weight_decay"] == 5e-4
+    assert {k: group[k] for k in options} == options
+    before = model.weight.clone()
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    assert not torch.equal(before, model.weight)
+
+
+def test_staged_rates_and_explicit_groups():
+    model = torch.nn.Sequential()
+    model.add_module("backbone", torch.nn.Linear(2, 2))
+    model.add_module("head", torch.nn.Linear(2, 2))
+    cfg = optim_cfg(STAGED_LR=True, NEW_LAYERS=("head",), BASE_LR_MULT=0.1)
+    base, new = build_optimizer(model, cfg).param_groups
+    assert base["lr"] == pytest.approx(0.0002) and new["lr"] == 0.002
+    assert new["params"][0] is model.head.weight
+    cfg.NEW_LAYERS = ("tail",)
+    with pytest.raises(UserError, match="tail.*backbone"):
+        build_optimizer(model, cfg)
+    only = build_optimizer(None, optim_cfg(), param_groups=[{"params": [model.head.weight]}])
+    assert len(only.param_groups[0]["params"]) == 1
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"LR_SCHEDULER": "cosinus"}, "cosinus.*cosine"),
+        ({"WARMUP_EPOCH": 1, "WARMUP_TYPE": "square"}, "square.*constant, linear"),
+        ({"LR_SCHEDULER": "multi_step", "STEPSIZE": 3}, "list of epochs"),
+        ({"LR_SCHEDULER": "single_step", "STEPSIZE": (2.5,)}, "whole number"),
+    ],
+)
+def test_bad_schedules(options, message):
+    with pytest.raises(UserError, match=message):
+        our_rates(optim_cfg(**options))
+
+
+def test_unknown_optimiser():
+    with pytest.raises(UserError, match="'adma'.*nearest first: adam"):
+        build_optimizer(torch.nn.Linear(2, 2), optim_cfg(NAME="adma"))

@@ -1,0 +1,155 @@
+"""dassl.utils: registry, files, logger, images, seeds, meters."""
+
+import json
+import random
+import sys
+
+import numpy as np
+import pytest
+import torch
+from dassl.utils import (
+    AverageMeter,
+    Logger,
+    MetricMeter,
+    MissingFile,
+    Registry,
+    UserError,
+    atomic_path,
+    check_isfile,
+    collect_env_info,
+    listdir_nohidden,
+    other_installs,
+    read_image,
+    read_json,
+    set_random_seed,
+    setup_logger,
+    write_json,
+)
+from PIL import Image
+
+
+def test_registry_knows_names_and_suggests():
+    registry = Registry("TRAINER")
+
+    @registry.register()
+    class CoOp:
+        pass
+
+    class Zero:
+        pass
+
+    registry.register(Zero)
+    assert registry.get("CoOp") is CoOp and registry.registered_names() == ["CoOp", "Zero"] and "Zero" in registry
+    with pytest.raises(UserError, match="unknown trainer 'Coop'.*nearest first: CoOp, Zero") as error:
+        registry.get("Coop")
+    assert isinstance(error.value, KeyError) and not str(error.value).startswith('"')
+    with pytest.raises(UserError, match="already taken"):
+        registry.register(Zero)
+    registry.register(Zero, force=True)
+
+
+def test_json_is_whole_or_old(tmp_path):
+    path = tmp_path / "sub" / "a.json"
+    write_json({"x": [1, 2]}, str(path))
+    assert read_json(str(path)) == {"x": [1, 2]}
+    with pytest.raises(TypeError):
+        write_json({"x": [1], "y": object()}, str(path))
+    assert json.loads(path.read_text()) == {"x": [1, 2]}
+    assert listdir_nohidden(str(path.parent)) == ["a.json"]  # no temporary file is left
+    path.write_text('{"x": ')
+    with pytest.raises(UserError, match="a.json is not valid JSON.*line 1"):
+        read_json(str(path))
+    with pytest.raises(FileNotFoundError, match="gone.json"):
+        read_json(str(tmp_path / "gone.json"))
+
+
+def test_atomic_path_keeps_the_old_file_on_error(tmp_path):
+    path = tmp_path / "f"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        with open(temporary, "w") as file:
+            file.write("half")
+        raise RuntimeError
+    assert path.read_text() == "old" and listdir_nohidden(tmp_path) == ["f"]
+
+
+def test_listing_and_checking_files(tmp_path):
+    for name in ("b", "a", ".hidden"):
+        (tmp_path / name).write_text("")
+    assert listdir_nohidden(str(tmp_path), sort=True) == ["a", "b"]
+    assert check_isfile(str(tmp_path / "a"))
+    with pytest.warns(UserWarning, match="nothing"):
+        assert not check_isfile(str(tmp_path / "nothing"))
+
+
+def test_logger_tees_switches_and_never_overwrites(tmp_path, capsys):
+    one, two = tmp_path / "one", tmp_path / "two"
+    console = sys.stdout
+    try:
+        setup_logger(str(one))
+        print("first")
+        assert (one / "log.txt").read_text() == "first\n"  # at once: a killed run keeps its log
+        setup_logger(str(two))
+        print("second")
+        setup_logger(str(one))
+        print("third")
+        setup_logger(str(one))
+        print("fourth")
+        setup_logger(None)
+        assert isinstance(sys.stdout, Logger) and sys.stdout.console is console
+    finally:
+        sys.stdout = console
+    assert capsys.readouterr().out == "first\nsecond\nthird\nfourth\n"
+    assert (one / "log.txt").read_text() == "first\n" and (two / "log.txt").read_text() == "second\n"
+    later = sorted(p for p in one.iterdir() if p.name.startswith("log.txt-2"))
+    assert sorted(p.read_text() for p in later) == ["fourth\n", "third\n"]
+
+
+def test_images_are_rgb_and_bad_ones_are_named(tmp_path):
+    Image.new("L", (5, 4), 7).save(tmp_path / "grey.png")
+    image = read_image(str(tmp_path / "grey.png"))
+    assert image.mode == "RGB" and image.size == (5, 4) and image.getpixel((0, 0)) == (7, 7, 7)
+    whole = (tmp_path / "grey.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.jpg").write_text("not an image")
+    for name in ("cut.png", "text.jpg"):
+        with pytest.raises(UserError, match=name):
+            read_image(str(tmp_path / name))
+    with pytest.raises(MissingFile, match="gone.jpg"):
+        read_image(str(tmp_path / "gone.jpg"))
+
+
+def test_seed_repeats_all_generators():
+    def draw():
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    set_random_seed(5)
+    first = draw()
+    set_random_seed(5)
+    assert draw() == first
+    set_random_seed(6)
+    assert draw() != first
+
+
+def test_meters():
+    meter = AverageMeter()
+    meter.update(torch.tensor(2.0), n=3)
+    meter.update(6.0)
+    assert (meter.val, meter.avg, meter.count) == (6.0, 3.0, 4)
+    metrics = MetricMeter()
+    metrics.update(None)
+    metrics.update({"loss": 1.0, "acc": 50})
+    metrics.update({"loss": 3.0, "acc": 100})
+    assert str(metrics) == "loss 3.0000 (2.0000) acc 100.0000 (75.0000)"
+    with pytest.raises(TypeError):
+        metrics.update([1])
+
+
+def test_environment_names_the_dassl_in_use_and_others(tmp_path, monkeypatch):
+    (tmp_path / "dassl").mkdir()
+    (tmp_path / "dassl" / "__init__.py").write_text("")
+    assert str(tmp_path / "dassl") not in other_installs()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert other_installs() == [str(tmp_path / "dassl")]
+    first, second = collect_env_info().splitlines()[:2]
+    assert first.startswith("dassl 0.6.3") and str(tmp_path / "dassl") in second

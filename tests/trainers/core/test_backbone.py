@@ -1,0 +1,309 @@
+"""Backbones: every way to name one, frozen for good, preprocessing, and what is said when it cannot be had."""
+import hashlib
+import json
+import threading
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import clip.model
+import pytest
+import torch
+from dassl.config import get_cfg_default
+from safetensors.torch import save_file
+from tiny_clip import tiny_clip
+from torch import nn
+from yacs.config import CfgNode
+
+from trainers.core import openai_clip
+from trainers.core.backbone import apply_preprocessing, known_backbones, load_backbone
+from trainers.core.errors import UserError
+from trainers.core.prompts import tokenize
+
+
+def config(name, **precision):
+    cfg = get_cfg_default()
+    cfg.MODEL.BACKBONE.NAME = str(name)
+    for section, value in precision.items():
+        cfg.TRAINER[section] = CfgNode({"PREC": value})
+    return cfg
+
+
+def small_clip(vision="vit"):
+    """A random model of OpenAI's own class, small in everything but its vocabulary, float32."""
+    torch.manual_seed(0)
+    layers, width, patch, size = (1, 64, 16, 32) if vision == "vit" else ((1, 1, 1, 1), 8, None, 64)
+    return clip.model.CLIP(32, size, layers, width, patch, 77, 49408, 64, 1, 2).eval()
+
+
+@pytest.fixture(scope="module")
+def vit():
+    return small_clip()
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def save(model, path):
+    state = model.state_dict()
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    elif path.name.startswith("jit"):  # OpenAI's form
+        torch.jit.trace(model, (torch.zeros(1, 3, 32, 32), tokenize(["dog"])), check_trace=False).save(str(path))
+    elif path.name.startswith("nested"):
+        torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 3}, path)
+    else:
+        torch.save(state | {"input_resolution": torch.tensor(32), "context_length": torch.tensor(77)}, path)
+
+
+@pytest.mark.parametrize("file", ["plain.pth", "nested.pt", "tensors.safetensors", "jit.pt"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_local_file_in_any_form(tmp_path, vit, images, file):
+    path = tmp_path / file
+    save(vit, path)
+    backbone = load_backbone(config(path))
+    tokens = tokenize(["a photo of a dog.", "cat"])
+    with torch.no_grad():
+        features = vit.encode_image(images)
+        assert torch.allclose(backbone.encode_image(images), features / features.norm(dim=-1, keepdim=True), atol=1e-6)
+        assert torch.allclose(backbone.encode_text_plain(tokens), vit.encode_text(tokens), atol=1e-6)
+    assert backbone.weights_hash == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (backbone.embed_dim, backbone.width, backbone.context_length, backbone.input_size) == (32, 64, 77, 32)
+    assert backbone.dtype == torch.float32 and backbone.pixel_mean == openai_clip.PIXEL_MEAN
+    assert torch.equal(backbone.logit_scale, vit.logit_scale) and backbone.interpolation == "bicubic"
+
+
+def test_a_resnet(tmp_path):
+    model, path = small_clip("resnet"), tmp_path / "rn.pth"
+    save(model, path)
+    backbone, images = load_backbone(config(path)), torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = nn.functional.normalize(model.encode_image(images), dim=-1)
+        assert torch.allclose(backbone.encode_image(images), expected, atol=1e-5)
+    assert backbone.input_size == 64
+
+
+def test_frozen_and_in_eval_mode_for_good(tmp_path):
+    path = tmp_path / "rn.pth"
+    save(small_clip("resnet"), path)
+    around = nn.Sequential(load_backbone(config(path)), nn.Linear(2, 2))
+    around.train()
+    assert around[1].training and not any(module.training for module in around[0].modules())
+    assert not any(parameter.requires_grad for parameter in around[0].parameters())
+
+
+def test_half_precision_keeps_norms_in_float32():
+    half = tiny_clip(dtype=torch.float16)
+    kinds = {name: parameter.dtype for name, parameter in half.named_parameters()}
+    for name in ("transformer.resblocks.0.ln_1.weight", "ln_final.bias", "logit_scale"):
+        assert kinds[name] == torch.float32
+    for name in ("transformer.resblocks.0.attn.in_proj_weight", "text_projection"):
+        assert kinds[name] == half.dtype == torch.float16
+
+
+def test_half_precision_on_the_cpu_names_the_key():
+    with pytest.raises(UserError, match="float16 does not run on the CPU: set TRAINER.COOP.PREC to fp32 or auto"):
+        load_backbone(config("MiniCLIP", COOP="fp16", COCOOP="fp32"), dtype=torch.float16)
+
+
+def test_miniclip(miniclip_backbone):
+    assert (miniclip_backbone.name, miniclip_backbone.embed_dim, miniclip_backbone.width) == ("MiniCLIP", 256, 256)
+    assert miniclip_backbone.pixel_mean == (0.498,) * 3 and miniclip_backbone.input_size == 224
+    assert miniclip_backbone.weights_hash.startswith("c8e9501ca95a2da5")
+    assert miniclip_backbone.encode_image(torch.rand(2, 3, 224, 224)).norm(dim=-1).allclose(torch.ones(2))
+
+
+def test_unknown_names(tmp_path):
+    with pytest.raises(UserError, match=r"unknown backbone 'VIT-B16'.* one of ViT-B/16, .*MiniCLIP.*open_clip:<model>"):
+        load_backbone(config("VIT-B16"))
+    with pytest.raises(UserError, match="there is no file .*nowhere.pt"):
+        load_backbone(config(tmp_path / "nowhere.pt"))
+    assert known_backbones()[0] == "MiniCLIP" and {"ViT-B/16", "ViT-B/32", "RN50"} <= set(known_backbones())
+
+
+def test_files_that_are_no_clip(tmp_path):
+    torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="not a state dict in OpenAI CLIP's naming: it lacks text_projection"):
+        load_backbone(config(tmp_path / "other.pth"))
+    (tmp_path / "noise.pt").write_bytes(b"not weights")
+    with pytest.raises(UserError, match="noise.pt cannot be read as a state dict"):
+        load_backbone(config(tmp_path / "noise.pt"))
+    state = small_clip().state_dict()
+    state["ln_final.weight"] = torch.zeros(3)
+    torch.save(state, tmp_path / "misfit.pth")
+    with pytest.raises(UserError, match="does not fit CLIP's architecture.*ln_final.weight"):
+        load_backbone(config(tmp_path / "misfit.pth"))
+
+
+def test_preprocessing_replaces_dassls_defaults():
+    cfg, backbone = config("any"), tiny_clip()
+    cfg.freeze()
+    apply_preprocessing(cfg, backbone)
+    assert tuple(cfg.INPUT.PIXEL_MEAN) == openai_clip.PIXEL_MEAN and tuple(cfg.INPUT.PIXEL_STD) == openai_clip.PIXEL_STD
+    assert tuple(cfg.INPUT.SIZE) == (32, 32) and cfg.INPUT.INTERPOLATION == "bicubic" and cfg.is_frozen()
+    apply_preprocessing(cfg, backbone)  # what is the backbone's own already is accepted
+
+
+@pytest.mark.parametrize("key, value", [("PIXEL_MEAN", [0.5, 0.5, 0.5]), ("PIXEL_STD", [1.0, 1.0, 1.0]),
+                                        ("SIZE", (96, 96)), ("INTERPOLATION", "nearest")])
+def test_preprocessing_that_is_wrong_on_purpose(key, value):
+    cfg = config("any")
+    cfg.INPUT[key] = value
+    with pytest.raises(UserError, match=f"INPUT.{key} is .*, but tiny expects .*: remove .* or type INPUT.{key}"):
+        apply_preprocessing(cfg, tiny_clip())
+
+
+class Server(BaseHTTPRequestHandler):
+    """Sends `content`; the first `cuts` answers end after a third of what was asked for."""
+
+    def __init__(self, *args, plan, **kwargs):
+        self.plan = plan
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self):
+        plan, start = self.plan, 0
+        plan["asked"].append(self.headers.get("Range"))
+        if plan.get("status"):
+            self.send_error(plan["status"])
+            return
+        if self.headers.get("Range") and plan.get("ranges", True):
+            start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+            if start >= len(plan["content"]):
+                self.send_error(416)
+                return
+            self.send_response(206)
+        else:
+            self.send_response(200)
+        body = plan["content"][start:]
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if plan.get("cuts", 0) > 0:
+            plan["cuts"] -= 1
+            body = body[:len(body) // 3]
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """plan of a local HTTP server whose file passes for the weights of ViT-B/16, cached in plan["folder"]."""
+    plan = {"content": bytes(range(256)) * 40, "asked": [], "folder": tmp_path / "cache"}
+    http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, plan=plan))
+    threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    plan["sha256"] = hashlib.sha256(plan["content"]).hexdigest()
+    plan["url"] = f"http://127.0.0.1:{http.server_address[1]}/{plan['sha256']}/ViT-B-16.pt"
+    monkeypatch.setattr(openai_clip, "model_urls", lambda: {"ViT-B/16": plan["url"]})
+    monkeypatch.setattr(openai_clip, "download", partial(openai_clip.download, pause=0))
+    yield plan
+    http.shutdown()
+    http.server_close()
+
+
+def fetch(plan):
+    return openai_clip.fetch("ViT-B/16", folder=plan["folder"])
+
+
+def test_download_and_cache(server):
+    path, sha256 = fetch(server)
+    assert open(path, "rb").read() == server["content"] and sha256 == server["sha256"]
+    assert fetch(server) == (path, sha256) and len(server["asked"]) == 1
+    assert [file.name for file in server["folder"].iterdir()] == ["ViT-B-16.pt"]
+
+
+def test_a_cut_connection_resumes(server):
+    server["cuts"] = 2
+    path, _ = fetch(server)
+    assert open(path, "rb").read() == server["content"]
+    third = len(server["content"]) // 3
+    assert server["asked"][:2] == [None, f"bytes={third}-"] and len(server["asked"]) == 3
+
+
+def test_a_server_without_ranges_starts_again(server):
+    server |= {"cuts": 1, "ranges": False}
+    path, _ = fetch(server)
+    assert open(path, "rb").read() == server["content"]
+
+
+def test_a_later_call_resumes(server):
+    server["cuts"] = 99
+    with pytest.raises(UserError, match=r"(?s)the connection ended.*\d+ bytes are kept in .*ViT-B-16.pt.part"):
+        fetch(server)
+    server["cuts"] = 0
+    before = len(server["asked"])
+    path, _ = fetch(server)
+    assert open(path, "rb").read() == server["content"] and server["asked"][before].startswith("bytes=")
+
+
+def test_a_complete_part_is_checked_and_used(server):
+    server["folder"].mkdir()
+    (server["folder"] / "ViT-B-16.pt.part").write_bytes(server["content"])
+    path, _ = fetch(server)
+    assert open(path, "rb").read() == server["content"]
+
+
+def test_a_wrong_checksum_is_refused_and_removed(server):
+    server["content"] = b"something else"
+    with pytest.raises(UserError, match=f"expected {server['sha256']}; it was removed"):
+        fetch(server)
+    assert not list(server["folder"].glob("ViT-B-16.pt")) and not list(server["folder"].glob("*.part"))
+
+
+def test_a_damaged_cache_is_not_used(server):
+    path, _ = fetch(server)
+    open(path, "ab").write(b"!")
+    with pytest.raises(UserError, match="ViT-B-16.pt is damaged.*Delete it"):
+        fetch(server)
+
+
+def test_a_missing_page_is_not_asked_for_again(server):
+    server["status"] = 404
+    with pytest.raises(UserError, match="404"):
+        fetch(server)
+    assert len(server["asked"]) == 1
+
+
+def test_no_network(monkeypatch, tmp_path):
+    """The message has the file, the expected path, the checksum and the key to set. (Nobody answers at port 9.)"""
+    monkeypatch.setattr(openai_clip, "model_urls", lambda: {"ViT-B/16": "http://127.0.0.1:9/abc123/ViT-B-16.pt"})
+    monkeypatch.setattr(openai_clip, "download", partial(openai_clip.download, pause=0))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError) as caught:
+        load_backbone(config("ViT-B/16"))
+    message = str(caught.value)
+    for part in ("cannot download http://127.0.0.1:9/abc123/ViT-B-16.pt", f"{tmp_path}/.cache/clip/ViT-B-16.pt",
+                 "sha256: abc123", "set MODEL.BACKBONE.NAME to the file's path"):
+        assert part in message
+
+
+def test_open_clip(tmp_path):
+    """Its own text features, through our layout, for both activations; a text tower that is not CLIP's is refused."""
+    open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed")
+    small = {"embed_dim": 32, "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+             "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2}}
+    seeing_all = {"text_cfg": small["text_cfg"] | {"no_causal_mask": True}, "custom_text": True}
+    for name, change in {"small": {}, "small-quick": {"quick_gelu": True}, "small-custom": {"custom_text": True},
+                         "small-open": seeing_all}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(small | change))
+    open_clip.add_model_config(tmp_path)
+    tokens, images = tokenize(["a photo of a dog.", "cat"]), torch.rand(2, 3, 32, 32)
+    for name in ("small", "small-quick", "small-custom"):
+        model, path = open_clip.create_model(name).eval(), tmp_path / f"{name}.pt"
+        torch.save(model.state_dict(), path)
+        backbone = load_backbone(config(f"open_clip:{name}/{path}"))
+        with torch.no_grad():
+            assert torch.allclose(backbone.encode_text_plain(tokens), model.encode_text(tokens), atol=1e-5)
+            assert torch.allclose(backbone.encode_image(images), model.encode_image(images, normalize=True), atol=1e-5)
+    torch.save(open_clip.create_model("small-open").state_dict(), tmp_path / "open.pt")
+    with pytest.raises(UserError, match="It lacks a causal mask"):
+        load_backbone(config(f"open_clip:small-open/{tmp_path / 'open.pt'}"))
+    with pytest.raises(UserError, match="open_clip has no 'ViT-B-32/laion'; nearest: open_clip:ViT-B-32/laion"):
+        load_backbone(config("open_clip:ViT-B-32/laion"))
+
+
+def test_open_clip_missing(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "open_clip", None)
+    with pytest.raises(UserError, match="pip install open_clip_torch"):
+        load_backbone(config("open_clip:ViT-B-32/laion2b_s34b_b79k"))

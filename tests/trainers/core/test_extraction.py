@@ -1,0 +1,159 @@
+"""From images to cached features: verification, interruption, many processes, broken images. The image encoder is a cheap stand-in."""
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from dassl.config import get_cfg_default
+from dassl.utils import UserError
+from PIL import Image
+
+import trainers
+from trainers.core import extraction
+from trainers.core.extraction import ImageStore
+
+
+class Encoder:
+    """Mean colours of the four quarters of an image as its feature; counts how many images it has seen."""
+
+    name, weights_hash, dtype, embed_dim = "stand-in", "0" * 64, torch.float32, 12
+    logit_scale = torch.zeros(())
+
+    def __init__(self):
+        self.seen, self.visual = 0, torch.nn.Identity()
+
+    def encode_image(self, images):
+        self.seen += len(images)
+        return F.normalize(F.adaptive_avg_pool2d(images, 2).flatten(1) + 3, dim=-1)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Twelve random images in two folders. -> (image_dir, items)"""
+    draw = torch.Generator().manual_seed(0)
+    items = []
+    for i in range(12):
+        file = tmp_path / "images" / f"class{i % 2}" / f"{i:02d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((torch.rand(40, 50, 3, generator=draw) * 255).byte().numpy()).save(file)
+        items.append(SimpleNamespace(impath=str(file), label=i % 2))
+    return str(tmp_path / "images"), items
+
+
+def make_store(tmp_path, image_dir, **changes):
+    cfg = get_cfg_default()
+    trainers.extend_cfg(cfg)
+    cfg.merge_from_list([
+        "FEATURES.DIR", str(tmp_path / "cache"), "FEATURES.VIEWS", 3, "INPUT.TRANSFORMS", ("random_resized_crop", "random_flip", "normalize"),
+        "INPUT.SIZE", (32, 32), "DATALOADER.NUM_WORKERS", 0, *[part for item in changes.items() for part in item]])
+    return ImageStore(cfg, Encoder(), image_dir)
+
+
+def test_the_second_time_nothing_is_encoded(tmp_path, images):
+    image_dir, items = images
+    first = make_store(tmp_path, image_dir)
+    train, plain = first.train(items), first.plain(items)
+    assert train.views.tolist() == [3] * 12 and plain.views.tolist() == [1] * 12 and first.backbone.seen == 48
+    assert not torch.equal(train.features[0], train.features[1])
+    again = make_store(tmp_path, image_dir)
+    assert torch.equal(again.train(items).features, train.features) and torch.equal(again.plain(items).features, plain.features)
+    assert again.backbone.seen == 0
+    assert sorted(p.suffix for p in (tmp_path / "cache").iterdir()) == [".safetensors"] * 2
+
+
+def test_views_depend_on_path_number_and_features_seed_alone(tmp_path, images):
+    image_dir, items = images
+    whole = make_store(tmp_path / "a", image_dir).train(items)
+    some = make_store(tmp_path / "b", image_dir).train(items[7:4:-1])
+    assert torch.equal(some.features.view(3, 3, -1), whole.features.view(12, 3, -1)[[7, 6, 5]])
+    other = make_store(tmp_path / "c", image_dir, **{"FEATURES.SEED": 1}).train(items)
+    assert not torch.equal(other.features, whole.features)
+
+
+@pytest.mark.parametrize("change", [
+    {"FEATURES.SEED": 1}, {"FEATURES.VIEWS": 2}, {"INPUT.TRANSFORMS": ("random_flip", "normalize")}, {"INPUT.RRCROP_SCALE": (0.5, 1.0)},
+    {"INPUT.PIXEL_MEAN": [0.1, 0.1, 0.1]}, {"INPUT.INTERPOLATION": "bicubic"},
+])
+def test_the_cache_key_knows_every_setting(tmp_path, images, change):
+    image_dir, items = images
+    make_store(tmp_path, image_dir).train(items)
+    changed = make_store(tmp_path, image_dir, **change)
+    changed.train(items)
+    assert changed.backbone.seen > 0
+
+
+def test_a_changed_image_or_backbone_is_encoded_again(tmp_path, images):
+    image_dir, items = images
+    make_store(tmp_path, image_dir).plain(items)
+    store = make_store(tmp_path, image_dir)
+    os.utime(items[3].impath, (time.time(), time.time() + 5))
+    store.plain(items)
+    assert store.backbone.seen == 12
+    other = make_store(tmp_path, image_dir)
+    other.backbone.weights_hash = "1" * 64
+    other.plain(items)
+    assert other.backbone.seen == 12
+
+
+def test_a_damaged_cache_says_so_and_is_rebuilt(tmp_path, images, capsys):
+    image_dir, items = images
+    good = make_store(tmp_path, image_dir).plain(items)
+    file = next((tmp_path / "cache").iterdir())
+    whole = bytearray(file.read_bytes())
+    whole[-3] ^= 1
+    file.write_bytes(whole)
+    again = make_store(tmp_path, image_dir)
+    assert torch.equal(again.plain(items).features, good.features) and again.backbone.seen == 12
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_an_interruption_costs_at_most_a_part(tmp_path, images, monkeypatch):
+    image_dir, items = images
+    monkeypatch.setattr(extraction, "PART", 4)
+    expected = make_store(tmp_path / "whole", image_dir).plain(items)
+    store = make_store(tmp_path, image_dir)
+    encode = store._encode_part
+    monkeypatch.setattr(store, "_encode_part", lambda data: encode(data) if store.backbone.seen < 8 else (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        store.plain(items)
+    again = make_store(tmp_path, image_dir)
+    assert torch.equal(again.plain(items).features, expected.features) and again.backbone.seen == 4
+
+
+def test_two_processes_share_the_work(tmp_path, images, monkeypatch):
+    image_dir, items = images
+    monkeypatch.setattr(extraction, "PART", 4)
+    expected = make_store(tmp_path / "whole", image_dir).plain(items)
+    stores = [make_store(tmp_path, image_dir) for _ in range(2)]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    files, paths = [i.impath for i in items], [stores[1].relative(i.impath) for i in items]
+    cached = tmp_path / "cache" / f"{stores[1].key(files, paths, 0)}.safetensors"
+    monkeypatch.setattr(extraction.time, "sleep", lambda s: (_ for _ in ()).throw(InterruptedError))  # rank 1 waits for rank 0, which comes later
+    with pytest.raises(InterruptedError):
+        stores[1].plain(items)
+    monkeypatch.setenv("RANK", "0")
+    assert torch.equal(stores[0].plain(items).features, expected.features)
+    assert (stores[0].backbone.seen, stores[1].backbone.seen) == (8, 4) and cached.exists()
+
+
+def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, images, capsys):
+    image_dir, items = images
+    with open(items[5].impath, "wb") as file:
+        file.write(b"no image")
+    with pytest.raises(UserError, match="05.png.*SKIP_BAD_IMAGES"):
+        make_store(tmp_path, image_dir).plain(items)
+    found = make_store(tmp_path, image_dir, **{"DATASET.SKIP_BAD_IMAGES": True}).train(items)
+    assert len(found) == 11 and found.labels.tolist() == [item.label for i, item in enumerate(items) if i != 5]
+    assert "05.png" in capsys.readouterr().out
+
+
+def test_encoding_leaves_the_random_state_alone(tmp_path, images):
+    image_dir, items = images
+    torch.manual_seed(3)
+    make_store(tmp_path, image_dir).train(items)
+    drawn = torch.rand(3)
+    torch.manual_seed(3)
+    assert torch.equal(drawn, torch.rand(3))

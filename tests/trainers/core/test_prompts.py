@@ -1,0 +1,125 @@
+"""Class names to prompts: the layout of CoOp's PromptLearner, templates, and what is refused."""
+import clip
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_clip import coop_prompts, tiny_clip
+
+from trainers.core.errors import UserError
+from trainers.core.prompts import (
+    TEMPLATES,
+    ClassTokens,
+    assemble,
+    embed_words,
+    encode_texts,
+    fill,
+    template_for,
+    tokenize,
+)
+
+# Names whose tokens are easily miscounted: punctuation that merges with the final period, digits, underscores.
+NAMES = ["dog", "face_easy", "jack-o'-lantern", "Boeing 737-800 (old)", "St. Bernard", "crane (bird)", "U.S. flag",
+         "café", "2012 BMW M3 coupe", " padded ", "bishop of llandaff", "'s", "a" * 30]
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return tiny_clip()
+
+
+def whole(prompts, eot, prefix):
+    """Each row's sequence from SOS to EOT."""
+    return [torch.cat([prefix, row])[:end + 1] for row, end in zip(prompts, eot, strict=True)]
+
+
+@pytest.mark.parametrize("n_ctx", [1, 4, 5])
+@pytest.mark.parametrize("class_specific", [False, True])
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+def test_layout_is_coops(backbone, position, class_specific, n_ctx):
+    torch.manual_seed(0)
+    ctx = torch.randn((len(NAMES), n_ctx, backbone.width) if class_specific else (n_ctx, backbone.width))
+    prompts, eot, prefix = assemble(ClassTokens(NAMES, backbone), ctx, position)
+    expected, expected_eot = coop_prompts(backbone, NAMES, ctx, position)
+    assert eot.tolist() == expected_eot.tolist()
+    for name, row, target, end in zip(NAMES, whole(prompts, eot, prefix), expected, eot, strict=True):
+        assert torch.equal(row, target[:end + 1]), name
+    shared = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]
+    assert len(prefix) == 1 + (0 if class_specific else shared)
+
+
+def test_index_picks_classes(backbone):
+    index = torch.tensor([3, 3, 0])
+    ctx = torch.randn(3, 4, backbone.width)
+    rows = whole(*assemble(ClassTokens(NAMES, backbone), ctx, index=index))
+    single = [whole(*assemble(ClassTokens([NAMES[i]], backbone), c[None]))[0] for i, c in zip(index, ctx, strict=True)]
+    assert all(torch.equal(a, b) for a, b in zip(rows, single, strict=True))
+    picked = whole(*assemble(ClassTokens(NAMES, backbone), ctx[0], "front", index))
+    each = whole(*assemble(ClassTokens(NAMES, backbone), ctx[0], "front"))
+    assert all(torch.equal(row, each[i]) for row, i in zip(picked, index, strict=True))
+    with pytest.raises(ValueError, match="3 contexts for 13 prompts"):
+        assemble(ClassTokens(NAMES, backbone), ctx)
+
+
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+def test_gradients_reach_the_whole_context(backbone, position):
+    ctx = torch.randn(5, backbone.width, requires_grad=True)
+    prompts, _, prefix = assemble(ClassTokens(NAMES, backbone), ctx, position)
+    (prompts.sum() + len(NAMES) * prefix.sum()).backward()
+    assert torch.equal(ctx.grad, torch.full_like(ctx, len(NAMES)))
+
+
+def test_tokenize_is_clips():
+    texts = ["a photo of a dog.", "", "Ünïcödé & <b>html</b>", "x " * 70]
+    assert torch.equal(tokenize(texts), clip.tokenize(texts).long())
+    with pytest.raises(UserError, match=r"'y y .*' has 78 tokens.* 77 fit"):
+        tokenize(["short", "y " * 76])
+
+
+def test_counts_tokens(backbone):
+    tokens = ClassTokens(["dog", "yellow dog"], backbone)
+    assert tokens.length.tolist() == [3, 4] and tokens.name_length.tolist() == [1, 2] and len(tokens) == 2
+    assert torch.equal(tokens.sos, backbone.token_embedding.weight[49406])
+    assert torch.equal(tokens.embedding[1, 3], backbone.token_embedding.weight[49407])
+    assert not tokens.embedding.requires_grad
+
+
+def test_refuses_bad_names(backbone):
+    with pytest.raises(UserError, match=r"positions \[1, 2\] are empty"):
+        ClassTokens(["dog", "", " _ "], backbone)
+    with pytest.raises(UserError, match="no class names"):
+        ClassTokens([], backbone)
+    with pytest.raises(UserError, match="start or end token.*endoftext"):
+        ClassTokens(["dog <|endoftext|> cat"], backbone)
+    long = "dog " * 60
+    with pytest.raises(UserError, match=r"1 prompts exceed 77 tokens with a context of 16.*dog dog.*\(79\)"):
+        ClassTokens(["cat", long], backbone, n_ctx=16)
+    with pytest.raises(UserError, match="with a context of 75"):
+        assemble(ClassTokens(["cat"], backbone), torch.zeros(75, backbone.width))
+    assert assemble(ClassTokens(["cat"], backbone), torch.zeros(73, backbone.width))[1].tolist() == [76]
+    with pytest.raises(UserError, match="'last'; expected end, middle or front"):
+        assemble(ClassTokens(["cat"], backbone), torch.zeros(4, backbone.width), "last")
+
+
+def test_templates():
+    assert len(TEMPLATES) == 15 and all(template.count("{}") == 1 for template in TEMPLATES.values())
+    assert template_for("EuroSAT") == "a centered satellite photo of {}."
+    assert template_for("EuroSAT", "a map of {}.") == "a map of {}."
+    assert template_for("MyFolder") == "a photo of a {}."
+    assert fill(template_for("DescribableTextures"), ["a_{0}b"]) == ["a {0}b texture."]
+    for bad in ("a photo", "{} and {}", "a {name}"):
+        with pytest.raises(UserError, match="exactly one {}"):
+            template_for("EuroSAT", bad)
+
+
+def test_encode_texts(miniclip_backbone):
+    texts = fill("a photo of a {}.", NAMES)
+    features = encode_texts(miniclip_backbone, texts, batch=5)
+    with torch.no_grad():
+        plain = F.normalize(miniclip_backbone.encode_text_plain(tokenize(texts)), dim=-1)
+    assert ((features - plain).norm() / plain.norm()).item() <= 1e-5
+    assert torch.allclose(features.norm(dim=-1), torch.ones(len(NAMES))) and not features.requires_grad
+
+
+def test_embed_words(backbone):
+    expected = backbone.token_embedding(tokenize(["a photo of a"])[0, 1:5])
+    assert torch.equal(embed_words(backbone, "a photo of a"), expected)

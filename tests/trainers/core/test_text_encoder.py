@@ -1,0 +1,209 @@
+"""The fast text encoder equals the backbone's own 77-token path (DESIGN 5: ||a - b|| / ||b|| <= 1e-5 in fp32)."""
+import pytest
+import torch
+from tiny_clip import clip_of_true_shape, coop_prompts, tiny_clip
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainers.core import text_encoder
+from trainers.core.prompts import ClassTokens, assemble, tokenize
+from trainers.core.text_encoder import TextEncoder
+
+TOLERANCE = 1e-5
+NAMES = ["dog", "yellow-bellied sapsucker", "cup", "face_easy", "Boeing 737-800 (old)"]
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return tiny_clip()
+
+
+@pytest.fixture(scope="module")
+def true_shape():
+    return clip_of_true_shape()
+
+
+@pytest.fixture(params=["tiny", "true_shape", "miniclip_backbone"])
+def backbone(request):
+    return request.getfixturevalue(request.param)
+
+
+def difference(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+def check(backbone, names, ctx, position, chunk=0):
+    """Features and context gradients of both formulations."""
+    torch.manual_seed(1)
+    direction = torch.randn(len(names), backbone.embed_dim)
+    ctx = ctx.requires_grad_()
+    tokens = ClassTokens(names, backbone, ctx.shape[-2])
+    ours = TextEncoder(backbone, chunk)(*assemble(tokens, ctx, position))
+    our_grad, = torch.autograd.grad((ours * direction).sum(), ctx)
+    plain = backbone.encode_prompts_plain(*coop_prompts(backbone, names, ctx, position))
+    plain_grad, = torch.autograd.grad((plain * direction).sum(), ctx)
+    assert difference(ours, plain) <= TOLERANCE
+    assert difference(our_grad, plain_grad) <= TOLERANCE
+
+
+@pytest.mark.parametrize("class_specific", [False, True])
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+def test_equals_plain_path(backbone, position, class_specific):
+    torch.manual_seed(0)
+    shape = (len(NAMES), 4, backbone.width) if class_specific else (4, backbone.width)
+    check(backbone, NAMES, 0.02 * torch.randn(shape), position)
+
+
+@pytest.mark.parametrize("n_ctx", [1, 3, 5, 16])
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+def test_context_lengths(miniclip_backbone, position, n_ctx):
+    torch.manual_seed(0)
+    check(miniclip_backbone, NAMES, 0.02 * torch.randn(n_ctx, miniclip_backbone.width), position)
+
+
+@pytest.mark.parametrize("class_specific", [False, True])
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+def test_chunks_change_nothing(miniclip_backbone, position, class_specific):
+    torch.manual_seed(0)
+    shape = (len(NAMES), 4, miniclip_backbone.width) if class_specific else (4, miniclip_backbone.width)
+    check(miniclip_backbone, NAMES, 0.02 * torch.randn(shape), position, chunk=2)
+
+
+@pytest.mark.parametrize("padding", [0, 3, 10**6])
+def test_any_grouping_gives_the_same(monkeypatch, tiny, padding):
+    monkeypatch.setitem(text_encoder.PADDING, "cpu", padding)
+    torch.manual_seed(0)
+    check(tiny, NAMES, 0.02 * torch.randn(4, tiny.width), "end")
+    check(tiny, NAMES, 0.02 * torch.randn(len(NAMES), 4, tiny.width), "middle")
+
+
+def test_groups_waste_no_more_than_allowed():
+    lengths = [3, 3, 4, 4, 7, 9]
+    assert text_encoder.grouped(range(6), lengths, 0) == [[0, 1], [2, 3], [4], [5]]
+    assert text_encoder.grouped(range(6), lengths, 2) == [[0, 1, 2, 3], [4, 5]]
+    assert text_encoder.grouped(range(6), lengths, 100) == [[0, 1, 2, 3, 4, 5]]
+
+
+@pytest.mark.parametrize("chunk", [0, 3])
+def test_a_context_per_row_with_repeated_classes(miniclip_backbone, chunk):
+    """SHIP's prompts: row i has class index[i] and a context of its own."""
+    torch.manual_seed(0)
+    index = torch.tensor([2, 0, 2, 1, 4, 4, 3])
+    ctx = (0.02 * torch.randn(len(index), 4, miniclip_backbone.width)).requires_grad_()
+    direction = torch.randn(len(index), miniclip_backbone.embed_dim)
+    tokens = ClassTokens(NAMES, miniclip_backbone)
+    ours = TextEncoder(miniclip_backbone, chunk)(*assemble(tokens, ctx, index=index))
+    our_grad, = torch.autograd.grad((ours * direction).sum(), ctx)
+    names = [NAMES[i] for i in index]
+    plain = miniclip_backbone.encode_prompts_plain(*coop_prompts(miniclip_backbone, names, ctx, "end"))
+    plain_grad, = torch.autograd.grad((plain * direction).sum(), ctx)
+    assert difference(ours, plain) <= TOLERANCE and difference(our_grad, plain_grad) <= TOLERANCE
+
+
+def test_gradients_reach_every_prompt_token_and_nothing_behind_eot(miniclip_backbone):
+    torch.manual_seed(0)
+    tokens = tokenize(["a dog", "a photo of a large dog."])
+    prompts, eot = miniclip_backbone.token_embedding(tokens).requires_grad_(), tokens.argmax(-1)
+    direction = torch.randn(2, miniclip_backbone.embed_dim)
+    ours, = torch.autograd.grad((TextEncoder(miniclip_backbone)(prompts, eot) * direction).sum(), prompts)
+    plain, = torch.autograd.grad((miniclip_backbone.encode_prompts_plain(prompts, eot) * direction).sum(), prompts)
+    assert difference(ours, plain) <= TOLERANCE
+    for row, end in zip(ours, eot, strict=True):
+        assert (row[:end + 1].abs().sum(-1) > 0).all() and not row[end + 1:].any()
+
+
+def test_rows_do_not_depend_on_the_batch(miniclip_backbone):
+    encoder, ctx = TextEncoder(miniclip_backbone), 0.02 * torch.randn(4, miniclip_backbone.width)
+    together = encoder(*assemble(ClassTokens(NAMES, miniclip_backbone), ctx))
+    for row, name in enumerate(NAMES):
+        alone = encoder(*assemble(ClassTokens([name], miniclip_backbone), ctx))
+        assert difference(alone[0], together[row]) <= TOLERANCE
+    swapped = encoder(*assemble(ClassTokens(NAMES[::-1], miniclip_backbone), ctx))
+    assert difference(swapped.flip(0), together) <= TOLERANCE
+
+
+def test_without_prefix_equals_with_prefix(miniclip_backbone):
+    ctx = 0.02 * torch.randn(4, miniclip_backbone.width)
+    prompts, eot, prefix = assemble(ClassTokens(NAMES, miniclip_backbone), ctx)
+    whole = torch.cat([prefix.expand(len(prompts), -1, -1), prompts], 1)
+    encoder = TextEncoder(miniclip_backbone)
+    assert difference(encoder(whole, eot), encoder(prompts, eot, prefix)) <= TOLERANCE
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_towers(dtype):
+    """No further from the float32 features than the tower's own path in the same precision is."""
+    exact, half = tiny_clip(), tiny_clip(dtype=dtype)
+    tokens = tokenize([f"a photo of a {name}." for name in NAMES])
+    reference, plain = exact.encode_text_plain(tokens), half.encode_text_plain(tokens)
+    ours = TextEncoder(half)(half.token_embedding(tokens), tokens.argmax(-1))
+    assert ours.dtype == dtype
+    assert difference(ours.float(), reference) <= 1.5 * difference(plain.float(), reference) < 0.05
+
+
+def test_autocast(tiny):
+    """Mixed precision is no further from the float32 features than it is on the tower's own path."""
+    ctx, tokens = 0.02 * torch.randn(4, tiny.width), ClassTokens(NAMES, tiny)
+    reference = tiny.encode_prompts_plain(*coop_prompts(tiny, NAMES, ctx, "end"))
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = tiny.encode_prompts_plain(*coop_prompts(tiny, NAMES, ctx, "end"))
+        ours = TextEncoder(tiny)(*assemble(tokens, ctx))
+    assert difference(ours.float(), reference) <= 1.5 * difference(plain.float(), reference) < 0.05
+
+
+@pytest.mark.parametrize("chunk", [0, 2])
+def test_without_gradients(tiny, chunk):
+    ctx, tokens = torch.nn.Parameter(0.02 * torch.randn(4, tiny.width)), ClassTokens(NAMES, tiny)
+    with torch.no_grad():
+        features = TextEncoder(tiny, chunk)(*assemble(tokens, ctx))
+    assert not features.requires_grad
+    assert difference(features, TextEncoder(tiny)(*assemble(tokens, ctx)).detach()) <= TOLERANCE
+
+
+def test_takes_a_small_part_of_the_work(miniclip_backbone):
+    """Counted in floating-point operations, forward and backward: at least 9 times fewer than 77 tokens need."""
+    def flops(step):
+        with FlopCounterMode(display=False) as counter:
+            step()
+        return counter.get_total_flops()
+
+    names = NAMES * 4
+    ctx, tokens = torch.zeros(4, miniclip_backbone.width, requires_grad=True), ClassTokens(names, miniclip_backbone)
+    ours = flops(lambda: TextEncoder(miniclip_backbone)(*assemble(tokens, ctx)).sum().backward())
+    prompts = coop_prompts(miniclip_backbone, names, ctx, "end")
+    plain = flops(lambda: miniclip_backbone.encode_prompts_plain(*prompts).sum().backward())
+    assert ours * 9 < plain
+
+
+def test_chunks_bound_what_is_kept_for_the_backward_pass(tiny):
+    weights = {parameter.untyped_storage().data_ptr() for parameter in tiny.parameters()}
+
+    def kept(rows, chunk):
+        """Bytes that autograd keeps alive, the tower's weights aside."""
+        storages, ctx = {}, torch.zeros(4, tiny.width, requires_grad=True)
+        arguments = assemble(ClassTokens(["dog"] * rows, tiny), ctx)
+
+        def pack(tensor):
+            storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor  # alive, so that no address is used twice
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            features = TextEncoder(tiny, chunk)(*arguments)
+        assert features.requires_grad
+        return sum(size for address, size in storages.items() if address not in weights)
+
+    assert kept(256, 16) - kept(64, 16) < (kept(256, 0) - kept(64, 0)) / 10
+
+
+def test_owns_nothing(tiny):
+    encoder = TextEncoder(tiny)
+    assert not list(encoder.parameters()) and not encoder.state_dict() and list(encoder.modules()) == [encoder]
+
+
+def test_refuses_eot_outside_the_prompt(tiny):
+    prompts = torch.zeros(2, 6, tiny.width)
+    with pytest.raises(ValueError, match="EOT positions, 2 to 9"):
+        TextEncoder(tiny)(prompts, torch.tensor([2, 9]))
+    with pytest.raises(ValueError, match="do not fit"):
+        TextEncoder(tiny)(prompts, torch.tensor([2, 3]), torch.zeros(4, tiny.width))
+    with pytest.raises(ValueError, match="77 positions"):
+        TextEncoder(tiny)(prompts, torch.tensor([80, 81]), torch.zeros(76, tiny.width))

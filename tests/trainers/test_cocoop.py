@@ -1,0 +1,80 @@
+"""CoCoOp against the plain formulation, and through the command line."""
+import pytest
+import torch
+import torch.nn.functional as F
+import train
+from plain import plain_text_features, relative
+from runs import FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone, results
+from tiny_data import NAMES
+
+from trainers.cocoop import CoCoOpHead
+from trainers.core.prompts import initial_context
+
+
+def plain_logits(backbone, names, parameters, features):
+    """Image by image: the meta-network written out, the shifted context, 77 positions."""
+    rows = []
+    for feature in features:
+        hidden = (parameters["meta_net.linear1.weight"] @ feature + parameters["meta_net.linear1.bias"]).clamp(min=0)
+        shift = parameters["meta_net.linear2.weight"] @ hidden + parameters["meta_net.linear2.bias"]
+        text = plain_text_features(backbone, names, parameters["ctx"] + shift)
+        rows.append(backbone.logit_scale.exp() * text @ feature)
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("chunk", [0, 3])
+def test_logits_and_gradients_equal_the_plain_formulation(miniclip_backbone, chunk):
+    torch.manual_seed(0)
+    head = CoCoOpHead(miniclip_backbone, NAMES, initial_context(miniclip_backbone, "", 4), chunk)
+    features, labels = F.normalize(torch.randn(3, miniclip_backbone.embed_dim), dim=-1), torch.tensor([0, 3, 6])
+    logits = head(features)
+    F.cross_entropy(logits, labels).backward()
+    parameters = {name: value.detach().clone().requires_grad_() for name, value in head.named_parameters()}
+    reference = plain_logits(miniclip_backbone, NAMES, parameters, features)
+    F.cross_entropy(reference, labels).backward()
+    assert relative(logits, reference) <= 1e-5
+    assert all(relative(value.grad, parameters[name].grad) <= 1e-5 for name, value in head.named_parameters())
+
+
+def test_the_meta_network_is_the_papers(miniclip_backbone):
+    head = CoCoOpHead(miniclip_backbone, NAMES, torch.zeros(4, 256))
+    shapes = {name: tuple(value.shape) for name, value in head.named_parameters()}
+    assert shapes == {
+        "ctx": (4, 256), "meta_net.linear1.weight": (16, 256), "meta_net.linear1.bias": (16,),
+        "meta_net.linear2.weight": (256, 16), "meta_net.linear2.bias": (256,),
+    }
+
+
+def test_each_image_has_prompts_of_its_own_and_no_others(miniclip_backbone):
+    torch.manual_seed(0)
+    head = CoCoOpHead(miniclip_backbone, NAMES, initial_context(miniclip_backbone, "", 4)).eval()
+    features = F.normalize(torch.randn(4, miniclip_backbone.embed_dim), dim=-1)
+    with torch.no_grad():
+        together, alone = head(features), torch.cat([head(feature[None]) for feature in features])
+        contexts = head.contexts(features)
+        assert relative(together, alone) <= 1e-6 and not torch.allclose(contexts[0], contexts[1])
+        assert relative(head.for_classes([NAMES[4], NAMES[1]])(features), together[:, [4, 1]]) <= 1e-5
+
+
+def test_first_steps_through_the_command_line(tiny_bank, tmp_path, monkeypatch, miniclip_backbone):
+    run = FirstSteps(monkeypatch, tmp_path, tiny_bank, "CoCoOp", "DATALOADER.TRAIN_X.BATCH_SIZE", "2")
+    names = run.trainer.trained_classnames
+
+    def plain(parameters, features, labels, _):
+        return F.cross_entropy(plain_logits(miniclip_backbone, names, parameters, features), labels)
+
+    assert run.losses == pytest.approx(run.plain_losses(plain), abs=2e-4)
+
+
+def test_resumes_exactly(tiny_bank, tmp_path, monkeypatch):
+    check_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, tiny_bank, "CoCoOp")
+
+
+def test_all_on_a_fixed_subset_is_marked(tiny_bank, tmp_path):
+    for name, seed in (("a", 1), ("b", 2)):
+        train.main(argv(tiny_bank, tmp_path / name, "CoCoOp", "TEST.ALL_SUBSET", "9", seed=seed))
+        assert results(tmp_path / name)["subset"] == {"all": {"images": 9, "of": 28}}
+        assert "9 of 28 test images" in (tmp_path / name / "log.txt").read_text()
+    train.main(argv(tiny_bank, tmp_path / "whole", "CoCoOp"))
+    whole, part = results(tmp_path / "whole"), results(tmp_path / "a")
+    assert whole["subset"] == {} and all(whole["metrics"][name] == part["metrics"][name] for name in ("base", "new", "H"))

@@ -1,0 +1,64 @@
+"""CLIP-Adapter: Better Vision-Language Models with Feature Adapters (Gao et al., IJCV 2023, https://arxiv.org/abs/2110.04544).
+
+A bottleneck MLP behind the frozen image encoder, blended with what it adapts. The authors feed it the encoder's raw features; ours are on the
+unit sphere, which changes nothing: without biases the adapter is positively homogeneous, and the blend is normalised afterwards.
+"""
+import torch.nn as nn
+import torch.nn.functional as F
+
+from .core.config import declare
+from .core.feature_trainer import FeatureTrainer
+from .core.errors import UserError
+from .core.prompts import template_for
+from .core.registry import register
+from .ship import register_ship
+from .zsclip import ZeroshotHead
+
+
+def extend_cfg(cfg):
+    declare(
+        cfg, "TRAINER.CLIP_ADAPTER",
+        RATIO=0.2,  # the adapter's share of the blend
+        REDUCTION=4,  # d / REDUCTION hidden units
+        PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
+    )
+
+
+class CLIPAdapterHead(nn.Module):
+    """Unit features [B, d] -> logits [B, C]: ratio * A(x) + (1 - ratio) * x (section 3.2), back on the unit sphere, against the text features."""
+
+    def __init__(self, adapter, ratio, zero_shot):
+        super().__init__()
+        self.adapter, self.ratio, self.zero_shot = adapter, ratio, zero_shot
+
+    def forward(self, features):
+        blended = self.ratio * self.adapter(features) + (1 - self.ratio) * features
+        return self.zero_shot(F.normalize(blended.float(), dim=-1))
+
+    def for_classes(self, classnames):
+        return CLIPAdapterHead(self.adapter, self.ratio, self.zero_shot.for_classes(classnames))
+
+
+def bottleneck(width, reduction):
+    """Linear(d, d / reduction), ReLU, Linear(d / reduction, d), ReLU, without biases, as in the released code."""
+    hidden = width // reduction
+    return nn.Sequential(nn.Linear(width, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, width, bias=False), nn.ReLU())
+
+
+@register
+class CLIP_Adapter(FeatureTrainer):
+    SECTION = "CLIP_ADAPTER"
+    MODEL_NAME = "clip_adapter"
+
+    def build_head(self, classnames):
+        ratio, reduction, width = self.options.RATIO, self.options.REDUCTION, self.backbone.embed_dim
+        if not 0 <= ratio <= 1:
+            raise UserError(f"TRAINER.CLIP_ADAPTER.RATIO is {ratio}; it is the adapter's share, from 0 to 1")
+        if not 1 <= reduction <= width:
+            raise UserError(f"TRAINER.CLIP_ADAPTER.REDUCTION is {reduction}; it must be from 1 to {width}, the width of the features")
+        template = template_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
+        print(f"prompt: {template}")
+        return CLIPAdapterHead(bottleneck(width, reduction), ratio, ZeroshotHead(self.backbone, template, classnames))
+
+
+register_ship(CLIP_Adapter)

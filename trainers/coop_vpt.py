@@ -1,0 +1,155 @@
+"""CoOp + VPT: Variational Prompt Tuning Improves Generalization of Vision-Language Models (Derakhshani et al.,
+https://arxiv.org/abs/2210.02390; ICCV 2023 as Bayesian Prompt Learning for Image-Language Model Generalization).
+
+From the paper: prompts p_l + r with one residual r for all positions, r ~ q(r | x) = N(mu(x), diag(sigma(x)^2)),
+trained on the evidence lower bound with the prior N(0, I); the prediction averages probabilities over samples of r.
+From the authors' code: mu and log sigma^2 are networks of three linear layers with ELU, hidden width d / 2; the KL
+term is averaged over dimensions and weighted 0.001.
+
+The authors' code calls this posterior "cocoopvpt". What it calls "coopvpt", and what SHIP's Table 1 seems to list as
+CoOp + VPT, has a posterior that does not see the image: mu (from 0) and log sigma^2 (from U(0, 1)) are parameters.
+Here: CONDITIONAL False.
+"""
+import math
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from .core.class_encoder import ClassEncoder
+from .core.config import declare
+from .core.errors import UserError
+from .core.feature_trainer import FeatureTrainer
+from .core.prompts import initial_context
+from .core.randomness import derive_seed
+from .core.registry import register
+
+
+def extend_cfg(cfg):
+    declare(
+        cfg, "TRAINER.VPT",
+        N_CTX=16,  # context length
+        CTX_INIT="",  # words to start from; they fix the context length
+        CONDITIONAL=True,  # the posterior sees the image; False: one posterior for all images
+        SAMPLES=1,  # Monte-Carlo samples per training step
+        TEST_SAMPLES=10,  # whose probabilities are averaged at test
+        KL_WEIGHT=0.001,  # of the KL term, which is a mean over dimensions
+        PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
+        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: all at once
+    )
+
+
+def inference_net(inputs, hidden, outputs):
+    """Three linear layers with ELU between them."""
+    return nn.Sequential(
+        nn.Linear(inputs, hidden), nn.ELU(), nn.Linear(hidden, hidden), nn.ELU(), nn.Linear(hidden, outputs)
+    )
+
+
+class ImagePosterior(nn.Module):
+    """q(r | x): features [B, d] -> mean and log variance, each [B, w]."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        inputs, outputs = backbone.embed_dim, backbone.width
+        self.mean, self.log_variance = (inference_net(inputs, inputs // 2, outputs) for _ in range(2))
+
+    def forward(self, features):
+        return self.mean(features).float(), self.log_variance(features).float()
+
+
+class SharedPosterior(nn.Module):
+    """q(r), the same for all images: mean and log variance, each [1, w]."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(1, backbone.width))
+        self.log_variance = nn.Parameter(torch.rand(1, backbone.width))
+
+    def forward(self, features):
+        return self.mean, self.log_variance
+
+
+def kl_to_standard_normal(mean, log_variance):
+    """KL(N(mean, exp(log_variance)) || N(0, I)) as a mean over dimensions and rows."""
+    return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
+
+
+class VPTHead(nn.Module):
+    """Unit features [B, d] -> log p(y | x) [B, C], p being averaged over samples of the residual."""
+
+    evaluation_batch = 16  # images, each with several sets of prompts of its own
+
+    def __init__(self, backbone, classnames, ctx, options):
+        super().__init__()
+        self.options = options
+        self.ctx = nn.Parameter(ctx.float())
+        self.posterior = (ImagePosterior if options.CONDITIONAL else SharedPosterior)(backbone)
+        self.classes = ClassEncoder(backbone, classnames, len(ctx), options.CHUNK)
+        self._evaluated = None
+
+    def noise(self, rows):
+        """Standard normal samples [S, rows or 1, w]. At test they are the same for every image and in every evaluation, so
+        that a prediction depends on nothing but the image and the model."""
+        width = self.ctx.shape[1]
+        if self.training:
+            return torch.randn(self.options.SAMPLES, rows, width).to(self.ctx.device)
+        fixed = torch.Generator().manual_seed(derive_seed("VPT", "evaluation"))
+        return torch.randn(self.options.TEST_SAMPLES, 1, width, generator=fixed).to(self.ctx.device)
+
+    def contexts(self, mean, log_variance):
+        """ctx + r with r = mean + sigma * noise [S, B, n, w]; B is 1 where the posterior does not see images."""
+        residual = mean + (0.5 * log_variance).exp() * self.noise(len(mean))
+        return self.ctx + residual[:, :, None]
+
+    def text_features(self, contexts):
+        """Unit text features [S, C, d] of contexts [S, n, w]; a shared posterior's are kept while evaluating."""
+        if self.options.CONDITIONAL or self.training or torch.is_grad_enabled():
+            return torch.stack([self.classes(ctx) for ctx in contexts])
+        if self._evaluated is None:
+            self._evaluated = torch.stack([self.classes(ctx) for ctx in contexts])
+        return self._evaluated
+
+    def train(self, mode=True):
+        self._evaluated = None
+        return super().train(mode)
+
+    def predict(self, features):
+        """-> (log p(y | x) [B, C], KL of the posterior)."""
+        mean, log_variance = self.posterior(features)
+        contexts = self.contexts(mean, log_variance)
+        if self.options.CONDITIONAL:
+            rows = [self.text_features(contexts[:, i]) @ feature for i, feature in enumerate(features)]
+            cosine = torch.stack(rows, 1)
+        else:
+            cosine = features @ self.text_features(contexts[:, 0]).transpose(1, 2)
+        log_p = F.log_softmax(self.classes.logit_scale * cosine.float(), -1)  # [S, B, C]
+        return log_p.logsumexp(0) - math.log(len(log_p)), kl_to_standard_normal(mean, log_variance)
+
+    def forward(self, features):
+        return self.predict(features)[0]
+
+    def for_classes(self, classnames):
+        head = VPTHead(self.classes.backbone[0], classnames, self.ctx.detach(), self.options).to(self.ctx.device)
+        head.load_state_dict(self.state_dict())
+        return head
+
+
+@register
+class CoOp_VPT(FeatureTrainer):
+    SECTION = "VPT"
+    MODEL_NAME = "prompt_learner"
+
+    def build_head(self, classnames):
+        options = self.options
+        for key in ("SAMPLES", "TEST_SAMPLES"):
+            if options[key] < 1:
+                raise UserError(f"TRAINER.VPT.{key} is {options[key]}; it must be at least 1")
+        ctx = initial_context(self.backbone, options.CTX_INIT, options.N_CTX)
+        print(f"context: '{options.CTX_INIT}'" if options.CTX_INIT else f"context: random, {tuple(ctx.shape)}")
+        return VPTHead(self.backbone, classnames, ctx, options)
+
+    def compute_loss(self, features, labels):
+        """The negative evidence lower bound."""
+        log_p, kl = self.head.predict(features)
+        return F.nll_loss(log_p, labels) + self.options.KL_WEIGHT * kl, log_p

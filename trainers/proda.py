@@ -1,0 +1,144 @@
+"""ProDA: Prompt Distribution Learning (Lu et al., CVPR 2022, https://arxiv.org/abs/2205.03340).
+
+From the paper: K = 32 prompts of 16 tokens, whose class features as classifier weights are modelled as a Gaussian;
+each step takes B = 4 of them and minimises an upper bound of the expected loss (L_upper) plus lambda = 0.1 times the
+semantic orthogonality L_so, measured on the prompts without a class name; the mean of the weights classifies. From the
+authors' code, as its public ports keep it: a quarter of the prompts has the name in front, a quarter in the middle,
+half at the end; a batch of images meets all K / B batches of prompts, a step each; L_so is over all K prompts; the
+covariance is diagonal over feature dimensions and divided by B + 1; the mean is not normalised again; SGD without
+weight decay, 20 images.
+"""
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from .core.class_encoder import ClassEncoder
+from .core.config import declare
+from .core.errors import UserError
+from .core.feature_trainer import FeatureTrainer
+from .core.prompts import ClassTokens, initial_context
+from .core.registry import register
+from .core.text_encoder import TextEncoder
+
+
+def extend_cfg(cfg):
+    declare(
+        cfg, "TRAINER.PRODA",
+        N_CTX=16,  # context length
+        N_PROMPT=32,  # K, prompts that are learned
+        PROMPT_BATCH=4,  # B, prompts per step; it divides K
+        ALPHA=0.1,  # lambda, the weight of the semantic orthogonality
+        PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
+        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: all at once
+    )
+
+
+def positions_of(count):
+    """Where each prompt has its class name: a quarter in front, a quarter in the middle, the rest at the end."""
+    quarter = count // 4
+    return ["front"] * quarter + ["middle"] * quarter + ["end"] * (count - 2 * quarter)
+
+
+def upper_bound_logits(features, labels, weights, scale):
+    """Logits [N, C] whose cross-entropy bounds the expected one from above.
+
+    features x [N, d], labels y [N], weights [B, C, d] of B prompts. logit_i = s x.mean_i + s^2 / 2 x^T A_iy x, where
+    A_iy = S_ii + S_yy - S_iy - S_yi and S_ij is the covariance of the weights of classes i and j. As S is diagonal over
+    dimensions, x^T A_iy x = sum over prompts and dimensions of x^2 (c_i - c_y)^2 / (B + 1), c the centred weights.
+    """
+    mean = weights.mean(0)
+    centred = (weights - mean).transpose(0, 1)  # [C, B, d]
+    squares = features**2
+    own = centred[labels]  # [N, B, d]
+    variance = squares @ centred.pow(2).sum(1).t()  # x^T S_ii x [N, C]
+    own_variance = variance.gather(1, labels[:, None])  # x^T S_yy x [N, 1]
+    covariance = (squares[:, None] * own).flatten(1) @ centred.flatten(1).t()  # x^T S_iy x [N, C]
+    spread = (variance + own_variance - 2 * covariance) / (len(weights) + 1)
+    return scale * features @ mean.t() + 0.5 * scale**2 * spread
+
+
+class ProDAHead(nn.Module):
+    """K learned contexts: unit features [B, d] -> logits [B, C] by the mean of the prompts' classifier weights."""
+
+    def __init__(self, backbone, classnames, ctx, chunk=0):
+        """ctx [K, n, w]."""
+        super().__init__()
+        self.ctx = nn.Parameter(ctx.float())
+        self.positions = positions_of(len(ctx))
+        self.classes = ClassEncoder(backbone, classnames, ctx.shape[1], chunk)
+        self.full_stop = ClassTokens(["X"], backbone).embedding[0, 1:]  # "." and EOT [2, w]: "X" is a single token
+        self.encode = TextEncoder(backbone)
+        self._evaluated = None
+
+    def weights(self, chosen):
+        """Classifier weights of the prompts `chosen`, unit norm [len(chosen), C, d]."""
+        return torch.stack([self.classes(self.ctx[i], self.positions[i]) for i in chosen])
+
+    def semantic_orthogonality(self):
+        """L_so: mean |cosine| between the text features of any two prompts without a class name (`context.`)."""
+        count, length, _ = self.ctx.shape
+        prompts = torch.cat([self.ctx.to(self.full_stop.dtype), self.full_stop.expand(count, -1, -1)], 1)
+        features = self.encode(prompts, torch.full((count,), length + 2), self.classes.tokens.sos[None])
+        features = F.normalize(features.float(), dim=-1)
+        cosine = features @ features.t()
+        return (cosine.abs().sum() - cosine.diagonal().abs().sum()) / (count * (count - 1))
+
+    def forward(self, features):
+        mean = self._evaluated
+        if mean is None:
+            mean = self.weights(range(len(self.ctx))).mean(0)
+        if not self.training and not torch.is_grad_enabled():
+            self._evaluated = mean
+        return self.classes.logit_scale * features @ mean.t()
+
+    def train(self, mode=True):
+        self._evaluated = None
+        return super().train(mode)
+
+    def for_classes(self, classnames):
+        return ProDAHead(self.classes.backbone[0], classnames, self.ctx.detach(), self.classes.chunk)
+
+
+class WithPromptBatches:
+    """Each batch of `loader` K / B times, under "prompts" the parts of a random partition of the K prompts."""
+
+    def __init__(self, loader, n_prompt, prompt_batch):
+        self.loader, self.n_prompt, self.prompt_batch = loader, n_prompt, prompt_batch
+
+    def __len__(self):
+        return len(self.loader) * (self.n_prompt // self.prompt_batch)
+
+    def __iter__(self):
+        for batch in self.loader:
+            for prompts in torch.randperm(self.n_prompt).split(self.prompt_batch):
+                yield {**batch, "prompts": prompts}
+
+
+@register
+class ProDA(FeatureTrainer):
+    SECTION = "PRODA"
+    MODEL_NAME = "prompt_learner"
+
+    def build_head(self, classnames):
+        options = self.options
+        count, batch = options.N_PROMPT, options.PROMPT_BATCH
+        if count < 2 or batch < 1 or count % batch:
+            raise UserError(
+                f"TRAINER.PRODA.N_PROMPT is {count} and PROMPT_BATCH {batch}; at least two prompts are learned, and "
+                "PROMPT_BATCH must divide their number"
+            )
+        ctx = torch.stack([initial_context(self.backbone, "", options.N_CTX) for _ in range(count)])
+        print(f"contexts: random, {tuple(ctx.shape)}")
+        return ProDAHead(self.backbone, classnames, ctx, options.CHUNK)
+
+    def make_loader(self):
+        return WithPromptBatches(super().make_loader(), self.options.N_PROMPT, self.options.PROMPT_BATCH)
+
+    def parse_batch_train(self, batch):
+        self.prompts = batch["prompts"].tolist()
+        return super().parse_batch_train(batch)
+
+    def compute_loss(self, features, labels):
+        head = self.head
+        logits = upper_bound_logits(features, labels, head.weights(self.prompts), head.classes.logit_scale)
+        return F.cross_entropy(logits, labels) + self.options.ALPHA * head.semantic_orthogonality(), logits

@@ -1,0 +1,34 @@
+"""What the training loop (pretrain.py) asks of a generative framework: a generator, its optimisers, and a step on a batch."""
+import torch
+import torch.nn as nn
+
+
+class Framework(nn.Module):
+    """`generator` and whatever trains it; all of it is one state dict. vae.py and gan.py are the two of the paper's Table 4."""
+
+    generator: nn.Module
+
+    def optimizers(self, options):
+        """-> the optimisers, in the order that `step` takes them; `options` is cfg.TRAINER.SHIP."""
+        return [adamw(self, options)]
+
+    def step(self, x, labels, classes, optimizers):
+        """Updates the parameters on unit features x [B, d] of classes `labels` [B] among `classes` (a ClassTokens) -> {term: value}.
+
+        Raises FloatingPointError where a loss is not finite.
+        """
+        raise NotImplementedError
+
+
+def adamw(module, options, **more):
+    """The optimiser of all networks of the paper (section 4.1) for the parameters of `module`."""
+    return torch.optim.AdamW(module.parameters(), lr=options.LR, weight_decay=options.WEIGHT_DECAY, **more)
+
+
+def descend(loss, optimizer):
+    """One step down the gradient of `loss`. Raises FloatingPointError, with nothing changed, where that is not finite."""
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"the loss is {loss.item()}")
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()

@@ -1,0 +1,209 @@
+"""Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification (Zhang et al., ECCV 2022, https://arxiv.org/abs/2207.09519).
+
+A cache of the few-shot features: keys K [N, d] and one-hot values V [N, C]. Its answer is added to zero-shot CLIP's (Eq. 4 and 5):
+
+    logits = s * f @ W^T + alpha * exp(-beta * (1 - f @ K^T)) @ V
+
+The paper writes 100 for s, CLIP's logit scale; here it is the backbone's. alpha is thus counted in logits.
+
+Tip_Adapter trains nothing; Tip_Adapter_F learns the keys. Both then search alpha and beta on few-shot validation images.
+"""
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from .core.config import declare
+from .core.errors import ClassesUnsupported, UserError
+from .core.feature_trainer import FeatureTrainer
+from .core.prompts import encode_texts, fill, template_for
+from .core.registry import register
+from .ship import register_ship
+
+def extend_cfg(cfg):
+    declare(
+        cfg, "TRAINER.TIP_ADAPTER",
+        ALPHA=1.17,  # weight of the cache while keys are learned, and afterwards without SEARCH
+        BETA=1.0,  # sharpness, likewise
+        SEARCH=True,  # of alpha and beta on validation images, when training is over
+        ALPHA_GRID=(0.1, 3.0, 20),  # from, to (not included), how many values
+        BETA_GRID=(0.1, 7.0, 200),
+        EPS=1e-4,  # of the Adam family of optimisers
+        PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
+    )
+
+
+class TipHead(nn.Module):
+    """Unit features [B, d] -> logits [B, C]. keys [N, d] unit norm at the start, labels [N] of the keys, text_features [C, d]."""
+
+    def __init__(self, backbone, classnames, text_features, keys, labels, alpha, beta, learned):
+        super().__init__()
+        self.backbone, self.classnames = [backbone], list(classnames)
+        self.keys = nn.Parameter(keys.clone(), requires_grad=learned)
+        self.register_buffer("labels", labels)
+        self.register_buffer("alpha", torch.tensor(float(alpha), dtype=torch.float64))
+        self.register_buffer("beta", torch.tensor(float(beta), dtype=torch.float64))
+        self.register_buffer("text_features", text_features, persistent=False)
+        self.register_buffer("values", F.one_hot(labels, len(self.classnames)).float(), persistent=False)
+
+    def set(self, alpha, beta):
+        self.alpha.fill_(alpha)
+        self.beta.fill_(beta)
+
+    def scale(self):
+        return self.backbone[0].logit_scale.exp().float()
+
+    def zero_shot(self, features):
+        """CLIP's own logits [B, C]."""
+        return self.scale() * features @ self.text_features.t()
+
+    def affinity(self, features):
+        """f @ K^T [B, N]."""
+        return features @ self.keys.t()
+
+    def cache(self, affinity, beta):
+        """The cache's logits for alpha 1 [B, C]."""
+        return (-beta * (1 - affinity)).exp() @ self.values
+
+    def forward(self, features):
+        return self.zero_shot(features) + self.alpha * self.cache(self.affinity(features), self.beta)
+
+    def for_classes(self, classnames):
+        """The head over some of its classes: their keys and columns."""
+        columns = self._columns(classnames)
+        position = torch.full((len(self.classnames),), -1, device=self.labels.device)
+        position[columns] = torch.arange(len(columns), device=self.labels.device)
+        kept = position[self.labels] >= 0
+        return TipHead(
+            self.backbone[0], classnames, self.text_features[columns], self.keys.detach()[kept], position[self.labels[kept]],
+            self.alpha, self.beta, learned=False,
+        )
+
+    def _columns(self, classnames):
+        """Positions of `classnames` among the trained ones; a name that is there twice (ImageNet has such) stands for each in turn."""
+        positions, columns, unknown = {}, [], []
+        for i, name in enumerate(self.classnames):
+            positions.setdefault(name, []).append(i)
+        for name in classnames:
+            if positions.get(name):
+                columns.append(positions[name].pop(0))
+            else:
+                unknown.append(name)
+        if unknown:
+            raise ClassesUnsupported(
+                f"Tip-Adapter's cache has no key for {len(unknown)} classes it was given no images of, such as '{unknown[0]}', so it cannot "
+                "recognise them; Tip_Adapter_F_SHIP makes keys of new classes from their names"
+            )
+        return torch.tensor(columns, dtype=torch.long, device=self.labels.device)
+
+
+def grid(key, values):
+    """The values of TRAINER.TIP_ADAPTER.`key`: (from, to, how many), `to` not included, as in the released search. Raises UserError."""
+    fits = len(values) == 3 and all(isinstance(value, (int, float)) for value in values) and int(values[2]) == values[2]
+    if not fits or values[2] < 1 or not 0 <= values[0] <= values[1]:
+        raise UserError(
+            f"TRAINER.TIP_ADAPTER.{key} is {tuple(values)}, which is no grid to search; it must be (from, to, how many), such as (0.1, 3.0, 20). "
+            "TRAINER.TIP_ADAPTER.SEARCH False keeps ALPHA and BETA as they are"
+        )
+    first, end, count = values
+    return [first + i * (end - first) / count for i in range(int(count))]
+
+
+@torch.no_grad()
+def search(head, features, labels, alphas, betas):
+    """The (accuracy in percent, alpha, beta) that is best on `features` [N, d] of `labels` [N].
+
+    Accuracy decides; among the many settings that tie on a few images, the lowest cross-entropy does.
+    """
+    zero_shot, affinity = head.zero_shot(features), head.affinity(features)
+    settings, scores = [(alpha, beta) for beta in betas for alpha in alphas], []
+    for beta in betas:
+        cache = head.cache(affinity, beta)
+        for alpha in alphas:
+            logits = zero_shot + alpha * cache
+            scores.append(torch.stack([(logits.argmax(1) == labels).sum(), -F.cross_entropy(logits, labels)]))
+    scores = torch.stack(scores).double().cpu()
+    best = max(range(len(settings)), key=lambda i: scores[i].tolist())
+    return scores[best, 0].item() / len(labels) * 100, *settings[best]
+
+
+class TipTrainer(FeatureTrainer):
+    """What both variants share: the cache, and the search of alpha and beta."""
+
+    SECTION = "TIP_ADAPTER"
+    MODEL_NAME = "tip_adapter"
+    TRAINS = False
+
+    def check_cfg(self, cfg):
+        self.grids = [grid(key, cfg.TRAINER.TIP_ADAPTER[key]) for key in ("ALPHA_GRID", "BETA_GRID")]
+
+    def train(self):
+        if self.cfg.DATASET.NUM_SHOTS == 0:
+            raise UserError(f"{type(self).__name__} with DATASET.NUM_SHOTS 0 has no images for its cache; give at least 1, or use ZeroshotCLIP")
+        super().train()
+
+    def build_model(self):
+        """Nothing yet: the cache is made of training features when training starts; evaluation takes it from the checkpoint."""
+
+    def before_train(self):
+        super().build_model()
+        super().before_train()
+        self.head.set(self.options.ALPHA, self.options.BETA)  # a resumed checkpoint may hold those of an earlier search
+
+    def build_head(self, classnames):
+        support = self.support_set()
+        print(f"cache: {len(support)} keys, each the mean of an image's {support.views.min()} to {support.views.max()} views")
+        return self._head(classnames, support.mean(), support.labels, self.options.ALPHA, self.options.BETA)
+
+    def _head(self, classnames, keys, labels, alpha, beta):
+        template = template_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
+        print(f"prompt: {template}")
+        text_features = encode_texts(self.backbone, fill(template, classnames)).float()
+        return TipHead(self.backbone, classnames, text_features, keys, labels, alpha, beta, learned=self.TRAINS)
+
+    def head_from_checkpoint(self, classnames, state_dict):
+        """The cache as it was saved: its size depends on data that evaluation does not read."""
+        missing = {"keys", "labels", "alpha", "beta"} - state_dict.keys()
+        keys, labels = state_dict.get("keys"), state_dict.get("labels")
+        if missing or keys.shape != (len(labels), self.backbone.embed_dim) or not 0 <= labels.min() <= labels.max() < len(classnames):
+            raise UserError(
+                f"the checkpoint does not fit {type(self).__name__} as configured: expected keys [N, {self.backbone.embed_dim}] with labels among "
+                f"{len(classnames)} classes, found {f'no {sorted(missing)}' if missing else f'keys {list(keys.shape)} of {len(labels)} labels'}"
+            )
+        device = self.device
+        return self._head(classnames, keys.to(device), labels.to(device), state_dict["alpha"], state_dict["beta"])
+
+    def tune(self):
+        if not self.options.SEARCH:
+            return ""
+        alphas, betas = self.grids
+        found, source = self.search_set()
+        with self.watch.stage("search"):
+            accuracy, alpha, beta = search(self.head, found.features[found.offsets[:-1]], found.labels, alphas, betas)
+        self.head.set(alpha, beta)
+        print(f"alpha {alpha:.4g}, beta {beta:.4g}: best of {len(alphas)} x {len(betas)} with {accuracy:.1f}% of {len(found)} images of {source}")
+        return f"alpha, beta on {source}"
+
+    def extra_results(self):
+        return {**super().extra_results(), "alpha": self.head.alpha.item(), "beta": self.head.beta.item()}
+
+
+@register
+class Tip_Adapter(TipTrainer):
+    """The training-free variant."""
+
+
+@register
+class Tip_Adapter_F(TipTrainer):
+    """Fine-tunes the keys, with the alpha and beta of the config; these are searched after the last epoch."""
+
+    TRAINS = True
+
+    def build_optimizer(self, head):
+        optimizer = super().build_optimizer(head)
+        for group in optimizer.param_groups:
+            if "eps" in group:
+                group["eps"] = self.options.EPS
+        return optimizer
+
+
+register_ship(Tip_Adapter_F)
