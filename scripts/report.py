@@ -3,6 +3,7 @@
 
 python scripts/report.py output                                    base / new / H / all: a line for each trainer
 python scripts/report.py output --layout paper --format markdown   in the layout of the paper's tables
+python scripts/report.py --table 4 output                          one of the paper's tables, the paper's own below ours
 python scripts/report.py output --paired --seconds --plot chart.png
 """
 
@@ -10,7 +11,7 @@ import argparse
 import sys
 
 from report_lib import ReportError
-from report_lib.build import LAYOUTS, Options, build
+from report_lib.build import LAYOUTS, TABLES, Options, build
 from report_lib.runs import Run, find, load
 from report_lib.stats import Stat
 from report_lib.table import render
@@ -24,7 +25,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--layout",
         choices=LAYOUTS,
         default="list",
-        help="list: a row a dataset and trainer; paper: the paper's table of the task; table4 to table6: its ablations",
+        help="list: a row a dataset and trainer; paper: the paper's table of the task",
+    )
+    parser.add_argument(
+        "--table", type=int, choices=TABLES, help="one of the paper's tables (4 to 6: the ablations), with its own below"
     )
     parser.add_argument(
         "--ci95", action="store_true", help="95%% interval, 1.96 std / sqrt(n), instead of the deviation"
@@ -61,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
         print(f"warning: {warning}", file=sys.stderr)
     options = Options(
         layout=arguments.layout,
+        table=arguments.table,
         stat=Stat(ci95=arguments.ci95, mean_of_h=arguments.mean_of_h),
         paired=arguments.paired,
         seconds=arguments.seconds,

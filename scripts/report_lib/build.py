@@ -13,13 +13,15 @@ from .stats import Cell, Stat
 from .table import Column, Table
 from .tasks import task_named, task_rank
 
-ABLATIONS = {"table4": 4, "table5": 5, "table6": 6}
-LAYOUTS = ("list", "paper", *ABLATIONS)
+LAYOUTS = ("list", "paper")
+TABLES = (1, 2, 3, 4, 5, 6)  # of the paper
+ABLATIONS = (4, 5, 6)
 
 
 @dataclass(frozen=True)
 class Options:
     layout: str = "list"
+    table: int | None = None  # one of the paper's tables, in its layout, the paper's own below
     stat: Stat = field(default_factory=Stat)
     paired: bool = False
     seconds: bool = False
@@ -32,15 +34,23 @@ def build(runs: Sequence[Run], options: Options) -> tuple[list[Table], list[str]
     groups, warnings = group_runs(runs)
     tables: list[Table] = []
     for name, members in by_task(groups).items():
-        tables += _tables(task_named(name, members), members, options)
-    if options.layout in ABLATIONS and not tables:
-        variants = [row.variant for row in paper_table(ABLATIONS[options.layout]).rows if row.variant]
-        raise ReportError(
-            f"no base2new results of the variants of the paper's Table {ABLATIONS[options.layout]}: expected CoOp_SHIP "
-            f"runs whose configuration ends in {', '.join('_' + v for v in variants)}, for example\n"
-            f"bash scripts/base2new.sh caltech101 1 CoOp_SHIP miniclip_{variants[0]}"
-        )
+        if options.table is None or paper_table(options.table).task == name:
+            tables += _tables(task_named(name, members), members, options)
+    if options.table and not tables:
+        raise ReportError(_nothing_of(options.table))
     return tables, warnings
+
+
+def _nothing_of(number: int) -> str:
+    paper = paper_table(number)
+    found = f"no results of the paper's Table {number} ({paper.title}): expected"
+    if number not in ABLATIONS:
+        return f"{found} runs of the task {paper.task}"
+    variants = ", ".join(row.suffix for row in paper.rows if row.options)
+    return (
+        f"{found} base2new runs of CoOp_SHIP whose configuration ends in one of {variants}.\n"
+        f"Make them with  bash scripts/ablation.sh {number} caltech101 1"
+    )
 
 
 def by_task(groups: Sequence[Group]) -> dict[str, list[Group]]:
@@ -49,10 +59,9 @@ def by_task(groups: Sequence[Group]) -> dict[str, list[Group]]:
 
 
 def _tables(task, groups: Sequence[Group], options: Options) -> list[Table]:
-    number = ABLATIONS.get(options.layout)
-    if number:
-        tables = ablation_tables(task, groups, options.stat, number) if task.name == "base2new" else []
-    elif options.layout == "paper":
+    if options.table in ABLATIONS:
+        tables = ablation_tables(task, groups, options.stat, options.table, options.wide)
+    elif options.layout == "paper" or options.table:
         tables = task.paper_layout(task, groups, options.stat, options.wide)
     else:
         tables = task.listing(task, groups, options.stat)
@@ -62,8 +71,8 @@ def _tables(task, groups: Sequence[Group], options: Options) -> list[Table]:
         tables += filter(None, [paired_table(task, groups, options.stat)])
     if options.seconds:
         tables.append(seconds_table(task, groups))
-    if options.papers_own and (number or task.paper):
-        tables.append(papers_own_table(paper_table(number or task.paper)))
+    if options.table or (options.papers_own and task.paper):
+        tables.append(papers_own_table(paper_table(options.table or task.paper)))
     return tables
 
 

@@ -1,7 +1,7 @@
 """The paper's tables as data (configs/paper/table<n>.yaml), and the names that it gives to trainers and datasets."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -18,9 +18,14 @@ SHIP = "_SHIP"
 class PaperRow:
     method: str
     trainer: str  # "" where no trainer here stands for it
-    variant: str  # of an ablation: the suffix of the configuration's name
     values: dict[str, dict[str, float]]  # column -> metric -> percent
     features: str = ""
+    options: dict[str, object] = field(default_factory=dict)  # of an ablation: keys below TRAINER.SHIP
+
+    @property
+    def suffix(self) -> str:
+        """What the scripts add to a configuration's folder for these options."""
+        return "".join(f"-TRAINER.SHIP.{key}={value}" for key, value in self.options.items())
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,9 @@ def paper_table(number: int) -> PaperTable:
         PaperRow(
             method=row["method"],
             trainer=row.get("trainer", ""),
-            variant=row.get("variant", ""),
             values={key: dict(zip(metrics, numbers, strict=True)) for key, numbers in row["values"].items()},
             features=row.get("features", ""),
+            options=row.get("options", {}),
         )
         for row in data["rows"]
     )

@@ -1,6 +1,5 @@
 """scripts/report.py on results made by hand: exact numbers, what has no number and why, what does not compare."""
 
-import json
 import re
 import subprocess
 import sys
@@ -205,60 +204,6 @@ def test_the_newer_of_two_results_of_one_run_counts(write_run, report, tmp_path)
     result = report()
     assert "81.00" in result.out and "80.00" not in result.out
     assert f"two results of the same run: using {path}, not {copy}" in result.err
-
-
-@pytest.mark.parametrize(
-    "text, said",
-    [
-        ("{", "damaged JSON"),
-        ("", "damaged JSON"),
-        ("[]", "expected a JSON object"),
-        ("{}", "'backbone' is missing"),
-        ('{"backbone": {}}', "'task' is missing"),
-    ],
-)
-def test_a_damaged_file_is_named_and_skipped(three_seeds, report, tmp_path, text, said):
-    bad = tmp_path / "output" / "bad" / "results.json"
-    bad.parent.mkdir()
-    bad.write_text(text)
-    result = report()
-    assert f"skipped {bad}: {said}" in result.err
-    assert "83.00" in result.out
-
-
-@pytest.mark.parametrize("value", ["high", 101.0, -1.0, float("nan"), True])
-def test_a_metric_that_is_no_percentage_is_refused(three_seeds, write_run, report, value):
-    path = write_run({"base": value}, trainer="KgCoOp")
-    assert f"skipped {path}: metric 'base' should be a percentage" in report().err
-
-
-@pytest.mark.parametrize("key, value", [("seed", "1"), ("seed", None), ("task", 3), ("backbone", "MiniCLIP")])
-def test_a_field_of_the_wrong_kind_is_named(three_seeds, write_run, report, key, value):
-    path = write_run({"base": 1.0}, trainer="KgCoOp")
-    data = json.loads(path.read_text())
-    data[key] = value
-    path.write_text(json.dumps(data))
-    assert f"skipped {path}: '{key}'" in report().err
-
-
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, str(SCRIPTS / "report.py"), *map(str, arguments)], capture_output=True, text=True, timeout=60
-    )
-
-
-def test_a_missing_or_empty_folder_says_what_to_run(tmp_path):
-    for folder, said in ((tmp_path / "nowhere", "does not exist"), (tmp_path, "no results.json below")):
-        result = command(folder)
-        assert result.returncode == 2
-        assert result.stderr.startswith("error: ") and said in result.stderr
-        assert "bash scripts/quickstart.sh" in result.stderr
-
-
-def test_unfinished_runs_are_named(tmp_path):
-    (tmp_path / "seed1").mkdir()
-    (tmp_path / "seed1" / "log.txt").touch()
-    assert f"Not finished yet, or broken off: {tmp_path / 'seed1'} (1 in all)" in command(tmp_path).stderr
 
 
 def test_needs_no_torch(three_seeds, tmp_path):

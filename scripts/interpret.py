@@ -1,0 +1,158 @@
+"""Puts the prompts that SHIP makes of images into words (the paper's Figure 2).
+
+    python scripts/interpret.py output/.../CoOp_SHIP/miniclip/seed1 dog.jpg pictures/ --out panel.png
+    python scripts/interpret.py output/.../CoOp_SHIP/miniclip/seed1 --bank sunflower/image_0001.jpg
+
+The run's encoder gives an image's latent mean mu, and p(mu) is its prompt: L vectors in the space of token embeddings. Each is shown by its
+nearest words, by Euclidean distance. With one bias for all positions (SEQUENTIAL False), positions often share words.
+
+The words are those of CLIP's vocabulary that are whole words of two letters or more; a printed line counts what that leaves out: special
+tokens, parts of words, signs, digits, single letters, and words without an embedding (MiniCLIP has zeros for words that it never saw).
+The words of the paper's figure, such as "odd-pinnate", are no tokens of CLIP's: --words FILE takes another list, a word a line, where a
+word of several tokens stands at the mean of their embeddings.
+"""
+import argparse
+import difflib
+import math
+import os
+import textwrap
+
+import _path  # noqa: F401
+import torch
+from _run import generator_folder, run_config, say_errors
+from dassl.data.datasets import Datum
+from dassl.data.transforms import build_transform
+from dassl.utils import UserError, read_image
+
+from datasets.files import IMAGE_SUFFIXES
+from trainers.core.backbone import apply_preprocessing, load_backbone
+from trainers.core.features import BankStore
+from trainers.ship.interpretation import instance_prompts, listed_words, nearest_words, token_words
+from trainers.ship.pretrain import load_framework
+
+COLUMNS = 4  # of the panel
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="output folder of a finished run of a trainer with SHIP")
+    parser.add_argument("images", nargs="+", help="image files or folders; with --bank, relative paths or folders in the bank")
+    parser.add_argument("--bank", action="store_true", help="take features from the bank that the run was trained on; needs no images")
+    parser.add_argument("--top", type=int, default=3, help="words a position")
+    parser.add_argument("--words", default="", help="text file of words to choose from, a word a line")
+    parser.add_argument("--limit", type=int, default=12, help="images at most")
+    parser.add_argument("--out", default="", help="panel of the images with their words: .png, .pdf or .svg")
+    parser.add_argument("--opts", nargs="+", default=[], help="KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE")
+    return parser.parse_args(argv)
+
+
+def files_of(places):
+    """Image files: those named, and those below folders that are named, sorted."""
+    found = []
+    for place in places:
+        if os.path.isdir(place):
+            below = [os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names]
+            images = sorted(path for path in below if path.lower().endswith(IMAGE_SUFFIXES))
+            if not images:
+                raise UserError(f"no image ({', '.join(IMAGE_SUFFIXES)}) in the folder {place}")
+            found += images
+        else:
+            found.append(place)
+    return found
+
+
+def rows_of(store, places):
+    """Relative paths in the bank: those named, and those below folders that are named."""
+    known = list(dict.fromkeys(path for table in store.tables.values() for path in table.row))
+    found = []
+    for place in places:
+        below = [path for path in known if path == place or path.startswith(f"{place.rstrip('/')}/")]
+        if not below:
+            close = ", ".join(difflib.get_close_matches(place, known, 3, 0) or known[:3])
+            raise UserError(f"the bank {store.path} holds no {place}; its {len(known)} images are named like {close}")
+        found += below
+    return found
+
+
+@torch.no_grad()
+def open_images(args, cfg, backbone):
+    """-> (names, features [B, d], PIL images or None where there is only a feature)."""
+    if not args.bank:
+        files, transform = files_of(args.images), build_transform(cfg, is_train=False)
+        files = limited(files, args.limit)
+        images = [read_image(file) for file in files]
+        return files, torch.cat([backbone.encode_image(transform(image)[None]) for image in images]).float(), images
+    if not cfg.FEATURES.BANK:
+        raise UserError("the run was trained on images, so it has no bank: name image files without --bank, or add --opts FEATURES.BANK FILE")
+    store = BankStore(cfg.FEATURES.BANK, backbone)
+    names = limited(rows_of(store, args.images), args.limit)
+    features = torch.stack([store.plain([Datum(impath=name)]).features[0] for name in names])
+    return names, features.to(backbone.device, torch.float32), [None] * len(names)
+
+
+def limited(names, limit):
+    if len(names) > limit:
+        print(f"the first {limit} of {len(names)} images; --limit takes more")
+    return names[:limit]
+
+
+def read_words(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--words {path} cannot be read as UTF-8 text, a word a line: {error}") from None
+
+
+def draw_panel(path, names, images, found):
+    """A picture of each image above a line of words for each position of its prompt."""
+    from report_lib.plots import plt, save_figure
+
+    columns, positions = min(COLUMNS, len(names)), len(found[0])
+    lines = math.ceil(len(names) / columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(3 * columns, (2.9 + 0.2 * positions) * lines), squeeze=False, layout="constrained")
+    for axis in axes.flat[len(names):]:
+        axis.set_visible(False)
+    for axis, name, image, prompt in zip(axes.flat, names, images, found, strict=False):
+        title = "/".join(name.replace(os.sep, "/").split("/")[-2:])
+        if image is None:
+            axis.set_facecolor("#EEEEEE")
+            axis.set_box_aspect(1)
+            axis.text(0.5, 0.5, "\n".join(textwrap.wrap(f"{title} (feature from the bank)", 24)), ha="center", va="center", fontsize=9)
+        else:
+            axis.imshow(image)
+            axis.set_title(title, fontsize=8)
+        axis.set_xlabel("\n".join(", ".join(word for word, _ in words) for words in prompt), fontsize=8)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    save_figure(figure, path)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    if args.top < 1 or args.limit < 1:
+        raise UserError("--top and --limit must be at least 1")
+    if args.out and not args.out.lower().endswith((".png", ".pdf", ".svg")):
+        raise UserError(f"--out {args.out}: the name should end in .png, .pdf or .svg")
+    cfg = run_config(args.run, args.opts)
+    device = "cuda" if cfg.USE_CUDA else "cpu"
+    backbone = load_backbone(cfg, device=device)
+    apply_preprocessing(cfg, backbone)
+    framework, _, _ = load_framework(generator_folder(args.run, cfg), cfg.TRAINER.SHIP, backbone, device)
+    vocabulary = listed_words(backbone, read_words(args.words)) if args.words else token_words(backbone)
+    names, features, images = open_images(args, cfg, backbone)
+    found = nearest_words(instance_prompts(framework, features), vocabulary, args.top)
+    print(f"vocabulary: {vocabulary.describe()}")
+    for name, prompt in zip(names, found, strict=True):
+        print(name)
+        for position, words in enumerate(prompt, 1):
+            print(f"  p{position}: " + ", ".join(f"{word} ({distance:.3f})" for word, distance in words))
+    if args.out:
+        from pathlib import Path
+
+        draw_panel(Path(args.out), names, images, found)
+        print(f"panel: {args.out}")
+
+
+if __name__ == "__main__":
+    say_errors(main)

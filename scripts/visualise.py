@@ -1,0 +1,171 @@
+"""Pictures of a run with SHIP: real against synthetic features of a few classes, and the curves of training.
+
+    python scripts/visualise.py output/.../CoOp_SHIP/miniclip/seed1 --out pictures
+
+pca.png and tsne.png: the base classes' training features (few-shot, real) and synthetic ones on the left; the new classes' synthetic features
+on the right, their real test features in grey, which training never saw and PCA is not fitted to. Both panels share one projection.
+curves.png: the generator's terms and the fine-tuning loss and accuracy, mean of each epoch, from the run's checkpoints.
+"""
+import argparse
+import os
+from pathlib import Path
+
+import _path  # noqa: F401
+import torch
+from _run import generator_folder, run_config, say_errors
+from dassl.engine import build_trainer
+from dassl.utils import UserError, load_checkpoint, set_random_seed
+from report_lib.plots import STYLE, plt, save_figure
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+import datasets  # noqa: F401  (registers the readers)
+from trainers.core.prompts import ClassTokens
+from trainers.core.randomness import seed_all
+from trainers.ship.pretrain import load_framework
+from trainers.ship.synthesis import Synthesizer
+
+GREY = "#9A9A9A"
+TITLES = {
+    "reconstruction": "generator: squared error", "kl": "generator: KL divergence", "distance": "critic: real minus synthetic score",
+    "penalty": "critic: gradient penalty", "loss": "fine-tuning: loss", "acc": "fine-tuning: accuracy of batches (%)",
+}
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="output folder of a finished run of a trainer with SHIP")
+    parser.add_argument("--out", required=True, help="folder for the pictures")
+    parser.add_argument("--classes", type=int, default=6, help="so many base and so many new classes, evenly spaced")
+    parser.add_argument("--per-class", type=int, default=40, help="synthetic features of each class")
+    parser.add_argument("--opts", nargs="+", default=[], help="KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE")
+    return parser.parse_args(argv)
+
+
+class Points:
+    """Features [N, d] with their labels [N] among `names`."""
+
+    def __init__(self, features, labels, names):
+        self.features, self.labels, self.names = features.cpu(), labels.cpu(), names
+
+
+def real_points(feature_set, chosen, names):
+    """The plain or first view of the images of the `chosen` classes."""
+    kept = torch.isin(feature_set.labels, chosen.to(feature_set.labels.device))
+    return Points(feature_set.features[feature_set.offsets[:-1]][kept], feature_set.labels[kept], names)
+
+
+def synthetic_points(generator, backbone, chosen, per_class, names, n_ctx):
+    labels = chosen.repeat_interleave(per_class).to(backbone.device)
+    return Points(Synthesizer(generator, ClassTokens(names, backbone, n_ctx=n_ctx), 0).features(labels), labels, names)
+
+
+def spaced(total, count):
+    """`count` of `total` class labels, evenly spaced."""
+    return torch.linspace(0, total - 1, min(count, total)).long().unique()
+
+
+def gather(trainer, generator, classes, per_class):
+    """-> {"real base", "synthetic base", "synthetic new", "real new"}: Points; "real new" is None where the run's task has no test images of them."""
+    seed_all(trainer.cfg.SEED, "visualise")
+    base, new, n_ctx = list(trainer.dataset.classnames), trainer.new_classnames(), trainer.cfg.TRAINER.SHIP.N_CTX
+    of_base, of_new = spaced(len(base), classes), spaced(len(new), classes)
+    points = {
+        "real base": real_points(trainer.train_set, of_base, base),
+        "synthetic base": synthetic_points(generator, trainer.backbone, of_base, per_class, base, n_ctx),
+        "synthetic new": synthetic_points(generator, trainer.backbone, of_new, per_class, new, n_ctx),
+        "real new": None,
+    }
+    if trainer.cfg.DATASET.SUBSAMPLE_CLASSES == "base" and list(trainer.new_half.classnames) == new:
+        items = [item for item in trainer.new_half.test if item.label in set(of_new.tolist())]
+        points["real new"] = real_points(trainer._features(items, trainer.store.plain), of_new, new)
+    return points
+
+
+def project(points, method):
+    """-> ({name: positions [N, 2]}, what the axes are). The real new features are only mapped by PCA, not fitted to."""
+    fitted = [name for name in ("real base", "synthetic base", "synthetic new")]
+    grey = points["real new"].features if points["real new"] else points["real base"].features[:0]
+    together = torch.cat([points[name].features for name in fitted])
+    if method == "pca":
+        pca = PCA(2, random_state=0).fit(together)
+        flat = pca.transform(torch.cat([together, grey]))
+        axes = "PCA, {:.0%} and {:.0%} of the variance".format(*pca.explained_variance_ratio_)
+    else:
+        everything = torch.cat([together, grey])
+        tsne = TSNE(2, perplexity=min(30, (len(everything) - 1) / 3), init="pca", random_state=0)
+        flat, axes = tsne.fit_transform(everything.numpy()), "t-SNE (distances between groups mean little)"
+    sizes = [len(points[name].features) for name in fitted] + [len(grey)]
+    parts = torch.from_numpy(flat).split(sizes)
+    return dict(zip([*fitted, "real new"], parts, strict=True)), axes
+
+
+def draw_features(path, points, method, title):
+    positions, axes_title = project(points, method)
+    figure, axes = plt.subplots(1, 2, figsize=(12, 5.6), sharex=True, sharey=True, layout="constrained")
+    scatter(axes[0], positions["synthetic base"], points["synthetic base"], "x", "synthetic")
+    scatter(axes[0], positions["real base"], points["real base"], "o", "real")
+    axes[0].set_title("base classes: real training features (dots), synthetic (crosses)")
+    if points["real new"]:
+        axes[1].scatter(*positions["real new"].T, s=14, color=GREY, label="real test features, not used in training")
+    scatter(axes[1], positions["synthetic new"], points["synthetic new"], "x", "synthetic")
+    axes[1].set_title("new classes: synthetic features (crosses)")
+    for axis in axes:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.legend(fontsize=7.5, loc="best")
+    figure.suptitle(f"{title}: {axes_title}", fontsize=11)
+    save_figure(figure, path)
+
+
+def scatter(axis, positions, points, marker, kind):
+    """A colour a class; the dots name the classes where there are dots, else the crosses."""
+    for number, label in enumerate(points.labels.unique().tolist()):
+        mine = points.labels == label
+        name = points.names[label].replace("_", " ") if marker == "o" or "new" in axis.get_title() or kind == "synthetic" else None
+        axis.scatter(*positions[mine].T, s=22, marker=marker, color=f"C{number % 10}", alpha=0.75, linewidths=1, label=name)
+
+
+def draw_curves(path, generator_history, training_history, title):
+    """A panel for each term that was kept."""
+    panels = [(name, [epoch[name] for epoch in history]) for history in (generator_history, training_history) if history for name in history[0]]
+    if not panels:
+        print("curves: neither the generator's folder nor the newest checkpoint keeps a history")
+        return
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.2), squeeze=False, layout="constrained")
+    for axis, (name, values) in zip(axes.flat, panels, strict=True):
+        axis.plot(range(1, len(values) + 1), values, linewidth=1.8)
+        axis.set_title(TITLES.get(name, name), fontsize=10)
+        axis.set_xlabel("epoch")
+    figure.suptitle(title, fontsize=11)
+    save_figure(figure, path)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    if args.classes < 1 or args.per_class < 2:
+        raise UserError("--classes must be at least 1 and --per-class at least 2")
+    cfg = run_config(args.run, args.opts)
+    cfg.OUTPUT_DIR = ""  # nothing of the run is written to
+    cfg.freeze()
+    if cfg.SEED >= 0:
+        set_random_seed(cfg.SEED)  # the same few-shot draw
+    trainer = build_trainer(cfg)
+    if not hasattr(trainer, "new_classnames"):
+        raise UserError(f"{args.run} is a run of {cfg.TRAINER.NAME}, which has no generator; expected one of a trainer with SHIP")
+    framework, _, history = load_framework(generator_folder(args.run, cfg), cfg.TRAINER.SHIP, trainer.backbone, trainer.device)
+    newest = trainer.newest_checkpoint(args.run)
+    training_history = load_checkpoint(newest).get("history", []) if newest else []
+    title = f"{cfg.TRAINER.NAME} on {cfg.DATASET.NAME}, seed {cfg.SEED} ({trainer.backbone.name})"
+    points, out = gather(trainer, framework.generator, args.classes, args.per_class), Path(args.out)
+    with plt.rc_context({**STYLE, "axes.grid.axis": "both"}):
+        for method in ("pca", "tsne"):
+            draw_features(out / f"{method}.png", points, method, title)
+        draw_curves(out / "curves.png", history, training_history, title)
+    for name in ("pca.png", "tsne.png", "curves.png"):
+        if os.path.exists(out / name):
+            print(f"picture: {out / name}")
+
+
+if __name__ == "__main__":
+    say_errors(main)
