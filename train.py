@@ -64,13 +64,18 @@ def setup_cfg(args):
     cfg.merge_from_list([item for key, value in flags.items() if value not in (None, "") for item in (key, value)])
     cfg.merge_from_list(args.opts)
     check_names(cfg)
-    if cfg.TASK == "base2new" and not args.eval_only:
+    if not args.eval_only and trains_on_base(cfg):
         cfg.DATASET.SUBSAMPLE_CLASSES = "base"
     if not cfg.DATASET.ROOT and not cfg.FEATURES.BANK:
         cfg.FEATURES.BANK = str(shipped_bank(cfg, args.dataset_config_file))
     cfg.USE_CUDA = cfg.USE_CUDA and torch.cuda.is_available()
     cfg.freeze()
     return cfg
+
+
+def trains_on_base(cfg):
+    """Whether the task makes its own choice of classes: base2new, and gzsl with a dataset that has no seen and unseen classes of its own."""
+    return cfg.TASK == "base2new" or cfg.TASK == "gzsl" and not hasattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "unseen_classnames")
 
 
 def check_names(cfg):

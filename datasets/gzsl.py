@@ -22,6 +22,7 @@ class GZSL(Benchmark):
     """
 
     splits_folder = ""  # below DATASET.ROOT
+    unseen_classnames = ()  # set for each instance; that the class has it says that TASK gzsl need not make seen and unseen classes itself
     needs_train = False  # the unseen classes have no training images
 
     def __init__(self, cfg):

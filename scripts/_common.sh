@@ -4,7 +4,8 @@
 #   VENV    folder of the virtual environment; default .venv in the repository
 #   PYTHON  set-up: the Python that makes the environment; training scripts: the Python that runs train.py
 # and the training scripts:
-#   DATA    image root in CoOp's layout; empty: the feature bank that ships with the repository
+#   DATA    image root in CoOp's layout; empty: a feature bank
+#   BANK    feature bank to use; empty: the one that ships with the repository
 #   OUTPUT  folder of the results; default output
 set -euo pipefail
 
@@ -22,6 +23,7 @@ VENV_IS_DEFAULT=$([ -n "${VENV:-}" ] && echo no || echo yes)
 VENV="$(absolute "${VENV:-$ROOT/.venv}")"
 VENV_READY="$VENV/.ship-ready" # a copy of the requirements.txt that is installed there, written last
 [ -z "${DATA:-}" ] || DATA="$(absolute "$DATA")"
+[ -z "${BANK:-}" ] || BANK="$(absolute "$BANK")"
 if [ -n "${OUTPUT:-}" ]; then OUTPUT="$(absolute "$OUTPUT")"; else OUTPUT=output; fi
 cd "$ROOT"
 
@@ -93,17 +95,33 @@ $(list_choices)"
 $(list_choices)"
 }
 
+# A trainer may have fewer configurations than another: vit_b16_ctxv1 -> vit_b16, where it has no such file.
+shortened() { # TRAINER CFG
+  local cfg=$2
+  while [ ! -e "configs/trainers/$1/$cfg.yaml" ] && [ "$cfg" != "${cfg%_*}" ]; do cfg=${cfg%_*}; done
+  echo "$cfg"
+}
+
 # One run, unless its results.json says that it is done. A run that was cut off goes on from its last checkpoint.
 train_once() { # TASK DATASET SEED TRAINER CFG SHOTS SUBSAMPLE [KEY VALUE ...]
-  local task=$1 dataset=$2 seed=$3 trainer=$4 cfg=$5 shots=$6 subsample=$7
-  shift 7
-  local dir="$OUTPUT/$task/$dataset/shots_$shots/$trainer/$cfg$(options_suffix "$@")/seed$seed"
+  train_in "$(run_folder "$1" "$2" "$3" "$4" "$5$(options_suffix "${@:8}")" "$6")" "$@"
+}
+
+run_folder() { # TASK DATASET SEED TRAINER NAME-OF-CFG SHOTS; -1 shots are all images
+  echo "$OUTPUT/$1/$2/shots_${6/#-1/all}/$4/$5/seed$3"
+}
+
+# The same with the output folder in front: for options that should not name it, or name it more shortly.
+train_in() { # DIR TASK DATASET SEED TRAINER CFG SHOTS SUBSAMPLE [KEY VALUE ...]
+  local dir=$1 task=$2 dataset=$3 seed=$4 trainer=$5 cfg=$6 shots=$7 subsample=$8
+  shift 8
   if [ -e "$dir/results.json" ]; then
     echo "done already: $dir/results.json (delete it to run again)"
     return
   fi
   local root=()
   [ -z "${DATA:-}" ] || root=(--root "$DATA")
+  [ -z "${BANK:-}" ] || set -- FEATURES.BANK "$BANK" "$@"
   "$PY" train.py ${root[@]+"${root[@]}"} --seed "$seed" --trainer "$trainer" \
     --dataset-config-file "configs/datasets/$dataset.yaml" \
     --config-file "configs/trainers/$trainer/$cfg.yaml" \

@@ -1,5 +1,6 @@
 """A run's output folder, opened again by the scripts that look at what it trained."""
 import os
+import sys
 
 import torch
 from dassl.config import get_cfg_default
@@ -32,4 +33,5 @@ def say_errors(main):
     try:
         main()
     except UserError as error:
-        raise SystemExit(print(f"error: {error}") or 2) from None
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

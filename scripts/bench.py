@@ -1,10 +1,10 @@
 """Benchmarks, each measured against its plain counterpart in one run.
 
-    python scripts/bench.py [NAME ...] [--quick] [--markdown]
+    python scripts/bench.py [NAME ...] [--quick] [--markdown] [--cpu-time]
 
 text_encoder: forward + backward of the fast text encoder against the backbone's own 77-token path, for a learned
 context that all classes share. Both compute the same features and context gradients; the last column says how far the
-gradients agree. A new benchmark is a function that yields dicts (its table's rows), added to BENCHMARKS.
+gradients agree. A new benchmark is a function of (quick, clock) that yields dicts (its table's rows), added to BENCHMARKS.
 """
 import argparse
 import os
@@ -40,18 +40,18 @@ def class_names(count):
     return [words + noun for words in before for noun in NOUNS][:count]
 
 
-def seconds(*steps, repeats):
+def seconds(*steps, repeats, clock):
     """Median seconds of each step, without the first of several. They take turns: a busy spell hits them all."""
     times = [[] for _ in steps]
     for _ in range(repeats):
         for step, taken in zip(steps, times, strict=True):
-            start = time.perf_counter()
+            start = clock()
             step()
-            taken.append(time.perf_counter() - start)
+            taken.append(clock() - start)
     return [statistics.median(taken[1:] or taken) for taken in times]
 
 
-def text_encoder(quick):
+def text_encoder(quick, clock):
     """Rows: tower, names, context length, seconds of both paths, their ratio, relative difference of the gradients."""
     cfg = get_cfg_default()
     cfg.MODEL.BACKBONE.NAME = "MiniCLIP"
@@ -61,10 +61,11 @@ def text_encoder(quick):
     for tower, make in towers.items():
         backbone = make()
         for count, n_ctx in counts:
-            yield {"text tower": tower, **measure_text_encoder(backbone, count, n_ctx, 3 if quick else 6)}
+            yield {"text tower": tower, **measure_text_encoder(backbone, count, n_ctx, 3 if quick else 6, clock)}
 
 
-def measure_text_encoder(backbone, count, n_ctx, repeats):
+def measure_text_encoder(backbone, count, n_ctx, repeats, clock):
+    """One row of the table; `clock` gives seconds."""
     tokens = ClassTokens(class_names(count), backbone, n_ctx)
     torch.manual_seed(0)
     ctx = (0.02 * torch.randn(n_ctx, backbone.width)).requires_grad_()
@@ -85,7 +86,7 @@ def measure_text_encoder(backbone, count, n_ctx, repeats):
 
     fast()
     fast_grad = ctx.grad.clone()
-    fast_seconds, plain_seconds = seconds(fast, plain, repeats=repeats if count <= CHUNK else 1)
+    fast_seconds, plain_seconds = seconds(fast, plain, repeats=repeats if count <= CHUNK else 1, clock=clock)
     return {"names": f"{count}" + (f" (plain: chunks of {CHUNK})" if count > CHUNK else ""), "context": n_ctx,
             "plain, s": f"{plain_seconds:.3f}", "ours, s": f"{fast_seconds:.4f}",
             "ratio": f"{plain_seconds / fast_seconds:.1f}x",
@@ -99,16 +100,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones: {', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="fewer repeats and sizes")
+    parser.add_argument("--cpu-time", action="store_true",
+                        help="one thread, and CPU seconds instead of wall time: for a machine that is busy with other work")
     parser.add_argument("--markdown", action="store_true", help="print tables in Markdown")
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"unknown benchmark {unknown[0]}; known: {', '.join(BENCHMARKS)}")
-    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, "
-          f"{platform.processor() or platform.machine()}; medians of seconds")
+    if args.cpu_time:
+        torch.set_num_threads(1)
+    clock = time.process_time if args.cpu_time else time.perf_counter
+    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads on {os.cpu_count()} cores "
+          f"({platform.machine()}), load {os.getloadavg()[0]:.1f}; medians of {'CPU' if args.cpu_time else 'wall'} seconds")
     for name in args.names or BENCHMARKS:
         rows = []
-        for row in BENCHMARKS[name](args.quick):
+        for row in BENCHMARKS[name](args.quick, clock):
             rows.append(row)
             print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()), file=sys.stderr)
         print(f"\n{name}\n")

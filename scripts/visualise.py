@@ -78,7 +78,7 @@ def gather(trainer, generator, classes, per_class):
     }
     if trainer.cfg.DATASET.SUBSAMPLE_CLASSES == "base" and list(trainer.new_half.classnames) == new:
         items = [item for item in trainer.new_half.test if item.label in set(of_new.tolist())]
-        points["real new"] = real_points(trainer._features(items, trainer.store.plain), of_new, new)
+        points["real new"] = real_points(trainer.store.plain(items).to("cpu", torch.float32), of_new, new)
     return points
 
 
@@ -86,29 +86,28 @@ def project(points, method):
     """-> ({name: positions [N, 2]}, what the axes are). The real new features are only mapped by PCA, not fitted to."""
     fitted = [name for name in ("real base", "synthetic base", "synthetic new")]
     grey = points["real new"].features if points["real new"] else points["real base"].features[:0]
-    together = torch.cat([points[name].features for name in fitted])
+    sizes = [len(points[name].features) for name in fitted]
+    everything = torch.cat([*(points[name].features for name in fitted), grey]).numpy()
     if method == "pca":
-        pca = PCA(2, random_state=0).fit(together)
-        flat = pca.transform(torch.cat([together, grey]))
+        pca = PCA(2, random_state=0).fit(everything[:sum(sizes)])
+        flat = pca.transform(everything)
         axes = "PCA, {:.0%} and {:.0%} of the variance".format(*pca.explained_variance_ratio_)
     else:
-        everything = torch.cat([together, grey])
         tsne = TSNE(2, perplexity=min(30, (len(everything) - 1) / 3), init="pca", random_state=0)
-        flat, axes = tsne.fit_transform(everything.numpy()), "t-SNE (distances between groups mean little)"
-    sizes = [len(points[name].features) for name in fitted] + [len(grey)]
-    parts = torch.from_numpy(flat).split(sizes)
+        flat, axes = tsne.fit_transform(everything), "t-SNE (distances between groups mean little)"
+    parts = torch.from_numpy(flat).split([*sizes, len(grey)])
     return dict(zip([*fitted, "real new"], parts, strict=True)), axes
 
 
 def draw_features(path, points, method, title):
     positions, axes_title = project(points, method)
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.6), sharex=True, sharey=True, layout="constrained")
-    scatter(axes[0], positions["synthetic base"], points["synthetic base"], "x", "synthetic")
-    scatter(axes[0], positions["real base"], points["real base"], "o", "real")
+    scatter(axes[0], positions["synthetic base"], points["synthetic base"], "x", named=False)
+    scatter(axes[0], positions["real base"], points["real base"], "o")
     axes[0].set_title("base classes: real training features (dots), synthetic (crosses)")
     if points["real new"]:
         axes[1].scatter(*positions["real new"].T, s=14, color=GREY, label="real test features, not used in training")
-    scatter(axes[1], positions["synthetic new"], points["synthetic new"], "x", "synthetic")
+    scatter(axes[1], positions["synthetic new"], points["synthetic new"], "x", first=len(points["real base"].labels.unique()))
     axes[1].set_title("new classes: synthetic features (crosses)")
     for axis in axes:
         axis.set_xticks([])
@@ -118,12 +117,12 @@ def draw_features(path, points, method, title):
     save_figure(figure, path)
 
 
-def scatter(axis, positions, points, marker, kind):
-    """A colour a class; the dots name the classes where there are dots, else the crosses."""
-    for number, label in enumerate(points.labels.unique().tolist()):
-        mine = points.labels == label
-        name = points.names[label].replace("_", " ") if marker == "o" or "new" in axis.get_title() or kind == "synthetic" else None
-        axis.scatter(*positions[mine].T, s=22, marker=marker, color=f"C{number % 10}", alpha=0.75, linewidths=1, label=name)
+def scatter(axis, positions, points, marker, first=0, named=True):
+    """A colour a class, from colour number `first` on; `named` ones are in the legend."""
+    colours = plt.get_cmap("tab20").colors
+    for number, label in enumerate(points.labels.unique().tolist(), first):
+        mine, name = points.labels == label, points.names[label].replace("_", " ") if named else None
+        axis.scatter(*positions[mine].T, s=22, marker=marker, color=colours[number % len(colours)], alpha=0.75, linewidths=1, label=name)
 
 
 def draw_curves(path, generator_history, training_history, title):

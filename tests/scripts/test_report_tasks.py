@@ -75,30 +75,6 @@ def test_gzsl_has_h_of_unseen_and_seen(write_run, report):
     assert lines_of(out, "CoOp")[0].split("  ")[-3:] == ["55.00 ± 5.00", "85.00 ± 5.00", "66.79 ± 2.14"]
 
 
-@pytest.fixture
-def ablation(write_run):
-    for dataset in ("caltech101", "eurosat"):
-        for config, new in (("miniclip", 70.0), ("miniclip_gan_mlp", 55.0), ("miniclip_mlp", 65.0)):
-            write_run({"base": 80.0, "new": new}, dataset=dataset, trainer="CoOp_SHIP", config=config)
-        write_run({"base": 83.0, "new": 60.0}, dataset=dataset)
-
-
-def test_ablation_rows_are_variants_of_one_configuration(ablation, report):
-    out = report("--layout", "table4").out
-    assert "average over caltech101, eurosat" in out
-    values = {line.split("  ")[0]: line.split()[-2] for line in out.splitlines() if "miniclip" in line[:30]}
-    assert values == {"G + S": "55.00", "V + S": "65.00", "V + T": "70.00", "CoOp": "60.00", "G + T": "-"}
-    assert "not run: CoOp_SHIP/miniclip_gan" in out
-    assert "73.69" not in out
-
-
-def test_an_ablation_that_was_not_run_says_what_to_run(ablation, report):
-    from report_lib import ReportError
-
-    with pytest.raises(ReportError, match="CoOp_SHIP miniclip_ctx1"):
-        report("--layout", "table6")
-
-
 def test_an_unknown_task_is_listed_with_its_metrics(write_run, report):
     write_run({"top5": 91.0}, task="my_task")
     out = report().out

@@ -5,6 +5,7 @@ import time
 import torch
 from dassl.utils import load_checkpoint, save_checkpoint
 
+from . import results
 from .errors import UserError
 
 BEST = "model-best.pth.tar"
@@ -76,6 +77,31 @@ class CheckpointMixin:
         classnames = checkpoint.get("classnames") or self.head_classnames()
         return checkpoint, list(classnames)
 
+    def head_of_run(self, path, classnames):
+        """The head over `classnames` with the parameters of another run: its output folder, or a checkpoint file (also one of stock CoOp).
+
+        Raises UserError where there is none or it does not fit, ClassesUnsupported where its method cannot be applied to these names.
+        """
+        file = path if os.path.isfile(path) else self._best_or_newest(path)
+        if file is None or not os.path.isfile(file):
+            raise UserError(f"MODEL.INIT_WEIGHTS: no checkpoint in {self._folder(path)}; expected the output folder of a finished run, or a checkpoint file")
+        backbone = results.read_source(file).get("backbone", {}).get("sha256", self.backbone.weights_hash)
+        if backbone != self.backbone.weights_hash:
+            raise UserError(f"MODEL.INIT_WEIGHTS: {file} was trained on another backbone ({backbone[:12]}, the run uses {self.backbone.weights_hash[:12]})")
+        checkpoint, trained = self._load(file)
+        self.set_head(self.head_from_checkpoint(trained, checkpoint["state_dict"]), trained, training=False)
+        print(f"starts from {file} (epoch {checkpoint['epoch']}, {len(trained)} classes)")
+        head = self.head_for(classnames)  # whether it can be applied to other names; but what for_classes gives need not be trainable
+        if not self.TRAINS:
+            self.SELECTION = f"source run: {checkpoint.get('selection', 'last epoch')}"
+            return head
+        return head if trained == list(classnames) else self.head_from_checkpoint(classnames, checkpoint["state_dict"])
+
+    def _best_or_newest(self, directory):
+        """The checkpoint of a run that counts: the best on validation where one was kept, else the newest; None where there is none."""
+        best = os.path.join(self._folder(directory), BEST)
+        return best if os.path.exists(best) else self.newest_checkpoint(directory)
+
     def load_model(self, directory, epoch=None):
         """Loads the model of `directory` (an output folder): of `epoch`, else the best on validation, else the newest.
 
@@ -87,11 +113,7 @@ class CheckpointMixin:
             print("load_model: no --model-dir given, evaluating the model as initialised")
             return
         folder = self._folder(directory)
-        best = os.path.join(folder, BEST)
-        if epoch is not None:
-            path = os.path.join(folder, f"model.pth.tar-{epoch}")
-        else:
-            path = best if os.path.exists(best) else self.newest_checkpoint(directory)
+        path = os.path.join(folder, f"model.pth.tar-{epoch}") if epoch is not None else self._best_or_newest(directory)
         if path is None or not os.path.exists(path):
             raise UserError(f"no checkpoint {path or f'in {folder}'}; --model-dir expects the output folder of a finished run, --load-epoch one of its epochs")
         checkpoint, classnames = self._load(path)

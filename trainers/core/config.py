@@ -4,7 +4,6 @@ from yacs.config import CfgNode as CN
 
 from .errors import UserError
 
-TASKS = ("base2new", "fewshot", "cross_dataset", "domain_generalization", "gzsl")
 PRECISIONS = ("auto", "fp32", "fp16", "amp")
 
 

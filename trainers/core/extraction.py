@@ -56,6 +56,7 @@ class ImageStore:
     def __init__(self, cfg, backbone, image_dir):
         self.cfg, self.backbone, self.image_dir = cfg, backbone, image_dir
         self.folder = Path(cfg.FEATURES.DIR)
+        self.tables = {}  # views -> tables in use: base and new, once there, also serve both together
         backbone.visual.to(memory_format=torch.channels_last)  # a third faster for convolutions on a CPU, faster on a GPU too
 
     def train(self, items):
@@ -71,8 +72,12 @@ class ImageStore:
         return file if path.startswith("..") else path.replace(os.sep, "/")
 
     def _features(self, items, views):
-        table = self.table([item.impath for item in items], views)
-        return table.lookup([self.relative(item.impath) for item in items], [item.label for item in items])
+        paths, labels = [self.relative(item.impath) for item in items], [item.label for item in items]
+        tables = self.tables.setdefault(views, [])
+        new = [item.impath for item, path in zip(items, paths) if not any(path in table.row for table in tables)]
+        if new:
+            tables.append(self.table(new, views))
+        return FeatureTable.join(tables).lookup(paths, labels)
 
     def key(self, files, paths, views):
         """Hash of everything that the features of these images depend on."""

@@ -14,7 +14,6 @@ from functools import cached_property
 
 import torch
 import torch.nn.functional as F
-from dassl.data.datasets import build_dataset
 from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
@@ -53,8 +52,13 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         return F.cross_entropy(logits.float(), labels), logits
 
     def head_classnames(self):
-        """The names that the head is trained over; SHIP adds the new ones."""
-        return list(self.dataset.classnames)
+        """The names that the head is trained over: those with training images, to which SHIP adds the label-only ones; a target's, where nothing
+        of it is trained on."""
+        return self.task.real_classnames() or list(self.dataset.classnames)
+
+    def has_training_data(self):
+        """Whether the run's task gives this method anything to train on; without, it only applies what a source run learned."""
+        return bool(self.task.real_classnames())
 
     def support_set(self):
         """The few-shot FeatureSet that a head may be built from (Tip-Adapter's cache); SHIP adds synthetic features of the new classes."""
@@ -77,21 +81,27 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         return self.cfg.TRAINER[self.SECTION] if self.SECTION else {}
 
     def build_data_loader(self):
-        self.watch, self.history, self._steps = results.Stopwatch(), [], []  # history: mean loss and accuracy of each epoch
-        if not self.TRAINS:
-            self.SELECTION = "nothing trained"
-        precision_key = f"TRAINER.{self.SECTION}.PREC" if self.SECTION else "PREC"
-        dtype, self.autocast = resolve_precision(self.options.get("PREC", "auto"), self.device, precision_key)
-        with self.watch.stage("backbone"):
-            self.backbone = load_backbone(self.cfg, dtype, self.device)
-        apply_preprocessing(self.cfg, self.backbone)
-        self.dataset = build_dataset(self.cfg)
+        self.open_backbone()
+        self.task = tasks.build_task(self.cfg)
+        self.dataset = self.task.dataset
         if not self.dataset.test:
             raise UserError(f"{self.cfg.DATASET.NAME} has no test images: nothing could be evaluated")
         self.num_classes, self.lab2cname = self.dataset.num_classes, self.dataset.lab2cname
         image_dir = getattr(self.dataset, "image_dir", getattr(self.dataset, "dataset_dir", ""))
         self.store = open_store(self.cfg, self.backbone, image_dir)
         self.dm = self.train_loader_u = self.val_loader = None
+        self.TRAINS = self.TRAINS and self.has_training_data()
+        if not self.TRAINS:
+            self.SELECTION = "nothing trained"
+
+    def open_backbone(self):
+        """The frozen backbone, in the precision and with the preprocessing that the config asks for."""
+        self.watch, self.history, self._steps = results.Stopwatch(), [], []  # history: mean loss and accuracy of each epoch
+        precision_key = f"TRAINER.{self.SECTION}.PREC" if self.SECTION else "PREC"
+        dtype, self.autocast = resolve_precision(self.options.get("PREC", "auto"), self.device, precision_key)
+        with self.watch.stage("backbone"):
+            self.backbone = load_backbone(self.cfg, dtype, self.device)
+        apply_preprocessing(self.cfg, self.backbone)
 
     @cached_property
     def train_set(self):
@@ -118,10 +128,10 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         items = held_out(self.dataset, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
         return self._features(items, self.store.plain), f"held-out training images of {classes}"
 
-    @cached_property
+    @property
     def new_half(self):
-        """The dataset's other half: names without training data, and their test images."""
-        return tasks.new_half(self.cfg)
+        """The dataset's new classes where SUBSAMPLE_CLASSES is base: names without training data, and their test images."""
+        return self.task.new_half
 
     def _features(self, items, source):
         found = source(items)
@@ -130,8 +140,9 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         return found.to(self.device, torch.float32)
 
     def build_model(self):
-        """Builds the head over `head_classnames()` and its optimiser."""
-        self.set_head(self.build_head(self.head_classnames()), self.head_classnames())
+        """Builds the head over `head_classnames()`, or starts from that of the run MODEL.INIT_WEIGHTS, and its optimiser."""
+        names, start = self.head_classnames(), self.cfg.MODEL.INIT_WEIGHTS
+        self.set_head(self.head_of_run(start, names) if start else self.build_head(names), names)
 
     def set_head(self, head, classnames, training=True):
         """Makes `head` the model that is trained, saved and evaluated; without `training` it gets no optimiser."""
@@ -173,6 +184,8 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
     def before_train(self):
         if self.TRAINS:
             self.train_loader_x = self.make_loader()
+        elif type(self).TRAINS and not self.cfg.MODEL.INIT_WEIGHTS:
+            raise UserError(f"TASK {self.cfg.TASK} applies what {type(self).__name__} learned in a source run: give its output folder with MODEL.INIT_WEIGHTS")
         else:
             print(f"{type(self).__name__} has nothing to train")
             self.max_epoch = 0
@@ -269,10 +282,10 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         head.train(training)
         return found
 
-    def _accuracy(self, head, feature_set):
-        """Top-1 accuracy in percent, over the first view of each image."""
+    def _accuracy(self, head, feature_set, per_class=False):
+        """Top-1 accuracy in percent, over the first view of each image; `per_class`: the mean of the classes' accuracies."""
         features = feature_set.features[feature_set.offsets[:-1]]
-        return (self.logits(head, features).argmax(1) == feature_set.labels).double().mean().item() * 100
+        return tasks.top1(self.logits(head, features).argmax(1), feature_set.labels, per_class)
 
     def test(self, split=None):
         """Evaluates the dataset's test set (or `val`) over the dataset's class names and prints Dassl's result lines. -> accuracy in percent."""
@@ -293,7 +306,7 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         """Runs the task's evaluations, prints them and writes results.json."""
         metrics, unsupported, subset = {}, {}, {}
         with self.watch.stage("evaluate"):
-            for evaluation in tasks.evaluations(self):
+            for evaluation in self.task.evaluations():
                 try:
                     metrics[evaluation.name] = self._evaluate(evaluation)
                     if evaluation.of:
@@ -301,7 +314,7 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
                 except ClassesUnsupported as reason:
                     unsupported[evaluation.name] = str(reason)
                     print(f"* {evaluation.log}: not available: {reason}")
-        tasks.summarise(metrics)
+        self.task.summarise(metrics)
         if "H" in metrics:
             print(f"* H: {metrics['H']:.1f}%")
         if self.output_dir:
@@ -309,12 +322,14 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         return metrics
 
     def _evaluate(self, evaluation):
-        if evaluation.log == "accuracy":
+        if evaluation.log == "accuracy" and not evaluation.per_class:
             self.test(split="test")
             accuracy = self.last_results["accuracy"]
         else:
             head = self.head_for(evaluation.classnames)
-            accuracy = self._accuracy(head, self._features(evaluation.items, self.store.plain))
+            accuracy = self._accuracy(head, self._features(evaluation.items, self.store.plain), evaluation.per_class)
+            if evaluation.per_class:
+                print(f"{evaluation.name}: the mean accuracy of the classes of {len(evaluation.items):,} images, among {len(evaluation.classnames)} names")
             if evaluation.of:
                 print(f"{evaluation.name}: on a fixed subset, {len(evaluation.items):,} of {evaluation.of:,} test images")
             print(f"* {evaluation.log}: {accuracy:.1f}%")
@@ -327,13 +342,21 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         if self.output_dir:
             results.write(os.path.join(self.output_dir, f"results-{subset}.json"), self.record(dict(self.last_results), {}))
 
+    def source_path(self):
+        """The run that this one starts from; '' where it starts from nothing."""
+        return self.cfg.MODEL.INIT_WEIGHTS
+
     def record(self, metrics, unsupported, subset=None):
-        """What results.json holds (DESIGN section 9); `subset` names the metrics measured on a part of the test images."""
+        """What results.json holds (DESIGN section 9); `subset` names the metrics measured on a part of the test images. A run that starts from
+        another one has that run's dataset as `source`; where it sees no image itself, the shots are that run's."""
         cfg, dataset = self.cfg, self.dataset
         task, dataset_name, trainer, config = results.place(self.output_dir)
+        source = results.read_source(self.source_path()) if self.source_path() else {}
+        origin = {"source": source["dataset"]} if "dataset" in source else {}
+        shots = cfg.DATASET.NUM_SHOTS if self.task.real_classnames() else source.get("shots", cfg.DATASET.NUM_SHOTS)
         return {
             "task": cfg.TASK, "dataset": dataset_name or cfg.DATASET.NAME, "trainer": trainer or cfg.TRAINER.NAME, "config": config or "",
-            "seed": cfg.SEED, "shots": cfg.DATASET.NUM_SHOTS,
+            "seed": cfg.SEED, "shots": shots, **origin,
             "backbone": {"name": self.backbone.name, "sha256": self.backbone.weights_hash},
             "split_hash": getattr(dataset, "split_hash", ""), "fewshot": getattr(dataset, "fewshot_source", ""),
             "classnames_hash": results.names_hash(getattr(dataset, "all_classnames", dataset.classnames)),

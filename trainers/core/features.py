@@ -76,6 +76,14 @@ class FeatureTable:
         self.features, self.offsets = features, offsets
         self.row = {path: i for i, path in enumerate(paths)}
 
+    @staticmethod
+    def join(tables):
+        """One table of the images of several, which have no image in common."""
+        if len(tables) == 1:
+            return tables[0]
+        offsets = torch.cat([torch.zeros(1, dtype=torch.long)] + [table.offsets.diff() for table in tables]).cumsum(0)
+        return FeatureTable(torch.cat([table.features for table in tables]), offsets, [path for table in tables for path in table.row])
+
     def lookup(self, paths, labels):
         """-> FeatureSet of the images at `paths`; images without a view (skipped as unreadable) are left out."""
         rows = torch.tensor([self.row[path] for path in paths], dtype=torch.long)

@@ -70,3 +70,12 @@ def write(path, record):
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_text(json.dumps(record, indent=1) + "\n")
     os.replace(part, path)
+
+
+def read_source(path):
+    """results.json of the finished run that the folder or checkpoint `path` belongs to; {} where there is none, as with stock CoOp's checkpoints."""
+    path = Path(path).resolve()
+    for folder in (path, *path.parents[:2]):
+        if (folder / "results.json").is_file():
+            return json.loads((folder / "results.json").read_text())
+    return {}

@@ -1,9 +1,11 @@
-"""What each task evaluates, over which class names.
+"""The tasks (DESIGN section 8): what a run may train on, and what it evaluates over which class names.
 
-A task is a list of `Evaluation`s; the trainer runs them and the results go into results.json under their names.
+A Task opens the dataset and knows which of its classes have training images and which have only a name. It lists `Evaluation`s; the trainer
+runs them, and the results go into results.json under their names.
 """
 import os
 from dataclasses import dataclass
+from functools import cached_property
 
 from dassl.data.datasets import build_dataset
 
@@ -17,6 +19,7 @@ class Evaluation:
     """Top-1 accuracy of `items` (Datum, labels over `classnames`). `log` is the name in the log line `* <log>: x%`.
 
     `of`: where the items are a fixed subset of a test set, how many that has; 0 where they are all of it.
+    `per_class`: the mean of the classes' accuracies instead of the images'.
     """
 
     name: str
@@ -24,15 +27,24 @@ class Evaluation:
     items: list
     log: str
     of: int = 0
+    per_class: bool = False
 
 
-def new_half(cfg):
-    """The dataset's new classes, as CoOp's readers give them; of its images only the test set is ever used."""
+def top1(predicted, labels, per_class=False):
+    """Percent of images [N] predicted right; `per_class`: of each class that has images, then the mean over these classes."""
+    right = (predicted == labels).double()
+    if per_class:
+        return sum(right[labels == label].mean().item() for label in labels.unique()) / len(labels.unique()) * 100
+    return right.mean().item() * 100
+
+
+def with_options(cfg, **dataset):
+    """A copy of `cfg` with other values under DATASET."""
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.DATASET.SUBSAMPLE_CLASSES = "new"
-    with preserved_randomness():  # its few-shot draw must not change that of the base classes
-        return build_dataset(cfg)
+    for key, value in dataset.items():
+        cfg.DATASET[key] = value
+    return cfg
 
 
 def shifted(items, by):
@@ -49,38 +61,143 @@ def fixed_subset(items, count):
     return [order[(2 * i + 1) * len(order) // (2 * count)] for i in range(count)]
 
 
-def base2new(trainer):
+class Task:
+    """What all tasks answer; as it is, few-shot classification: over all classes of the dataset (or the subset that was asked for)."""
+
+    H_OF = None  # the two metrics whose harmonic mean is H
+
+    def __init__(self, cfg):
+        self.cfg, self.dataset = cfg, build_dataset(cfg)
+
+    @cached_property
+    def new_half(self):
+        """The dataset's new classes, as CoOp's readers give them; of its images only the test set is ever used."""
+        with preserved_randomness():  # its few-shot draw must not change that of the base classes
+            return build_dataset(with_options(self.cfg, SUBSAMPLE_CLASSES="new"))
+
+    def real_classnames(self):
+        """The classes with training images, in the order of their labels 0, 1, ...; [] for a task that gives no images to train on."""
+        return list(self.dataset.classnames)
+
+    def label_only_classnames(self):
+        """The classes that have only a name: their labels follow those of the real ones. Their images are never trained or selected on."""
+        return list(self.new_half.classnames) if self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "base" else []
+
+    def evaluations(self):
+        return [Evaluation("accuracy", list(self.dataset.classnames), self.dataset.test, "accuracy")]
+
+    def summarise(self, metrics):
+        """Adds to {name: percent} what follows from it: H, where both of its parts are there."""
+        if self.H_OF and all(name in metrics for name in self.H_OF):
+            metrics["H"] = harmonic_mean(*(metrics[name] for name in self.H_OF))
+        return metrics
+
+
+class BaseToNew(Task):
     """Base over base names, new over new names, and all: pooled over both, among all names."""
-    base, new = trainer.dataset, trainer.new_half
-    base_names, new_names = list(base.classnames), list(new.classnames)
-    pooled, count = base.test + shifted(new.test, len(base_names)), trainer.cfg.TEST.get("ALL_SUBSET", 0)
-    of = len(pooled) if 0 < count < len(pooled) else 0
-    items = fixed_subset(pooled, count) if of else pooled
-    return [
-        Evaluation("base", base_names, base.test, "accuracy"),
-        Evaluation("new", new_names, new.test, "new_accuracy"),
-        Evaluation("all", base_names + new_names, items, "all_accuracy", of),
-    ]
+
+    H_OF = ("base", "new")
+
+    def evaluations(self):
+        base, new = self.dataset, self.new_half
+        base_names, new_names = list(base.classnames), list(new.classnames)
+        pooled, count = base.test + shifted(new.test, len(base_names)), self.cfg.TEST.get("ALL_SUBSET", 0)
+        of = len(pooled) if 0 < count < len(pooled) else 0
+        items = fixed_subset(pooled, count) if of else pooled
+        return [
+            Evaluation("base", base_names, base.test, "accuracy"),
+            Evaluation("new", new_names, new.test, "new_accuracy"),
+            Evaluation("all", base_names + new_names, items, "all_accuracy", of),
+        ]
 
 
-def fewshot(trainer):
-    """All classes of the dataset."""
-    return [Evaluation("accuracy", list(trainer.dataset.classnames), trainer.dataset.test, "accuracy")]
+class GeneralizedZeroShot(Task):
+    """Seen and unseen test images over the names of both, mean accuracy of the classes (Xian et al., https://arxiv.org/abs/1707.00600).
+
+    A reader with splits of its own has seen_classnames, unseen_classnames, test_seen and test_unseen, labels over both, seen ones first. Of any
+    other dataset the base classes are the seen ones and the new classes the unseen ones.
+    """
+
+    H_OF = ("seen", "unseen")
+
+    @property
+    def has_own_splits(self):
+        """Raises UserError where the dataset is of neither kind."""
+        own = hasattr(self.dataset, "unseen_classnames")
+        if not own and self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "all":
+            raise UserError(
+                f"TASK gzsl: {self.cfg.DATASET.NAME} has no seen and unseen classes of its own; DATASET.SUBSAMPLE_CLASSES base makes its base classes "
+                "the seen ones and its new classes the unseen ones"
+            )
+        return own
+
+    def real_classnames(self):
+        return list(self.dataset.seen_classnames if self.has_own_splits else self.dataset.classnames)
+
+    def label_only_classnames(self):
+        return list(self.dataset.unseen_classnames if self.has_own_splits else self.new_half.classnames)
+
+    def evaluations(self):
+        seen = self.real_classnames()
+        names = seen + self.label_only_classnames()
+        if self.has_own_splits:
+            seen_items, unseen_items = self.dataset.test_seen, self.dataset.test_unseen
+        else:
+            seen_items, unseen_items = self.dataset.test, shifted(self.new_half.test, len(seen))
+        return [
+            Evaluation("seen", names, seen_items, "accuracy", per_class=True),
+            Evaluation("unseen", names, unseen_items, "unseen_accuracy", per_class=True),
+        ]
 
 
-TASKS = {"base2new": base2new, "fewshot": fewshot}
+class Target:
+    """A dataset of which there are only the names and the test images, to apply to them what a run on another dataset, the source, learned."""
+
+    val = train_u = unused_train = None
+
+    def __init__(self, dataset, task):
+        self._dataset, self._task = dataset, task
+
+    def __getattr__(self, name):
+        return getattr(self._dataset, name)
+
+    @property
+    def train_x(self):
+        raise UserError(
+            f"TASK {self._task} gives no training images of the target: start from a source run, MODEL.INIT_WEIGHTS with its output folder (and "
+            "TRAINER.SHIP.INIT_FROM for a twin with SHIP)"
+        )
 
 
-def evaluations(trainer):
-    """The evaluations of the run's task. Raises UserError for a task that does not exist."""
-    task = trainer.cfg.TASK
-    if task not in TASKS:
-        raise UserError(f"TASK {task} is unknown; known tasks: {', '.join(TASKS)}")
-    return TASKS[task](trainer)
+class DomainGeneralization(Task):
+    """What a source run learned, over the target's own class names: CoCoOp's protocol (https://arxiv.org/abs/2203.05557). Nothing is trained."""
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+        self.dataset = Target(build_dataset(with_options(cfg, NUM_SHOTS=-1)), cfg.TASK)  # -1: draws no few-shot selection, keeps none
+
+    def real_classnames(self):
+        return []
+
+    def label_only_classnames(self):
+        return []
 
 
-def summarise(metrics):
-    """Adds what follows from the accuracies: H, where base and new are there."""
-    if "base" in metrics and "new" in metrics:
-        metrics["H"] = harmonic_mean(metrics["base"], metrics["new"])
-    return metrics
+class CrossDataset(DomainGeneralization):
+    """The same for a target with other classes, all of which have only a name (paper section 4.2.2): a twin with SHIP learns from their names."""
+
+    def label_only_classnames(self):
+        return list(self.dataset.classnames)
+
+
+TASKS = {
+    "base2new": BaseToNew, "fewshot": Task, "cross_dataset": CrossDataset, "domain_generalization": DomainGeneralization,
+    "gzsl": GeneralizedZeroShot,
+}
+
+
+def build_task(cfg):
+    """The Task of a run. Raises UserError for one that does not exist."""
+    if cfg.TASK not in TASKS:
+        raise UserError(f"TASK {cfg.TASK} is unknown; known tasks: {', '.join(TASKS)}")
+    return TASKS[cfg.TASK](cfg)

@@ -26,10 +26,12 @@ def adamw(module, options, **more):
     return torch.optim.AdamW(module.parameters(), lr=options.LR, weight_decay=options.WEIGHT_DECAY, fused=True, **more)
 
 
-def descend(loss, optimizer):
-    """One step down the gradient of `loss`. Raises FloatingPointError, with nothing changed, where that is not finite."""
+def descend(loss, *optimizers):
+    """One step of each optimiser down the gradient of `loss`. Raises FloatingPointError, with nothing changed, where that is not finite."""
     if not torch.isfinite(loss):
         raise FloatingPointError(f"the loss is {loss.item()}")
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()

@@ -41,25 +41,34 @@ def build_framework(options, backbone):
 
 
 class Pretraining:
-    """One generator's training: `features` (FeatureSet) of `classes` (ClassTokens), written to `directory`/generator/."""
+    """One generator's training: `features` (FeatureSet) of `classes` (ClassTokens), written to `directory`/generator/.
+
+    SECTION is the node of `options` in the config, KEYS those of its keys that decide what comes out, NAME what it is called in messages.
+    """
+
+    NAME, SECTION, KEYS = "SHIP generator", "TRAINER.SHIP", ARCHITECTURE + TRAINING
 
     def __init__(self, options, backbone, features, classes, seed, directory, checkpoint_seconds=30.0):
         self.options, self.backbone, self.features, self.classes = options, backbone, features, classes
         self.seed, self.directory, self.checkpoint_seconds = seed, os.path.join(directory, FOLDER), checkpoint_seconds
         self.device = features.features.device
 
+    def build(self):
+        """The untrained Framework."""
+        return build_framework(self.options, self.backbone)
+
     def settings(self):
         """What a saved state must agree with to be continued or reused: options, backbone, seed and data."""
         data = hashlib.sha256(self.features.labels.cpu().numpy().tobytes() + self.features.features.cpu().numpy().tobytes()).hexdigest()[:12]
         return {
-            "options": {key: self.options[key] for key in ARCHITECTURE + TRAINING}, "backbone": self.backbone.weights_hash,
+            "options": {key: self.options[key] for key in self.KEYS}, "backbone": self.backbone.weights_hash,
             "seed": self.seed, "features": data, "classnames": self.classes.names,
         }
 
     def run(self):
         """-> (generator, report). Continues or reuses what `directory` holds if it was made under the same settings."""
         seed_all(self.seed, "generator", "init")
-        framework = build_framework(self.options, self.backbone).to(self.device)
+        framework = self.build().to(self.device)
         optimizers = framework.optimizers(self.options)
         settings, history, start = self.settings(), [], 0
         state = self._saved(settings)
@@ -71,7 +80,7 @@ class Pretraining:
                     optimizer.load_state_dict(saved)
             print(f"generator: {'reusing the finished one' if start == self.options.EPOCHS else f'resumed after {start} epochs'} in {self.directory}")
         saved_at = -math.inf
-        epochs = tqdm(range(start, self.options.EPOCHS), desc="SHIP generator", unit="epoch", initial=start, total=self.options.EPOCHS)
+        epochs = tqdm(range(start, self.options.EPOCHS), desc=self.NAME, unit="epoch", initial=start, total=self.options.EPOCHS)
         for epoch in epochs:
             seed_all(self.seed, "generator", epoch)
             history.append(self._epoch(framework, optimizers, epoch))
@@ -92,8 +101,8 @@ class Pretraining:
                 terms = framework.step(batch["features"], batch["label"], self.classes, optimizers)
             except FloatingPointError as error:
                 raise UserError(
-                    f"SHIP generator: {error} at epoch {epoch + 1}, step {step + 1} of {len(loader)}; training stopped. "
-                    f"The last good state is in {self.directory}. A smaller TRAINER.SHIP.LR is the usual cure"
+                    f"{self.NAME}: {error} at epoch {epoch + 1}, step {step + 1} of {len(loader)}; training stopped. "
+                    f"The last good state is in {self.directory}. A smaller {self.SECTION}.LR is the usual cure"
                 ) from None
             for name, value in terms.items():
                 totals[name] = totals.get(name, 0.0) + value / len(loader)

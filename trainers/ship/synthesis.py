@@ -5,6 +5,7 @@ from ..core.errors import UserError
 from ..core.features import FeatureSet
 
 CHUNK = 512  # features per pass through the text encoder
+SHOTS = 16  # that an epoch without real images takes for a class, where the run does not say; the paper's number of shots
 
 
 class Synthesizer:
@@ -29,6 +30,22 @@ class Synthesizer:
         labels = torch.arange(len(self.classes), device=device).repeat_interleave(per_class)
         offsets = torch.arange(len(labels) + 1, device=device)
         return FeatureSet(self.features(labels), offsets, labels + self.first_label)
+
+
+class SyntheticLoader:
+    """Batches of synthetic features alone, {"features": [B, d], "label": [B]}: an epoch has as many as one over `per_class` features of each class."""
+
+    def __init__(self, synthesizer, batch_size, per_class, device):
+        self.synthesizer, self.batch_size, self.device = synthesizer, batch_size, device
+        self.batches = max(len(synthesizer.classes) * per_class // batch_size, 1)
+
+    def __len__(self):
+        return self.batches
+
+    def __iter__(self):
+        for _ in range(self.batches):
+            features, labels = self.synthesizer.batch(self.batch_size, self.device)
+            yield {"features": features, "label": labels}
 
 
 def read_class_names(path, base_names):

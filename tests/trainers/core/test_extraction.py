@@ -157,3 +157,12 @@ def test_encoding_leaves_the_random_state_alone(tmp_path, images):
     drawn = torch.rand(3)
     torch.manual_seed(3)
     assert torch.equal(drawn, torch.rand(3))
+
+
+def test_images_encoded_for_two_lists_serve_both_together(tmp_path, images):
+    image_dir, items = images
+    store = make_store(tmp_path, image_dir)
+    base, new = store.plain(items[:5]), store.plain(items[5:])
+    both = store.plain(items[8:] + items[:8])
+    assert store.backbone.seen == 12
+    assert torch.equal(both.features, torch.cat([new.features[3:], base.features, new.features[:3]]))

@@ -1,0 +1,190 @@
+"""Preparing a dataset (download, unpack, put in place, check) and checking one, without loading any image."""
+
+import contextlib
+import errno
+import glob
+import os
+import shutil
+
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.utils import UserError, nearest, read_json
+from filelock import FileLock, Timeout
+
+from .download import check_md5, fetch, refuse
+from .files import require_writable
+from .sources import SOURCES
+from .splits import read_split, split_hash
+from .unpack import BadArchive, disk_full, unpack
+
+WORK = ".prepare"  # below the root, on the disk that the data go to
+
+
+def reader_name(name):
+    """The reader's name for a name as people type it: 'caltech101' and 'Caltech101' are one. Raises UserError."""
+    known = {key.lower(): reader for reader, source in SOURCES.items() for key in (reader, source.config)} | {"imagefolder": "ImageFolder"}
+    if name.lower() not in known:
+        readers = dict.fromkeys(known.values())
+        raise UserError(f"no dataset is called {name!r}; the nearest: {', '.join(nearest(name, readers)[:3])}; all: {', '.join(readers)}")
+    return known[name.lower()]
+
+
+def prepare(name, root, keep_archives=False):
+    """Fetches and puts in place whatever of dataset `name` is missing below `root`, then checks it; True if it is complete.
+
+    Safe to repeat and to run twice at once: every download and archive has a lock, and a folder appears under its name only when it is whole.
+    Raises UserError with what failed and what to do by hand.
+    """
+    source = SOURCES.get(reader_name(name))
+    if not source:
+        raise UserError("ImageFolder reads a folder of your own; there is nothing to prepare. Check it with: "
+                        f"python scripts/data.py check ImageFolder --root {root}")
+    root = os.path.abspath(os.path.expanduser(root))
+    os.makedirs(root, exist_ok=True)
+    reasons = []
+    if not missing_places(source, root):
+        print(f"{source.reader}: everything is in place, nothing to do")
+    else:
+        for resource in source.resources + ((source.mirror,) if source.mirror else ()):
+            try:
+                install(resource, root, source, keep_archives)
+            except UserError as error:
+                reasons.append(str(error))
+            except OSError as error:
+                reasons.append(str(disk_full(root) if error.errno == errno.ENOSPC else error))
+    missing = missing_places(source, root)
+    if missing:
+        steps = f"\nBy hand (ROOT is {root}):\n{source.manual}" if source.manual else ""
+        raise UserError("\n".join([f"{source.reader} is not complete; missing: {', '.join(missing)}", *reasons]) + steps)
+    complete, lines = check(source.reader, root)
+    print("\n".join(lines))
+    return complete
+
+
+def missing_places(source, root):
+    return [place for place in source.places() if not os.path.exists(os.path.join(root, place))]
+
+
+def install(resource, root, source, keep_archives=False):
+    """Puts what `resource` gives below `root`, unless all of it is there. Raises UserError and leaves no half of a place."""
+    def wanted():
+        return [(place, end) for place, end in resource.gives if not os.path.exists(os.path.join(root, place))]
+
+    if not wanted():
+        return
+    work = os.path.join(root, WORK)
+    require_writable(root)
+    os.makedirs(work, exist_ok=True)
+    with _locked(os.path.join(work, f"{resource.name}.lock"), resource.name):
+        if not wanted():  # another process was faster
+            return
+        file = os.path.join(work, resource.name)
+        if not os.path.exists(file):
+            fetch(resource.urls, file, lambda path: check_download(path, resource, source))
+        if not resource.gives[0][1]:
+            _place(file, os.path.join(root, resource.gives[0][0]))
+            return
+        staging = f"{file}.unpacked"
+        shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+        try:
+            top = _unpack(resource, file, staging)
+            for place, end in wanted():
+                _place(find(top, end, resource.name), os.path.join(root, place))
+        except BadArchive:
+            os.remove(file)  # so that the next run fetches it anew
+            raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        if not keep_archives:
+            os.remove(file)
+
+
+def _unpack(resource, file, staging):
+    print(f"Unpacking {resource.name}")
+    top = os.path.join(staging, "content")
+    unpack(file, top)
+    if resource.inner:
+        inner, top = find(top, resource.inner, resource.name), os.path.join(staging, "inner")
+        unpack(inner, top)
+    return top
+
+
+def find(folder, end, archive):
+    """The entry below `folder` whose path ends in `end`, at most four folders down. Raises BadArchive."""
+    for depth in range(5):
+        found = sorted(glob.glob(os.path.join(glob.escape(folder), *["*"] * depth, glob.escape(end))))
+        if found:
+            return found[0]
+    raise BadArchive(f"{archive} does not hold {end}: it is another archive than expected")
+
+
+def check_download(path, resource, source):
+    """Raises a DownloadError and removes the file unless it is what `resource` promises."""
+    if resource.md5:
+        check_md5(path, resource.md5)
+    try:
+        if resource.name.startswith("split_"):
+            split = read_split(path)
+            sizes = tuple(map(len, split))
+            if resource.split_hash and split_hash(split) != resource.split_hash or sizes != source.sizes:
+                refuse(path, f"it is another split than CoOp's: {sizes} images, hash {split_hash(split)}")
+        elif resource.name.endswith(".json"):
+            read_json(path)
+    except UserError as error:
+        refuse(path, str(error))
+
+
+def _place(path, target):
+    """Moves a file or folder to `target`, which appears whole, also on another disk."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    try:
+        os.rename(path, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = f"{target}.part"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.move(path, copy)
+        os.rename(copy, target)
+
+
+@contextlib.contextmanager
+def _locked(path, what):
+    """Holds the lock file `path`; it stays where it is, as removing it would let two processes in."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Another process is getting {what}; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check(name, root):
+    """(complete, lines): what of dataset `name` is below `root`, what is missing, by name and count. Writes nothing."""
+    reader, root = reader_name(name), os.path.abspath(os.path.expanduser(root))
+    source = SOURCES.get(reader)
+    lines, complete = [f"{reader} below {root}"], True
+    for place in source.places() if source else ():
+        there = os.path.exists(os.path.join(root, place))
+        complete &= there
+        lines.append(f"  {'there  ' if there else 'missing'}  {place}")
+    try:
+        split = DATASET_REGISTRY.get(reader).examine(root)
+    except UserError as error:
+        return False, [*lines, *(f"  {line}" for line in str(error).splitlines())]
+    sizes = tuple(map(len, split))
+    classes = len({item.label for item in split.items()})
+    lines.append(f"  {sizes[0]} train, {sizes[1]} val, {sizes[2]} test images of {classes} classes; split {split_hash(split)}")
+    if source and (sizes, classes) != (source.sizes, source.classes):
+        complete = False
+        lines.append(f"  expected {source.sizes[0]} train, {source.sizes[1]} val, {source.sizes[2]} test images of {source.classes} classes: "
+                     "this copy is reduced, or split in another way, and its figures do not compare with published ones")
+    known = next((r.split_hash for r in source.resources if r.split_hash), "") if source else ""
+    if known and split_hash(split) != known:
+        complete = False
+        lines.append(f"  the split is not CoOp's ({known})")
+    lines.append("  complete" if complete else "  NOT complete")
+    return complete, lines

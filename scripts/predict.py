@@ -1,0 +1,114 @@
+"""Classifies images with a finished run, over its base and its label-only class names.
+
+    python scripts/predict.py output/.../CoOp_SHIP/miniclip/seed1 photo.jpg pictures/ --top 3 --csv predictions.csv
+
+Prints the most probable names of each image and writes them as CSV. --names FILE asks among other names, a name a line, where the method can.
+"""
+import argparse
+import csv
+import os
+import sys
+from types import SimpleNamespace
+
+import _path  # noqa: F401
+import torch
+from _run import run_config, say_errors
+from dassl.data.transforms import build_transform
+from dassl.engine import TRAINER_REGISTRY
+from dassl.utils import UserError, atomic_path, read_image
+from interpret import files_of
+from tqdm import tqdm
+
+from trainers.core.extraction import BATCH
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="output folder of a finished run")
+    parser.add_argument("images", nargs="+", help="image files or folders of images")
+    parser.add_argument("--top", type=int, default=3, help="names an image")
+    parser.add_argument("--csv", default="", help="file to write: image, rank, name, probability")
+    parser.add_argument("--names", default="", help="text file of class names to choose from instead of the run's own")
+    parser.add_argument("--load-epoch", type=int, help="which epoch of the run (default: the last)")
+    return parser.parse_args(argv)
+
+
+def open_run(folder, epoch=None):
+    """The trainer of the run in `folder` with its trained head, without its dataset."""
+    cfg = run_config(folder, ["OUTPUT_DIR", ""])
+
+    class Loaded(TRAINER_REGISTRY.get(cfg.TRAINER.NAME)):
+        """Needs no data: the checkpoint brings the class names."""
+
+        def build_data_loader(self):
+            self.open_backbone()
+            self.dataset = SimpleNamespace(classnames=[])
+            self.num_classes, self.lab2cname = 0, {}
+
+        def build_model(self):
+            pass
+
+    Loaded.__name__ = cfg.TRAINER.NAME
+    trainer = Loaded(cfg)
+    trainer.load_model(folder, epoch=epoch)
+    return trainer
+
+
+def read_names(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            names = [line.strip() for line in file if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--names {path} cannot be read as a text file with a class name a line: {error}") from None
+    if not names:
+        raise UserError(f"--names {path} holds no name; it must be a text file with a class name a line")
+    return names
+
+
+@torch.no_grad()
+def features_of(files, trainer):
+    """Unit features [N, d] of image files. Raises UserError naming a file that cannot be read."""
+    transform = build_transform(trainer.cfg, is_train=False)
+    size = BATCH.get(trainer.device.type, 64)
+    found = []
+    for start in tqdm(range(0, len(files), size), desc="images", unit="batch", disable=len(files) <= size):
+        images = torch.stack([transform(read_image(file)) for file in files[start:start + size]])
+        found.append(trainer.backbone.encode_image(images.to(trainer.device, trainer.backbone.dtype)).float())
+    return torch.cat(found)
+
+
+def classify(trainer, features, names, top):
+    """-> for each image, its `top` (name, probability) pairs, most probable first."""
+    probabilities = trainer.logits(trainer.head_for(names), features).softmax(1)
+    best = probabilities.topk(min(top, len(names)), dim=1)
+    return [[(names[i], p) for i, p in zip(index, values)] for index, values in zip(best.indices.tolist(), best.values.tolist())]
+
+
+def write_csv(path, files, predictions):
+    with atomic_path(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "rank", "name", "probability"])
+        for image, ranked in zip(files, predictions):
+            writer.writerows([image, rank, name, f"{p:.6f}"] for rank, (name, p) in enumerate(ranked, 1))
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    if args.top < 1:
+        raise UserError(f"--top is {args.top}; it must be at least 1")
+    files = files_of(args.images)
+    missing = [file for file in files if not os.path.isfile(file)]
+    if missing:
+        raise UserError(f"{len(missing)} of the images do not exist, first {', '.join(missing[:5])}")
+    trainer = open_run(args.run, args.load_epoch)
+    names = read_names(args.names) if args.names else trainer.trained_classnames
+    predictions = classify(trainer, features_of(files, trainer), names, args.top)
+    for image, ranked in zip(files, predictions):
+        print(f"{image}: " + ", ".join(f"{name} {p:.1%}" for name, p in ranked))
+    if args.csv:
+        write_csv(args.csv, files, predictions)
+        print(f"wrote {args.csv}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    say_errors(main)

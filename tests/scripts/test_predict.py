@@ -1,0 +1,74 @@
+"""scripts/predict.py on a finished run, without its dataset."""
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import train
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+
+@pytest.fixture(scope="module")
+def run(tiny_bank, tmp_path_factory):
+    """A tiny CoOp_SHIP run whose bank is gone afterwards."""
+    out = tmp_path_factory.mktemp("run")
+    bank = out / "bank.safetensors"
+    bank.write_bytes(tiny_bank.read_bytes())
+    train.main([
+        "--seed", "1", "--trainer", "CoOp_SHIP", "--dataset-config-file", str(ROOT / "configs/datasets/caltech101.yaml"),
+        "--config-file", str(ROOT / "configs/trainers/CoOp_SHIP/miniclip.yaml"), "--output-dir", str(out / "seed1"), "TASK", "base2new",
+        "FEATURES.BANK", str(bank), "OPTIM.MAX_EPOCH", "2", "DATALOADER.TRAIN_X.BATCH_SIZE", "8", "DATASET.NUM_SHOTS", "4",
+        "TRAINER.SHIP.EPOCHS", "2", "TRAINER.SHIP.BATCH_SIZE", "8", "TRAINER.SHIP.HIDDEN_DIM", "32"])
+    bank.unlink()
+    return out / "seed1"
+
+
+def test_the_loaded_run_predicts_what_it_was_evaluated_with(run, tiny_bank):
+    import predict
+    from trainers.core.features import read_bank
+
+    trainer = predict.open_run(str(run))
+    tensors, metadata = read_bank(tiny_bank)
+    test = json.loads(metadata["split"])["test"]
+    predictions = predict.classify(trainer, tensors["test.features"].float(), trainer.trained_classnames, top=1)
+    right = sum(ranked[0][0] == item[2] for ranked, item in zip(predictions, test))
+    assert right / len(test) * 100 == pytest.approx(json.loads((run / "results.json").read_text())["metrics"]["all"])
+    whole = predict.classify(trainer, tensors["test.features"][:3].float(), trainer.trained_classnames, top=99)
+    assert all(len(ranked) == 7 and sum(p for _, p in ranked) == pytest.approx(1, abs=1e-5) for ranked in whole)
+    assert all(ranked == sorted(ranked, key=lambda pair: -pair[1]) for ranked in whole)
+    other = predict.classify(trainer, tensors["test.features"][:3].float(), ["zebra", "dog"], top=5)
+    assert {name for ranked in other for name, _ in ranked} == {"zebra", "dog"}
+    assert torch.is_grad_enabled()
+
+
+def predict_program(*arguments):
+    return subprocess.run([sys.executable, ROOT / "scripts/predict.py", *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_files_and_folders_to_csv(run, tmp_path):
+    for name in ("a.png", "deep/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (50, 40), (200, 30, 60)).save(tmp_path / name)
+    done = predict_program(run, tmp_path / "a.png", tmp_path / "deep", "--top", "2", "--csv", tmp_path / "out" / "p.csv")
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(open(tmp_path / "out" / "p.csv")))
+    assert [(Path(r["image"]).name, r["rank"]) for r in rows] == [("a.png", "1"), ("a.png", "2"), ("b.jpg", "1"), ("b.jpg", "2")]
+    assert f"a.png: {rows[0]['name']} {float(rows[0]['probability']):.1%}" in done.stdout
+
+
+def test_bad_input(run, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    (tmp_path / "empty").mkdir()
+    for arguments, words in (
+        ((tmp_path, tmp_path / "broken.png"), "config.yaml"), ((run, tmp_path / "none.png"), "none.png"), ((run, tmp_path / "empty"), "no image"),
+        ((run, tmp_path / "broken.png"), "broken.png"), ((run, tmp_path / "broken.png", "--top", "0"), "--top"),
+    ):
+        done = predict_program(*arguments)
+        assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr, done.stderr

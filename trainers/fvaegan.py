@@ -1,0 +1,243 @@
+"""f-VAEGAN-D2: A Feature Generating Framework for Any-Shot Learning (Xian et al., CVPR 2019, https://arxiv.org/abs/1903.10132).
+
+A baseline of SHIP's Table 3, in its inductive form (without the second discriminator, which would see unlabelled images of unseen classes): a
+conditional VAE and a conditional WGAN that share a generator make image features of the label-only classes; a softmax classifier is trained on
+real features of the seen and synthetic ones of the unseen classes. A class is described by the text feature a of "a photo of a <name>." (SHIP,
+section 4.2.3), in place of expert attributes. With [;] for concatenation:
+
+    encoder q(z | x, a), generator x~ = G(z, a), critic D(x, a)
+    L_VAE  = KL(q(z | x, a) || N(0, I)) - E[log p(x | z, a)],  z ~ q(z | x, a)
+    L_WGAN = E[D(x, a)] - E[D(x~, a)] - lambda E[(|| grad D(x^, a) || - 1)^2],  z ~ N(0, I), x^ between x and x~
+    min_{G, E} max_D  L_VAE + gamma L_WGAN
+
+From the paper: these losses, networks with hidden layers of 4096 units and leaky ReLUs, z as wide as a, lambda 10, five updates of the critic for
+one of the generator. What the paper leaves open follows the public code of its successor TF-VAEGAN (github.com/akshitac8/tfvaegan), which
+contains it: features scaled to [0, 1] by dimension, a sigmoid at G's end and binary cross-entropy as -log p; gamma 10; N(0, 0.02) weights;
+Adam at 1e-4, betas (0.5, 0.999), batches of 64; 300 (CUB), 500 (FLO) or 120 (AWA2, at 1e-5) epochs; 300 (CUB), 1200 (FLO) or 1800 (AWA2) synthetic
+features a class; the classifier's Adam at 1e-3, 25 epochs. Unlike that code we keep lambda fixed, draw the WGAN's z from N(0, I) on all
+datasets, let the critic's updates for one batch of real features share it, and take the last epoch, where it takes the best one on the test set.
+"""
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+from .core.config import declare
+from .core.errors import ClassesUnsupported, UserError
+from .core.features import FeatureSet
+from .core.feature_trainer import FeatureTrainer
+from .core.loader import FeatureLoader
+from .core.prompts import ClassTokens
+from .core.randomness import seed_all
+from .core.registry import register
+from .ship.framework import Framework, descend
+from .ship.generator import ClassFeatures, gaussian_init
+from .ship.pretrain import Pretraining
+from .ship.synthesis import Synthesizer
+from .ship.vae import kl_to_standard_normal
+
+LEAK = 0.2  # slope of the leaky ReLUs
+OPTIONS = {
+    "HIDDEN_DIM": 4096,
+    "LR": 1e-4,
+    "EPOCHS": 300,  # of the generator; OPTIM has those of the classifier
+    "BATCH_SIZE": 64,
+    "CRITIC_STEPS": 5,  # updates of the critic for one of the generator
+    "PENALTY_WEIGHT": 10.0,  # lambda
+    "GAN_WEIGHT": 10.0,  # gamma
+    "SYNTHETIC": 300,  # features of each label-only class for the classifier
+    "PREC": "auto",  # of the image features: fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
+}
+
+
+def extend_cfg(cfg):
+    declare(cfg, "TRAINER.F_VAEGAN", **OPTIONS)
+
+
+def layers(*widths):
+    """Linear layers from each width to the next, a leaky ReLU after all but the last."""
+    stack = [part for pair in zip(widths, widths[1:]) for part in (nn.Linear(*pair), nn.LeakyReLU(LEAK))]
+    return gaussian_init(nn.Sequential(*stack[:-1]))
+
+
+class Scale(nn.Module):
+    """Features [B, d] to and from the range [0, 1] that they have in the training set, dimension by dimension."""
+
+    def __init__(self, features):
+        super().__init__()
+        low, high = features.amin(0), features.amax(0)
+        self.register_buffer("low", low.clone())
+        self.register_buffer("span", torch.where(high > low, high - low, torch.ones_like(low)))
+
+    def forward(self, features):
+        return (features - self.low) / self.span
+
+    def inverse(self, scaled):
+        return self.low + self.span * scaled
+
+
+class ConditionalGenerator(nn.Module):
+    """G: latent z [B, k] and class -> feature [B, d], through one hidden layer; `scaled` gives it in the range [0, 1]."""
+
+    def __init__(self, backbone, hidden_dim, scale):
+        super().__init__()
+        width = backbone.embed_dim
+        self.latent_dim, self.scale, self.class_features = width, scale, ClassFeatures(backbone)
+        self.hidden = gaussian_init(nn.Sequential(nn.Linear(2 * width, hidden_dim), nn.LeakyReLU(LEAK)))
+        self.output = gaussian_init(nn.Sequential(nn.Linear(hidden_dim, width), nn.Sigmoid()))
+
+    def scaled(self, z, attributes):
+        return self.output(self.hidden(torch.cat([z, attributes], 1)))
+
+    def forward(self, z, labels, classes):
+        """Features of classes `labels` [B] among `classes` (a ClassTokens) -> [B, d], in the scale of real features."""
+        return self.scale.inverse(self.scaled(z, self.class_features(classes)[labels]))
+
+
+class VAEGAN(Framework):
+    """Encoder, generator and critic on scaled features x [B, d] and attributes a [B, d] of their classes."""
+
+    GENERATOR = ConditionalGenerator
+
+    def __init__(self, backbone, options, features):
+        """`features` [R, d] of the training set give the scale; `options` is the method's config node."""
+        super().__init__()
+        width, hidden = backbone.embed_dim, options.HIDDEN_DIM
+        self.options, self.generator = options, self.GENERATOR(backbone, hidden, Scale(features))
+        self.encoder = layers(2 * width, hidden, 2 * width, 2 * width)  # -> mu, log var
+        self.critic = layers(2 * width, hidden, 1)
+
+    def optimizers(self, options):
+        trained = [*self.encoder.parameters(), *self.generator.hidden.parameters(), *self.generator.output.parameters()]
+        return [adam(self.critic.parameters(), options.LR), adam(trained, options.LR)]
+
+    def score(self, x, attributes):
+        return self.critic(torch.cat([x, attributes], 1)).squeeze(1)
+
+    def generate(self, z, attributes):
+        return self.generator.scaled(z, attributes)
+
+    def critic_loss(self, x, synthetic, attributes):
+        """-L_WGAN -> (loss, {"distance", "penalty"})."""
+        distance = self.score(x, attributes).mean() - self.score(synthetic, attributes).mean()
+        share = torch.rand(len(x), 1).to(x.device)
+        between = (share * x + (1 - share) * synthetic).requires_grad_()
+        slope, = torch.autograd.grad(self.score(between, attributes).sum(), between, create_graph=True)
+        penalty = (slope.norm(dim=1) - 1).square().mean()
+        return self.options.PENALTY_WEIGHT * penalty - distance, {"distance": distance.item(), "penalty": penalty.item()}
+
+    def generator_loss(self, x, attributes):
+        """L_VAE - gamma E[D(x~, a)] -> (loss, {"reconstruction", "kl"}, the synthetic x~ [B, d])."""
+        mu, log_var = self.encoder(torch.cat([x, attributes], 1)).chunk(2, 1)
+        reconstructed = self.generate(mu + torch.randn_like(mu) * (0.5 * log_var).exp(), attributes)
+        reconstruction = F.binary_cross_entropy(reconstructed, x, reduction="sum") / len(x)
+        kl = kl_to_standard_normal(mu, log_var)
+        synthetic = self.generate(torch.randn_like(mu), attributes)
+        loss = reconstruction + kl - self.options.GAN_WEIGHT * self.score(synthetic, attributes).mean()
+        return loss, {"reconstruction": reconstruction.item(), "kl": kl.item()}, synthetic
+
+    def update_critic(self, x, attributes, optimizer):
+        """The critic's updates for one of the generator -> the terms of the last."""
+        for _ in range(self.options.CRITIC_STEPS):
+            with torch.no_grad():
+                synthetic = self.generate(torch.randn_like(x), attributes)
+            loss, terms = self.critic_loss(x, synthetic, attributes)
+            descend(loss, optimizer)
+        return terms
+
+    def step(self, x, labels, classes, optimizers):
+        x, attributes = self.generator.scale(x), self.generator.class_features(classes)[labels]
+        terms = self.update_critic(x, attributes, optimizers[0])
+        loss, more, _ = self.generator_loss(x, attributes)
+        descend(loss, optimizers[1])
+        return {**terms, **more}
+
+
+def adam(parameters, rate):
+    return torch.optim.Adam(parameters, lr=rate, betas=(0.5, 0.999), fused=True)  # fused: faster on a CPU too
+
+
+class Classifier(nn.Module):
+    """Features [B, d] -> logits [B, C]: one linear layer on the scaled features, or on what `transform` makes of them."""
+
+    def __init__(self, classnames, scale, linear, transform=None):
+        super().__init__()
+        self.classnames, self.scale, self.linear, self.transform = list(classnames), scale, linear, transform
+
+    def forward(self, features):
+        x = self.scale(features)
+        return self.linear(x if self.transform is None else self.transform(x))
+
+    def for_classes(self, classnames):
+        """The head over some of its classes: their rows of the layer."""
+        unknown = [name for name in classnames if name not in self.classnames]
+        if unknown:
+            raise ClassesUnsupported(
+                f"the classifier was trained without {len(unknown)} of these classes, such as '{unknown[0]}': this method learns a fixed set of names"
+            )
+        rows = [self.classnames.index(name) for name in classnames]
+        linear = nn.Linear(self.linear.in_features, len(rows))
+        linear.load_state_dict({name: value[rows] for name, value in self.linear.state_dict().items()})
+        return Classifier(classnames, self.scale, linear, self.transform)
+
+
+class VAEGANTraining(Pretraining):
+    """The generator's training, by the loop of SHIP's."""
+
+    def __init__(self, trainer, *arguments):
+        super().__init__(trainer.options, *arguments)
+        self.NAME, self.SECTION, self.framework = f"{type(trainer).__name__} generator", f"TRAINER.{trainer.SECTION}", trainer.FRAMEWORK
+        self.KEYS = tuple(key for key in self.options if key not in ("SYNTHETIC", "PREC"))
+
+    def build(self):
+        return self.framework(self.backbone, self.options, self.features.features)
+
+
+@register
+class f_VAEGAN(FeatureTrainer):
+    SECTION = "F_VAEGAN"
+    MODEL_NAME = "classifier"
+    FRAMEWORK = VAEGAN
+
+    generator = None
+
+    def head_classnames(self):
+        new = self.task.label_only_classnames()
+        if not new or not self.task.real_classnames():
+            missing = "no label-only classes" if not new else "no training images"
+            raise UserError(
+                f"{type(self).__name__} learns from images of some classes to make features of label-only ones, but TASK {self.cfg.TASK} has "
+                f"{missing} here: use TASK gzsl or base2new"
+            )
+        return super().head_classnames() + new
+
+    def build_model(self):
+        """Nothing yet: the classifier is built when there is a generator (or a checkpoint)."""
+
+    def before_train(self):
+        names, real = self.head_classnames(), self.task.real_classnames()
+        seen, unseen = (ClassTokens(part, self.backbone) for part in (real, names[len(real):]))
+        with self.watch.stage("generator"):
+            training = VAEGANTraining(self, self.backbone, self.train_set, seen, self.cfg.SEED, self.output_dir, self.cfg.TRAIN.CHECKPOINT_SECONDS)
+            self.generator, self.generator_report = training.run()
+            seed_all(self.cfg.SEED, "support")
+            self.synthetic = Synthesizer(self.generator, unseen, first_label=len(real)).balanced(self.options.SYNTHETIC, self.device)
+        seed_all(self.cfg.SEED, "head")
+        super().build_model()
+        super().before_train()
+
+    def make_loader(self):
+        return FeatureLoader(FeatureSet.join([self.train_set, self.synthetic]), self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE)
+
+    def build_head(self, classnames):
+        """With the scale of the generator; where there is none yet, with one to be loaded from a checkpoint."""
+        generator = self.generator
+        if generator is None:
+            generator = self.FRAMEWORK.GENERATOR(self.backbone, self.options.HIDDEN_DIM, Scale(torch.zeros(1, self.backbone.embed_dim)))
+        return self.classifier(classnames, generator)
+
+    def classifier(self, classnames, generator):
+        """The head on a generator's features, untrained."""
+        return Classifier(classnames, generator.scale, layers(self.backbone.embed_dim, len(classnames))[0])
+
+    def extra_results(self):
+        return {**super().extra_results(), "generator": getattr(self, "generator_report", {})}

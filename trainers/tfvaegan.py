@@ -1,0 +1,120 @@
+"""TF-VAEGAN: Latent Embedding Feedback and Discriminative Features for Zero-Shot Classification (Narayan et al., ECCV 2020,
+https://arxiv.org/abs/2003.07833).
+
+A baseline of SHIP's Table 3: f-VAEGAN (fvaegan.py) with a semantic decoder Dec: x -> a^ that takes part at all stages, h being its hidden layer.
+
+* Training: L_VAE + gamma L_WGAN + beta L_R; L_R asks Dec for the attributes of real and of synthetic features.
+* Feedback: F turns h of a first x~ into an addition to G's hidden layer, from which the refined x~ comes: G(z, a) with delta F(h) added.
+* Classification: the softmax classifier sees [x; h] in place of x.
+
+What the paper leaves open follows its code (github.com/akshitac8/tfvaegan): Dec and F have hidden layers as wide as G's, a^ has unit norm, h
+reaches F without gradient; L_R is an L1 distance weighted by the normalised squared errors, to which its beta of 0.01 (CUB, FLO) or 0.1 (AWA2) belongs;
+delta 1 (CUB), 0.5 (FLO), 0.01 (AWA2); rates 1e-4 for Dec, 1e-5 for F (AWA2: 1e-4). That code alternates passes over the data without and with
+feedback; we alternate on each batch. It also shows a^ to the classifier; the paper does not.
+"""
+import torch
+import torch.nn as nn
+
+from .core.config import declare
+from .core.registry import register
+from .fvaegan import LEAK, OPTIONS, VAEGAN, Classifier, ConditionalGenerator, adam, f_VAEGAN, layers
+from .ship.framework import descend
+from .ship.generator import gaussian_init
+
+
+def extend_cfg(cfg):
+    declare(
+        cfg, "TRAINER.TF_VAEGAN", **OPTIONS,
+        DECODER_WEIGHT=0.01,  # beta
+        DECODER_LR=1e-4,
+        FEEDBACK=1.0,  # delta, the strength of the feedback
+        FEEDBACK_LR=1e-5,
+    )
+
+
+class SemanticDecoder(nn.Module):
+    """Dec: scaled feature x [B, d] -> attributes [B, d] of unit norm; `hidden` gives h [B, H]."""
+
+    def __init__(self, width, hidden_dim):
+        super().__init__()
+        self.hidden = gaussian_init(nn.Sequential(nn.Linear(width, hidden_dim), nn.LeakyReLU(LEAK)))
+        self.output = gaussian_init(nn.Linear(hidden_dim, width))
+
+    def forward(self, x):
+        return nn.functional.normalize(self.output(self.hidden(x)), dim=-1)
+
+
+class FeedbackGenerator(ConditionalGenerator):
+    """G with the feedback of a decoder; what it gives as features is refined."""
+
+    def __init__(self, backbone, hidden_dim, scale, strength=1.0):
+        super().__init__(backbone, hidden_dim, scale)
+        self.strength = strength
+        self.decoder = SemanticDecoder(backbone.embed_dim, hidden_dim)
+        self.feedback = gaussian_init(nn.Sequential(*layers(hidden_dim, hidden_dim, hidden_dim), nn.LeakyReLU(LEAK)))
+
+    def first(self, z, attributes):
+        """Without feedback [B, d]."""
+        return super().scaled(z, attributes)
+
+    def scaled(self, z, attributes):
+        with torch.no_grad():
+            h = self.decoder.hidden(self.first(z, attributes))
+        return self.output(self.hidden(torch.cat([z, attributes], 1)) + self.strength * self.feedback(h))
+
+
+def attribute_loss(found, attributes):
+    """L_R: absolute errors weighted by their squares, these normalised to length 1, summed, averaged over the batch -> scalar."""
+    error = found - attributes
+    weight = nn.functional.normalize(error.square(), dim=1)
+    return (weight * error.abs()).sum(1).mean()
+
+
+class TFVAEGAN(VAEGAN):
+    GENERATOR = FeedbackGenerator
+
+    def __init__(self, backbone, options, features):
+        super().__init__(backbone, options, features)
+        self.generator.strength, self.refined = options.FEEDBACK, True
+
+    def optimizers(self, options):
+        critic, generator = super().optimizers(options)
+        generator.add_param_group({"params": [*self.generator.feedback.parameters()], "lr": options.FEEDBACK_LR})
+        return [critic, generator, adam(self.generator.decoder.parameters(), options.DECODER_LR)]
+
+    def generate(self, z, attributes):
+        return (self.generator.scaled if self.refined else self.generator.first)(z, attributes)
+
+    def step(self, x, labels, classes, optimizers):
+        """Without feedback, then with it; the terms are of the latter."""
+        x, attributes = self.generator.scale(x), self.generator.class_features(classes)[labels]
+        decoder, weight = self.generator.decoder, self.options.DECODER_WEIGHT
+        for self.refined in (False, True):
+            for _ in range(self.options.CRITIC_STEPS):
+                descend(weight * attribute_loss(decoder(x), attributes), optimizers[2])
+            terms = self.update_critic(x, attributes, optimizers[0])
+            loss, more, synthetic = self.generator_loss(x, attributes)
+            semantic = attribute_loss(decoder(synthetic), attributes)
+            descend(loss + weight * semantic, optimizers[1], optimizers[2])
+        return {**terms, **more, "semantic": semantic.item()}
+
+
+class WithHidden(nn.Module):
+    """x [B, d] -> [x; h] [B, d + H], h being the hidden layer of a trained decoder."""
+
+    def __init__(self, decoder):
+        super().__init__()
+        self.decoder = decoder.requires_grad_(False)
+
+    def forward(self, x):
+        return torch.cat([x, self.decoder.hidden(x)], 1)
+
+
+@register
+class TF_VAEGAN(f_VAEGAN):
+    SECTION = "TF_VAEGAN"
+    FRAMEWORK = TFVAEGAN
+
+    def classifier(self, classnames, generator):
+        width = self.backbone.embed_dim + self.options.HIDDEN_DIM
+        return Classifier(classnames, generator.scale, layers(width, len(classnames))[0], WithHidden(generator.decoder))
