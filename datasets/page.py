@@ -60,7 +60,7 @@ def _section(source):
     for resource in source.resources:
         lines += _resource(resource, "")
     if source.mirror:
-        lines += _resource(source.mirror, ", for what is still missing")
+        lines += _resource(source.mirror, ": a copy of the dataset, for what is still missing")
     if source.manual:
         lines += (["", "By hand:", ""] if lines[-1] else ["By hand:", ""]) + ["```text", source.manual, "```"]
     return "\n".join(lines).rstrip()
@@ -70,7 +70,7 @@ def _resource(resource, remark):
     facts = [fact for fact in (resource.size, f"MD5 `{resource.md5}`" if resource.md5 else "",
                                f"split `{resource.split_hash}`" if resource.split_hash else "") if fact]
     places = ", ".join(f"`{place}`" for place, _ in resource.gives)
-    lines = [f"- `{resource.name}`{' (' + ', '.join(facts) + ')' if facts else ''}{remark}: gives {places}"]
+    lines = [f"- `{resource.urls[-1].rpartition('/')[2] if remark else resource.name}`{' (' + ', '.join(facts) + ')' if facts else ''}{remark}; gives {places}"]
     return lines + [f"  - {_address(url)}" for url in resource.urls]
 
 

@@ -6,6 +6,7 @@ in `split_fewshot/shot_{k}-seed_{s}.pkl` as Datum lists with the absolute paths 
 """
 
 import os
+import pickletools
 import random
 
 from dassl.data.datasets import Datum, read_fewshot, write_fewshot
@@ -61,10 +62,22 @@ def pickle_path(dataset_dir, shots, seed):
 
 def read_pickle(path, split, shots):
     """(train, val) items of a few-shot pickle, whichever machine made it. Raises UserError."""
+    refuse_bomb(path)
     data = read_fewshot(path)
     train, val = reroot(data["train"], split.train), reroot(data["val"], split.val)
     check_selection(train, val, split, shots, path)
     return train, val
+
+
+def refuse_bomb(path):
+    """Raises Unusable for a pickle that numbers an object higher than it has bytes: for ten bytes, loading would take gigabytes."""
+    try:
+        with open(path, "rb") as file:
+            for code, number, place in pickletools.genops(file.read()):
+                if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and number > place:
+                    raise Unusable(f"{path}: not a few-shot pickle (its object {number} is out of range)")
+    except (OSError, ValueError) as error:
+        raise Unusable(f"{path}: not a few-shot pickle ({error})") from None
 
 
 def write_pickle(path, train, val, image_dir):

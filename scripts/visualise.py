@@ -7,12 +7,12 @@ on the right, their real test features in grey, which training never saw and PCA
 curves.png: the generator's terms and the fine-tuning loss and accuracy, mean of each epoch, from the run's checkpoints.
 """
 import argparse
-import os
 from pathlib import Path
 
 import _path  # noqa: F401
 import torch
 from _run import generator_folder, run_config, say_errors
+from dassl.data.datasets import Datum
 from dassl.engine import build_trainer
 from dassl.utils import UserError, load_checkpoint, set_random_seed
 from report_lib.plots import STYLE, plt, save_figure
@@ -65,26 +65,37 @@ def spaced(total, count):
     return torch.linspace(0, total - 1, min(count, total)).long().unique()
 
 
-def gather(trainer, generator, classes, per_class):
-    """-> {"real base", "synthetic base", "synthetic new", "real new"}: Points; "real new" is None where the run's task has no test images of them."""
+def test_items(task, names):
+    """The test images of the classes `names` that the task evaluates on, labels over `names`."""
+    label = {name: i for i, name in enumerate(names)}
+    found = {}
+    for evaluation in task.evaluations():
+        for item in evaluation.items:
+            name = evaluation.classnames[item.label]
+            if name in label:
+                found[item.impath] = Datum(impath=item.impath, label=label[name])
+    return list(found.values())
+
+
+def gather(trainer, generator, base, new, classes, per_class):
+    """-> {"real base", "synthetic base", "synthetic new", "real new"}: Points; "real new" is None where there are no test images of them."""
     seed_all(trainer.cfg.SEED, "visualise")
-    base, new, n_ctx = list(trainer.dataset.classnames), trainer.new_classnames(), trainer.cfg.TRAINER.SHIP.N_CTX
-    of_base, of_new = spaced(len(base), classes), spaced(len(new), classes)
+    of_base, of_new, n_ctx = spaced(len(base), classes), spaced(len(new), classes), trainer.cfg.TRAINER.SHIP.N_CTX
     points = {
         "real base": real_points(trainer.train_set, of_base, base),
         "synthetic base": synthetic_points(generator, trainer.backbone, of_base, per_class, base, n_ctx),
         "synthetic new": synthetic_points(generator, trainer.backbone, of_new, per_class, new, n_ctx),
         "real new": None,
     }
-    if trainer.cfg.DATASET.SUBSAMPLE_CLASSES == "base" and list(trainer.new_half.classnames) == new:
-        items = [item for item in trainer.new_half.test if item.label in set(of_new.tolist())]
+    items = [item for item in test_items(trainer.task, new) if item.label in of_new.tolist()]
+    if items:
         points["real new"] = real_points(trainer.store.plain(items).to("cpu", torch.float32), of_new, new)
     return points
 
 
 def project(points, method):
     """-> ({name: positions [N, 2]}, what the axes are). The real new features are only mapped by PCA, not fitted to."""
-    fitted = [name for name in ("real base", "synthetic base", "synthetic new")]
+    fitted = ["real base", "synthetic base", "synthetic new"]
     grey = points["real new"].features if points["real new"] else points["real base"].features[:0]
     sizes = [len(points[name].features) for name in fitted]
     everything = torch.cat([*(points[name].features for name in fitted), grey]).numpy()
@@ -114,7 +125,7 @@ def draw_features(path, points, method, title):
         axis.set_yticks([])
         axis.legend(fontsize=7.5, loc="best")
     figure.suptitle(f"{title}: {axes_title}", fontsize=11)
-    save_figure(figure, path)
+    save(figure, path)
 
 
 def scatter(axis, positions, points, marker, first=0, named=True):
@@ -127,7 +138,8 @@ def scatter(axis, positions, points, marker, first=0, named=True):
 
 def draw_curves(path, generator_history, training_history, title):
     """A panel for each term that was kept."""
-    panels = [(name, [epoch[name] for epoch in history]) for history in (generator_history, training_history) if history for name in history[0]]
+    histories = [history for history in (generator_history, training_history) if history]
+    panels = [(name, [epoch[name] for epoch in history]) for history in histories for name in history[0]]
     if not panels:
         print("curves: neither the generator's folder nor the newest checkpoint keeps a history")
         return
@@ -137,7 +149,12 @@ def draw_curves(path, generator_history, training_history, title):
         axis.set_title(TITLES.get(name, name), fontsize=10)
         axis.set_xlabel("epoch")
     figure.suptitle(title, fontsize=11)
+    save(figure, path)
+
+
+def save(figure, path):
     save_figure(figure, path)
+    print(f"picture: {path}")
 
 
 def main(argv=None):
@@ -156,14 +173,15 @@ def main(argv=None):
     newest = trainer.newest_checkpoint(args.run)
     training_history = load_checkpoint(newest).get("history", []) if newest else []
     title = f"{cfg.TRAINER.NAME} on {cfg.DATASET.NAME}, seed {cfg.SEED} ({trainer.backbone.name})"
-    points, out = gather(trainer, framework.generator, args.classes, args.per_class), Path(args.out)
+    out, base, new = Path(args.out), trainer.task.real_classnames(), trainer.new_classnames()
     with plt.rc_context({**STYLE, "axes.grid.axis": "both"}):
-        for method in ("pca", "tsne"):
-            draw_features(out / f"{method}.png", points, method, title)
+        if base and new:
+            points = gather(trainer, framework.generator, base, new, args.classes, args.per_class)
+            for method in ("pca", "tsne"):
+                draw_features(out / f"{method}.png", points, method, title)
+        else:
+            print(f"no pictures of features: they take classes with images and classes without, the run has {len(base)} and {len(new)}")
         draw_curves(out / "curves.png", history, training_history, title)
-    for name in ("pca.png", "tsne.png", "curves.png"):
-        if os.path.exists(out / name):
-            print(f"picture: {out / name}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,10 @@ SMALL_SHIP = ["TRAINER.SHIP.EPOCHS", "3", "TRAINER.SHIP.BATCH_SIZE", "8", "TRAIN
 QUICK = {
     "PRODA": ["TRAINER.PRODA.N_PROMPT", "4", "TRAINER.PRODA.PROMPT_BATCH", "2"],
     "VPT": ["TRAINER.VPT.TEST_SAMPLES", "2"],
+    **{
+        name: [f"TRAINER.{name}.HIDDEN_DIM", "16", f"TRAINER.{name}.EPOCHS", "3", f"TRAINER.{name}.SYNTHETIC", "5"]
+        for name in ("F_VAEGAN", "TF_VAEGAN")
+    },
 }
 
 

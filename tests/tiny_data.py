@@ -7,12 +7,13 @@ import torch.nn.functional as F
 NAMES = ["dog", "cat", "airplane", "grand_piano", "sunflower", "pizza", "umbrella"]
 
 
-def make_split(names=NAMES, train=6, val=5, test=4):
-    """A split in the form of CoOp's json files."""
-    def part(kind, count):
-        return [[f"{name}/{kind}_{i}.jpg", label, name] for label, name in enumerate(names) for i in range(count)]
+def make_split(names=NAMES, train=6, val=5, test=4, unseen=0):
+    """A split in the form of CoOp's json files; the last `unseen` classes have test images only."""
+    def part(kind, count, classes):
+        return [[f"{name}/{kind}_{i}.jpg", label, name] for label, name in enumerate(names[:classes]) for i in range(count)]
 
-    return {"train": part("train", train), "val": part("val", val), "test": part("test", test)}
+    seen = len(names) - unseen
+    return {"train": part("train", train, seen), "val": part("val", val, seen), "test": part("test", test, len(names))}
 
 
 def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", **counts):
@@ -37,4 +38,18 @@ def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", **coun
         "dataset": dataset, "backbone": backbone.name, "backbone_hash": backbone.weights_hash, "split": json.dumps(split),
         "preprocess": "{}", "transforms": "{}", "views": str(views), "features_seed": "0", "note": "random, for tests",
     })
+    return path
+
+
+def poison(bank, path, hidden):
+    """A copy of `bank` whose features of the images with hidden(part, label) are not numbers: whoever reads them gets NaN losses. -> path"""
+    from trainers.core.features import read_bank, write_bank
+
+    tensors, header = read_bank(bank)
+    for part, items in json.loads(header["split"]).items():
+        rows = torch.tensor([hidden(part, item[1]) for item in items], dtype=torch.bool)
+        if part == "train":
+            rows = rows.repeat_interleave(tensors["train.offsets"].diff())
+        tensors[f"{part}.features"][rows] = float("nan")
+    write_bank(path, tensors, header)
     return path

@@ -52,6 +52,10 @@ class CoOpHead(nn.Module):
     def forward(self, features):
         return self.backbone[0].logit_scale.exp().float() * features @ self.text_features().t()
 
+    def class_weights(self):
+        """Unit vectors W [C, d] with logits = scale * f @ W^T."""
+        return self.text_features()
+
     def for_classes(self, classnames):
         ctx = self.ctx.detach()
         if ctx.dim() == 3:

@@ -4,9 +4,19 @@ A cache of the few-shot features: keys K [N, d] and one-hot values V [N, C]. Its
 
     logits = s * f @ W^T + alpha * exp(-beta * (1 - f @ K^T)) @ V
 
-The paper writes 100 for s, CLIP's logit scale; here it is the backbone's. alpha is thus counted in logits.
+s is the backbone's logit scale, 100 for CLIP as in the paper, 12.2 for MiniCLIP. alpha is counted in logits, which is what s makes of cosines:
+contrastive training sets s so that zero-shot logits spread alike on every backbone, while cosines do not (MiniCLIP's differ some 8 times as much).
+So the published values and grid hold for both; relative to cosines alpha weighs alpha / s, which results.json states beside it.
 
-Tip_Adapter trains nothing; Tip_Adapter_F learns the keys. Both then search alpha and beta on few-shot validation images.
+Tip_Adapter trains nothing; Tip_Adapter_F learns the keys with the ALPHA and BETA of the config. Then both search alpha and beta on few-shot
+validation images (trainers/core/validation.py says which). Values and grids are those of the released ImageNet configuration (the paper's own
+ablation there ends at alpha 1, beta 5.5); other released ones have wider grids (up to 30 for both) and start at alpha 2 to 5, always beta 1. The
+released code keeps the epoch that is best on test and prints the better of two test figures; this one takes the last epoch and looks at no test image.
+
+Tip_Adapter_F_SHIP: the keys of new classes are synthetic features, and alpha and beta are searched by base images among the base names, as
+without SHIP. There are no real images of new classes to search on. Base images among all names would be a one-sided judge: the larger alpha, the
+more the real keys outvote the new classes. Synthetic images do not balance it: next to synthetic keys all of them are classified correctly whatever
+alpha and beta are, so they would change no choice (seen on Caltech101's base classes with half of them taken as new).
 """
 import torch
 import torch.nn as nn
@@ -22,7 +32,7 @@ from .ship import register_ship
 def extend_cfg(cfg):
     declare(
         cfg, "TRAINER.TIP_ADAPTER",
-        ALPHA=1.17,  # weight of the cache while keys are learned, and afterwards without SEARCH
+        ALPHA=1.17,  # weight of the cache in logits while keys are learned, and afterwards without SEARCH
         BETA=1.0,  # sharpness, likewise
         SEARCH=True,  # of alpha and beta on validation images, when training is over
         ALPHA_GRID=(0.1, 3.0, 20),  # from, to (not included), how many values
@@ -177,14 +187,16 @@ class TipTrainer(FeatureTrainer):
             return ""
         alphas, betas = self.grids
         found, source = self.search_set()
+        head = self.head_for(list(self.dataset.classnames))  # the twin's also knows new names, which these images say nothing about
         with self.watch.stage("search"):
-            accuracy, alpha, beta = search(self.head, found.features[found.offsets[:-1]], found.labels, alphas, betas)
+            accuracy, alpha, beta = search(head, found.features[found.offsets[:-1]], found.labels, alphas, betas)
         self.head.set(alpha, beta)
         print(f"alpha {alpha:.4g}, beta {beta:.4g}: best of {len(alphas)} x {len(betas)} with {accuracy:.1f}% of {len(found)} images of {source}")
         return f"alpha, beta on {source}"
 
     def extra_results(self):
-        return {**super().extra_results(), "alpha": self.head.alpha.item(), "beta": self.head.beta.item()}
+        alpha = self.head.alpha.item()
+        return {**super().extra_results(), "alpha": alpha, "beta": self.head.beta.item(), "alpha_over_logit_scale": alpha / self.head.scale().item()}
 
 
 @register

@@ -94,7 +94,7 @@ def trainer_rank(trainer: str) -> tuple:
 
 
 def dataset_rank(dataset: str) -> tuple:
-    order = list(paper_table(1).columns)
+    order = [*paper_table(1).columns, *paper_table(3).columns]
     return order.index(dataset) if dataset in order else len(order), dataset
 
 

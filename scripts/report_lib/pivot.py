@@ -34,10 +34,17 @@ def shots_tables(task, groups: Sequence[Group], stat: Stat, wide: bool = False) 
 
 
 def target_tables(task, groups: Sequence[Group], stat: Stat, wide: bool = False) -> list[Table]:
-    """Transfer from one source: columns by target dataset, then their average; a difference row for each SHIP twin."""
+    """Transfer from one source: columns by target dataset, then their average; a difference row for each SHIP twin.
+
+    Methods that learn nothing (zero-shot) have no source: they stand in the table of each.
+    """
     tables = []
-    for source, shots in sorted({(group.source, group.shots) for group in groups}):
+    sources = sorted({(group.source, group.shots) for group in groups if group.source})
+    for source, shots in sources or sorted({("", group.shots) for group in groups}):
         members = [group for group in groups if (group.source, group.shots) == (source, shots)]
+        targets = {group.dataset for group in members}
+        if source:
+            members += [g for g in groups if (g.source, g.shots) == ("", shots) and g.dataset in targets]
         tables.append(_target_table(task, members, source, shots, stat))
     return tables
 

@@ -143,3 +143,14 @@ class Checkout:
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.write_text("")
         return [line for line in lines if line.startswith(start)]
+
+
+@pytest.fixture(scope="session")
+def ship_run(tiny_bank, tmp_path_factory):
+    """The output folder of a small, finished run of CoOp_SHIP on the tiny bank."""
+    import train
+    from runs import argv
+
+    out = tmp_path_factory.mktemp("ship") / "base2new" / "caltech101" / "shots_4" / "CoOp_SHIP" / "miniclip" / "seed1"
+    train.main(argv(tiny_bank, out, "CoOp_SHIP"))
+    return out

@@ -72,3 +72,28 @@ def test_bad_input(run, tmp_path):
     ):
         done = predict_program(*arguments)
         assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_synthesize_exports_features_and_the_weights_the_run_classifies_with(run, tmp_path, tiny_bank):
+    import predict
+    from safetensors import safe_open
+    from trainers.core.features import read_bank
+
+    done = subprocess.run([sys.executable, ROOT / "scripts/synthesize.py", run, "--per-class", "3", "--out", tmp_path / "s.safetensors"],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with safe_open(tmp_path / "s.safetensors", framework="pt") as file:
+        header = file.metadata()
+        features, labels, weights = (file.get_tensor(name) for name in ("features", "labels", "class_weights"))
+    names = json.loads(header["classnames"])
+    assert labels.tolist() == [i for i in range(len(names)) for _ in range(3)]
+    assert torch.allclose(features.norm(dim=1), torch.ones(len(features)), atol=1e-5) and features.view(len(names), 3, -1).std(1).max() > 0
+    trainer = predict.open_run(str(run))
+    images = read_bank(tiny_bank)[0]["test.features"].float()
+    expected = trainer.logits(trainer.head_for(names), images)
+    assert torch.allclose(float(header["logit_scale"]) * images @ weights.t(), expected, atol=1e-4)
+
+
+def test_synthesize_needs_a_run_with_a_generator(tmp_path):
+    done = subprocess.run([sys.executable, ROOT / "scripts/synthesize.py", tmp_path, "--out", tmp_path / "s"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and list(tmp_path.iterdir()) == []

@@ -329,3 +329,38 @@ def test_ship_gives_new_classes_synthetic_keys_and_mixes_batches(tiny_bank, tmp_
     for features, labels in seen.batches:
         assert len(features) == 16 and bool((labels[:8] < 4).all()) and bool((labels[8:] >= 4).all())
     assert set(results(tmp_path)["metrics"]) == {"base", "new", "all", "H"}
+
+
+def test_the_joint_cache_is_searched_by_base_images_among_base_names(tiny_bank, tmp_path, monkeypatch):
+    """The new classes' keys and names have no say; alpha and beta then hold for base, new and all names."""
+    searched = []
+    monkeypatch.setattr("trainers.tip_adapter.search", lambda head, features, labels, *grids: searched.append((head, labels)) or (50.0, 2.5, 3.5))
+    seen = Recorder(monkeypatch)
+    train.main(argv(tiny_bank, tmp_path, "Tip_Adapter_F_SHIP"))
+    (head, labels), joint = searched[0], seen.trainer.head
+    assert head.classnames == NAMES[:4] and labels.bincount().tolist() == [4] * 4 and head.keys.shape[0] == 16
+    features = unit(5, 256)
+    torch.testing.assert_close(head.forward(features), joint.for_classes(NAMES[:4])(features) - 2.5 * joint.cache(joint.affinity(features), 3.5)[:, :4]
+                               + 1.17 * joint.cache(joint.affinity(features), 1.0)[:, :4])
+    for names in (NAMES, NAMES[:4], NAMES[4:]):
+        part = seen.trainer.head_for(names)
+        columns = [NAMES.index(name) for name in names]
+        assert (part.alpha, part.beta) == (2.5, 3.5)
+        torch.testing.assert_close(part(features), joint(features)[:, columns])
+
+
+def test_losses_of_the_twin_equal_plain_adamw_on_the_plain_formula(tiny_bank, tmp_path, monkeypatch, miniclip_backbone):
+    seen = Recorder(monkeypatch)
+    train.main(argv(tiny_bank, tmp_path, "Tip_Adapter_F_SHIP"))
+    scale, text = miniclip_backbone.logit_scale.exp().detach(), seen.trainer.head.text_features
+    keys, values = seen.initial["keys"].requires_grad_(), F.one_hot(seen.initial["labels"]).float()
+    optimizer = torch.optim.AdamW([keys], lr=1e-3, eps=1e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6)
+    for (features, labels), loss in zip(seen.batches, seen.losses):
+        expected = F.cross_entropy(plain_logits(features, text, keys, values, 1.17, 1.0, scale), labels)
+        assert loss == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
+        optimizer.zero_grad()
+        expected.backward()
+        optimizer.step()
+        schedule.step()
+    torch.testing.assert_close(seen.trainer.head.keys, keys, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,73 @@
+"""Exports what SHIP made of class names, for methods outside this code: synthetic features, and the final class weights of the run.
+
+    python scripts/synthesize.py output/.../CoOp_SHIP/miniclip/seed1 --per-class 64 --out synthetic.safetensors
+
+The file holds `features` [N, d] (unit norm), `labels` [N], and, where the method classifies by the cosine with one vector per class, `class_weights`
+[C, d] over all of the run's classes; its header holds the class names (JSON), the logit scale, the backbone and its hash. Read it with
+safetensors.safe_open.
+"""
+import argparse
+import json
+
+import _path  # noqa: F401
+import torch
+from _run import generator_folder, run_config, say_errors
+from dassl.utils import UserError, atomic_path
+from predict import open_run, read_names
+from safetensors.torch import save_file
+
+from trainers.core.prompts import ClassTokens
+from trainers.core.randomness import seed_all
+from trainers.ship.pretrain import load_generator
+from trainers.ship.synthesis import Synthesizer
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="output folder of a finished run of a trainer with SHIP")
+    parser.add_argument("--out", required=True, help="the safetensors file to write")
+    parser.add_argument("--per-class", type=int, default=16, help="synthetic features of each class")
+    parser.add_argument("--names", default="", help="text file of class names, a name a line, instead of the run's own")
+    parser.add_argument("--seed", type=int, default=0, help="of the latents")
+    return parser.parse_args(argv)
+
+
+@torch.no_grad()
+def export(run, per_class, names, seed):
+    """-> (tensors, header) of the run in the folder `run`; `names` [] takes the run's own."""
+    cfg = run_config(run)
+    if not cfg.TRAINER.NAME.endswith("_SHIP"):
+        raise UserError(f"{run} is a run of {cfg.TRAINER.NAME}, which has no generator; expected one of a trainer with SHIP, such as CoOp_SHIP")
+    trainer = open_run(run)
+    names = names or trainer.trained_classnames
+    generator, _ = load_generator(generator_folder(run, cfg), cfg.TRAINER.SHIP, trainer.backbone, trainer.device)
+    classes = ClassTokens(names, trainer.backbone, n_ctx=cfg.TRAINER.SHIP.N_CTX)
+    seed_all(seed, "export")
+    synthetic = Synthesizer(generator, classes, first_label=0).balanced(per_class, trainer.device)
+    tensors = {"features": synthetic.features.cpu().contiguous(), "labels": synthetic.labels.cpu()}
+    head = trainer.head_for(names).eval()
+    if hasattr(head, "class_weights"):
+        tensors["class_weights"] = head.class_weights().float().cpu().contiguous()
+    else:
+        print(f"{cfg.TRAINER.NAME} does not classify by one vector per class: no class_weights in the file")
+    header = {
+        "classnames": json.dumps(names), "trainer": cfg.TRAINER.NAME, "run_seed": str(cfg.SEED), "seed": str(seed),
+        "backbone": trainer.backbone.name, "backbone_hash": trainer.backbone.weights_hash,
+        "logit_scale": str(trainer.backbone.logit_scale.exp().item()),
+    }
+    return tensors, header
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    if args.per_class < 1:
+        raise UserError(f"--per-class is {args.per_class}; it must be at least 1")
+    tensors, header = export(args.run, args.per_class, read_names(args.names) if args.names else [], args.seed)
+    with atomic_path(args.out) as part:
+        save_file(tensors, part, header)
+    shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
+    print(f"wrote {args.out}: {shapes}")
+
+
+if __name__ == "__main__":
+    say_errors(main)

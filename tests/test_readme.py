@@ -1,0 +1,50 @@
+"""The README's code runs, and its links and files exist."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_worked_example_is_a_method_with_a_twin(tiny_bank, tmp_path):
+    """Copied into a tree's trainers/ as the README says, and nothing else: LinearProbe and LinearProbe_SHIP train."""
+    block = re.search(r"```python\n(# trainers/linear_probe.py\n.*?)```", README, re.S).group(1)
+    assert len(re.sub(r"^\s*(#.*)?$\n?", "", block, flags=re.M).splitlines()) <= 25
+    for name in ("train.py", "trainers", "datasets", "configs", "third_party"):
+        place = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        if name in ("datasets", "third_party", "configs"):
+            os.symlink(ROOT / name, tmp_path / name)
+        else:
+            place(ROOT / name, tmp_path / name)
+    (tmp_path / "trainers/linear_probe.py").write_text(block)
+    small = ["FEATURES.BANK", str(tiny_bank), "DATASET.NUM_SHOTS", "4", "OPTIM.MAX_EPOCH", "5", "DATALOADER.TRAIN_X.BATCH_SIZE", "8", "TASK", "base2new"]
+    for trainer, metrics in (("LinearProbe", {"base"}), ("LinearProbe_SHIP", {"base", "new", "H", "all"})):
+        out = tmp_path / trainer
+        done = subprocess.run(
+            [sys.executable, "train.py", "--trainer", trainer, "--backbone", "MiniCLIP", "--seed", "1", "--output-dir", str(out),
+             "--dataset-config-file", "configs/datasets/caltech101.yaml", *small,
+             *(["TRAINER.SHIP.EPOCHS", "2", "TRAINER.SHIP.BATCH_SIZE", "8", "TRAINER.SHIP.HIDDEN_DIM", "16"] if "SHIP" in trainer else [])],
+            cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found = json.loads((out / "results.json").read_text())
+        assert set(found["metrics"]) == metrics, found
+        if trainer == "LinearProbe":
+            assert "knows only the classes" in found["unsupported"]["new"]
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
+def test_links_lead_somewhere(link):
+    assert (ROOT / link).exists()
+
+
+def test_commands_name_files_that_exist():
+    named = set(re.findall(r"(?:bash|python) ((?:scripts/)?[\w/]+\.(?:sh|py))", README)) | set(re.findall(r"configs/[\w/]+\.yaml", README))
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert named and not missing
