@@ -7,12 +7,14 @@ import hashlib
 import json
 import math
 import os
+import re
 from typing import NamedTuple
 
 from dassl.utils import UserError, read_json, write_json
 
 PARTS = ("train", "val", "test")
 SUBSETS = ("all", "base", "new")
+LEAVES = re.compile(r"(^|/)\.{0,2}(/|$)|\\")  # a step that is empty, '.' or '..' (so also a '/' in front), or a backslash
 
 
 class Item(NamedTuple):
@@ -103,9 +105,7 @@ def _check_item(entry, where, fail):
 
 def is_inside(path):
     """Whether a relative path with '/' stays below the folder it is relative to, and is printable."""
-    return path.isprintable() and "\\" not in path and not path.startswith("/") and all(
-        step not in ("", ".", "..") for step in path.split("/")
-    )
+    return LEAVES.search(path) is None and path.isprintable()
 
 
 def split_hash(split):

@@ -4,7 +4,8 @@
 
 text_encoder: forward + backward of the fast text encoder against the backbone's own 77-token path, for a learned
 context that all classes share. Both compute the same features and context gradients; the last column says how far the
-gradients agree. A new benchmark is a function of (quick, clock) that yields dicts (its table's rows), added to BENCHMARKS.
+gradients agree. A new benchmark is a function of (quick, clock) that yields dicts, its table's rows, added to
+BENCHMARKS.
 """
 import argparse
 import os
@@ -101,7 +102,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones: {', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="fewer repeats and sizes")
     parser.add_argument("--cpu-time", action="store_true",
-                        help="one thread, and CPU seconds instead of wall time: for a machine that is busy with other work")
+                        help="one thread, and CPU seconds instead of wall time: for a machine that others use too")
     parser.add_argument("--markdown", action="store_true", help="print tables in Markdown")
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in BENCHMARKS]
@@ -111,7 +112,8 @@ def main():
         torch.set_num_threads(1)
     clock = time.process_time if args.cpu_time else time.perf_counter
     print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads on {os.cpu_count()} cores "
-          f"({platform.machine()}), load {os.getloadavg()[0]:.1f}; medians of {'CPU' if args.cpu_time else 'wall'} seconds")
+          f"({platform.machine()}), load {os.getloadavg()[0]:.1f}; "
+          f"medians of {'CPU' if args.cpu_time else 'wall'} seconds")
     for name in args.names or BENCHMARKS:
         rows = []
         for row in BENCHMARKS[name](args.quick, clock):

@@ -16,7 +16,7 @@ def make_split(names=NAMES, train=6, val=5, test=4, unseen=0):
     return {"train": part("train", train, seen), "val": part("val", val, seen), "test": part("test", test, len(names))}
 
 
-def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", **counts):
+def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", noise=1.5, **counts):
     """Writes a bank of random features around the text features of `names`; the first training image has a single view. -> path"""
     from trainers.core.features import write_bank
     from trainers.core.prompts import encode_texts, fill
@@ -26,14 +26,14 @@ def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", **coun
     draw = torch.Generator().manual_seed(0)
 
     def features(labels):
-        noise = torch.randn(len(labels), backbone.embed_dim, generator=draw) / backbone.embed_dim**0.5
-        return F.normalize(centres[labels] + 1.5 * noise, dim=-1).half()
+        drawn = torch.randn(len(labels), backbone.embed_dim, generator=draw) / backbone.embed_dim**0.5
+        return F.normalize(centres[labels] + noise * drawn, dim=-1).half()
 
     counts = torch.tensor([0, 1] + [views] * (len(split["train"]) - 1))
     labels = torch.tensor([item[1] for item in split["train"]]).repeat_interleave(counts[1:])
     tensors = {"train.features": features(labels), "train.offsets": counts.cumsum(0)}
     for name in ("val", "test"):
-        tensors[f"{name}.features"] = features(torch.tensor([item[1] for item in split[name]]))
+        tensors[f"{name}.features"] = features(torch.tensor([item[1] for item in split[name]], dtype=torch.long))
     write_bank(path, tensors, {
         "dataset": dataset, "backbone": backbone.name, "backbone_hash": backbone.weights_hash, "split": json.dumps(split),
         "preprocess": "{}", "transforms": "{}", "views": str(views), "features_seed": "0", "note": "random, for tests",

@@ -1,14 +1,15 @@
-"""CLIP-Adapter: Better Vision-Language Models with Feature Adapters (Gao et al., IJCV 2023, https://arxiv.org/abs/2110.04544).
+"""CLIP-Adapter: Better Vision-Language Models with Feature Adapters (Gao et al., https://arxiv.org/abs/2110.04544).
 
-A bottleneck MLP behind the frozen image encoder, blended with what it adapts. The authors feed it the encoder's raw features; ours are on the
-unit sphere, which changes nothing: without biases the adapter is positively homogeneous, and the blend is normalised afterwards.
+A bottleneck MLP behind the frozen image encoder, blended with what it adapts. The authors feed it the encoder's raw features;
+ours are on the unit sphere, which changes nothing: without biases the adapter is positively homogeneous, and the blend is
+normalised afterwards.
 """
 import torch.nn as nn
 import torch.nn.functional as F
 
 from .core.config import declare
-from .core.feature_trainer import FeatureTrainer
 from .core.errors import UserError
+from .core.feature_trainer import FeatureTrainer
 from .core.prompts import template_for
 from .core.registry import register
 from .ship import register_ship
@@ -25,7 +26,7 @@ def extend_cfg(cfg):
 
 
 class CLIPAdapterHead(nn.Module):
-    """Unit features [B, d] -> logits [B, C]: ratio * A(x) + (1 - ratio) * x (section 3.2), back on the unit sphere, against the text features."""
+    """Unit features [B, d] -> logits [B, C] of ratio * A(x) + (1 - ratio) * x (section 3.2), back on the unit sphere."""
 
     def __init__(self, adapter, ratio, zero_shot):
         super().__init__()
@@ -42,7 +43,8 @@ class CLIPAdapterHead(nn.Module):
 def bottleneck(width, reduction):
     """Linear(d, d / reduction), ReLU, Linear(d / reduction, d), ReLU, without biases, as in the released code."""
     hidden = width // reduction
-    return nn.Sequential(nn.Linear(width, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, width, bias=False), nn.ReLU())
+    down, up = nn.Linear(width, hidden, bias=False), nn.Linear(hidden, width, bias=False)
+    return nn.Sequential(down, nn.ReLU(), up, nn.ReLU())
 
 
 @register
@@ -55,7 +57,7 @@ class CLIP_Adapter(FeatureTrainer):
         if not 0 <= ratio <= 1:
             raise UserError(f"TRAINER.CLIP_ADAPTER.RATIO is {ratio}; it is the adapter's share, from 0 to 1")
         if not 1 <= reduction <= width:
-            raise UserError(f"TRAINER.CLIP_ADAPTER.REDUCTION is {reduction}; it must be from 1 to {width}, the width of the features")
+            raise UserError(f"TRAINER.CLIP_ADAPTER.REDUCTION is {reduction}; it must be from 1 to {width}, the features' width")
         template = template_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
         print(f"prompt: {template}")
         return CLIPAdapterHead(bottleneck(width, reduction), ratio, ZeroshotHead(self.backbone, template, classnames))

@@ -1,22 +1,26 @@
-"""Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification (Zhang et al., ECCV 2022, https://arxiv.org/abs/2207.09519).
+"""Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification (Zhang et al., ECCV 2022).
 
-A cache of the few-shot features: keys K [N, d] and one-hot values V [N, C]. Its answer is added to zero-shot CLIP's (Eq. 4 and 5):
+https://arxiv.org/abs/2207.09519. A cache of the few-shot features, keys K [N, d] and one-hot values V [N, C], answers beside
+zero-shot CLIP (Eq. 4 and 5):
 
     logits = s * f @ W^T + alpha * exp(-beta * (1 - f @ K^T)) @ V
 
-s is the backbone's logit scale, 100 for CLIP as in the paper, 12.2 for MiniCLIP. alpha is counted in logits, which is what s makes of cosines:
-contrastive training sets s so that zero-shot logits spread alike on every backbone, while cosines do not (MiniCLIP's differ some 8 times as much).
-So the published values and grid hold for both; relative to cosines alpha weighs alpha / s, which results.json states beside it.
+s is the backbone's logit scale: 100 for CLIP, as the paper writes it, 12.2 for MiniCLIP. alpha is counted in logits, which is
+what s makes of cosines: a contrastively trained s spreads zero-shot logits alike on each backbone, while cosines differ
+(MiniCLIP's spread some 8 times as wide). So the published values and grid serve both. Relative to cosines the cache weighs
+alpha / s, which results.json states beside alpha.
 
-Tip_Adapter trains nothing; Tip_Adapter_F learns the keys with the ALPHA and BETA of the config. Then both search alpha and beta on few-shot
-validation images (trainers/core/validation.py says which). Values and grids are those of the released ImageNet configuration (the paper's own
-ablation there ends at alpha 1, beta 5.5); other released ones have wider grids (up to 30 for both) and start at alpha 2 to 5, always beta 1. The
-released code keeps the epoch that is best on test and prints the better of two test figures; this one takes the last epoch and looks at no test image.
+Tip_Adapter trains nothing. Tip_Adapter_F learns the keys, with the ALPHA and BETA of the config. Then both search alpha and
+beta on few-shot validation images (core/validation.py). Values and grid are those of the released ImageNet configuration; the
+paper's ablation on ImageNet is best at alpha 1, beta 5.5. Other released configurations start at beta 1 and alpha 2 to 5, with
+grids up to 30. The released code takes the epoch that is best on test and prints the better of two test figures; this one takes
+the last epoch and looks at no test image.
 
-Tip_Adapter_F_SHIP: the keys of new classes are synthetic features, and alpha and beta are searched by base images among the base names, as
-without SHIP. There are no real images of new classes to search on. Base images among all names would be a one-sided judge: the larger alpha, the
-more the real keys outvote the new classes. Synthetic images do not balance it: next to synthetic keys all of them are classified correctly whatever
-alpha and beta are, so they would change no choice (seen on Caltech101's base classes with half of them taken as new).
+Tip_Adapter_F_SHIP has synthetic features as keys of the new classes, and searches as without SHIP: base images among the base
+names. Among all names base images would be a one-sided judge: each of them is gained by a larger alpha, with which real keys
+outvote the new classes, and no image of a new class objects. Synthetic images would not either: beside synthetic keys they are
+all classified correctly whatever alpha and beta are. (Seen on Caltech101's base classes with half of them taken as new, where
+the rules differ by less than a point in most runs: the choice is one of principle.)
 """
 import torch
 import torch.nn as nn
@@ -43,7 +47,7 @@ def extend_cfg(cfg):
 
 
 class TipHead(nn.Module):
-    """Unit features [B, d] -> logits [B, C]. keys [N, d] unit norm at the start, labels [N] of the keys, text_features [C, d]."""
+    """Unit features [B, d] -> logits [B, C]. keys [N, d] (unit norm at the start), their labels [N], text_features [C, d]."""
 
     def __init__(self, backbone, classnames, text_features, keys, labels, alpha, beta, learned):
         super().__init__()
@@ -89,7 +93,7 @@ class TipHead(nn.Module):
         )
 
     def _columns(self, classnames):
-        """Positions of `classnames` among the trained ones; a name that is there twice (ImageNet has such) stands for each in turn."""
+        """Positions of `classnames` among the trained ones; a name that is there twice (as in ImageNet) stands for each in turn."""
         positions, columns, unknown = {}, [], []
         for i, name in enumerate(self.classnames):
             positions.setdefault(name, []).append(i)
@@ -100,8 +104,8 @@ class TipHead(nn.Module):
                 unknown.append(name)
         if unknown:
             raise ClassesUnsupported(
-                f"Tip-Adapter's cache has no key for {len(unknown)} classes it was given no images of, such as '{unknown[0]}', so it cannot "
-                "recognise them; Tip_Adapter_F_SHIP makes keys of new classes from their names"
+                f"Tip-Adapter's cache has no key for {len(unknown)} classes it was given no images of, such as '{unknown[0]}', "
+                "so it cannot recognise them; Tip_Adapter_F_SHIP makes keys of new classes from their names"
             )
         return torch.tensor(columns, dtype=torch.long, device=self.labels.device)
 
@@ -111,8 +115,8 @@ def grid(key, values):
     fits = len(values) == 3 and all(isinstance(value, (int, float)) for value in values) and int(values[2]) == values[2]
     if not fits or values[2] < 1 or not 0 <= values[0] <= values[1]:
         raise UserError(
-            f"TRAINER.TIP_ADAPTER.{key} is {tuple(values)}, which is no grid to search; it must be (from, to, how many), such as (0.1, 3.0, 20). "
-            "TRAINER.TIP_ADAPTER.SEARCH False keeps ALPHA and BETA as they are"
+            f"TRAINER.TIP_ADAPTER.{key} is {tuple(values)}, which is no grid to search; it must be (from, to, how many), such as "
+            "(0.1, 3.0, 20). TRAINER.TIP_ADAPTER.SEARCH False keeps ALPHA and BETA as they are"
         )
     first, end, count = values
     return [first + i * (end - first) / count for i in range(int(count))]
@@ -148,16 +152,18 @@ class TipTrainer(FeatureTrainer):
 
     def train(self):
         if self.cfg.DATASET.NUM_SHOTS == 0:
-            raise UserError(f"{type(self).__name__} with DATASET.NUM_SHOTS 0 has no images for its cache; give at least 1, or use ZeroshotCLIP")
+            raise UserError(
+                f"{type(self).__name__} with DATASET.NUM_SHOTS 0 has no images for its cache; give at least 1, or use ZeroshotCLIP"
+            )
         super().train()
 
     def build_model(self):
-        """Nothing yet: the cache is made of training features when training starts; evaluation takes it from the checkpoint."""
+        """Nothing yet: the cache is made when training starts; evaluation takes it from the checkpoint."""
 
     def before_train(self):
         super().build_model()
         super().before_train()
-        self.head.set(self.options.ALPHA, self.options.BETA)  # a resumed checkpoint may hold those of an earlier search
+        self.head.set(self.options.ALPHA, self.options.BETA)  # a resumed checkpoint may hold those of a search
 
     def build_head(self, classnames):
         support = self.support_set()
@@ -174,10 +180,12 @@ class TipTrainer(FeatureTrainer):
         """The cache as it was saved: its size depends on data that evaluation does not read."""
         missing = {"keys", "labels", "alpha", "beta"} - state_dict.keys()
         keys, labels = state_dict.get("keys"), state_dict.get("labels")
-        if missing or keys.shape != (len(labels), self.backbone.embed_dim) or not 0 <= labels.min() <= labels.max() < len(classnames):
+        width, count = self.backbone.embed_dim, len(classnames)
+        if missing or keys.shape != (len(labels), width) or not 0 <= labels.min() <= labels.max() < count:
+            found = f"no {sorted(missing)}" if missing else f"keys {list(keys.shape)}, {len(labels)} labels up to {labels.max()}"
             raise UserError(
-                f"the checkpoint does not fit {type(self).__name__} as configured: expected keys [N, {self.backbone.embed_dim}] with labels among "
-                f"{len(classnames)} classes, found {f'no {sorted(missing)}' if missing else f'keys {list(keys.shape)} of {len(labels)} labels'}"
+                f"the checkpoint does not fit {type(self).__name__} as configured: expected keys [N, {width}] with labels among "
+                f"{count} classes, found {found}"
             )
         device = self.device
         return self._head(classnames, keys.to(device), labels.to(device), state_dict["alpha"], state_dict["beta"])
@@ -187,16 +195,17 @@ class TipTrainer(FeatureTrainer):
             return ""
         alphas, betas = self.grids
         found, source = self.search_set()
-        head = self.head_for(list(self.dataset.classnames))  # the twin's also knows new names, which these images say nothing about
+        head = self.head_for(list(self.dataset.classnames))  # without the new names of the twin
         with self.watch.stage("search"):
             accuracy, alpha, beta = search(head, found.features[found.offsets[:-1]], found.labels, alphas, betas)
         self.head.set(alpha, beta)
-        print(f"alpha {alpha:.4g}, beta {beta:.4g}: best of {len(alphas)} x {len(betas)} with {accuracy:.1f}% of {len(found)} images of {source}")
+        tried = f"{len(alphas)} x {len(betas)}"
+        print(f"alpha {alpha:.4g}, beta {beta:.4g}: best of {tried} with {accuracy:.1f}% of {len(found)} images of {source}")
         return f"alpha, beta on {source}"
 
     def extra_results(self):
-        alpha = self.head.alpha.item()
-        return {**super().extra_results(), "alpha": alpha, "beta": self.head.beta.item(), "alpha_over_logit_scale": alpha / self.head.scale().item()}
+        alpha, beta = self.head.alpha.item(), self.head.beta.item()
+        return {**super().extra_results(), "alpha": alpha, "beta": beta, "alpha_over_logit_scale": alpha / self.head.scale().item()}
 
 
 @register

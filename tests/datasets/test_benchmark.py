@@ -132,3 +132,11 @@ def test_read_only_root_is_read_and_not_written(load, caltech, capsys):
         assert "could not be kept" in capsys.readouterr().out
     finally:
         top.chmod(0o755)
+
+
+@pytest.mark.parametrize("subset", ["all", "base", "new"])
+def test_unused_train_is_what_the_draw_left_over_of_the_kept_classes(load, caltech, subset):
+    whole, few = load("Caltech101", caltech, subset=subset), load("Caltech101", caltech, 4, subset=subset)
+    left = {(d.impath, d.label, d.classname) for d in few.unused_train}
+    assert left == {(d.impath, d.label, d.classname) for d in whole.train_x} - {(d.impath, d.label, d.classname) for d in few.train_x}
+    assert left and not whole.unused_train

@@ -4,7 +4,7 @@ import pytest
 import torch
 from dassl.utils import UserError
 from PIL import Image
-from runs import argv, newest_state, results
+from runs import argv, results
 
 
 def test_pictures_are_written_and_the_run_is_not_touched(ship_run, tmp_path, capsys):
@@ -74,9 +74,9 @@ def test_the_history_survives_a_kill(tiny_bank, tmp_path, monkeypatch, ship_run)
         with pytest.raises(Killed):
             train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP"))
     train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP"))
-    histories = [torch.load(folder / "prompt_learner/model.pth.tar-3", weights_only=True)["history"] for folder in (tmp_path, ship_run)]
-    assert histories[0] == histories[1] and len(histories[0]) == 3
-    assert all(torch.equal(value, newest_state(ship_run)[name]) for name, value in newest_state(tmp_path).items())
+    cut, whole = (torch.load(folder / "prompt_learner/model.pth.tar-3", weights_only=True) for folder in (tmp_path, ship_run))
+    assert cut["history"] == whole["history"] and len(whole["history"]) == 3
+    assert torch.equal(cut["state_dict"]["ctx"], whole["state_dict"]["ctx"])
 
 
 def test_a_run_without_a_generator(tiny_bank, tmp_path):

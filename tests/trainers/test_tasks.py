@@ -6,7 +6,7 @@ import torch
 import train
 from dassl.utils import UserError
 from PIL import Image
-from runs import ROOT, argv, log, newest_state, results
+from runs import ROOT, argv, log, results
 from tiny_data import NAMES, make_bank, make_split, poison
 
 from trainers.core.tasks import top1
@@ -20,6 +20,12 @@ def command(bank, out, trainer, task, dataset, *options):
     arguments = argv(bank, out, trainer, *options, task=task)
     arguments[arguments.index("--dataset-config-file") + 1] = str(ROOT / f"configs/datasets/{dataset}.yaml")
     return arguments
+
+
+def newest_state(out):
+    """The parameters of the head that a run saved last."""
+    pointer, = [path for path in out.glob("*/checkpoint") if path.parent.name != "generator"]
+    return torch.load(pointer.parent / pointer.read_text().split()[0], weights_only=True)["state_dict"]
 
 
 def plain_accuracy(backbone, bank, logits_of, names, part="test", per_class=False):
@@ -61,7 +67,7 @@ def test_per_class_accuracy_by_hand():
 def target_bank(tmp_path_factory, miniclip_backbone):
     """A target whose training and validation features cannot be used."""
     folder = tmp_path_factory.mktemp("target")
-    bank = make_bank(folder / "whole.safetensors", miniclip_backbone, names=TARGET, dataset="EuroSAT", test=7)
+    bank = make_bank(folder / "whole.safetensors", miniclip_backbone, names=TARGET, dataset="EuroSAT", test=7, noise=6.0)
     return poison(bank, folder / "target.safetensors", lambda part, label: part != "test")
 
 
@@ -175,10 +181,11 @@ def test_a_transfer_without_its_source_says_what_is_missing(source, target_bank,
 
 
 def test_a_source_that_knows_only_its_own_classes_is_refused(tiny_bank, target_bank, tmp_path):
-    train.main(argv(tiny_bank, tmp_path / "source", "CoOp", "TRAINER.COOP.CSC", "True", task="fewshot"))
-    start = ["TRAINER.COOP.CSC", "True", "MODEL.INIT_WEIGHTS", str(tmp_path / "source")]
+    own = ["TRAINER.COOP.CSC", "True", "TRAINER.COOP.CTX_INIT", "", "TRAINER.COOP.N_CTX", "2"]
+    train.main(argv(tiny_bank, tmp_path / "source", "CoOp", *own, task="fewshot"))
+    start = ["MODEL.INIT_WEIGHTS", str(tmp_path / "source")]
     with pytest.raises(UserError, match="class-specific contexts"):
-        train.main(command(target_bank, tmp_path / "out", "CoOp", "cross_dataset", "eurosat", *start))
+        train.main(command(target_bank, tmp_path / "out", "CoOp", "cross_dataset", "eurosat", *own, *start))
 
 
 # ---------------------------------------------------------------------------------------------------------- domain generalization
@@ -187,7 +194,7 @@ def test_domain_generalization_evaluates_the_targets_own_classes(miniclip_backbo
     """Trained on all classes of ImageNet; ImageNet-A has some of them, in its own order of labels."""
     imagenet = make_bank(tmp_path / "imagenet.safetensors", miniclip_backbone, dataset="ImageNet", val=0)
     names = [NAMES[5], NAMES[1], NAMES[2]]
-    variant = make_bank(tmp_path / "whole.safetensors", miniclip_backbone, names=names, dataset="ImageNetA", test=6)
+    variant = make_bank(tmp_path / "whole.safetensors", miniclip_backbone, names=names, dataset="ImageNetA", test=6, noise=6.0)
     variant = poison(variant, tmp_path / "imagenet_a.safetensors", lambda part, label: part != "test")
     source = tmp_path / "fewshot/imagenet/shots_4/CoOp/miniclip/seed1"
     train.main(command(imagenet, source, "CoOp", "fewshot", "imagenet", "OPTIM.LR", "0.2"))
@@ -204,7 +211,7 @@ def test_domain_generalization_evaluates_the_targets_own_classes(miniclip_backbo
 def flo_bank(tmp_path_factory, miniclip_backbone):
     """Proposed Splits in small: two unseen classes, which have test images only."""
     path = tmp_path_factory.mktemp("flo") / "flo.safetensors"
-    return make_bank(path, miniclip_backbone, dataset="FLO", train=9, val=0, test=7, unseen=len(UNSEEN))
+    return make_bank(path, miniclip_backbone, dataset="FLO", train=9, val=0, test=7, unseen=len(UNSEEN), noise=6.0)
 
 
 def test_gzsl_is_the_mean_over_classes_in_the_joint_label_space(flo_bank, miniclip_backbone, tmp_path):
