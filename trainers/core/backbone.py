@@ -181,6 +181,8 @@ def apply_preprocessing(cfg, backbone):
     for key, (_, own) in wanted.items():
         cfg.INPUT[key] = type(cfg.INPUT[key])(own)
     cfg.INPUT.INTERPOLATION = backbone.interpolation
+    if "normalize" not in cfg.INPUT.TRANSFORMS:  # Dassl leaves it to the list, also at test; a backbone without it sees other images
+        cfg.INPUT.TRANSFORMS = (*cfg.INPUT.TRANSFORMS, "normalize")
     if frozen:
         cfg.freeze()
 

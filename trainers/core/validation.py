@@ -1,4 +1,4 @@
-"""Which images a method may search its hyper-parameters on: few-shot validation, else left-over training images; never test."""
+"""Images to search hyper-parameters on: few-shot validation, else left-over training images; never test images."""
 import random
 
 from .errors import UserError
@@ -14,17 +14,16 @@ def val_is_test(dataset):
 
 
 def held_out(dataset, shots, seed):
-    """min(shots, 4) Datum of each class from the training images that the few-shot draw left over, by a generator of their own.
+    """min(shots, 4) Datum of each class of the training images left over by the few-shot draw, with its own generator.
 
     Raises UserError where there are none; the dataset must expose them as `unused_train`.
     """
     unused = getattr(dataset, "unused_train", None)
     if not unused:
-        known = unused is not None
-        reason = "keeps none of them (all were drawn)" if known else "does not say which these are (no attribute unused_train)"
+        reason = "does not say which these are (no unused_train)" if unused is None else "has none (all were drawn)"
         raise UserError(
-            f"{type(dataset).__name__} has no validation images to search on, and of the training images left over by the "
-            f"few-shot draw it {reason}"
+            f"{type(dataset).__name__} has no validation images to search on, and of training images left over by the "
+            f"few-shot draw it {reason}: switch the method's search off"
         )
     generator = random.Random(derive_seed(seed, "held-out"))
     per_class = min(shots, PER_CLASS) if shots >= 1 else PER_CLASS

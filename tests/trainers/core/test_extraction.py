@@ -166,3 +166,17 @@ def test_images_encoded_for_two_lists_serve_both_together(tmp_path, images):
     both = store.plain(items[8:] + items[:8])
     assert store.backbone.seen == 12
     assert torch.equal(both.features, torch.cat([new.features[3:], base.features, new.features[:3]]))
+
+
+def test_images_are_normalised_whatever_the_transforms(tmp_path, images, miniclip_backbone):
+    """A config that lists no transforms (zero-shot) must not feed the backbone unnormalised images."""
+    from dassl.data.transforms import build_transform
+
+    from trainers.core.backbone import apply_preprocessing
+
+    image_dir, items = images
+    cfg = get_cfg_default()
+    apply_preprocessing(cfg, miniclip_backbone)
+    found = build_transform(cfg, is_train=False)(Image.open(items[0].impath))
+    unit = (found * 0.502 + 0.498) * 255  # back to pixels
+    assert found.shape == (3, 224, 224) and found.min() < -0.5 and torch.allclose(unit, unit.round(), atol=1e-2)
