@@ -1,4 +1,4 @@
-"""Items from the header of a feature bank, so that a dataset loads without its images (the tensors are read elsewhere)."""
+"""Items from the header of a feature bank, so that a dataset loads without its images (tensors are read elsewhere)."""
 
 import json
 

@@ -1,7 +1,8 @@
 """The base of all readers: finds the data, loads the split, draws the few-shot images, picks base or new classes.
 
-The way through `__init__`: split (of a file, of folders, or of a bank's header) -> few-shot selection -> base/new -> lists of Datum.
-A reader states its folders and, where CoOp's split file may be missing, how to make the split (`make_split`).
+The way through `__init__`: split (of a file, of folders, or of a bank's header) -> few-shot selection -> base/new ->
+lists of Datum. A reader states its folders and, where CoOp's split file may be missing, how to make the split
+(`make_split`).
 """
 
 import os
@@ -13,8 +14,17 @@ from dassl.utils import UserError
 from . import fewshot_lists, sampling
 from .bank import read_bank_split
 from .files import list_folders, list_images, require_writable
-from .splits import (Item, Split, check_split, class_names, missing_files, read_split, split_classes, split_hash, subsample,
-                     write_split)
+from .splits import (
+    Item,
+    check_split,
+    class_names,
+    missing_files,
+    read_split,
+    split_classes,
+    split_hash,
+    subsample,
+    write_split,
+)
 
 SPLIT_SEED = 0  # of splits made here; fixed, so that every run, seed and machine makes the same one
 
@@ -22,15 +32,15 @@ SPLIT_SEED = 0  # of splits made here; fixed, so that every run, seed and machin
 class Benchmark(DatasetBase):
     """One dataset in CoOp's layout.
 
-    After construction: train_x, val, test (lists of Datum), classnames, all_classnames, image_dir ('' with a bank), split_hash, template,
-    fewshot_source. Raises UserError for missing or unusable data.
+    After construction: train_x, val, test (lists of Datum), classnames, all_classnames, image_dir ('' with a bank),
+    split_hash, template, fewshot_source. Raises UserError for missing or unusable data.
     """
 
     dataset_dir = ""  # below DATASET.ROOT
     image_folder = ""  # below dataset_dir; paths of the split are relative to it
     split_file = ""  # below dataset_dir; '' for datasets whose own files fix the split
     template = "a photo of a {}."
-    needs_train = True  # whether each class has training images; not in sets for testing only, nor in zero-shot learning
+    needs_train = True  # whether each class has training images; not in test sets, nor in zero-shot learning
 
     def __init__(self, cfg):
         self.template = check_template(cfg.DATASET.get("TEMPLATE", "") or self.template)
@@ -51,10 +61,16 @@ class Benchmark(DatasetBase):
 
     @property
     def unused_train(self):
-        """Training images (Datum) of the kept classes that the few-shot selection left over, labelled as train_x; [] where it took all."""
+        """Training images (Datum) of the kept classes that the few-shot selection left over, labelled as train_x; []
+        where it took all.
+        """
         drawn = {item.path: item.label for item in self._drawn}
         labels = {item.label: drawn[item.path] for item in self._candidates if item.path in drawn}
-        left = [item._replace(label=labels[item.label]) for item in self._candidates if item.label in labels and item.path not in drawn]
+        left = [
+            item._replace(label=labels[item.label])
+            for item in self._candidates
+            if item.label in labels and item.path not in drawn
+        ]
         return sampling.to_datums(left, self.image_dir)
 
     def locate(self, root):
@@ -74,7 +90,7 @@ class Benchmark(DatasetBase):
         return reader.find_split()
 
     def load_split(self):
-        """Split of the dataset; one that had to be made is kept in the split file where the folder can be written to."""
+        """Split of the dataset; one that had to be made is kept in the split file if the folder is writable."""
         made = self.split_file and not os.path.exists(self.split_path)
         split = self.find_split()
         if made:
@@ -89,11 +105,16 @@ class Benchmark(DatasetBase):
             print(f"Reading split from {self.split_path}")
             split, source = read_split(self.split_path, self.needs_train), self.split_path
         else:
-            split, source = check_split(self.make_split()._asdict(), self.dataset_dir, self.needs_train), self.dataset_dir
+            split, source = (
+                check_split(self.make_split()._asdict(), self.dataset_dir, self.needs_train),
+                self.dataset_dir,
+            )
         missing = missing_files(self.image_dir, [item.path for item in split.items()])
         if missing:
-            raise UserError(f"{source} names {len(missing)} images that are not in {self.image_dir}: {', '.join(missing[:5])}"
-                            f"{', ...' if len(missing) > 5 else ''}.{self.how_to_get()}")
+            raise UserError(
+                f"{source} names {len(missing)} images that are not in {self.image_dir}: {', '.join(missing[:5])}"
+                f"{', ...' if len(missing) > 5 else ''}.{self.how_to_get()}"
+            )
         return split
 
     def make_split(self):
@@ -110,11 +131,15 @@ class Benchmark(DatasetBase):
         return subsample(split, cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
 
     def select_fewshot(self, split, shots, seed):
-        """`split` with train and val cut to a selection: the user's pickle, else the shared list, else a draw, which is kept."""
+        """`split` with train and val cut to a selection: the user's pickle, else the shared list, else a draw, which is
+        kept.
+        """
         small = sampling.small_classes(split, shots)
         if small:
-            print(f"{len(small)} of {len(self.all_classnames)} classes have fewer than {shots} training images and keep all of theirs: "
-                  f"{', '.join(small[:5])}{', ...' if len(small) > 5 else ''}")
+            print(
+                f"{len(small)} of {len(self.all_classnames)} classes have fewer than {shots} training images "
+                f"and keep all of theirs: {', '.join(small[:5])}{', ...' if len(small) > 5 else ''}"
+            )
         path = sampling.pickle_path(self.dataset_dir, shots, seed)
         may_keep = bool(self.dataset_dir) and seed >= 0  # a bank has no folder of its own; unseeded runs draw anew
         if may_keep and os.path.exists(path):
@@ -135,12 +160,16 @@ class Benchmark(DatasetBase):
         return split._replace(train=train, val=val)
 
     def keep(self, write, what):
-        """Calls `write` if the dataset's folder can be written to; says so if not. What is kept can always be made again."""
+        """Calls `write` if the dataset's folder can be written to; says so if not. What is kept can always be made
+        again.
+        """
         try:
             require_writable(self.dataset_dir)
             write()
         except OSError as error:
-            print(f"The {what} could not be kept in {self.dataset_dir} ({error.strerror}); later runs make the same one")
+            print(
+                f"The {what} could not be kept in {self.dataset_dir} ({error.strerror}); later runs make the same one"
+            )
 
     def require(self, path):
         """Raises UserError with the way to get the data unless `path` exists."""
@@ -163,13 +192,15 @@ class Benchmark(DatasetBase):
         return split_classes(self.read_folders(names), random.Random(SPLIT_SEED))
 
     def read_folders(self, names, below=""):
-        """Items of the class folders image_dir/below/<folder>, labelled in the order of `names` (folder -> class name)."""
+        """Items of the class folders image_dir/below/<folder>, labelled in the order of `names` (folder -> name)."""
         items = []
         for label, (folder, name) in enumerate(names.items()):
             folder = f"{below}/{folder}".lstrip("/")
             images = list_images(os.path.join(self.image_dir, folder))
             if not images:
-                raise UserError(f"{os.path.join(self.image_dir, folder)} holds no images, but each folder there is a class")
+                raise UserError(
+                    f"{os.path.join(self.image_dir, folder)} holds no images, but each folder there is a class"
+                )
             items += [Item(f"{folder}/{image}", label, name) for image in images]
         return items
 

@@ -29,7 +29,8 @@ class DownloadError(UserError):
 def fetch(urls, target, check):
     """Downloads `target` from the first of `urls` that gives a file which `check(path)` accepts (it raises UserError).
 
-    A download that was cut goes on where it stopped, also in a later run. Raises DownloadError with the reason of each source.
+    A download that was cut goes on where it stopped, also in a later run. Raises DownloadError with the reason of each
+    source.
     """
     os.makedirs(os.path.dirname(target), exist_ok=True)
     reasons = []
@@ -56,7 +57,10 @@ def check_md5(path, md5):
         while block := file.read(BLOCK):
             digest.update(block)
     if digest.hexdigest() != md5:
-        refuse(path, f"the file has the MD5 sum {digest.hexdigest()}, not {md5}: it is damaged or another one, and was removed")
+        refuse(
+            path,
+            f"the file has the MD5 sum {digest.hexdigest()}, not {md5}: it is damaged or another one, and was removed",
+        )
 
 
 def refuse_web_page(path):
@@ -93,7 +97,9 @@ def _from_http(url, part):
             raise DownloadError(str(error)) from None
         tries = 0 if _size(part) > before else tries + 1
         if tries >= TRIES:
-            raise DownloadError(f"{reason} (gave up after {TRIES} tries; the next run goes on from {_size(part)} bytes)")
+            raise DownloadError(
+                f"{reason} (gave up after {TRIES} tries; the next run goes on from {_size(part)} bytes)"
+            )
         print(f"  {reason}; trying again from {_size(part)} bytes")
         time.sleep(PAUSE * 2**tries)
 

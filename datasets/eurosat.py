@@ -1,4 +1,4 @@
-"""EuroSAT (Helber et al. 2019), https://github.com/phelber/EuroSAT: 10 kinds of land use in satellite images of 64x64."""
+"""EuroSAT (Helber et al. 2019), https://github.com/phelber/EuroSAT: 10 kinds of land use in satellite images."""
 
 from dassl.data.datasets import DATASET_REGISTRY
 

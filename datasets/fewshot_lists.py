@@ -1,8 +1,9 @@
 """The few-shot selections that come with the project, so that everyone trains on the same images.
 
-`fewshot/<Reader>-<split hash>-seed<s>.txt` holds, per number of shots, the training and validation images that `sampling.draw` takes from
-the split of that hash: a section header `[16 train]`, then a line for each class, its images in the order drawn. Images of one class share most
-of their path, so a line reads `Faces/image_{0274,0339}.jpg`. scripts/fewshot_lists.py writes the files from CoOp's split files.
+`fewshot/<Reader>-<split hash>-seed<s>.txt` holds, per number of shots, the training and validation images that
+`sampling.draw` takes from the split of that hash: a section header `[16 train]`, then a line for each class, its images
+in the order drawn. Images of one class share most of their path, so a line reads `Faces/image_{0274,0339}.jpg`.
+scripts/fewshot_lists.py writes the files from CoOp's split files.
 """
 
 import os
@@ -59,7 +60,7 @@ def write(split, path, seed, title):
     """Writes the list of `split` for one seed and all of SHOTS, atomically."""
     lines = [f"# {title}, seed {seed}: few-shot images as CoOp draws them; written by scripts/fewshot_lists.py"]
     for shots in SHOTS:
-        for part, items in zip(("train", "val"), sampling.draw(split, shots, seed)):
+        for part, items in zip(("train", "val"), sampling.draw(split, shots, seed), strict=True):
             lines.append(f"[{shots} {part}]")
             lines += [compact([item.path for item in group]) for group in by_label(items).values()]
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
@@ -73,7 +74,7 @@ def compact(paths):
     if len(paths) == 1:
         return paths[0]
     start = os.path.commonprefix(paths)
-    rest = [path[len(start):] for path in paths]
+    rest = [path[len(start) :] for path in paths]
     end = os.path.commonprefix([text[::-1] for text in rest])[::-1]
     return f"{start}{{{','.join(text[:len(text) - len(end)] for text in rest)}}}{end}"
 

@@ -1,4 +1,4 @@
-"""Listings in an order that does not depend on the file system, and small file formats, with errors that name the file."""
+"""Listings in an order that no file system changes, and small file formats, with errors that name the file."""
 
 import errno
 import os
@@ -9,7 +9,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".ti
 
 
 def require_writable(folder):
-    """Raises PermissionError for a folder without write permission, and for one marked read-only when root, who may, is running."""
+    """Raises PermissionError for a folder without write permission, and for one marked read-only when root, who may, is
+    running.
+    """
     if not os.access(folder, os.W_OK) or not os.stat(folder).st_mode & 0o222:
         raise PermissionError(errno.EACCES, "the folder is read-only", folder)
 

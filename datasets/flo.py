@@ -1,4 +1,6 @@
-"""Oxford Flowers with the zero-shot splits of Xian et al. (CVPR 2018, https://arxiv.org/abs/1712.00981): 82 seen, 20 unseen classes."""
+"""Oxford Flowers with the zero-shot splits of Xian et al. (CVPR 2018, https://arxiv.org/abs/1712.00981): 82 seen, 20
+unseen classes.
+"""
 
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError, read_json
@@ -14,7 +16,8 @@ class FLO(GZSL):
     splits_folder = "xlsa17/data/FLO"
 
     def image_order(self):
-        """The published training, validation and test lists of setid.mat, one after the other (not the order of the file names).
+        """The published training, validation and test lists of setid.mat, one after the other (not the order of the
+        file names).
 
         Class keys are the labels of imagelabels.mat, counted from 1.
         """

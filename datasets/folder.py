@@ -1,7 +1,7 @@
 """Any folder of images: one sub-folder a class, whose name is the class name. Nothing else is needed.
 
-DATASET.ROOT is that folder. Either it holds `train/`, `test/` and perhaps `val/`, each with the class folders; or it holds
-the class folders directly, and a split (50/20/30 of each class, fixed seed) is made and kept beside them.
+DATASET.ROOT is that folder. Either it holds `train/`, `test/` and perhaps `val/`, each with the class folders; or it
+holds the class folders directly, and a split (50/20/30 of each class, fixed seed) is made and kept beside them.
 """
 
 import os
@@ -30,7 +30,10 @@ class ImageFolder(Benchmark):
         split = super().find_split()
         added = sorted(set(self.class_folders(self.image_dir)) - set(class_names(split))) if not self.has_parts else []
         if added:
-            print(f"{self.split_path} is older than {len(added)} class folders, which stay unused: {', '.join(added[:5])}. Delete it to split anew")
+            print(
+                f"{self.split_path} is older than {len(added)} class folders, which stay unused: "
+                f"{', '.join(added[:5])}. Delete it to split anew"
+            )
         return split
 
     def make_split(self):
@@ -43,7 +46,10 @@ class ImageFolder(Benchmark):
     def read_parts(self, parts):
         """Split of the folders train, val and test; classes are those of train."""
         if "train" not in parts or "test" not in parts:
-            raise UserError(f"{self.image_dir} has only {', '.join(parts)}: expected train/ and test/ (val/ is optional), or class folders")
+            raise UserError(
+                f"{self.image_dir} has only {', '.join(parts)}: expected train/ and test/ (val/ is optional), "
+                "or class folders"
+            )
         labels = {name: label for label, name in enumerate(self.class_folders(os.path.join(self.image_dir, "train")))}
         split = Split([], [], [])
         for part in parts:
@@ -54,7 +60,9 @@ class ImageFolder(Benchmark):
         return split
 
     def class_folders(self, folder):
-        """Sorted class folders; `split_fewshot` is where few-shot selections are kept. Raises UserError where there is none."""
+        """Sorted class folders; `split_fewshot` is where few-shot selections are kept. Raises UserError where there is
+        none.
+        """
         names = [name for name in list_folders(folder) if name != "split_fewshot"]
         if not names:
             raise UserError(f"{folder} has no sub-folders: expected one folder of images for each class")
@@ -67,7 +75,9 @@ class ImageFolder(Benchmark):
         for where, below, files in os.walk(top):
             below[:] = sorted(entry for entry in below if not entry.startswith("."))
             relative = os.path.relpath(where, self.image_dir).replace(os.sep, "/")
-            images = [file for file in sorted(files) if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith(".")]
+            images = [
+                file for file in sorted(files) if file.lower().endswith(IMAGE_SUFFIXES) and not file.startswith(".")
+            ]
             items += [Item(f"{relative}/{image}", label, name) for image in images]
         if not items:
             raise UserError(f"{top} holds no images ({' '.join(IMAGE_SUFFIXES)}), but each folder there is a class")

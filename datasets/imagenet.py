@@ -1,7 +1,8 @@
 """ImageNet (ILSVRC 2012), https://image-net.org: 1000 classes, tested on its validation images as everybody does.
 
-Those images are the test set, so there is no validation set (CoOp passes the test set as one). The class names are CLIP's
-(openai/CLIP, MIT licence), kept in imagenet_classnames.txt: other public lists differ in hundreds of names. They are not unique.
+Those images are the test set, so there is no validation set (CoOp passes the test set as one). The class names are
+CLIP's (openai/CLIP, MIT licence), kept in imagenet_classnames.txt: other public lists differ in hundreds of names. They
+are not unique.
 """
 
 import os
@@ -45,8 +46,10 @@ class ImageNetFamily(Benchmark):
         known, folders = self.known_names(), list_folders(top)
         unknown = [folder for folder in folders if folder not in known]
         if unknown or not folders:
-            raise UserError(f"{top} should hold class folders such as {next(iter(known))}, but has "
-                            f"{', '.join(unknown[:5]) or 'no folders: images of ImageNet must be sorted into class folders'}")
+            raise UserError(
+                f"{top} should hold class folders such as {next(iter(known))}, but has "
+                f"{', '.join(unknown[:5]) or 'no folders: images of ImageNet must be sorted into class folders'}"
+            )
         return {folder: known[folder] for folder in folders}
 
 
@@ -59,7 +62,9 @@ class ImageNet(ImageNetFamily):
         train, test = self.named_folders("train"), self.named_folders("val")
         if train.keys() != test.keys():
             odd = sorted(train.keys() ^ test.keys())
-            raise UserError(f"{self.image_dir}: train/ and val/ differ in {len(odd)} class folders, first {', '.join(odd[:5])}")
+            raise UserError(
+                f"{self.image_dir}: train/ and val/ differ in {len(odd)} class folders, first {', '.join(odd[:5])}"
+            )
         return Split(self.read_folders(train, "train"), [], self.read_folders(test, "val"))
 
 

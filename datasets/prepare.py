@@ -21,30 +21,40 @@ WORK = ".prepare"  # below the root, on the disk that the data go to
 
 def reader_name(name):
     """The reader's name for a name as people type it: 'caltech101' and 'Caltech101' are one. Raises UserError."""
-    known = {key.lower(): reader for reader, source in SOURCES.items() for key in (reader, source.config)} | {"imagefolder": "ImageFolder"}
+    known = {key.lower(): reader for reader, source in SOURCES.items() for key in (reader, source.config)} | {
+        "imagefolder": "ImageFolder"
+    }
     if name.lower() not in known:
         readers = dict.fromkeys(known.values())
-        raise UserError(f"no dataset is called {name!r}; the nearest: {', '.join(nearest(name, readers)[:3])}; all: {', '.join(readers)}")
+        raise UserError(
+            f"no dataset is called {name!r}; the nearest: {', '.join(nearest(name, readers)[:3])}; "
+            f"all: {', '.join(readers)}"
+        )
     return known[name.lower()]
 
 
 def prepare(name, root, keep_archives=False):
-    """Fetches and puts in place whatever of dataset `name` is missing below `root`, then checks it; True if it is complete.
+    """Puts in place whatever of dataset `name` is missing below `root`, then checks it; True if it is complete.
 
-    Safe to repeat and to run twice at once: every download and archive has a lock, and a folder appears under its name only when it is whole.
-    Raises UserError with what failed and what to do by hand.
+    Safe to repeat and to run twice at once: every download and archive has a lock, and a folder appears under its name
+    only when it is whole. Raises UserError with what failed and what to do by hand.
     """
     source = SOURCES.get(reader_name(name))
     if not source:
-        raise UserError("ImageFolder reads a folder of your own; there is nothing to prepare. Check it with: "
-                        f"python scripts/data.py check ImageFolder --root {root}")
+        raise UserError(
+            "ImageFolder reads a folder of your own; there is nothing to prepare. Check it with: "
+            f"python scripts/data.py check ImageFolder --root {root}"
+        )
     root = os.path.abspath(os.path.expanduser(root))
-    os.makedirs(root, exist_ok=True)
+    try:
+        os.makedirs(root, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{root} is to hold the data, but cannot be made: {error.strerror}") from None
     reasons = []
     if not missing_places(source, root):
         print(f"{source.reader}: everything is in place, nothing to do")
     else:
-        for resource in source.resources + ((source.mirror,) if source.mirror else ()):
+        for resource in source.downloads():
             try:
                 install(resource, root, source, keep_archives)
             except UserError as error:
@@ -53,8 +63,10 @@ def prepare(name, root, keep_archives=False):
                 reasons.append(str(disk_full(root) if error.errno == errno.ENOSPC else error))
     missing = missing_places(source, root)
     if missing:
-        steps = f"\nBy hand (ROOT is {root}):\n{source.manual}" if source.manual else ""
-        raise UserError("\n".join([f"{source.reader} is not complete; missing: {', '.join(missing)}", *reasons]) + steps)
+        steps = f"\nBy hand (ROOT is {root}):\n{source.manual.rstrip()}" if source.manual else ""
+        raise UserError(
+            "\n".join([f"{source.reader} is not complete; missing: {', '.join(missing)}", *reasons]) + steps
+        )
     complete, lines = check(source.reader, root)
     print("\n".join(lines))
     return complete
@@ -65,9 +77,12 @@ def missing_places(source, root):
 
 
 def install(resource, root, source, keep_archives=False):
-    """Puts what `resource` gives below `root`, unless all of it is there. Raises UserError and leaves no half of a place."""
+    """Puts what `resource` gives below `root`, unless all of it is there. Raises UserError and leaves no half of a
+    place.
+    """
+
     def wanted():
-        return [(place, end) for place, end in resource.gives if not os.path.exists(os.path.join(root, place))]
+        return [(place, end) for place, end in resource.gives.items() if not os.path.exists(os.path.join(root, place))]
 
     if not wanted():
         return
@@ -80,8 +95,8 @@ def install(resource, root, source, keep_archives=False):
         file = os.path.join(work, resource.name)
         if not os.path.exists(file):
             fetch(resource.urls, file, lambda path: check_download(path, resource, source))
-        if not resource.gives[0][1]:
-            _place(file, os.path.join(root, resource.gives[0][0]))
+        if "" in resource.gives.values():
+            _place(file, os.path.join(root, *resource.gives))
             return
         staging = f"{file}.unpacked"
         shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
@@ -177,11 +192,16 @@ def check(name, root):
         return False, [*lines, *(f"  {line}" for line in str(error).splitlines())]
     sizes = tuple(map(len, split))
     classes = len({item.label for item in split.items()})
-    lines.append(f"  {sizes[0]} train, {sizes[1]} val, {sizes[2]} test images of {classes} classes; split {split_hash(split)}")
+    lines.append(
+        f"  {sizes[0]} train, {sizes[1]} val, {sizes[2]} test images of {classes} classes; split {split_hash(split)}"
+    )
     if source and (sizes, classes) != (source.sizes, source.classes):
         complete = False
-        lines.append(f"  expected {source.sizes[0]} train, {source.sizes[1]} val, {source.sizes[2]} test images of {source.classes} classes: "
-                     "this copy is reduced, or split in another way, and its figures do not compare with published ones")
+        lines.append(
+            f"  expected {source.sizes[0]} train, {source.sizes[1]} val, {source.sizes[2]} test images of "
+            f"{source.classes} classes: "
+            "this copy is reduced, or split in another way, and its figures do not compare with published ones"
+        )
     known = next((r.split_hash for r in source.resources if r.split_hash), "") if source else ""
     if known and split_hash(split) != known:
         complete = False

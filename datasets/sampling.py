@@ -1,8 +1,9 @@
 """Few-shot selections, equal to CoOp's for the same split and seed.
 
-CoOp draws in the reader, directly after `random.seed(seed)`: per class, in order of appearance, `random.sample(images, k)` from train, then
-min(k, 4) from val; a class with fewer images keeps all of them, in order, without a call to the generator. It keeps the result
-in `split_fewshot/shot_{k}-seed_{s}.pkl` as Datum lists with the absolute paths of the machine that drew them.
+CoOp draws in the reader, directly after `random.seed(seed)`: per class, in order of appearance, `random.sample(images,
+k)` from train, then min(k, 4) from val; a class with fewer images keeps all of them, in order, without a call to the
+generator. It keeps the result in `split_fewshot/shot_{k}-seed_{s}.pkl` as Datum lists with the absolute paths of the
+machine that drew them.
 """
 
 import os
@@ -41,13 +42,17 @@ def small_classes(split, shots):
 
 
 def check_selection(train, val, split, shots, source):
-    """Raises Unusable unless (train, val), kept in `source`, has 1 to `shots` training images of each class, all of `split`."""
+    """Raises Unusable unless (train, val), kept in `source`, has 1 to `shots` training images of each class, all of
+    `split`.
+    """
     for name, chosen, available in (("train", train, split.train), ("val", val, split.val)):
         known = set(available)
         foreign = [item for item in chosen if item not in known]
         if foreign:
-            raise Unusable(f"{source}: {len(foreign)} of {len(chosen)} {name} images are not in that part of the split "
-                           f"with the same label and name, first {tuple(foreign[0])}")
+            raise Unusable(
+                f"{source}: {len(foreign)} of {len(chosen)} {name} images are not in that part of the split "
+                f"with the same label and name, first {tuple(foreign[0])}"
+            )
     groups = by_label(train)
     absent = len({item.label for item in split.train} - groups.keys())
     if absent:
@@ -70,7 +75,9 @@ def read_pickle(path, split, shots):
 
 
 def refuse_bomb(path):
-    """Raises Unusable for a pickle that numbers an object higher than it has bytes: for ten bytes, loading would take gigabytes."""
+    """Raises Unusable for a pickle that numbers an object higher than it has bytes: for ten bytes, loading would take
+    gigabytes.
+    """
     try:
         with open(path, "rb") as file:
             for code, number, place in pickletools.genops(file.read()):
@@ -91,7 +98,7 @@ def to_datums(items, image_dir):
 
 
 def reroot(datums, items):
-    """Items of `datums`: of each absolute path the longest end that is the path of one of `items` (else the file name)."""
+    """Items of `datums`: of each absolute path the longest end that is a path of `items` (else the file name)."""
     known = {item.path for item in items}
     found = []
     for datum in datums:

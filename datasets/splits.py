@@ -1,6 +1,7 @@
 """Splits: which image belongs to train, val or test, under which label and name; and their base and new halves.
 
-On disk a split is CoOp's `split_zhou_*.json`: {"train": [[relative path, label, class name], ...], "val": .., "test": ..}.
+On disk a split is CoOp's `split_zhou_*.json`: {"train": [[relative path, label, class name], ...], "val": .., "test":
+..}.
 """
 
 import hashlib
@@ -14,7 +15,9 @@ from dassl.utils import UserError, read_json, write_json
 
 PARTS = ("train", "val", "test")
 SUBSETS = ("all", "base", "new")
-LEAVES = re.compile(r"(^|/)\.{0,2}(/|$)|\\")  # a step that is empty, '.' or '..' (so also a '/' in front), or a backslash
+LEAVES = re.compile(
+    r"(^|/)\.{0,2}(/|$)|\\"
+)  # a step that is empty, '.' or '..' (so also a '/' in front), or a backslash
 
 
 class Item(NamedTuple):
@@ -51,14 +54,14 @@ def read_split(path, needs_train=True):
 
 def write_split(split, path):
     """Writes CoOp's json, atomically."""
-    write_json(dict(zip(PARTS, split)), path)
+    write_json(split._asdict(), path)
 
 
 def check_split(raw, source, needs_train=True):
     """Split from decoded json `raw`, or SplitError that names `source` and what is wrong.
 
-    Paths must stay below the image folder and occur once, labels must run from 0 without a gap, each label has one name,
-    and (`needs_train`) each label has a training image.
+    Paths must stay below the image folder and occur once, labels must run from 0 without a gap, each label has one
+    name, and (`needs_train`) each label has a training image.
     """
 
     def fail(fault):
@@ -66,7 +69,9 @@ def check_split(raw, source, needs_train=True):
 
     if not isinstance(raw, dict) or any(not isinstance(raw.get(part), list) for part in PARTS):
         fail('expected {"train": [...], "val": [...], "test": [...]}')
-    split = Split(*([_check_item(entry, f"{part} item {i}", fail) for i, entry in enumerate(raw[part])] for part in PARTS))
+    split = Split(
+        *([_check_item(entry, f"{part} item {i}", fail) for i, entry in enumerate(raw[part])] for part in PARTS)
+    )
 
     names, seen = {}, set()
     for item in split.items():
@@ -89,7 +94,7 @@ def check_split(raw, source, needs_train=True):
 
 def _check_item(entry, where, fail):
     """Item from one [path, label, name] of a split file."""
-    if not isinstance(entry, (list, tuple)) or len(entry) != 3:
+    if not isinstance(entry, list | tuple) or len(entry) != 3:
         fail(f"{where} is not [path, label, class name]")
     path, label, name = entry
     if not isinstance(path, str) or not isinstance(name, str) or type(label) is not int:
@@ -110,7 +115,7 @@ def is_inside(path):
 
 def split_hash(split):
     """12 hex digits of sha256 over the whole split in order: order matters, few-shot draws depend on it."""
-    canonical = json.dumps(dict(zip(PARTS, split)), ensure_ascii=True, separators=(",", ":"))
+    canonical = json.dumps(split._asdict(), ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:12]
 
 
@@ -121,7 +126,9 @@ def class_names(split):
 
 
 def subsample(split, subset):
-    """Split of the classes of `subset`, relabelled from 0: 'base' is the first ceil(n/2) of the sorted labels, 'new' the rest."""
+    """Split of the classes of `subset`, relabelled from 0: 'base' is the first ceil(n/2) of the sorted labels, 'new'
+    the rest.
+    """
     if subset not in SUBSETS:
         raise UserError(f"DATASET.SUBSAMPLE_CLASSES is {subset!r}; it must be one of: {', '.join(SUBSETS)}")
     if subset == "all":
@@ -159,7 +166,9 @@ def split_trainval(items, rng):
     train, val = [], []
     for group in by_label(items).values():
         if len(group) < 3:
-            raise UserError(f"class {group[0].classname!r} has {len(group)} training image(s); a validation share needs 3")
+            raise UserError(
+                f"class {group[0].classname!r} has {len(group)} training image(s); a validation share needs 3"
+            )
         group = list(group)
         rng.shuffle(group)
         n_val = round(0.2 * len(group))
@@ -177,7 +186,9 @@ def by_label(items):
 
 
 def missing_files(image_dir, paths):
-    """Those of the relative `paths` that are no file below image_dir. Lists each folder once instead of asking per file."""
+    """Those of the relative `paths` that are no file below image_dir. Lists each folder once instead of asking per
+    file.
+    """
     wanted = {}
     for path in paths:
         folder, _, name = path.rpartition("/")

@@ -1,4 +1,6 @@
-"""Stanford Cars (Krause et al. 2013): 196 models of cars. The authors' page is gone; see DATASETS.md for where it can be had."""
+"""Stanford Cars (Krause et al. 2013): 196 models of cars. The authors' page is gone; see DATASETS.md for where it can
+be had.
+"""
 
 import random
 
@@ -17,7 +19,9 @@ class StanfordCars(Benchmark):
 
     def make_split(self):
         """Test as published; 20% of each class of the published training images become val."""
-        train, val = split_trainval(self.read_annotations("cars_train", "devkit", "cars_train_annos.mat"), random.Random(SPLIT_SEED))
+        train, val = split_trainval(
+            self.read_annotations("cars_train", "devkit", "cars_train_annos.mat"), random.Random(SPLIT_SEED)
+        )
         return Split(train, val, self.read_annotations("cars_test", "cars_test_annos_withlabels.mat"))
 
     def read_annotations(self, folder, *steps):
@@ -26,7 +30,9 @@ class StanfordCars(Benchmark):
         try:
             names = [str(name[0]) for name in read_mat(names_path)["class_names"].ravel()]
             names = [f"{name.rpartition(' ')[2]} {name.rpartition(' ')[0]}" for name in names]
-            rows = [(str(row["fname"][0]), int(row["class"].item()) - 1) for row in read_mat(path)["annotations"].ravel()]
+            rows = [
+                (str(row["fname"][0]), int(row["class"].item()) - 1) for row in read_mat(path)["annotations"].ravel()
+            ]
             return [Item(f"{folder}/{file}", label, names[label]) for file, label in rows]
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{path} or {names_path} is not an annotation file of this dataset: {error!r}") from None

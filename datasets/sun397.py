@@ -23,13 +23,15 @@ class SUN397(Benchmark):
         return Split(train, val, self.read_list("Testing_01.txt", labels))
 
     def read_list(self, name, labels):
-        """Items of lines '/a/abbey/sun_x.jpg'. The name of class a/athletic_field/outdoor is 'outdoor athletic_field'."""
+        """Items of lines '/a/abbey/sun_x.jpg'. Class a/athletic_field/outdoor is 'outdoor athletic_field'."""
         path = self.path_of(name)
         items = []
         for line in read_lines(path):
             image = line.lstrip("/")
             folder = image.rpartition("/")[0]
             if folder not in labels:
-                raise UserError(f"{path}: expected '/letter/class/image' with a class of ClassName.txt, found {line!r:.80}")
+                raise UserError(
+                    f"{path}: expected '/letter/class/image' with a class of ClassName.txt, found {line!r:.80}"
+                )
             items.append(Item(image, labels[folder], " ".join(reversed(folder.split("/")[1:]))))
         return items

@@ -1,4 +1,6 @@
-"""UCF101 (Soomro et al. 2012), https://www.crcv.ucf.edu/data/UCF101.php: 101 actions, by the middle frame of each video."""
+"""UCF101 (Soomro et al. 2012), https://www.crcv.ucf.edu/data/UCF101.php: 101 actions, by the middle frame of each
+video.
+"""
 
 import random
 import re
@@ -37,7 +39,9 @@ class UCF101(Benchmark):
         for line in read_lines(path):
             action, _, video = line.split(" ")[0].partition("/")
             if action not in labels or not video.endswith(".avi"):
-                raise UserError(f"{path}: expected 'action/video.avi' with an action of classInd.txt, found {line!r:.80}")
+                raise UserError(
+                    f"{path}: expected 'action/video.avi' with an action of classInd.txt, found {line!r:.80}"
+                )
             name = "_".join(re.findall("[A-Z][^A-Z]*", action))
             items.append(Item(f"{name}/{video.removesuffix('.avi')}.jpg", labels[action], name))
         return items

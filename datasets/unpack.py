@@ -26,8 +26,8 @@ class BadArchive(UserError):
 def unpack(archive, folder):
     """Unpacks the tar (also compressed) or zip file `archive` into the new folder `folder`.
 
-    Raises BadArchive for anything but plain files and folders inside `folder`, for an archive that unpacks to far more than its size, and for
-    a damaged one; UserError for a full disk. What was written by then is the caller's to remove.
+    Raises BadArchive for anything but plain files and folders inside `folder`, for an archive that unpacks to far more
+    than its size, and for a damaged one; UserError for a full disk. What was written by then is the caller's to remove.
     """
     os.makedirs(folder)
     limit = FREE_BYTES + MAX_RATIO * os.path.getsize(archive)
@@ -37,7 +37,10 @@ def unpack(archive, folder):
             if count >= MAX_ENTRIES:
                 raise BadArchive(f"{archive} has more than {MAX_ENTRIES} entries")
             if not is_inside(name) or name.count("/") >= MAX_DEPTH:
-                raise BadArchive(f"{archive} is refused: its entry {name!r:.100} leaves the folder it is unpacked to, or is no proper name")
+                raise BadArchive(
+                    f"{archive} is refused: its entry {name!r:.100} leaves the folder it is unpacked to, "
+                    "or is no proper name"
+                )
             target = os.path.join(folder, name)
             if is_folder:
                 os.makedirs(target, exist_ok=True)
@@ -77,7 +80,9 @@ class _PlainTarInfo(tarfile.TarInfo):
         return super()._proc_member(tar)
 
     def _refuse(self, *_):
-        raise BadArchive(f"the archive is refused: its entry {self.name!r:.100} is a sparse file or has an oversized header")
+        raise BadArchive(
+            f"the archive is refused: its entry {self.name!r:.100} is a sparse file or has an oversized header"
+        )
 
     _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
 

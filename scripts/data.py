@@ -7,6 +7,7 @@
 
 NAME is a dataset's name or that of its config, such as Caltech101 or caltech101, or `all`.
 """
+
 import argparse
 import sys
 
@@ -29,7 +30,9 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     if args.command in ("check", "prepare"):
         if not args.names:
-            parser.error(f"which dataset? python scripts/data.py {args.command} NAME --root DATA (names: scripts/data.py list)")
+            parser.error(
+                f"which dataset? python scripts/data.py {args.command} NAME --root DATA (names: scripts/data.py list)"
+            )
         if not args.root:
             parser.error("--root DATA is missing: the folder that holds the datasets, or is to hold them")
     return args
@@ -39,9 +42,15 @@ def table(root):
     """One row a dataset; with a root, how many of its parts are there."""
     rows = []
     for source in SOURCES.values():
-        there = f"{len(source.places()) - len(missing_places(source, root))} of {len(source.places())} parts" if root else ""
+        there = (
+            f"{len(source.places()) - len(missing_places(source, root))} of {len(source.places())} parts"
+            if root
+            else ""
+        )
         rows.append([source.reader, source.config, f"{sum(source.sizes):,}", source.classes, source.licence, there])
-    return tabulate(rows, ["dataset", "config", "images", "classes", "licence", "there" if root else ""], disable_numparse=True)
+    return tabulate(
+        rows, ["dataset", "config", "images", "classes", "licence", "there" if root else ""], disable_numparse=True
+    )
 
 
 def main(argv=None):

@@ -1,8 +1,10 @@
-"""Writes the few-shot lists of datasets/fewshot/ from CoOp's split files, or checks that they are what this would write.
+"""Writes the few-shot lists of datasets/fewshot/ from CoOp's split files, or checks that they are what this would
+write.
 
-    python scripts/fewshot_lists.py SPLITS           SPLITS: a folder with split_zhou_<Reader>.json files
-    python scripts/fewshot_lists.py SPLITS --check
+python scripts/fewshot_lists.py SPLITS           SPLITS: a folder with split_zhou_<Reader>.json files python
+scripts/fewshot_lists.py SPLITS --check
 """
+
 import argparse
 import filecmp
 import os
@@ -39,7 +41,10 @@ def main(argv=None):
                     stale.append(path)
             print(f"{'checked' if args.check else 'wrote'} {os.path.relpath(path)}")
     if stale:
-        raise UserError(f"{len(stale)} lists are missing or differ: {', '.join(map(os.path.basename, stale))}. Write them without --check")
+        raise UserError(
+            f"{len(stale)} lists are missing or differ: {', '.join(map(os.path.basename, stale))}. "
+            "Write them without --check"
+        )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@
     python scripts/interpret.py output/.../CoOp_SHIP/miniclip/seed1 --bank sunflower/image_0001.jpg
 
 The run's encoder gives an image's latent mean mu, and p(mu) is its prompt: L vectors in the space of token embeddings. Each is shown by its
-nearest words, by Euclidean distance. With one bias for all positions (SEQUENTIAL False), positions often share words.
+nearest words, by Euclidean distance. With one bias for all positions (SEQUENTIAL False), positions often share words. The last line says
+how much the prompts differ between the images: where that is little beside the distance to the words, the words are the generator's, not
+the image's (its KL term near zero says the same: the latent then carries nothing of an image; TRAINER.SHIP.KL_WEIGHT changes that).
 
 The words are those of CLIP's vocabulary that are whole words of two letters or more; a printed line counts what that leaves out: special
 tokens, parts of words, signs, digits, single letters, and words without an embedding (MiniCLIP has zeros for words that it never saw).
@@ -23,6 +25,7 @@ from _run import generator_folder, run_config, say_errors
 from dassl.data.datasets import Datum
 from dassl.data.transforms import build_transform
 from dassl.utils import UserError, read_image
+from PIL import ImageOps
 
 from datasets.files import IMAGE_SUFFIXES
 from trainers.core.backbone import apply_preprocessing, load_backbone
@@ -96,6 +99,11 @@ def limited(names, limit):
     return names[:limit]
 
 
+def variation(prompts):
+    """Root mean square distance of the prompts [B, L, w] of B images from their mean, over images and positions."""
+    return (prompts - prompts.mean(0)).square().sum(-1).mean().sqrt().item()
+
+
 def read_words(path):
     try:
         with open(path, encoding="utf-8") as file:
@@ -120,7 +128,7 @@ def draw_panel(path, names, images, found):
             axis.set_box_aspect(1)
             axis.text(0.5, 0.5, "\n".join(textwrap.wrap(f"{title} (feature from the bank)", 24)), ha="center", va="center", fontsize=9)
         else:
-            axis.imshow(image)
+            axis.imshow(ImageOps.fit(image, (320, 320)))  # the part that the encoder sees
             axis.set_title(title, fontsize=8)
         axis.set_xlabel("\n".join(", ".join(word for word, _ in words) for words in prompt), fontsize=8)
         axis.set_xticks([])
@@ -141,12 +149,16 @@ def main(argv=None):
     framework, _, _ = load_framework(generator_folder(args.run, cfg), cfg.TRAINER.SHIP, backbone, device)
     vocabulary = listed_words(backbone, read_words(args.words)) if args.words else token_words(backbone)
     names, features, images = open_images(args, cfg, backbone)
-    found = nearest_words(instance_prompts(framework, features), vocabulary, args.top)
+    prompts = instance_prompts(framework, features)
+    found = nearest_words(prompts, vocabulary, args.top)
     print(f"vocabulary: {vocabulary.describe()}")
     for name, prompt in zip(names, found, strict=True):
         print(name)
         for position, words in enumerate(prompt, 1):
             print(f"  p{position}: " + ", ".join(f"{word} ({distance:.3f})" for word, distance in words))
+    if len(names) > 1:
+        away = sum(words[0][1] for prompt in found for words in prompt) / prompts[..., 0].numel()
+        print(f"from image to image the prompts vary by {variation(prompts):.2g}; their nearest words are {away:.2g} away on average")
     if args.out:
         from pathlib import Path
 

@@ -130,7 +130,8 @@ def draw_features(path, points, method, title):
 
 def scatter(axis, positions, points, marker, first=0, named=True):
     """A colour a class, from colour number `first` on; `named` ones are in the legend."""
-    colours = plt.get_cmap("tab20").colors
+    pairs = [colour for i, colour in enumerate(plt.get_cmap("tab20").colors) if i not in (14, 15)]  # without its greys
+    colours = pairs[::2] + pairs[1::2]  # the strong ones first
     for number, label in enumerate(points.labels.unique().tolist(), first):
         mine, name = points.labels == label, points.names[label].replace("_", " ") if named else None
         axis.scatter(*positions[mine].T, s=22, marker=marker, color=colours[number % len(colours)], alpha=0.75, linewidths=1, label=name)
@@ -148,6 +149,7 @@ def draw_curves(path, generator_history, training_history, title):
         axis.plot(range(1, len(values) + 1), values, linewidth=1.8)
         axis.set_title(TITLES.get(name, name), fontsize=10)
         axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
     figure.suptitle(title, fontsize=11)
     save(figure, path)
 

@@ -53,8 +53,8 @@ def logged_losses(out):
 
 
 def newest_state(out):
-    """The state dict of the checkpoint that the run's `checkpoint` file names."""
-    pointer, = Path(out).glob("*/checkpoint")
+    """The state dict of the head's checkpoint that the run's `checkpoint` file names."""
+    pointer, = [path for path in Path(out).glob("*/checkpoint") if path.parent.name != "generator"]
     return torch.load(pointer.parent / pointer.read_text().split()[0], weights_only=True)["state_dict"]
 
 

@@ -1,8 +1,8 @@
 """CLIP-Adapter: Better Vision-Language Models with Feature Adapters (Gao et al., https://arxiv.org/abs/2110.04544).
 
-A bottleneck MLP behind the frozen image encoder, blended with what it adapts. The authors feed it the encoder's raw features;
-ours are on the unit sphere, which changes nothing: without biases the adapter is positively homogeneous, and the blend is
-normalised afterwards.
+A bottleneck MLP behind the frozen image encoder, blended with what it adapts. The authors feed it the encoder's raw
+features; ours are on the unit sphere, which changes nothing: without biases the adapter is positively homogeneous, and
+the blend is normalised afterwards.
 """
 import torch.nn as nn
 import torch.nn.functional as F
@@ -26,7 +26,7 @@ def extend_cfg(cfg):
 
 
 class CLIPAdapterHead(nn.Module):
-    """Unit features [B, d] -> logits [B, C] of ratio * A(x) + (1 - ratio) * x (section 3.2), back on the unit sphere."""
+    """Unit features [B, d] -> logits [B, C] of ratio * A(x) + (1 - ratio) * x, back on the unit sphere."""
 
     def __init__(self, adapter, ratio, zero_shot):
         super().__init__()
@@ -57,7 +57,7 @@ class CLIP_Adapter(FeatureTrainer):
         if not 0 <= ratio <= 1:
             raise UserError(f"TRAINER.CLIP_ADAPTER.RATIO is {ratio}; it is the adapter's share, from 0 to 1")
         if not 1 <= reduction <= width:
-            raise UserError(f"TRAINER.CLIP_ADAPTER.REDUCTION is {reduction}; it must be from 1 to {width}, the features' width")
+            raise UserError(f"TRAINER.CLIP_ADAPTER.REDUCTION is {reduction}; it must be from 1 to {width}")
         template = template_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
         print(f"prompt: {template}")
         return CLIPAdapterHead(bottleneck(width, reduction), ratio, ZeroshotHead(self.backbone, template, classnames))

@@ -1,26 +1,27 @@
 """Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification (Zhang et al., ECCV 2022).
 
-https://arxiv.org/abs/2207.09519. A cache of the few-shot features, keys K [N, d] and one-hot values V [N, C], answers beside
-zero-shot CLIP (Eq. 4 and 5):
+https://arxiv.org/abs/2207.09519. A cache of the few-shot features, keys K [N, d] and one-hot values V [N, C], answers
+beside zero-shot CLIP:
 
     logits = s * f @ W^T + alpha * exp(-beta * (1 - f @ K^T)) @ V
 
-s is the backbone's logit scale: 100 for CLIP, as the paper writes it, 12.2 for MiniCLIP. alpha is counted in logits, which is
-what s makes of cosines: a contrastively trained s spreads zero-shot logits alike on each backbone, while cosines differ
-(MiniCLIP's spread some 8 times as wide). So the published values and grid serve both. Relative to cosines the cache weighs
-alpha / s, which results.json states beside alpha.
+s is the backbone's logit scale: 100 for CLIP, as the paper writes it, 12.2 for MiniCLIP. alpha is counted in logits,
+which is what s makes of cosines; relative to cosines the cache weighs alpha / s, which results.json states beside it.
+Counted so, the published grid serves MiniCLIP too: on held-out images of Caltech101's base classes the best alpha was
+about 2.4. In units of s / 100 that would be 20, far outside.
 
-Tip_Adapter trains nothing. Tip_Adapter_F learns the keys, with the ALPHA and BETA of the config. Then both search alpha and
-beta on few-shot validation images (core/validation.py). Values and grid are those of the released ImageNet configuration; the
-paper's ablation on ImageNet is best at alpha 1, beta 5.5. Other released configurations start at beta 1 and alpha 2 to 5, with
-grids up to 30. The released code takes the epoch that is best on test and prints the better of two test figures; this one takes
-the last epoch and looks at no test image.
+Tip_Adapter trains nothing. Tip_Adapter_F learns the keys, with the ALPHA and BETA of the config. Then both search alpha
+and beta on few-shot validation images (core/validation.py). Values and grid are those of the released ImageNet
+configuration; others released start at alpha up to 5, always at beta 1, with grids up to 30. The released code takes
+the epoch that is best on test and prints the better of two test figures; this one takes the last epoch and looks at no
+test image.
 
-Tip_Adapter_F_SHIP has synthetic features as keys of the new classes, and searches as without SHIP: base images among the base
-names. Among all names base images would be a one-sided judge: each of them is gained by a larger alpha, with which real keys
-outvote the new classes, and no image of a new class objects. Synthetic images would not either: beside synthetic keys they are
-all classified correctly whatever alpha and beta are. (Seen on Caltech101's base classes with half of them taken as new, where
-the rules differ by less than a point in most runs: the choice is one of principle.)
+Tip_Adapter_F_SHIP has synthetic features as keys of the new classes, and searches as without SHIP: base images among
+the base names. Among all names base images would be a one-sided judge: a larger alpha lets real keys outvote the new
+classes, and no image of a new class objects. Synthetic images would not either: beside synthetic keys they are all
+classified correctly whatever alpha and beta are, so adding them changed no choice. This was seen on the base classes of
+Caltech101 with half of them taken as new; both rules did equally well there within the noise of some 500 images, so the
+choice is one of principle.
 """
 import torch
 import torch.nn as nn
@@ -39,7 +40,7 @@ def extend_cfg(cfg):
         ALPHA=1.17,  # weight of the cache in logits while keys are learned, and afterwards without SEARCH
         BETA=1.0,  # sharpness, likewise
         SEARCH=True,  # of alpha and beta on validation images, when training is over
-        ALPHA_GRID=(0.1, 3.0, 20),  # from, to (not included), how many values
+        ALPHA_GRID=(0.1, 3.0, 20),  # from, to (not included), count
         BETA_GRID=(0.1, 7.0, 200),
         EPS=1e-4,  # of the Adam family of optimisers
         PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
@@ -47,7 +48,7 @@ def extend_cfg(cfg):
 
 
 class TipHead(nn.Module):
-    """Unit features [B, d] -> logits [B, C]. keys [N, d] (unit norm at the start), their labels [N], text_features [C, d]."""
+    """Unit features [B, d] -> logits [B, C]. keys [N, d], of unit norm at first, labels [N], text_features [C, d]."""
 
     def __init__(self, backbone, classnames, text_features, keys, labels, alpha, beta, learned):
         super().__init__()
@@ -87,13 +88,12 @@ class TipHead(nn.Module):
         position = torch.full((len(self.classnames),), -1, device=self.labels.device)
         position[columns] = torch.arange(len(columns), device=self.labels.device)
         kept = position[self.labels] >= 0
-        return TipHead(
-            self.backbone[0], classnames, self.text_features[columns], self.keys.detach()[kept], position[self.labels[kept]],
-            self.alpha, self.beta, learned=False,
-        )
+        keys, labels = self.keys.detach()[kept], position[self.labels[kept]]
+        text_features = self.text_features[columns]
+        return TipHead(self.backbone[0], classnames, text_features, keys, labels, self.alpha, self.beta, learned=False)
 
     def _columns(self, classnames):
-        """Positions of `classnames` among the trained ones; a name that is there twice (as in ImageNet) stands for each in turn."""
+        """Positions of `classnames` among the trained ones; one that is there twice stands for each in turn."""
         positions, columns, unknown = {}, [], []
         for i, name in enumerate(self.classnames):
             positions.setdefault(name, []).append(i)
@@ -104,19 +104,19 @@ class TipHead(nn.Module):
                 unknown.append(name)
         if unknown:
             raise ClassesUnsupported(
-                f"Tip-Adapter's cache has no key for {len(unknown)} classes it was given no images of, such as '{unknown[0]}', "
-                "so it cannot recognise them; Tip_Adapter_F_SHIP makes keys of new classes from their names"
+                f"Tip-Adapter's cache has no key for {len(unknown)} classes it was given no images of, such as "
+                f"'{unknown[0]}', and cannot recognise them; Tip_Adapter_F_SHIP makes keys of classes from their names"
             )
         return torch.tensor(columns, dtype=torch.long, device=self.labels.device)
 
 
 def grid(key, values):
-    """The values of TRAINER.TIP_ADAPTER.`key`: (from, to, how many), `to` not included, as in the released search. Raises UserError."""
+    """The numbers that TRAINER.TIP_ADAPTER.`key`, (from, to, count), stands for, without `to`. Raises UserError."""
     fits = len(values) == 3 and all(isinstance(value, (int, float)) for value in values) and int(values[2]) == values[2]
     if not fits or values[2] < 1 or not 0 <= values[0] <= values[1]:
         raise UserError(
-            f"TRAINER.TIP_ADAPTER.{key} is {tuple(values)}, which is no grid to search; it must be (from, to, how many), such as "
-            "(0.1, 3.0, 20). TRAINER.TIP_ADAPTER.SEARCH False keeps ALPHA and BETA as they are"
+            f"TRAINER.TIP_ADAPTER.{key} is {tuple(values)}, which is no grid to search; it must be (from, to, count), "
+            "such as (0.1, 3.0, 20). TRAINER.TIP_ADAPTER.SEARCH False keeps ALPHA and BETA as they are"
         )
     first, end, count = values
     return [first + i * (end - first) / count for i in range(int(count))]
@@ -153,8 +153,11 @@ class TipTrainer(FeatureTrainer):
     def train(self):
         if self.cfg.DATASET.NUM_SHOTS == 0:
             raise UserError(
-                f"{type(self).__name__} with DATASET.NUM_SHOTS 0 has no images for its cache; give at least 1, or use ZeroshotCLIP"
+                f"{type(self).__name__} with DATASET.NUM_SHOTS 0 has no images for its cache; give at least 1, or use "
+                "ZeroshotCLIP"
             )
+        if self.options.SEARCH:
+            self.searched = self.search_set()  # before training, so that a dataset without such images is told at once
         super().train()
 
     def build_model(self):
@@ -167,7 +170,8 @@ class TipTrainer(FeatureTrainer):
 
     def build_head(self, classnames):
         support = self.support_set()
-        print(f"cache: {len(support)} keys, each the mean of an image's {support.views.min()} to {support.views.max()} views")
+        fewest, most = support.views.min(), support.views.max()
+        print(f"cache: {len(support)} keys, each the mean of an image's {fewest} to {most} views")
         return self._head(classnames, support.mean(), support.labels, self.options.ALPHA, self.options.BETA)
 
     def _head(self, classnames, keys, labels, alpha, beta):
@@ -182,10 +186,11 @@ class TipTrainer(FeatureTrainer):
         keys, labels = state_dict.get("keys"), state_dict.get("labels")
         width, count = self.backbone.embed_dim, len(classnames)
         if missing or keys.shape != (len(labels), width) or not 0 <= labels.min() <= labels.max() < count:
-            found = f"no {sorted(missing)}" if missing else f"keys {list(keys.shape)}, {len(labels)} labels up to {labels.max()}"
+            present = {name: list(value.shape) for name, value in state_dict.items()}
+            found = f"no {sorted(missing)}" if missing else f"{present}, labels up to {labels.max()}"
             raise UserError(
-                f"the checkpoint does not fit {type(self).__name__} as configured: expected keys [N, {width}] with labels among "
-                f"{count} classes, found {found}"
+                f"the checkpoint does not fit {type(self).__name__} as configured: expected keys [N, {width}] and "
+                f"their labels among {count} classes, found {found}"
             )
         device = self.device
         return self._head(classnames, keys.to(device), labels.to(device), state_dict["alpha"], state_dict["beta"])
@@ -194,18 +199,19 @@ class TipTrainer(FeatureTrainer):
         if not self.options.SEARCH:
             return ""
         alphas, betas = self.grids
-        found, source = self.search_set()
+        found, source = self.searched
         head = self.head_for(list(self.dataset.classnames))  # without the new names of the twin
         with self.watch.stage("search"):
             accuracy, alpha, beta = search(head, found.features[found.offsets[:-1]], found.labels, alphas, betas)
         self.head.set(alpha, beta)
         tried = f"{len(alphas)} x {len(betas)}"
-        print(f"alpha {alpha:.4g}, beta {beta:.4g}: best of {tried} with {accuracy:.1f}% of {len(found)} images of {source}")
+        print(f"alpha {alpha:.4g}, beta {beta:.4g}: best of {tried}, {accuracy:.1f}% of {len(found)} images: {source}")
         return f"alpha, beta on {source}"
 
     def extra_results(self):
         alpha, beta = self.head.alpha.item(), self.head.beta.item()
-        return {**super().extra_results(), "alpha": alpha, "beta": beta, "alpha_over_logit_scale": alpha / self.head.scale().item()}
+        relative = alpha / self.head.scale().item()
+        return {**super().extra_results(), "alpha": alpha, "beta": beta, "alpha_over_logit_scale": relative}
 
 
 @register

@@ -29,7 +29,9 @@ def make_bank(path, **changes):
 
 @pytest.fixture
 def bank(caltech, tmp_path):
-    return make_bank(tmp_path / "bank.safetensors", split=(caltech / "caltech-101" / "split_zhou_Caltech101.json").read_text())
+    return make_bank(
+        tmp_path / "bank.safetensors", split=(caltech / "caltech-101" / "split_zhou_Caltech101.json").read_text()
+    )
 
 
 def test_all_classes_all_images(load, caltech):
@@ -90,8 +92,12 @@ def test_bank_leaves_the_data_root_alone(load, caltech, bank):
 
 def test_foreign_and_damaged_banks_are_refused(load, tmp_path, bank):
     split = json.dumps({"train": [["a", 0, "x"]], "val": [], "test": [["a", 0, "x"]]})
-    for name, changes, fault in (("format", {"format": "v0"}, "no feature bank"), ("dataset", {"dataset": "EuroSAT"}, "bank of 'EuroSAT'"),
-                                 ("split", {"split": "{"}, "damaged"), ("twice", {"split": split}, "listed twice")):
+    for name, changes, fault in (
+        ("format", {"format": "v0"}, "no feature bank"),
+        ("dataset", {"dataset": "EuroSAT"}, "bank of 'EuroSAT'"),
+        ("split", {"split": "{"}, "damaged"),
+        ("twice", {"split": split}, "listed twice"),
+    ):
         with pytest.raises(UserError, match=fault):
             load("Caltech101", bank=make_bank(tmp_path / f"{name}.safetensors", **changes))
     content = bank.read_bytes()
@@ -132,11 +138,3 @@ def test_read_only_root_is_read_and_not_written(load, caltech, capsys):
         assert "could not be kept" in capsys.readouterr().out
     finally:
         top.chmod(0o755)
-
-
-@pytest.mark.parametrize("subset", ["all", "base", "new"])
-def test_unused_train_is_what_the_draw_left_over_of_the_kept_classes(load, caltech, subset):
-    whole, few = load("Caltech101", caltech, subset=subset), load("Caltech101", caltech, 4, subset=subset)
-    left = {(d.impath, d.label, d.classname) for d in few.unused_train}
-    assert left == {(d.impath, d.label, d.classname) for d in whole.train_x} - {(d.impath, d.label, d.classname) for d in few.train_x}
-    assert left and not whole.unused_train

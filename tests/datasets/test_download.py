@@ -77,12 +77,20 @@ def names(folder):
 
 def test_whole_file_arrives_and_nothing_else_stays(server, tmp_path):
     server.files["/a.bin"] = CONTENT
-    fetch([f"{server.url}/a.bin"], str(tmp_path / "new" / "a.bin"), lambda path: check_md5(path, hashlib.md5(CONTENT).hexdigest()))
+    fetch(
+        [f"{server.url}/a.bin"],
+        str(tmp_path / "new" / "a.bin"),
+        lambda path: check_md5(path, hashlib.md5(CONTENT).hexdigest()),
+    )
     assert (tmp_path / "new" / "a.bin").read_bytes() == CONTENT and names(tmp_path / "new") == ["a.bin"]
 
 
 def test_cut_connection_goes_on_where_it_stopped(server, tmp_path, capsys):
-    server.files["/a.bin"] = [(CONTENT, {"cut": 100_000, "tag": "v1"}), (CONTENT, {"cut": 100_000, "tag": "v1"}), (CONTENT, {"tag": "v1"})]
+    server.files["/a.bin"] = [
+        (CONTENT, {"cut": 100_000, "tag": "v1"}),
+        (CONTENT, {"cut": 100_000, "tag": "v1"}),
+        (CONTENT, {"tag": "v1"}),
+    ]
     fetch([f"{server.url}/a.bin"], str(tmp_path / "a.bin"), accept)
     assert (tmp_path / "a.bin").read_bytes() == CONTENT and names(tmp_path) == ["a.bin"]
     assert [wanted for _, wanted, _ in server.requests] == [None, "bytes=100000-", "bytes=200000-"]
@@ -133,7 +141,10 @@ def test_busy_server_is_asked_again(server, tmp_path):
 def test_mirror_is_used_when_the_official_source_is_gone(server, tmp_path, capsys):
     server.files["/mirror.bin"] = CONTENT
     fetch([f"{server.url}/official.bin", f"{server.url}/mirror.bin"], str(tmp_path / "a.bin"), accept)
-    assert (tmp_path / "a.bin").read_bytes() == CONTENT and [path for path, *_ in server.requests] == ["/official.bin", "/mirror.bin"]
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT and [path for path, *_ in server.requests] == [
+        "/official.bin",
+        "/mirror.bin",
+    ]
     assert "HTTP 404" in capsys.readouterr().out
 
 
@@ -155,7 +166,10 @@ def test_web_page_is_not_taken_for_the_file(server, tmp_path, page):
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("url, reason", [("http://127.0.0.1:9/a.bin", "refused"), ("nonsense", "unknown url type"), ("http://[/a", "Invalid|not")])
+@pytest.mark.parametrize(
+    "url, reason",
+    [("http://127.0.0.1:9/a.bin", "refused"), ("nonsense", "unknown url type"), ("http://[/a", "Invalid|not")],
+)
 def test_sources_that_cannot_be_reached_say_why(tmp_path, monkeypatch, url, reason):
     monkeypatch.setattr(download, "PAUSE", 0)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -194,7 +208,12 @@ def test_disk_that_fills_up_meanwhile_leaves_a_part_that_is_gone_on_with(server,
                 raise OSError(errno.ENOSPC, "No space left on device")
             self.file.write(block)
 
-    monkeypatch.setattr(download, "open", lambda path, mode="r", **kw: (FullDisk if mode in ("ab", "wb") else open)(path, mode, **kw), raising=False)
+    monkeypatch.setattr(
+        download,
+        "open",
+        lambda path, mode="r", **kw: (FullDisk if mode in ("ab", "wb") else open)(path, mode, **kw),
+        raising=False,
+    )
     with pytest.raises(UserError, match="the disk that holds .* is full; free some space"):
         fetch([f"{server.url}/a.bin"], str(tmp_path / "a.bin"), accept)
     assert not (tmp_path / "a.bin").exists()
@@ -220,9 +239,14 @@ class Drive:
         return output
 
 
-@pytest.mark.parametrize("outcome, reason", [
-    (RuntimeError("Cannot retrieve the public link\nof the file"), "Cannot retrieve the public link$"),
-    (None, "often a quota"), (b"<!DOCTYPE html>", "a web page came instead")])
+@pytest.mark.parametrize(
+    "outcome, reason",
+    [
+        (RuntimeError("Cannot retrieve the public link\nof the file"), "Cannot retrieve the public link$"),
+        (None, "often a quota"),
+        (b"<!DOCTYPE html>", "a web page came instead"),
+    ],
+)
 def test_google_drive_that_refuses_gives_way_to_the_mirror(server, tmp_path, monkeypatch, outcome, reason):
     import sys
 

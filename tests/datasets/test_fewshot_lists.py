@@ -15,13 +15,16 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "fewshot"
 
 
-@pytest.mark.parametrize("paths, line", [
-    (["a/1.jpg"], "a/1.jpg"),
-    (["a/x1.jpg", "a/x22.jpg"], "a/x{1,22}.jpg"),
-    (["a/x1.jpg", "a/x11.jpg"], "a/x1{,1}.jpg"),
-    (["a/11.jpg", "a/1.jpg"], "a/1{1,}.jpg"),
-    (["a.jpg", "b.bmp"], "{a.jpg,b.bmp}"),
-])
+@pytest.mark.parametrize(
+    "paths, line",
+    [
+        (["a/1.jpg"], "a/1.jpg"),
+        (["a/x1.jpg", "a/x22.jpg"], "a/x{1,22}.jpg"),
+        (["a/x1.jpg", "a/x11.jpg"], "a/x1{,1}.jpg"),
+        (["a/11.jpg", "a/1.jpg"], "a/1{1,}.jpg"),
+        (["a.jpg", "b.bmp"], "{a.jpg,b.bmp}"),
+    ],
+)
 def test_lines_are_compact_and_expand_again(paths, line):
     assert fewshot_lists.compact(paths) == line and fewshot_lists.expand(line) == paths
 
@@ -51,18 +54,147 @@ def test_lists_are_small_and_named_by_reader_hash_and_seed():
     assert sum(os.path.getsize(os.path.join(fewshot_lists.FOLDER, name)) for name in names) < 1_000_000
 
 
-@pytest.mark.parametrize("reader, shots, seed, train, val", [
-    ("EuroSAT", 2, 1,
-     [275, 1165, 1629, 2022, 3241, 4014, 5420, 5467, 6527, 6179, 7096, 7499, 8058, 8798, 10136, 10494, 10754, 11662, 12545, 13477],
-     [234, 104, 925, 631, 1222, 1226, 2132, 2077, 2304, 2780, 2995, 3151, 3310, 3696, 4132, 3729, 4570, 4413, 5248, 5307]),
-    ("OxfordPets", 1, 3,
-     [30, 155, 229, 256, 367, 477, 540, 634, 645, 794, 798, 937, 984, 1098, 1137, 1212, 1328, 1417, 1498, 1568, 1638, 1687, 1777, 1844,
-      1971, 2034, 2066, 2153, 2245, 2380, 2390, 2503, 2548, 2658, 2764, 2860, 2913],
-     [13, 32, 58, 74, 84, 111, 123, 141, 163, 194, 205, 227, 251, 266, 290, 313, 329, 355, 368, 394, 415, 430, 455, 463, 486, 496, 524,
-      555, 561, 586, 613, 634, 654, 659, 682, 714, 724]),
-])
+@pytest.mark.parametrize(
+    "reader, shots, seed, train, val",
+    [
+        (
+            "EuroSAT",
+            2,
+            1,
+            [
+                275,
+                1165,
+                1629,
+                2022,
+                3241,
+                4014,
+                5420,
+                5467,
+                6527,
+                6179,
+                7096,
+                7499,
+                8058,
+                8798,
+                10136,
+                10494,
+                10754,
+                11662,
+                12545,
+                13477,
+            ],
+            [
+                234,
+                104,
+                925,
+                631,
+                1222,
+                1226,
+                2132,
+                2077,
+                2304,
+                2780,
+                2995,
+                3151,
+                3310,
+                3696,
+                4132,
+                3729,
+                4570,
+                4413,
+                5248,
+                5307,
+            ],
+        ),
+        (
+            "OxfordPets",
+            1,
+            3,
+            [
+                30,
+                155,
+                229,
+                256,
+                367,
+                477,
+                540,
+                634,
+                645,
+                794,
+                798,
+                937,
+                984,
+                1098,
+                1137,
+                1212,
+                1328,
+                1417,
+                1498,
+                1568,
+                1638,
+                1687,
+                1777,
+                1844,
+                1971,
+                2034,
+                2066,
+                2153,
+                2245,
+                2380,
+                2390,
+                2503,
+                2548,
+                2658,
+                2764,
+                2860,
+                2913,
+            ],
+            [
+                13,
+                32,
+                58,
+                74,
+                84,
+                111,
+                123,
+                141,
+                163,
+                194,
+                205,
+                227,
+                251,
+                266,
+                290,
+                313,
+                329,
+                355,
+                368,
+                394,
+                415,
+                430,
+                455,
+                463,
+                486,
+                496,
+                524,
+                555,
+                561,
+                586,
+                613,
+                634,
+                654,
+                659,
+                682,
+                714,
+                724,
+            ],
+        ),
+    ],
+)
 def test_draws_equal_published_ones(shared, reader, shots, seed, train, val):
-    """Places in the split's lists as linzhiqiu/cross_modal_adaptation (CVPR 2023) published them for CoOp's protocol: indices/*/shot_*-seed_*.json."""
+    """Places in the split's lists as linzhiqiu/cross_modal_adaptation (CVPR 2023) published them for CoOp's protocol:
+    indices/*/shot_*-seed_*.json.
+    """
     split = read_split(shared / "splits_zhou" / f"split_zhou_{reader}.json")
     drawn = sampling.draw(split, shots, seed)
     assert [split.train.index(item) for item in drawn[0]] == train
@@ -91,7 +223,9 @@ def test_reader_prefers_pickle_then_list_then_draw(load, caltech, listed):
     first = load("Caltech101", caltech, 4)
     assert first.fewshot_source.startswith("Caltech101-") and first.fewshot_source.endswith("-seed1.txt")
     assert any(d.impath.endswith(listed.path) for d in first.train_x)
-    assert load("Caltech101", caltech, 4).fewshot_source.endswith("split_fewshot/shot_4-seed_1.pkl")  # the selection was kept
+    assert load("Caltech101", caltech, 4).fewshot_source.endswith(
+        "split_fewshot/shot_4-seed_1.pkl"
+    )  # the selection was kept
     assert load("Caltech101", caltech, 4, seed=2).fewshot_source == "sampled"
     assert load("Caltech101", caltech, 3).fewshot_source == "sampled"
 
@@ -104,12 +238,15 @@ def test_list_of_another_split_is_not_used(load, caltech, listed):
     assert load("Caltech101", caltech, 4).fewshot_source == "sampled"
 
 
-@pytest.mark.parametrize("change, fault", [
-    (lambda text: text.replace("Faces", "Fazes"), "not in the split"),
-    (lambda text: text.replace("[4 train]", "[5 train]"), r"no section \[4 train\]"),
-    (lambda text: "Faces/image_0040.jpg\n" + text, "before any section"),
-    (lambda text: text.replace("{", ""), "not in the split"),
-])
+@pytest.mark.parametrize(
+    "change, fault",
+    [
+        (lambda text: text.replace("Faces", "Fazes"), "not in the split"),
+        (lambda text: text.replace("[4 train]", "[5 train]"), r"no section \[4 train\]"),
+        (lambda text: "Faces/image_0040.jpg\n" + text, "before any section"),
+        (lambda text: text.replace("{", ""), "not in the split"),
+    ],
+)
 def test_damaged_list_is_an_error(caltech, folder, change, fault):
     split = read_split(caltech / "caltech-101" / "split_zhou_Caltech101.json")
     path = fewshot_lists.list_path("Caltech101", split_hash(split), 1)

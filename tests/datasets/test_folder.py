@@ -58,14 +58,17 @@ def test_val_may_be_missing(load, tmp_path, images):
     assert not load("ImageFolder", tmp_path).val
 
 
-@pytest.mark.parametrize("names, fault", [
-    (["train/a/1.jpg", "test/b/1.jpg"], "class 'b' is in test/ but not in train/"),
-    (["train/a/1.jpg", "val/a/1.jpg"], "expected train/ and test/"),
-    (["a/1.jpg", "a/2.jpg", "b/notes.txt"], "b holds no images"),
-    (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "'b' has only one image"),
-    (["1.jpg"], "has no sub-folders"),
-    (["a\nb/1.jpg", "a\nb/2.jpg"], "unprintable"),
-])
+@pytest.mark.parametrize(
+    "names, fault",
+    [
+        (["train/a/1.jpg", "test/b/1.jpg"], "class 'b' is in test/ but not in train/"),
+        (["train/a/1.jpg", "val/a/1.jpg"], "expected train/ and test/"),
+        (["a/1.jpg", "a/2.jpg", "b/notes.txt"], "b holds no images"),
+        (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "'b' has only one image"),
+        (["1.jpg"], "has no sub-folders"),
+        (["a\nb/1.jpg", "a\nb/2.jpg"], "unprintable"),
+    ],
+)
 def test_folders_that_cannot_be_used(load, tmp_path, images, names, fault):
     images(tmp_path, [name for name in names if name.endswith("jpg")])
     for name in names:

@@ -1,4 +1,6 @@
-"""Some 600 damaged inputs, the same ones each time: every one is either read or refused with a UserError, and nothing half-written stays."""
+"""Some 600 damaged inputs, the same ones each time: every one is either read or refused with a UserError, and nothing
+half-written stays.
+"""
 
 import io
 import json
@@ -19,7 +21,27 @@ from scipy.io import savemat
 from datasets import sampling, unpack
 from datasets.splits import read_split
 
-ODD = [None, True, -1, 3.5, 10**30, "", " ", "..", "../../x", "/etc/passwd", "a\0b", "a\nb", "\ud800", "é", [], {}, [[]], "x" * 5000, float("nan")]
+ODD = [
+    None,
+    True,
+    -1,
+    3.5,
+    10**30,
+    "",
+    " ",
+    "..",
+    "../../x",
+    "/etc/passwd",
+    "a\0b",
+    "a\nb",
+    "\ud800",
+    "é",
+    [],
+    {},
+    [[]],
+    "x" * 5000,
+    float("nan"),
+]
 
 
 def damaged(content, rng):
@@ -112,19 +134,31 @@ def test_pickles(load, caltech, seed, capsys):
             content = damaged(good, rng)
         else:
             item = rng.choice(whole["train"])
-            setattr(item, rng.choice(["_impath", "_label", "_domain", "_classname"]), rng.choice([*ODD[:14], Datum("x"), {"y"}]))
-            content = pickle.dumps(rng.choice([whole, whole["train"], {"train": item}, {"train": [item], "val": None}, item, 7]), rng.randrange(6))
+            setattr(
+                item,
+                rng.choice(["_impath", "_label", "_domain", "_classname"]),
+                rng.choice([*ODD[:14], Datum("x"), {"y"}]),
+            )
+            content = pickle.dumps(
+                rng.choice([whole, whole["train"], {"train": item}, {"train": [item], "val": None}, item, 7]),
+                rng.randrange(6),
+            )
         path.write_bytes(content)
         data = load("Caltech101", caltech, 4)
         train = sorted(d.impath for d in data.train_x)
-        assert len(train) == len(first.train_x) and (data.fewshot_source == "sampled") == ("ignored" in capsys.readouterr().out)
+        assert len(train) == len(first.train_x) and (data.fewshot_source == "sampled") == (
+            "ignored" in capsys.readouterr().out
+        )
         assert all(d.impath.startswith(data.image_dir) for d in data.train_x)
         if data.fewshot_source == "sampled":
             assert train == sorted(d.impath for d in first.train_x)
         assert files(caltech) == before and path.read_bytes() == content
 
 
-@pytest.mark.parametrize("content", [b"\x80\x04}r\xff\xff\xff\x3f.", b"}p999999999\n.", b"\x80\x04\x8e" + (1 << 40).to_bytes(8, "little") + b"x."])
+@pytest.mark.parametrize(
+    "content",
+    [b"\x80\x04}r\xff\xff\xff\x3f.", b"}p999999999\n.", b"\x80\x04\x8e" + (1 << 40).to_bytes(8, "little") + b"x."],
+)
 def test_pickles_that_would_take_gigabytes(tmp_path, caltech, content):
     split = read_split(caltech / "caltech-101" / "split_zhou_Caltech101.json")
     (tmp_path / "a.pkl").write_bytes(content)
@@ -177,13 +211,17 @@ def test_images(tmp_path, suffix):
 
 def test_banks(load, caltech, tmp_path):
     rng, path = random.Random(0), tmp_path / "bank.safetensors"
-    header = {"format": "ship-bank-1", "dataset": "Caltech101", "split": (caltech / "caltech-101" / "split_zhou_Caltech101.json").read_text()}
+    header = {
+        "format": "ship-bank-1",
+        "dataset": "Caltech101",
+        "split": (caltech / "caltech-101" / "split_zhou_Caltech101.json").read_text(),
+    }
     save_file({"train.features": np.zeros((62, 4), np.float16)}, path, header)
     good = path.read_bytes()
     for _ in range(40):
         path.write_bytes(damaged(good, rng))
         read_or_refuse(lambda: load("Caltech101", "", 4, bank=path))
-        assert {name for name in os.listdir(tmp_path)} == {"DATA", "bank.safetensors"}
+        assert set(os.listdir(tmp_path)) == {"DATA", "bank.safetensors"}
 
 
 NAME_LISTS = {
@@ -200,6 +238,7 @@ NAME_LISTS = {
 @pytest.fixture
 def many(tmp_path, images):
     """A root with small datasets that are read from lists."""
+
     def lines(path, rows):
         path = tmp_path / path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -207,28 +246,51 @@ def many(tmp_path, images):
 
     lines("fgvc_aircraft/variants.txt", ["707-320", "F/A-18"])
     for part, start in (("train", 0), ("val", 10), ("test", 20)):
-        lines(f"fgvc_aircraft/images_variant_{part}.txt", [f"{start + i} {name}" for i, name in enumerate(["707-320", "F/A-18"])])
+        lines(
+            f"fgvc_aircraft/images_variant_{part}.txt",
+            [f"{start + i} {name}" for i, name in enumerate(["707-320", "F/A-18"])],
+        )
     images(tmp_path / "fgvc_aircraft" / "images", [f"{i}.jpg" for i in (0, 1, 10, 11, 20, 21)])
     lines("ucf101/ucfTrainTestlist/classInd.txt", ["1 Archery", "2 YoYo"])
-    lines("ucf101/ucfTrainTestlist/trainlist01.txt", [f"{a}/v_{i}.avi {n}" for n, a in ((1, "Archery"), (2, "YoYo")) for i in range(5)])
+    lines(
+        "ucf101/ucfTrainTestlist/trainlist01.txt",
+        [f"{a}/v_{i}.avi {n}" for n, a in ((1, "Archery"), (2, "YoYo")) for i in range(5)],
+    )
     lines("ucf101/ucfTrainTestlist/testlist01.txt", ["Archery/v_9.avi", "YoYo/v_9.avi"])
-    images(tmp_path / "ucf101" / "UCF-101-midframes", [f"{a}/v_{i}.jpg" for a in ("Archery", "Yo_Yo") for i in (0, 1, 2, 3, 4, 9)])
+    images(
+        tmp_path / "ucf101" / "UCF-101-midframes",
+        [f"{a}/v_{i}.jpg" for a in ("Archery", "Yo_Yo") for i in (0, 1, 2, 3, 4, 9)],
+    )
     lines("sun397/ClassName.txt", ["/a/abbey", "/b/bar/indoor"])
     lines("sun397/Training_01.txt", [f"{a}/{i}.jpg" for a in ("/a/abbey", "/b/bar/indoor") for i in range(5)])
     lines("sun397/Testing_01.txt", [f"{a}/{i}.jpg" for a in ("/a/abbey", "/b/bar/indoor") for i in range(5, 7)])
     images(tmp_path / "sun397" / "SUN397", [f"{a}/{i}.jpg" for a in ("a/abbey", "b/bar/indoor") for i in range(7)])
-    lines("oxford_pets/annotations/trainval.txt", [f"{b}_{i} {n} 1 1" for n, b in ((1, "Pug"), (2, "Boxer")) for i in range(5)])
-    lines("oxford_pets/annotations/test.txt", [f"{b}_{i} {n} 1 1" for n, b in ((1, "Pug"), (2, "Boxer")) for i in range(5, 7)])
+    lines(
+        "oxford_pets/annotations/trainval.txt",
+        [f"{b}_{i} {n} 1 1" for n, b in ((1, "Pug"), (2, "Boxer")) for i in range(5)],
+    )
+    lines(
+        "oxford_pets/annotations/test.txt",
+        [f"{b}_{i} {n} 1 1" for n, b in ((1, "Pug"), (2, "Boxer")) for i in range(5, 7)],
+    )
     images(tmp_path / "oxford_pets" / "images", [f"{b}_{i}.jpg" for b in ("Pug", "Boxer") for i in range(7)])
     lines("oxford_flowers/cat_to_name.json", ['{"1": "rose", "2": "lily"}'])
     images(tmp_path / "oxford_flowers" / "jpg", [f"image_{i:05d}.jpg" for i in range(1, 13)])
     savemat(tmp_path / "oxford_flowers" / "imagelabels.mat", {"labels": np.array([[1] * 6 + [2] * 6], np.uint8)})
-    savemat(tmp_path / "oxford_flowers" / "setid.mat", {"trnid": [[1, 2, 3, 7]], "valid": [[4, 8]], "tstid": [[5, 6, 9, 10, 11, 12]]})
+    savemat(
+        tmp_path / "oxford_flowers" / "setid.mat",
+        {"trnid": [[1, 2, 3, 7]], "valid": [[4, 8]], "tstid": [[5, 6, 9, 10, 11, 12]]},
+    )
     (tmp_path / "xlsa17" / "data" / "FLO").mkdir(parents=True)
-    savemat(tmp_path / "xlsa17" / "data" / "FLO" / "att_splits.mat",
-            {"trainval_loc": [[1], [2], [3]], "test_seen_loc": [[5]], "test_unseen_loc": [[4], [6]]})
+    savemat(
+        tmp_path / "xlsa17" / "data" / "FLO" / "att_splits.mat",
+        {"trainval_loc": [[1], [2], [3]], "test_seen_loc": [[5]], "test_unseen_loc": [[4], [6]]},
+    )
     lines("imagenet/classnames.txt", ["n01440764 tench", "n01443537 goldfish"])
-    images(tmp_path / "imagenet" / "images", [f"{part}/{w}/{i}.jpg" for part in ("train", "val") for w in ("n01440764", "n01443537") for i in range(2)])
+    images(
+        tmp_path / "imagenet" / "images",
+        [f"{part}/{w}/{i}.jpg" for part in ("train", "val") for w in ("n01440764", "n01443537") for i in range(2)],
+    )
     return tmp_path
 
 

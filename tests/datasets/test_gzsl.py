@@ -89,11 +89,17 @@ def test_a_bank_gives_the_same_items(load, cub, tmp_path):
 
     whole = load("CUB", cub)
     split = DATASET_REGISTRY.get("CUB").examine(str(cub))
-    header = {"format": "ship-bank-1", "dataset": "CUB", "split": json.dumps(dict(zip(("train", "val", "test"), split)))}
+    header = {
+        "format": "ship-bank-1",
+        "dataset": "CUB",
+        "split": json.dumps(split._asdict()),
+    }
     save_file({"x": np.zeros(1)}, tmp_path / "bank.safetensors", header)
     data = load("CUB", "", bank=tmp_path / "bank.safetensors")
     assert data.split_hash == whole.split_hash and data.unseen_classnames == whole.unseen_classnames
-    assert [(d.label, Path(d.impath).name) for d in data.test_unseen] == [(d.label, Path(d.impath).name) for d in whole.test_unseen]
+    assert [(d.label, Path(d.impath).name) for d in data.test_unseen] == [
+        (d.label, Path(d.impath).name) for d in whole.test_unseen
+    ]
 
 
 def test_awa2_follows_the_order_of_res101(load, tmp_path, images):
@@ -120,7 +126,14 @@ def test_flo_follows_the_published_lists(load, tmp_path, images):
     write_splits(tmp_path, "FLO", [1, 3, 4], [2], [5, 6])  # images 5, 2, 4 | 6 | 1, 3
     data = load("FLO", tmp_path)
     assert data.seen_classnames == ["lily", "iris"] and data.unseen_classnames == ["rose"]
-    assert [(Path(d.impath).stem[-1], d.label) for d in data.train_x + data.test] == [("5", 0), ("2", 0), ("4", 1), ("6", 0), ("1", 2), ("3", 2)]
+    assert [(Path(d.impath).stem[-1], d.label) for d in data.train_x + data.test] == [
+        ("5", 0),
+        ("2", 0),
+        ("4", 1),
+        ("6", 0),
+        ("1", 2),
+        ("3", 2),
+    ]
     (top / "cat_to_name.json").write_text(json.dumps({"1": "rose"}))
     with pytest.raises(UserError, match="no name for class 2"):
         load("FLO", tmp_path)
@@ -140,7 +153,9 @@ def test_real_flo_splits(shared):
     assert reader.image_order() == [(file, int(label)) for _, file, label in derived]
 
 
-@pytest.mark.parametrize("name, sizes", [("CUB", (7057, 1764, 2967)), ("AWA2", (23527, 5882, 7913)), ("FLO", (5631, 1403, 1155))])
+@pytest.mark.parametrize(
+    "name, sizes", [("CUB", (7057, 1764, 2967)), ("AWA2", (23527, 5882, 7913)), ("FLO", (5631, 1403, 1155))]
+)
 def test_real_lists_have_the_published_sizes_and_do_not_overlap(shared, name, sizes):
     mat = loadmat(shared / "xlsa17" / "data" / name / "att_splits.mat")
     lists = [set(mat[f"{part}_loc"].ravel().tolist()) for part in ("trainval", "test_seen", "test_unseen")]

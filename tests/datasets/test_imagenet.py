@@ -38,7 +38,10 @@ def test_the_validation_images_are_the_test_set_alone(load, imagenet):
 
 def test_few_shot_pickles_of_coop_hold_no_val(load, imagenet):
     data = load("ImageNet", imagenet)
-    chosen = [Datum("/far/away/images/train/" + "/".join(d.impath.split("/")[-2:]), d.label, 0, d.classname) for d in data.train_x[::3]]
+    chosen = [
+        Datum("/far/away/images/train/" + "/".join(d.impath.split("/")[-2:]), d.label, 0, d.classname)
+        for d in data.train_x[::3]
+    ]
     path = imagenet / "imagenet" / "split_fewshot" / "shot_2-seed_1.pkl"
     path.parent.mkdir()
     path.write_bytes(pickle.dumps({"train": chosen}))
@@ -71,8 +74,11 @@ def test_train_and_val_must_have_the_same_classes(load, imagenet):
         load("ImageNet", imagenet)
 
 
-VARIANTS = {"ImageNetSketch": "imagenet-sketch/images", "ImageNetA": "imagenet-adversarial/imagenet-a",
-            "ImageNetR": "imagenet-rendition/imagenet-r"}
+VARIANTS = {
+    "ImageNetSketch": "imagenet-sketch/images",
+    "ImageNetA": "imagenet-adversarial/imagenet-a",
+    "ImageNetR": "imagenet-rendition/imagenet-r",
+}
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -106,7 +112,11 @@ def test_a_bank_of_a_test_set_has_no_training_images(load, tmp_path):
     import numpy as np
     from safetensors.numpy import save_file
 
-    split = {"train": [], "val": [], "test": [["n01443537/1.jpg", 0, "goldfish"], ["n01491361/1.jpg", 1, "tiger shark"]]}
+    split = {
+        "train": [],
+        "val": [],
+        "test": [["n01443537/1.jpg", 0, "goldfish"], ["n01491361/1.jpg", 1, "tiger shark"]],
+    }
     header = {"format": "ship-bank-1", "dataset": "ImageNetA", "split": json.dumps(split)}
     save_file({"test.features": np.zeros((2, 4), np.float16)}, tmp_path / "bank.safetensors", header)
     data = load("ImageNetA", "", 16, bank=tmp_path / "bank.safetensors")

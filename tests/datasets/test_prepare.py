@@ -1,4 +1,6 @@
-"""scripts/data.py from end to end against a server on this machine: a table with its addresses, real archives, real readers."""
+"""scripts/data.py from end to end against a server on this machine: a table with its addresses, real archives, real
+readers.
+"""
 
 import dataclasses
 import hashlib
@@ -57,18 +59,32 @@ def zipped(files):
 
 @pytest.fixture
 def hosted(caltech, server, monkeypatch):
-    """The miniature Caltech101 on the server, as CaltechDATA packs it: a tar.gz in a zip; and the table that says so."""
+    """The miniature Caltech101 on the server, as CaltechDATA packs it (a tar.gz in a zip), and its table."""
     top = caltech / "caltech-101"
-    archive = zipped({"caltech-101/101_ObjectCategories.tar.gz": tar_gz(top / "101_ObjectCategories", "101_ObjectCategories"),
-                      "caltech-101/Annotations.tar": b"not needed", "__MACOSX/._x": b""})
+    archive = zipped(
+        {
+            "caltech-101/101_ObjectCategories.tar.gz": tar_gz(top / "101_ObjectCategories", "101_ObjectCategories"),
+            "caltech-101/Annotations.tar": b"not needed",
+            "__MACOSX/._x": b"",
+        }
+    )
     split = (top / "split_zhou_Caltech101.json").read_bytes()
     server.files |= {"/caltech-101.zip": archive, "/split.json": split}
     known = split_hash(read_split(top / "split_zhou_Caltech101.json"))
-    images = Resource("caltech-101.zip", (f"{server.url}/caltech-101.zip",), (("caltech-101/101_ObjectCategories", "101_ObjectCategories"),),
-                      md5=hashlib.md5(archive).hexdigest(), inner="101_ObjectCategories.tar.gz")
-    splits = Resource("split_zhou_Caltech101.json", (f"{server.url}/split.json",), (("caltech-101/split_zhou_Caltech101.json", ""),),
-                      split_hash=known)
-    table = Source("Caltech101", "caltech101", "here", "any", (62, 24, 12), 4, (images, splits))
+    images = Resource(
+        "caltech-101.zip",
+        (f"{server.url}/caltech-101.zip",),
+        {"caltech-101/101_ObjectCategories": "101_ObjectCategories"},
+        md5=hashlib.md5(archive).hexdigest(),
+        inner="101_ObjectCategories.tar.gz",
+    )
+    splits = Resource(
+        "split_zhou_Caltech101.json",
+        (f"{server.url}/split.json",),
+        {"caltech-101/split_zhou_Caltech101.json": ""},
+        split_hash=known,
+    )
+    table = Source("Caltech101", "caltech101", "here", "any", (62, 24, 12), 4, resources=(images, splits))
     monkeypatch.setitem(SOURCES, "Caltech101", table)
     return table
 
@@ -81,7 +97,9 @@ def change(monkeypatch, table, **fields):
 
 
 def all_files(folder):
-    return sorted(os.path.relpath(os.path.join(top, name), folder) for top, _, names in os.walk(folder) for name in names)
+    return sorted(
+        os.path.relpath(os.path.join(top, name), folder) for top, _, names in os.walk(folder) for name in names
+    )
 
 
 def test_prepare_downloads_unpacks_places_and_checks(load, hosted, server, tmp_path, capsys):
@@ -91,7 +109,9 @@ def test_prepare_downloads_unpacks_places_and_checks(load, hosted, server, tmp_p
     assert "62 train, 24 val, 12 test images of 4 classes" in output and output.rstrip().endswith("  complete")
     assert load("Caltech101", root).split_hash == hosted.resources[1].split_hash
     files = [name for name in all_files(root) if not name.endswith(".lock")]
-    assert len(files) == 98 + 1 and not any("Annotations" in name or name.endswith((".zip", ".part", ".tag")) for name in files)
+    assert len(files) == 98 + 1 and not any(
+        "Annotations" in name or name.endswith((".zip", ".part", ".tag")) for name in files
+    )
 
 
 def test_second_run_has_nothing_to_do(hosted, server, tmp_path, capsys):
@@ -120,7 +140,9 @@ def test_wrong_checksum_leaves_nothing_and_says_so(hosted, server, tmp_path, mon
     change(monkeypatch, hosted, md5="0" * 32)
     with pytest.raises(UserError, match="(?s)not complete; missing: caltech-101/101_ObjectCategories.*MD5 sum"):
         prepare("Caltech101", str(tmp_path / "D"))
-    assert [name for name in all_files(tmp_path / "D") if not name.endswith(".lock")] == ["caltech-101/split_zhou_Caltech101.json"]
+    assert [name for name in all_files(tmp_path / "D") if not name.endswith(".lock")] == [
+        "caltech-101/split_zhou_Caltech101.json"
+    ]
 
 
 def test_cut_archive_is_finished_by_the_next_run(hosted, server, tmp_path):
@@ -132,30 +154,48 @@ def test_cut_archive_is_finished_by_the_next_run(hosted, server, tmp_path):
     assert prepare("Caltech101", str(tmp_path / "D")) and server.requests[0][1] == "bytes=1000-"
 
 
-@pytest.mark.parametrize("archive", [b"no archive at all", zipped({"other/1.jpg": b"1"}), zipped({"101_ObjectCategories.tar.gz": b"broken"}),
-                                     zipped({"../evil": b"1"})])
+@pytest.mark.parametrize(
+    "archive",
+    [
+        b"no archive at all",
+        zipped({"other/1.jpg": b"1"}),
+        zipped({"101_ObjectCategories.tar.gz": b"broken"}),
+        zipped({"../evil": b"1"}),
+    ],
+)
 def test_archive_that_is_not_what_it_should_be(hosted, server, tmp_path, monkeypatch, archive):
     change(monkeypatch, hosted, md5="")
     server.files["/caltech-101.zip"] = archive
     with pytest.raises(UserError, match="neither a tar nor a zip|does not hold 101_ObjectCategories|refused"):
         prepare("Caltech101", str(tmp_path / "D"))
-    assert [name for name in all_files(tmp_path / "D") if not name.endswith(".lock")] == ["caltech-101/split_zhou_Caltech101.json"]
+    assert [name for name in all_files(tmp_path / "D") if not name.endswith(".lock")] == [
+        "caltech-101/split_zhou_Caltech101.json"
+    ]
     assert not (tmp_path / "evil").exists()
 
 
 def test_mirror_fills_in_what_the_official_source_does_not_give(hosted, server, tmp_path, monkeypatch, caltech):
-    files = {f"caltech-101/101_ObjectCategories/{path.relative_to(caltech / 'caltech-101' / '101_ObjectCategories')}": path.read_bytes()
-             for path in (caltech / "caltech-101" / "101_ObjectCategories").rglob("*.jpg")}
+    top = caltech / "caltech-101" / "101_ObjectCategories"
+    files = {f"caltech-101/{top.name}/{path.relative_to(top)}": path.read_bytes() for path in top.rglob("*.jpg")}
     server.files |= {"/mirror.zip": zipped(files)}
     del server.files["/caltech-101.zip"]
-    copy = Resource("mirror-caltech-101.zip", (f"{server.url}/mirror.zip",), (("caltech-101/101_ObjectCategories", "101_ObjectCategories"),))
+    copy = Resource(
+        "mirror-caltech-101.zip",
+        (f"{server.url}/mirror.zip",),
+        {"caltech-101/101_ObjectCategories": "101_ObjectCategories"},
+    )
     change(monkeypatch, hosted, mirror=copy)
     assert prepare("Caltech101", str(tmp_path / "D"))
 
 
 def test_split_that_is_not_coops_is_refused(hosted, server, tmp_path):
     raw = json.loads(server.files["/split.json"])
-    for content in (json.dumps({**raw, "test": raw["test"][::-1]}), "{}", "[", json.dumps({"train": raw["train"], "val": [], "test": []})):
+    for content in (
+        json.dumps({**raw, "test": raw["test"][::-1]}),
+        "{}",
+        "[",
+        json.dumps({"train": raw["train"], "val": [], "test": []}),
+    ):
         server.files["/split.json"] = content.encode()
         with pytest.raises(UserError, match="another split than CoOp's|not a valid split|cannot be read as a split"):
             prepare("Caltech101", str(tmp_path / "D"))
@@ -202,6 +242,12 @@ def test_read_only_root_is_told(hosted, tmp_path):
             prepare("Caltech101", str(tmp_path / "D"))
     finally:
         (tmp_path / "D").chmod(0o755)
+
+
+def test_root_that_cannot_be_made_is_told(hosted, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is to hold the data, but cannot be made"):
+        prepare("Caltech101", str(tmp_path / "file" / "D"))
 
 
 def test_two_processes_at_once_download_once(hosted, server, tmp_path):
@@ -251,18 +297,26 @@ def test_check_tells_a_reduced_copy(hosted, caltech, monkeypatch):
     raw = json.loads(path.read_text())
     path.write_text(json.dumps({**raw, "test": raw["test"][1:]}))
     complete, lines = check("caltech101", str(caltech))
-    assert not complete and any("expected 62 train, 24 val, 12 test images of 4 classes: this copy is reduced" in line for line in lines)
+    assert not complete and any(
+        "expected 62 train, 24 val, 12 test images of 4 classes: this copy is reduced" in line for line in lines
+    )
     assert any("is not CoOp's" in line for line in lines)
 
 
 def test_manual_steps_where_a_licence_forbids_automation(tmp_path):
-    with pytest.raises(UserError, match=r"(?s)missing: imagenet/images/train, imagenet/images/val.*By hand \(ROOT is .*Register at https://image-net.org"):
+    with pytest.raises(
+        UserError,
+        match=r"(?s)missing: imagenet/images/train, imagenet/images/val.*By hand \(ROOT is .*Register at https://image-net.org",
+    ):
         prepare("ImageNet", str(tmp_path))
     assert all_files(tmp_path) == []
 
 
 def test_names_as_people_type_them():
-    assert reader_name("DTD") == "DescribableTextures" and reader_name("oxford_pets") == reader_name("oxfordpets") == "OxfordPets"
+    assert (
+        reader_name("DTD") == "DescribableTextures"
+        and reader_name("oxford_pets") == reader_name("oxfordpets") == "OxfordPets"
+    )
     with pytest.raises(UserError, match="no dataset is called 'caltech'; the nearest: Caltech101"):
         reader_name("caltech")
     with pytest.raises(UserError, match="nothing to prepare"):
@@ -273,7 +327,9 @@ def test_own_folder_can_be_checked(tmp_path, images):
     for name in "ab":
         images(tmp_path / name, [f"{i}.jpg" for i in range(4)])
     complete, lines = check("ImageFolder", str(tmp_path))
-    assert complete and "4 train, 2 val, 2 test images of 2 classes" in "\n".join(lines) and len(all_files(tmp_path)) == 8
+    assert (
+        complete and "4 train, 2 val, 2 test images of 2 classes" in "\n".join(lines) and len(all_files(tmp_path)) == 8
+    )
 
 
 def test_one_failure_of_several_does_not_stop_the_others(hosted, server, tmp_path, capsys):
@@ -297,7 +353,9 @@ def test_list_shows_every_dataset(capsys, tmp_path):
 
 def test_page_is_current(capsys):
     data.main(["page"])
-    assert (REPO / "DATASETS.md").read_text() == capsys.readouterr().out, "run: python scripts/data.py page > DATASETS.md"
+    assert (
+        REPO / "DATASETS.md"
+    ).read_text() == capsys.readouterr().out, "run: python scripts/data.py page > DATASETS.md"
 
 
 def test_table_is_consistent():
@@ -305,12 +363,15 @@ def test_table_is_consistent():
 
     for name, source in SOURCES.items():
         reader = DATASET_REGISTRY.get(name)
-        assert source.reader == name and (REPO / "configs" / "datasets" / f"{source.config}.yaml").read_text().split()[-1] == f'"{name}"'
+        assert (
+            source.reader == name
+            and (REPO / "configs" / "datasets" / f"{source.config}.yaml").read_text().split()[-1] == f'"{name}"'
+        )
         images = os.path.normpath(os.path.join(reader.dataset_dir, reader.image_folder))
         assert any(place.startswith(images) for place in source.places()), name
         if reader.split_file:
             assert f"{reader.dataset_dir}/{reader.split_file}" in source.places()
-        for resource in source.resources + ((source.mirror,) if source.mirror else ()):
+        for resource in source.downloads():
             assert resource.urls and resource.gives and len(resource.md5) in (0, 32)
             assert all(url.startswith(("https://", "http://", "gdrive:")) for url in resource.urls)
     assert len(SOURCES) == 18

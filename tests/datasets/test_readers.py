@@ -26,12 +26,24 @@ def test_caltech101_from_folders(load, tmp_path, images):
     again = load("Caltech101", tmp_path)
     assert kept.read_bytes() == first and [d.impath for d in again.test] == [d.impath for d in data.test]
     kept.unlink()
-    assert load("Caltech101", tmp_path, 4, seed=3).split_hash == data.split_hash, "the split depends on the seed of the run"
+    assert (
+        load("Caltech101", tmp_path, 4, seed=3).split_hash == data.split_hash
+    ), "the split depends on the seed of the run"
 
 
 def test_eurosat_from_folders(load, tmp_path, images, shared_names):
-    for folder in ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop", "Residential",
-                   "River", "SeaLake"):
+    for folder in (
+        "AnnualCrop",
+        "Forest",
+        "HerbaceousVegetation",
+        "Highway",
+        "Industrial",
+        "Pasture",
+        "PermanentCrop",
+        "Residential",
+        "River",
+        "SeaLake",
+    ):
         images(tmp_path / "eurosat" / "2750" / folder, [f"{folder}_{i}.jpg" for i in range(10)])
     data = load("EuroSAT", tmp_path)
     assert data.classnames == shared_names("eurosat") and counts(data) == (50, 20, 30)
@@ -56,12 +68,21 @@ def make_flowers(tmp_path, images, labels, names):
 
 
 def test_flowers_from_annotations(load, tmp_path, images):
-    make_flowers(tmp_path, images, [3] * 10 + [1] * 10 + [2] * 10, {"1": "pink primrose", "3": "canterbury bells", "2": "globe thistle"})
+    make_flowers(
+        tmp_path,
+        images,
+        [3] * 10 + [1] * 10 + [2] * 10,
+        {"1": "pink primrose", "3": "canterbury bells", "2": "globe thistle"},
+    )
     data = load("OxfordFlowers", tmp_path)
     assert data.classnames == ["pink primrose", "globe thistle", "canterbury bells"] and counts(data) == (15, 6, 9)
     assert {d.label for d in data.train_x if int(d.impath[-9:-4]) <= 10} == {2}
     split = read_split(tmp_path / "oxford_flowers" / "split_zhou_OxfordFlowers.json")
-    assert list(dict.fromkeys(item.label for item in split.train)) == [2, 0, 1], "classes appear in the order of the labels file"
+    assert list(dict.fromkeys(item.label for item in split.train)) == [
+        2,
+        0,
+        1,
+    ], "classes appear in the order of the labels file"
     assert data.template == "a photo of a {}, a type of flower."
 
 
@@ -102,13 +123,21 @@ def test_pets_from_annotations(load, tmp_path, images):
 
 @pytest.mark.parametrize("line", ["Abyssinian_1 1 1", "Abyssinian 1 1 1", "Abyssinian_1 one 1 1"])
 def test_pets_with_a_broken_line(load, tmp_path, images, line):
-    make_pets(tmp_path, images, {"trainval.txt": [f"Abyssinian_{i} 1 1 1" for i in range(5)] + [line], "test.txt": ["Abyssinian_9 1 1 1"]})
+    make_pets(
+        tmp_path,
+        images,
+        {"trainval.txt": [f"Abyssinian_{i} 1 1 1" for i in range(5)] + [line], "test.txt": ["Abyssinian_9 1 1 1"]},
+    )
     with pytest.raises(UserError, match="trainval.txt: expected"):
         load("OxfordPets", tmp_path)
 
 
 def test_images_that_only_the_annotation_knows_are_reported(load, tmp_path, images):
-    top = make_pets(tmp_path, images, {"trainval.txt": [f"Abyssinian_{i} 1 1 1" for i in range(5)], "test.txt": ["Abyssinian_9 1 1 1"]})
+    top = make_pets(
+        tmp_path,
+        images,
+        {"trainval.txt": [f"Abyssinian_{i} 1 1 1" for i in range(5)], "test.txt": ["Abyssinian_9 1 1 1"]},
+    )
     (top / "images" / "Abyssinian_9.jpg").unlink()
     with pytest.raises(UserError, match="names 1 images .*Abyssinian_9.jpg"):
         load("OxfordPets", tmp_path)
@@ -119,7 +148,7 @@ def mat_rows(rows, **fields):
     """A MATLAB struct array, as the annotation files hold one."""
     table = np.empty((1, len(rows)), dtype=[(name, object) for name in fields])
     for i, row in enumerate(rows):
-        for (name, make), value in zip(fields.items(), row):
+        for (name, make), value in zip(fields.items(), row, strict=True):
             table[0, i][name] = make(value)
     return table
 
@@ -134,13 +163,18 @@ def test_cars_from_annotations(load, tmp_path, images):
     cell[0, :] = names
     savemat(top / "devkit" / "cars_meta.mat", {"class_names": cell})
     fields = {"class": lambda value: np.uint8(value), "fname": str}
-    for path, rows in ((top / "devkit" / "cars_train_annos.mat", train), (top / "cars_test_annos_withlabels.mat", test)):
+    for path, rows in (
+        (top / "devkit" / "cars_train_annos.mat", train),
+        (top / "cars_test_annos_withlabels.mat", test),
+    ):
         savemat(path, {"annotations": mat_rows([row[::-1] for row in rows], **fields)})
     images(top, [f"cars_train/{file}" for file, _ in train] + [f"cars_test/{file}" for file, _ in test])
     data = load("StanfordCars", tmp_path)
     assert data.classnames == ["2012 Acura RL Sedan", "2000 AM General Hummer SUV", "2012 Ram C/V Cargo Van Minivan"]
     assert counts(data) == (24, 6, 9) and data.image_dir == str(top)
-    assert [d.label for d in data.test[:4]] == [1, 2, 0, 1] and data.test[0].impath == str(top / "cars_test" / "00001.jpg")
+    assert [d.label for d in data.test[:4]] == [1, 2, 0, 1] and data.test[0].impath == str(
+        top / "cars_test" / "00001.jpg"
+    )
     (top / "split_zhou_StanfordCars.json").unlink()
     savemat(top / "devkit" / "cars_meta.mat", {"class_names": cell[:, :2]})
     with pytest.raises(UserError, match="cars_train_annos.mat or .*cars_meta.mat is not an annotation file"):
@@ -203,7 +237,7 @@ def test_ucf_from_partitions(load, tmp_path, images, shared_names):
     write("classInd.txt", [f"{i + 1} {action}" for i, action in enumerate(actions)])
     write("trainlist01.txt", [f"{a}/v_{a}_g0{i}_c01.avi {n + 1}" for n, a in enumerate(actions) for i in range(5)])
     write("testlist01.txt", [f"{a}/v_{a}_g09_c01.avi" for a in actions])
-    for name, action in zip(names, actions):
+    for name, action in zip(names, actions, strict=True):
         images(top / "UCF-101-midframes" / name, [f"v_{action}_g0{i}_c01.jpg" for i in (0, 1, 2, 3, 4, 9)])
     data = load("UCF101", tmp_path)
     assert data.classnames == names and counts(data) == (404, 101, 101)

@@ -1,16 +1,20 @@
 """On the real data beside the checkout: counts, names, and base/new halves of CoOp's split files."""
 
-import json
 import math
 
 import pytest
 
 from datasets.splits import class_names, read_split, subsample
 
-FULL = {"Caltech101": ("caltech101", 4128, 1649, 2465), "DescribableTextures": ("dtd", 2820, 1128, 1692),
-        "EuroSAT": ("eurosat", 13500, 5400, 8100), "OxfordFlowers": ("oxford_flowers", 4093, 1633, 2463),
-        "OxfordPets": ("oxford_pets", 2944, 736, 3669), "StanfordCars": ("stanford_cars", 6509, 1635, 8041),
-        "UCF101": ("ucf101", 7639, 1898, 3783)}
+FULL = {
+    "Caltech101": ("caltech101", 4128, 1649, 2465),
+    "DescribableTextures": ("dtd", 2820, 1128, 1692),
+    "EuroSAT": ("eurosat", 13500, 5400, 8100),
+    "OxfordFlowers": ("oxford_flowers", 4093, 1633, 2463),
+    "OxfordPets": ("oxford_pets", 2944, 736, 3669),
+    "StanfordCars": ("stanford_cars", 6509, 1635, 8041),
+    "UCF101": ("ucf101", 7639, 1898, 3783),
+}
 
 
 @pytest.fixture
@@ -26,8 +30,14 @@ def linked(shared, tmp_path):
     return link
 
 
-@pytest.mark.parametrize("name, folder, sizes", [("Caltech101", "caltech-101", (4128, 1649, 2465)), ("EuroSAT", "eurosat", (2000, 400, 2000)),
-                                                 ("OxfordFlowers", "oxford_flowers", (204, 102, 102))])
+@pytest.mark.parametrize(
+    "name, folder, sizes",
+    [
+        ("Caltech101", "caltech-101", (4128, 1649, 2465)),
+        ("EuroSAT", "eurosat", (2000, 400, 2000)),
+        ("OxfordFlowers", "oxford_flowers", (204, 102, 102)),
+    ],
+)
 def test_images_and_splits_load(load, linked, shared_names, name, folder, sizes):
     data = load(name, linked(folder))
     assert (len(data.train_x), len(data.val), len(data.test)) == sizes

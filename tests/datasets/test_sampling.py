@@ -95,12 +95,15 @@ def test_written_pickle_is_what_coop_reads(tmp_path):
     assert set(vars(data["val"][0])) == {"_impath", "_label", "_domain", "_classname"}
 
 
-@pytest.mark.parametrize("change, fault", [
-    (lambda i: i._replace(label=i.label + 1), "not in that part"),
-    (lambda i: i._replace(classname="other"), "not in that part"),
-    (lambda i: i._replace(path="0/v0.jpg", label=0, classname="c0"), "not in that part"),  # a validation image
-    (lambda i: i._replace(path="0/unknown.jpg"), "not in that part"),
-])
+@pytest.mark.parametrize(
+    "change, fault",
+    [
+        (lambda i: i._replace(label=i.label + 1), "not in that part"),
+        (lambda i: i._replace(classname="other"), "not in that part"),
+        (lambda i: i._replace(path="0/v0.jpg", label=0, classname="c0"), "not in that part"),  # a validation image
+        (lambda i: i._replace(path="0/unknown.jpg"), "not in that part"),
+    ],
+)
 def test_selection_with_a_foreign_item_is_unusable(tmp_path, change, fault):
     split = make_split()
     train, val = sampling.draw(split, 2, 1)

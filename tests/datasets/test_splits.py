@@ -5,8 +5,21 @@ from collections import Counter
 
 import pytest
 
-from datasets.splits import (Item, Split, SplitError, check_split, class_names, is_inside, missing_files, read_split,
-                             split_classes, split_hash, split_trainval, subsample, write_split)
+from datasets.splits import (
+    Item,
+    Split,
+    SplitError,
+    check_split,
+    class_names,
+    is_inside,
+    missing_files,
+    read_split,
+    split_classes,
+    split_hash,
+    split_trainval,
+    subsample,
+    write_split,
+)
 
 GOOD = {
     "train": [["b/1.jpg", 1, "bee"], ["a/1.jpg", 0, "ant"], ["c/1.jpg", 2, "cat"]],
@@ -29,28 +42,31 @@ def test_written_split_reads_back_in_coops_form(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["split.json"]
 
 
-@pytest.mark.parametrize("raw, fault", [
-    ([], "expected"),
-    ({"train": [], "val": []}, "expected"),
-    ({"train": [], "val": [], "test": []}, "no images"),
-    (changed("train", 0, "b/1.jpg"), r"train item 0 is not \[path"),
-    (changed("val", 0, ["a/2.jpg", 0]), r"val item 0 is not \[path"),
-    (changed("test", 1, ["c/3.jpg", "2", "cat"]), "test item 1 is not .text, integer, text"),
-    (changed("test", 1, ["c/3.jpg", True, "cat"]), "test item 1 is not .text, integer, text"),
-    (changed("test", 1, ["c/3.jpg", 2, None]), "test item 1 is not .text, integer, text"),
-    (changed("train", 0, ["b/1.jpg", -1, "bee"]), "negative label -1"),
-    (changed("train", 0, ["b/1.jpg", 1, "  "]), "empty or unprintable class name"),
-    (changed("train", 0, ["b/1.jpg", 1, "b\nee"]), "empty or unprintable class name"),
-    (changed("train", 0, ["b/1.jpg", 1, "\ud800"]), "empty or unprintable class name"),
-    (changed("train", 0, ["../b/1.jpg", 1, "bee"]), "leaves the image folder"),
-    (changed("train", 0, ["/etc/passwd", 1, "bee"]), "leaves the image folder"),
-    (changed("train", 0, ["b/1.jpg\0", 1, "bee"]), "leaves the image folder"),
-    (changed("train", 0, ["", 1, "bee"]), "empty or leaves"),
-    (changed("test", 0, ["a/1.jpg", 0, "ant"]), "'a/1.jpg' is listed twice"),
-    (changed("test", 0, ["b/3.jpg", 1, "wasp"]), "label 1 has two names, 'bee' and 'wasp'"),
-    (changed("train", 1, ["a/1.jpg", 7, "ant"]), "two names|gap"),
-    (changed("train", 0, None), "1 classes have no training image, first 'bee'"),
-])
+@pytest.mark.parametrize(
+    "raw, fault",
+    [
+        ([], "expected"),
+        ({"train": [], "val": []}, "expected"),
+        ({"train": [], "val": [], "test": []}, "no images"),
+        (changed("train", 0, "b/1.jpg"), r"train item 0 is not \[path"),
+        (changed("val", 0, ["a/2.jpg", 0]), r"val item 0 is not \[path"),
+        (changed("test", 1, ["c/3.jpg", "2", "cat"]), "test item 1 is not .text, integer, text"),
+        (changed("test", 1, ["c/3.jpg", True, "cat"]), "test item 1 is not .text, integer, text"),
+        (changed("test", 1, ["c/3.jpg", 2, None]), "test item 1 is not .text, integer, text"),
+        (changed("train", 0, ["b/1.jpg", -1, "bee"]), "negative label -1"),
+        (changed("train", 0, ["b/1.jpg", 1, "  "]), "empty or unprintable class name"),
+        (changed("train", 0, ["b/1.jpg", 1, "b\nee"]), "empty or unprintable class name"),
+        (changed("train", 0, ["b/1.jpg", 1, "\ud800"]), "empty or unprintable class name"),
+        (changed("train", 0, ["../b/1.jpg", 1, "bee"]), "leaves the image folder"),
+        (changed("train", 0, ["/etc/passwd", 1, "bee"]), "leaves the image folder"),
+        (changed("train", 0, ["b/1.jpg\0", 1, "bee"]), "leaves the image folder"),
+        (changed("train", 0, ["", 1, "bee"]), "empty or leaves"),
+        (changed("test", 0, ["a/1.jpg", 0, "ant"]), "'a/1.jpg' is listed twice"),
+        (changed("test", 0, ["b/3.jpg", 1, "wasp"]), "label 1 has two names, 'bee' and 'wasp'"),
+        (changed("train", 1, ["a/1.jpg", 7, "ant"]), "two names|gap"),
+        (changed("train", 0, None), "1 classes have no training image, first 'bee'"),
+    ],
+)
 def test_faulty_split_is_refused_with_the_reason(raw, fault):
     with pytest.raises(SplitError, match=fault):
         check_split(raw, "here")
@@ -76,10 +92,23 @@ def test_binary_and_missing_files_and_folders_are_refused(tmp_path):
             read_split(tmp_path / name)
 
 
-@pytest.mark.parametrize("path, inside", [
-    ("a.jpg", True), ("a/b c.jpg", True), ("é/b.jpg", True), ("a/..b.jpg", True),
-    ("", False), (".", False), ("a/../b", False), ("a//b", False), ("/a", False), ("a\\..\\b", False), ("a\n", False), ("a/", False),
-])
+@pytest.mark.parametrize(
+    "path, inside",
+    [
+        ("a.jpg", True),
+        ("a/b c.jpg", True),
+        ("é/b.jpg", True),
+        ("a/..b.jpg", True),
+        ("", False),
+        (".", False),
+        ("a/../b", False),
+        ("a//b", False),
+        ("/a", False),
+        ("a\\..\\b", False),
+        ("a\n", False),
+        ("a/", False),
+    ],
+)
 def test_is_inside(path, inside):
     assert is_inside(path) is inside
 
@@ -116,13 +145,15 @@ def test_unknown_subset_and_empty_half_are_errors():
 def test_split_classes_is_50_20_30_per_class_and_repeats():
     items = [Item(f"{name}/{i}", label, name) for label, name in enumerate("xy") for i in range(40)]
     split = split_classes(items, random.Random(0))
-    for part, size in zip(split, (20, 8, 12)):
+    for part, size in zip(split, (20, 8, 12), strict=True):
         assert Counter(item.label for item in part) == {0: size, 1: size}
     assert sorted(split.items()) == sorted(items)
     assert split == split_classes(items, random.Random(0)) != split_classes(items, random.Random(1))
 
 
-@pytest.mark.parametrize("size, sizes", [(2, (1, 0, 1)), (3, (2, 0, 1)), (4, (2, 1, 1)), (5, (2, 1, 2)), (7, (4, 1, 2)), (10, (5, 2, 3))])
+@pytest.mark.parametrize(
+    "size, sizes", [(2, (1, 0, 1)), (3, (2, 0, 1)), (4, (2, 1, 1)), (5, (2, 1, 2)), (7, (4, 1, 2)), (10, (5, 2, 3))]
+)
 def test_small_classes_keep_a_training_and_a_test_image(size, sizes):
     split = split_classes([Item(str(i), 0, "x") for i in range(size)], random.Random(0))
     assert tuple(map(len, split)) == sizes

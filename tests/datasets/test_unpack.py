@@ -39,8 +39,11 @@ def zip_of(path, entries):
 
 
 def tree(folder):
-    return {os.path.relpath(os.path.join(top, name), folder): open(os.path.join(top, name), "rb").read()
-            for top, _, names in os.walk(folder) for name in names}
+    return {
+        os.path.relpath(os.path.join(top, name), folder): open(os.path.join(top, name), "rb").read()
+        for top, _, names in os.walk(folder)
+        for name in names
+    }
 
 
 GOOD = [("a/1.jpg", b"one"), ("a/b/2.jpg", b"two" * 1000), ("readme.txt", b"")]
@@ -48,7 +51,9 @@ GOOD = [("a/1.jpg", b"one"), ("a/b/2.jpg", b"two" * 1000), ("readme.txt", b"")]
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2"])
 def test_tar_files_unpack(tmp_path, mode):
-    archive = tar_of(tmp_path / "x.tar", [("./", {"type": tarfile.DIRTYPE}), ("./a", {"type": tarfile.DIRTYPE}), *GOOD], mode)
+    archive = tar_of(
+        tmp_path / "x.tar", [("./", {"type": tarfile.DIRTYPE}), ("./a", {"type": tarfile.DIRTYPE}), *GOOD], mode
+    )
     unpack(archive, str(tmp_path / "out"))
     assert tree(tmp_path / "out") == dict(GOOD)
 
@@ -65,7 +70,18 @@ def test_zip_files_unpack_with_plain_permissions(tmp_path):
     assert not os.stat(tmp_path / "out" / "a" / "1.jpg").st_mode & (stat.S_ISUID | 0o111)
 
 
-ESCAPES = ["../evil", "a/../../evil", "/tmp/evil-of-a-test", "a/..", "..", "a//../../evil", "a\\..\\..\\evil", "C:\\evil", "a/\nb", "x/" * 40 + "y"]
+ESCAPES = [
+    "../evil",
+    "a/../../evil",
+    "/tmp/evil-of-a-test",
+    "a/..",
+    "..",
+    "a//../../evil",
+    "a\\..\\..\\evil",
+    "C:\\evil",
+    "a/\nb",
+    "x/" * 40 + "y",
+]
 
 
 @pytest.mark.parametrize("name", ESCAPES)
@@ -73,18 +89,30 @@ ESCAPES = ["../evil", "a/../../evil", "/tmp/evil-of-a-test", "a/..", "..", "a//.
 def test_entries_that_leave_the_folder_are_refused(tmp_path, name, kind):
     path = tmp_path / "in" / "x"
     path.parent.mkdir()
-    archive = tar_of(path, [("ok.jpg", b"1"), (name, b"evil")]) if kind == "tar" else zip_of(path, [(name, b"evil", 0o100644)])
+    archive = (
+        tar_of(path, [("ok.jpg", b"1"), (name, b"evil")])
+        if kind == "tar"
+        else zip_of(path, [(name, b"evil", 0o100644)])
+    )
     with pytest.raises(BadArchive, match="refused|cannot be unpacked"):
         unpack(archive, str(tmp_path / "in" / "out"))
     assert set(os.listdir(tmp_path)) == {"in"} and set(os.listdir(tmp_path / "in")) == {"x", "out"}
     assert not os.path.exists("/tmp/evil-of-a-test") and b"evil" not in tree(tmp_path / "in" / "out").values()
 
 
-@pytest.mark.parametrize("fields", [
-    {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}, {"type": tarfile.SYMTYPE, "linkname": "ok.jpg"},
-    {"type": tarfile.LNKTYPE, "linkname": "ok.jpg"}, {"type": tarfile.FIFOTYPE}, {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3},
-    {"type": tarfile.BLKTYPE}, {"type": tarfile.GNUTYPE_SPARSE}, {"type": tarfile.CONTTYPE, "name": "../x"},
-])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"},
+        {"type": tarfile.SYMTYPE, "linkname": "ok.jpg"},
+        {"type": tarfile.LNKTYPE, "linkname": "ok.jpg"},
+        {"type": tarfile.FIFOTYPE},
+        {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3},
+        {"type": tarfile.BLKTYPE},
+        {"type": tarfile.GNUTYPE_SPARSE},
+        {"type": tarfile.CONTTYPE, "name": "../x"},
+    ],
+)
 def test_links_and_devices_in_tar_files_are_refused(tmp_path, fields):
     with pytest.raises(BadArchive, match="refused|damaged"):
         unpack(tar_of(tmp_path / "x.tar", [("ok.jpg", b"1"), ("link", fields)]), str(tmp_path / "out"))
@@ -100,7 +128,11 @@ def test_links_in_zip_files_are_refused(tmp_path):
 def test_bombs_are_stopped_early(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(module, "FREE_BYTES", 100_000)
     zeros = bytes(50_000_000)
-    archive = tar_of(tmp_path / "x", [("zeros", zeros)]) if kind == "tar" else zip_of(tmp_path / "x", [("zeros", zeros, 0o100644)])
+    archive = (
+        tar_of(tmp_path / "x", [("zeros", zeros)])
+        if kind == "tar"
+        else zip_of(tmp_path / "x", [("zeros", zeros, 0o100644)])
+    )
     with pytest.raises(BadArchive, match="more than 20 times its size"):
         unpack(archive, str(tmp_path / "out"))
     assert os.path.getsize(tmp_path / "out" / "zeros") < 5_000_000
@@ -125,11 +157,16 @@ def test_bomb_in_a_header_is_not_read(tmp_path):
         unpack(str(tmp_path / "x.tar.gz"), str(tmp_path / "out"))
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("kind", ["tar", "zip"])
 def test_the_same_entry_twice_and_a_file_that_is_a_folder_are_refused(tmp_path, kind):
     for i, names in enumerate((["a.jpg", "a.jpg"], ["a", "a/b.jpg"])):
         path = tmp_path / f"x{i}"
-        archive = tar_of(path, [(name, b"1") for name in names]) if kind == "tar" else zip_of(path, [(name, b"1", 0o100644) for name in names])
+        archive = (
+            tar_of(path, [(name, b"1") for name in names])
+            if kind == "tar"
+            else zip_of(path, [(name, b"1", 0o100644) for name in names])
+        )
         with pytest.raises(BadArchive, match="cannot be unpacked"):
             unpack(archive, str(tmp_path / f"out{i}"))
 

@@ -122,13 +122,20 @@ def test_image_files_and_a_list_of_words(ship_run, tmp_path, capsys):
 
     (tmp_path / "pictures").mkdir()
     for name in ("pictures/b.png", "pictures/a.jpg"):
-        Image.new("RGB", (80, 60), (200, 150, 0)).save(tmp_path / name)
+        Image.new("RGB", (80, 60), (0, 0, 0)).save(tmp_path / name)
     (tmp_path / "words.txt").write_text("yellow\ngrand piano\nocean\n")
     arguments = [str(ship_run), str(tmp_path / "pictures"), "--words", str(tmp_path / "words.txt"), "--out", str(tmp_path / "panel.png")]
     interpret.main(arguments)
     out = capsys.readouterr().out
     assert out.index("a.jpg") < out.index("b.png") and "grand piano (" in out and "vocabulary: 3 words; left out: none" in out
+    assert "vary by 0; their nearest words are" in out  # two equal images
     assert (tmp_path / "panel.png").stat().st_size > 1000
+
+
+def test_variation_by_hand():
+    import interpret
+
+    assert interpret.variation(torch.tensor([[[0.0, 3.0]], [[4.0, 0.0]], [[-4.0, 0.0]]])) == pytest.approx(((4 + 17 + 17) / 3) ** 0.5)
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_tables_4_to_6_mix_two_rules_for_h(table, number):
     """Rows that Table 1 has too print H of the means; the ablated rows print less, as a mean of H is."""
     off = cells_whose_h_is_off(table(number), HALF)
     for row in table(number).rows:
-        known = table(1).value(row.trainer, "average", "H") if not row.variant else None
+        known = table(1).value(row.trainer, "average", "H") if not row.options else None
         if known is not None:
             assert row.values["average"]["H"] == known
             assert (row.method, "", "average") not in off

@@ -6,7 +6,7 @@ import torch
 import train
 from dassl.utils import UserError
 from PIL import Image
-from runs import ROOT, argv, log, results
+from runs import ROOT, argv, log, newest_state, results
 from tiny_data import NAMES, make_bank, make_split, poison
 
 from trainers.core.tasks import top1
@@ -20,12 +20,6 @@ def command(bank, out, trainer, task, dataset, *options):
     arguments = argv(bank, out, trainer, *options, task=task)
     arguments[arguments.index("--dataset-config-file") + 1] = str(ROOT / f"configs/datasets/{dataset}.yaml")
     return arguments
-
-
-def newest_state(out):
-    """The parameters of the head that a run saved last."""
-    pointer, = [path for path in out.glob("*/checkpoint") if path.parent.name != "generator"]
-    return torch.load(pointer.parent / pointer.read_text().split()[0], weights_only=True)["state_dict"]
 
 
 def plain_accuracy(backbone, bank, logits_of, names, part="test", per_class=False):

@@ -28,7 +28,7 @@ TRAINERS = ["Tip_Adapter", "Tip_Adapter_F", "Tip_Adapter_F_SHIP"]
 
 
 def plain_logits(f, text, keys, values, alpha, beta, scale=100):
-    """Eq. 4 and 5 as published, with CLIP's 100 for another backbone's logit scale."""
+    """The published formula, with CLIP's 100 for another backbone's logit scale."""
     return scale * f @ text.t() + alpha * torch.exp(-beta * (1 - f @ keys.t())) @ values
 
 
@@ -274,7 +274,7 @@ def test_a_test_set_given_as_validation_is_not_used():
     ("Tip_Adapter_F_SHIP", ["DATASET.NUM_SHOTS", 0], "NUM_SHOTS 0 has no images for its cache"),
     ("Tip_Adapter", ["TRAINER.TIP_ADAPTER.ALPHA_GRID", "()"], "ALPHA_GRID is (), which is no grid"),
     ("Tip_Adapter_F", ["TRAINER.TIP_ADAPTER.BETA_GRID", "(0.1, 7.0, 0)"], "BETA_GRID is (0.1, 7.0, 0), which is no grid"),
-    ("Tip_Adapter_F", ["TRAINER.TIP_ADAPTER.BETA_GRID", "(7.0, 0.1, 20)"], "it must be (from, to, how many)"),
+    ("Tip_Adapter_F", ["TRAINER.TIP_ADAPTER.BETA_GRID", "(7.0, 0.1, 20)"], "it must be (from, to, count)"),
     ("Tip_Adapter", ["TRAINER.TIP_ADAPTER.PREC", "fp16"], "TRAINER.TIP_ADAPTER.PREC fp16 needs a GPU"),
 ])
 def test_bad_options_are_answered_in_words(tiny_bank, tmp_path, trainer, options, words):
