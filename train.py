@@ -74,8 +74,9 @@ def setup_cfg(args):
 
 
 def trains_on_base(cfg):
-    """Whether the task makes its own choice of classes: base2new, and gzsl with a dataset that has no seen and unseen classes of its own."""
-    return cfg.TASK == "base2new" or cfg.TASK == "gzsl" and not hasattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "unseen_classnames")
+    """Whether the run's classes are the base ones: in base2new, and in gzsl where a dataset has no unseen ones of its own."""
+    has_unseen = hasattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "unseen_classnames")
+    return cfg.TASK == "base2new" or (cfg.TASK == "gzsl" and not has_unseen)
 
 
 def check_names(cfg):

@@ -1,10 +1,10 @@
 """Makes a feature bank of features that were computed elsewhere, without the images: only the dataset's split is read.
 
-    python scripts/convert_bank.py features.safetensors --root DATA --dataset flo --backbone MiniCLIP --out flo_miniclip.safetensors
+    python scripts/convert_bank.py features.safetensors --root DATA --dataset flo --out flo_miniclip.safetensors
 
-The file holds `features` [N, d] and, in its header, `images`: a JSON list of the N images' paths below the dataset's image folder. Where it has
-`labels` [N] they must group the images as the split does (their numbers may differ); where its header has `backbone_sha256` that must be the hash
-of the backbone's weights. Each image gets one view.
+The file holds `features` [N, d] and, in its header, `images`: a JSON list of the N images' paths below the dataset's
+image folder. Where it has `labels` [N] they must group the images as the split does (their numbers may differ); where
+its header has `backbone_sha256` that must be the hash of the backbone's weights. Each image gets one view.
 """
 import argparse
 import json
@@ -47,9 +47,19 @@ def read_features(path):
             labels = file.get_tensor("labels").tolist() if "labels" in names else None
         images = json.loads(header["images"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path}: expected a safetensors file with the tensor 'features' and a JSON list 'images' in its header: {error}") from None
-    if features.dim() != 2 or len(features) != len(images) or len(set(images)) != len(images) or (labels and len(labels) != len(images)):
-        raise UserError(f"{path}: features {list(features.shape)} and labels must have a row for each of the {len(images)} images, each named once")
+        raise UserError(
+            f"{path}: expected safetensors with a tensor 'features' and a JSON list 'images' in the header: {error}"
+        ) from None
+    if (
+        features.dim() != 2
+        or len(features) != len(images)
+        or len(set(images)) != len(images)
+        or (labels and len(labels) != len(images))
+    ):
+        raise UserError(
+            f"{path}: features {list(features.shape)} and labels must have a row for each of the {len(images)} images, "
+            "each named once"
+        )
     if not torch.allclose(features.float().norm(dim=1), torch.ones(len(features)), atol=1e-2):
         raise UserError(f"{path}: the features must have unit norm")
     return features, labels, images, header
@@ -66,14 +76,18 @@ def split_of(dataset, root):
 
 
 def rows_of(split, images, labels):
-    """{part: row of each of its images}. Raises UserError for an image without features, or labels that group the images in another way."""
+    """{part: row of each of its images}. Raises UserError for an image without features, or labels that group the
+    images in another way."""
     row = {image: i for i, image in enumerate(images)}
     missing = [item.path for item in split.items() if item.path not in row]
     if missing:
         raise UserError(f"{len(missing)} images of the split have no features, first {', '.join(missing[:5])}")
     pairs = {(item.label, labels[row[item.path]]) for item in split.items()} if labels else set()
     if len({a for a, _ in pairs}) != len(pairs) or len({b for _, b in pairs}) != len(pairs):
-        raise UserError("the labels of the features group the images in another way than the split does: the images may be in another order")
+        raise UserError(
+            "the labels of the features group the images in another way than the split does: "
+            "the images may be in another order"
+        )
     return {part: [row[item.path] for item in getattr(split, part)] for part in PARTS}
 
 
@@ -87,15 +101,29 @@ def main(argv=None):
     features, labels, images, header = read_features(args.features)
     backbone = load_backbone(cfg)
     if header.get("backbone_sha256", backbone.weights_hash) != backbone.weights_hash:
-        raise UserError(f"{args.features} was made with weights {header['backbone_sha256'][:12]}, {backbone.name} has {backbone.weights_hash[:12]}")
+        raise UserError(
+            f"{args.features} was made with weights {header['backbone_sha256'][:12]}, "
+            f"{backbone.name} has {backbone.weights_hash[:12]}"
+        )
     split = split_of(cfg.DATASET.NAME, args.root)
     rows = rows_of(split, images, labels)
     tensors = {f"{part}.features": features[rows[part]].half() for part in PARTS}
     tensors["train.offsets"] = torch.arange(len(split.train) + 1)
-    write_bank(args.out, tensors, {
-        "dataset": cfg.DATASET.NAME, "backbone": backbone.name, "backbone_hash": backbone.weights_hash, "split": json.dumps(split._asdict()),
-        "preprocess": "{}", "transforms": "{}", "views": "1", "features_seed": "0", "note": args.note or header.get("what", ""),
-    })
+    write_bank(
+        args.out,
+        tensors,
+        {
+            "dataset": cfg.DATASET.NAME,
+            "backbone": backbone.name,
+            "backbone_hash": backbone.weights_hash,
+            "split": json.dumps(split._asdict()),
+            "preprocess": "{}",
+            "transforms": "{}",
+            "views": "1",
+            "features_seed": "0",
+            "note": args.note or header.get("what", ""),
+        },
+    )
     print(f"{args.out}: {len(split.train)} training, {len(split.val)} validation, {len(split.test)} test images")
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Cross-dataset transfer (the paper's Table 2): CoOp and SHIP's generator are trained on all classes of a source once, and applied to each target:
-# zero-shot, the source's CoOp as it is, and CoOp fine-tuned on features that the source's generator makes of the target's class names.
+# Cross-dataset transfer (the paper's Table 2): CoOp and SHIP's generator are trained on all classes of a source once. On
+# each target: zero-shot, the source's CoOp as it is, and CoOp fine-tuned on features that the generator makes of the
+# target's class names.
 source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"
 
 PAPERS="imagenet caltech101 oxford_pets stanford_cars oxford_flowers food101 fgvc_aircraft sun397 dtd eurosat ucf101"
@@ -33,7 +34,7 @@ if [ ${#targets[@]} -eq 0 ]; then
     [ -z "${DATA:-}" ] && [ ! -e "datasets/banks/${dataset}_miniclip.safetensors" ] && continue
     targets+=("$dataset")
   done
-  [ ${#targets[@]} -gt 0 ] || die "no target: no feature bank but the source's is shipped; give DATA=DIR, the folder of the images"
+  [ ${#targets[@]} -gt 0 ] || die "no target: no bank but the source's is shipped; give DATA=DIR, the folder of images"
 fi
 zero_shot=$(shortened ZeroshotCLIP "$cfg")
 check_choices "$source" "$seed" CoOp_SHIP "$source_cfg"
@@ -53,7 +54,8 @@ for target in "${targets[@]}"; do
     folder=$(run_folder cross_dataset "$target" "$seed" $trainer "$cfg-from_$source$suffix" "$shots")
     start=(MODEL.INIT_WEIGHTS "$origin")
     [ $trainer = CoOp ] || start+=(TRAINER.SHIP.INIT_FROM "$origin")
-    train_in "$folder" cross_dataset "$target" "$seed" $trainer "$cfg" "$shots" all ${OPTS[@]+"${OPTS[@]}"} "${start[@]}"
+    train_in "$folder" cross_dataset "$target" "$seed" $trainer "$cfg" "$shots" all \
+      ${OPTS[@]+"${OPTS[@]}"} "${start[@]}"
   done
 done
 "$PY" scripts/report.py --table 2 "$OUTPUT/cross_dataset"

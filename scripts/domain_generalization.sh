@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Domain generalization by CoCoOp's protocol: a method trained on all classes of ImageNet, evaluated on ImageNetV2, -Sketch, -A and -R, each with
-# its own classes.
+# Domain generalization by CoCoOp's protocol: a method trained on all classes of ImageNet, evaluated on ImageNetV2,
+# -Sketch, -A and -R, each with its own classes.
 source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"
 
 usage() {
   cat <<EOT
 usage: bash scripts/domain_generalization.sh SEED [TRAINER [CFG]] [-- KEY VALUE ...]
-  TRAINER is CoOp and CFG is vit_b16_ep50_ctxv1 unless given; KEY VALUE are configuration options of all runs, and name their own folder
+  TRAINER is CoOp and CFG is vit_b16_ep50_ctxv1 unless given
+  KEY VALUE are configuration options of all runs, and name their own folder
   SOURCE=imagenet    TARGETS="imagenetv2 imagenet_sketch imagenet_a imagenet_r"
   SHOTS=16   images per class of the source DATA=DIR    image root (empty: the shipped feature banks)
   OUTPUT=DIR folder of the results          PYTHON=..., VENV=DIR   the Python to use

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Generalized zero-shot learning (the paper's Table 3), one run: trains on all images of the seen classes, evaluates seen and unseen test images over
-# the names of both, mean accuracy of the classes.
+# Generalized zero-shot learning (the paper's Table 3), one run: trains on all images of the seen classes, evaluates seen
+# and unseen test images over the names of both, mean accuracy of the classes.
 source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"
 
 usage() {
   cat <<EOT
 usage: bash scripts/gzsl.sh DATASET SEED [TRAINER [CFG]] [-- KEY VALUE ...]
-  DATASET is cub, awa2 or flo with the Proposed Splits; of any other one the base classes are seen and the new ones unseen
+  DATASET is cub, awa2 or flo with the Proposed Splits; of any other the base classes are seen, the new ones unseen
   TRAINER is CoOp_SHIP and CFG is miniclip_gzsl (miniclip, where the trainer has no such file) unless given
   KEY VALUE are configuration options, and name their own folder
   DATA=DIR   image root                     BANK=FILE   feature bank instead (both empty: the shipped one)

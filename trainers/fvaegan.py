@@ -1,21 +1,24 @@
-"""f-VAEGAN-D2: A Feature Generating Framework for Any-Shot Learning (Xian et al., CVPR 2019, https://arxiv.org/abs/1903.10132).
+"""f-VAEGAN-D2: A Feature Generating Framework for Any-Shot Learning (Xian et al., CVPR 2019,
+https://arxiv.org/abs/1903.10132).
 
-A baseline of SHIP's Table 3, in its inductive form (without the second discriminator, which would see unlabelled images of unseen classes): a
-conditional VAE and a conditional WGAN that share a generator make image features of the label-only classes; a softmax classifier is trained on
-real features of the seen and synthetic ones of the unseen classes. A class is described by the text feature a of "a photo of a <name>." (SHIP,
-section 4.2.3), in place of expert attributes. With [;] for concatenation:
+A baseline of SHIP's Table 3, in its inductive form (without the second discriminator, which would see unlabelled images
+of unseen classes): a conditional VAE and a conditional WGAN that share a generator make image features of the
+label-only classes; a softmax classifier is trained on real features of the seen and synthetic ones of the unseen
+classes. A class is described by the text feature a of "a photo of a <name>." (SHIP, section 4.2.3), in place of expert
+attributes. With [;] for concatenation:
 
     encoder q(z | x, a), generator x~ = G(z, a), critic D(x, a)
     L_VAE  = KL(q(z | x, a) || N(0, I)) - E[log p(x | z, a)],  z ~ q(z | x, a)
     L_WGAN = E[D(x, a)] - E[D(x~, a)] - lambda E[(|| grad D(x^, a) || - 1)^2],  z ~ N(0, I), x^ between x and x~
     min_{G, E} max_D  L_VAE + gamma L_WGAN
 
-From the paper: these losses, networks with hidden layers of 4096 units and leaky ReLUs, z as wide as a, lambda 10, five updates of the critic for
-one of the generator. What the paper leaves open follows the public code of its successor TF-VAEGAN (github.com/akshitac8/tfvaegan), which
-contains it: features scaled to [0, 1] by dimension, a sigmoid at G's end and binary cross-entropy as -log p; gamma 10; N(0, 0.02) weights;
-Adam at 1e-4, betas (0.5, 0.999), batches of 64; 300 (CUB), 500 (FLO) or 120 (AWA2, at 1e-5) epochs; 300 (CUB), 1200 (FLO) or 1800 (AWA2) synthetic
-features a class; the classifier's Adam at 1e-3, 25 epochs. Unlike that code we keep lambda fixed, draw the WGAN's z from N(0, I) on all
-datasets, let the critic's updates for one batch of real features share it, and take the last epoch, where it takes the best one on the test set.
+The losses are the paper's. Sizes and settings follow the public code of its successor TF-VAEGAN, which contains it
+(github.com/akshitac8/tfvaegan): one hidden layer of 4096 units in each network, leaky ReLUs, z as wide as a, lambda 10,
+gamma 10, five updates of the critic for one of the generator; features scaled to [0, 1] by dimension, a sigmoid at G's
+end and binary cross-entropy as -log p; N(0, 0.02) weights; Adam at 1e-4, betas (0.5, 0.999), batches of 64; 300 (CUB),
+500 (FLO) or 120 (AWA2, at 1e-5) epochs; 300 (CUB), 1200 (FLO) or 1800 (AWA2) synthetic features a class; Adam at 1e-3
+for 25 epochs of the classifier. Unlike that code we keep lambda fixed, draw the WGAN's z from N(0, I) on all datasets,
+let the critic's updates share their batch of real features, and take the last epoch, where it takes the best on test.
 """
 import torch
 import torch.nn as nn
@@ -55,7 +58,7 @@ def extend_cfg(cfg):
 
 def layers(*widths):
     """Linear layers from each width to the next, a leaky ReLU after all but the last."""
-    stack = [part for pair in zip(widths, widths[1:]) for part in (nn.Linear(*pair), nn.LeakyReLU(LEAK))]
+    stack = [part for pair in zip(widths, widths[1:], strict=False) for part in (nn.Linear(*pair), nn.LeakyReLU(LEAK))]
     return gaussian_init(nn.Sequential(*stack[:-1]))
 
 
@@ -76,7 +79,7 @@ class Scale(nn.Module):
 
 
 class ConditionalGenerator(nn.Module):
-    """G: latent z [B, k] and class -> feature [B, d], through one hidden layer; `scaled` gives it in the range [0, 1]."""
+    """G: latent z [B, k] and class -> feature [B, d], through one hidden layer; `scaled`: in the range [0, 1]."""
 
     def __init__(self, backbone, hidden_dim, scale):
         super().__init__()
@@ -121,9 +124,12 @@ class VAEGAN(Framework):
         distance = self.score(x, attributes).mean() - self.score(synthetic, attributes).mean()
         share = torch.rand(len(x), 1).to(x.device)
         between = (share * x + (1 - share) * synthetic).requires_grad_()
-        slope, = torch.autograd.grad(self.score(between, attributes).sum(), between, create_graph=True)
+        (slope,) = torch.autograd.grad(self.score(between, attributes).sum(), between, create_graph=True)
         penalty = (slope.norm(dim=1) - 1).square().mean()
-        return self.options.PENALTY_WEIGHT * penalty - distance, {"distance": distance.item(), "penalty": penalty.item()}
+        return self.options.PENALTY_WEIGHT * penalty - distance, {
+            "distance": distance.item(),
+            "penalty": penalty.item(),
+        }
 
     def generator_loss(self, x, attributes):
         """L_VAE - gamma E[D(x~, a)] -> (loss, {"reconstruction", "kl"}, the synthetic x~ [B, d])."""
@@ -157,7 +163,8 @@ def adam(parameters, rate):
 
 
 class Classifier(nn.Module):
-    """Features [B, d] -> logits [B, C]: one linear layer on the scaled features, or on what `transform` makes of them."""
+    """Features [B, d] -> logits [B, C]: one linear layer on the scaled features, or on what `transform` makes of
+    them."""
 
     def __init__(self, classnames, scale, linear, transform=None):
         super().__init__()
@@ -172,7 +179,8 @@ class Classifier(nn.Module):
         unknown = [name for name in classnames if name not in self.classnames]
         if unknown:
             raise ClassesUnsupported(
-                f"the classifier was trained without {len(unknown)} of these classes, such as '{unknown[0]}': this method learns a fixed set of names"
+                f"the classifier was trained without {len(unknown)} of these classes, such as '{unknown[0]}': "
+                "this method learns a fixed set of names"
             )
         rows = [self.classnames.index(name) for name in classnames]
         linear = nn.Linear(self.linear.in_features, len(rows))
@@ -185,7 +193,11 @@ class VAEGANTraining(Pretraining):
 
     def __init__(self, trainer, *arguments):
         super().__init__(trainer.options, *arguments)
-        self.NAME, self.SECTION, self.framework = f"{type(trainer).__name__} generator", f"TRAINER.{trainer.SECTION}", trainer.FRAMEWORK
+        self.NAME, self.SECTION, self.framework = (
+            f"{type(trainer).__name__} generator",
+            f"TRAINER.{trainer.SECTION}",
+            trainer.FRAMEWORK,
+        )
         self.KEYS = tuple(key for key in self.options if key not in ("SYNTHETIC", "PREC"))
 
     def build(self):
@@ -205,8 +217,8 @@ class f_VAEGAN(FeatureTrainer):
         if not new or not self.task.real_classnames():
             missing = "no label-only classes" if not new else "no training images"
             raise UserError(
-                f"{type(self).__name__} learns from images of some classes to make features of label-only ones, but TASK {self.cfg.TASK} has "
-                f"{missing} here: use TASK gzsl or base2new"
+                f"{type(self).__name__} learns from images of some classes to make features of label-only ones, but "
+                f"TASK {self.cfg.TASK} has {missing} here: use TASK gzsl or base2new"
             )
         return super().head_classnames() + new
 
@@ -215,12 +227,22 @@ class f_VAEGAN(FeatureTrainer):
 
     def before_train(self):
         names, real = self.head_classnames(), self.task.real_classnames()
-        seen, unseen = (ClassTokens(part, self.backbone) for part in (real, names[len(real):]))
+        seen, unseen = (ClassTokens(part, self.backbone) for part in (real, names[len(real) :]))
         with self.watch.stage("generator"):
-            training = VAEGANTraining(self, self.backbone, self.train_set, seen, self.cfg.SEED, self.output_dir, self.cfg.TRAIN.CHECKPOINT_SECONDS)
+            training = VAEGANTraining(
+                self,
+                self.backbone,
+                self.train_set,
+                seen,
+                self.cfg.SEED,
+                self.output_dir,
+                self.cfg.TRAIN.CHECKPOINT_SECONDS,
+            )
             self.generator, self.generator_report = training.run()
             seed_all(self.cfg.SEED, "support")
-            self.synthetic = Synthesizer(self.generator, unseen, first_label=len(real)).balanced(self.options.SYNTHETIC, self.device)
+            self.synthetic = Synthesizer(self.generator, unseen, first_label=len(real)).balanced(
+                self.options.SYNTHETIC, self.device
+            )
         seed_all(self.cfg.SEED, "head")
         super().build_model()
         super().before_train()
@@ -232,7 +254,9 @@ class f_VAEGAN(FeatureTrainer):
         """With the scale of the generator; where there is none yet, with one to be loaded from a checkpoint."""
         generator = self.generator
         if generator is None:
-            generator = self.FRAMEWORK.GENERATOR(self.backbone, self.options.HIDDEN_DIM, Scale(torch.zeros(1, self.backbone.embed_dim)))
+            generator = self.FRAMEWORK.GENERATOR(
+                self.backbone, self.options.HIDDEN_DIM, Scale(torch.zeros(1, self.backbone.embed_dim))
+            )
         return self.classifier(classnames, generator)
 
     def classifier(self, classnames, generator):

@@ -1,16 +1,19 @@
-"""TF-VAEGAN: Latent Embedding Feedback and Discriminative Features for Zero-Shot Classification (Narayan et al., ECCV 2020,
-https://arxiv.org/abs/2003.07833).
+"""TF-VAEGAN: Latent Embedding Feedback and Discriminative Features for Zero-Shot Classification (Narayan et al., ECCV
+2020, https://arxiv.org/abs/2003.07833).
 
-A baseline of SHIP's Table 3: f-VAEGAN (fvaegan.py) with a semantic decoder Dec: x -> a^ that takes part at all stages, h being its hidden layer.
+A baseline of SHIP's Table 3: f-VAEGAN (fvaegan.py) with a semantic decoder Dec: x -> a^ that takes part at all stages,
+h being its hidden layer.
 
 * Training: L_VAE + gamma L_WGAN + beta L_R; L_R asks Dec for the attributes of real and of synthetic features.
-* Feedback: F turns h of a first x~ into an addition to G's hidden layer, from which the refined x~ comes: G(z, a) with delta F(h) added.
+* Feedback: F turns h of a first x~ into an addition to G's hidden layer, from which the refined x~ comes: G(z, a) with
+  delta F(h) added.
 * Classification: the softmax classifier sees [x; h] in place of x.
 
-What the paper leaves open follows its code (github.com/akshitac8/tfvaegan): Dec and F have hidden layers as wide as G's, a^ has unit norm, h
-reaches F without gradient; L_R is an L1 distance weighted by the normalised squared errors, to which its beta of 0.01 (CUB, FLO) or 0.1 (AWA2) belongs;
-delta 1 (CUB), 0.5 (FLO), 0.01 (AWA2); rates 1e-4 for Dec, 1e-5 for F (AWA2: 1e-4). That code alternates passes over the data without and with
-feedback; we alternate on each batch. It also shows a^ to the classifier; the paper does not.
+The rest follows its code (github.com/akshitac8/tfvaegan): Dec and F have hidden layers as wide as
+G's, a^ has unit norm, h reaches F without gradient; L_R is an L1 distance weighted by the normalised squared errors, to
+which its beta of 0.01 (CUB, FLO) or 0.1 (AWA2) belongs; delta 1 (CUB), 0.5 (FLO), 0.01 (AWA2); rates 1e-4 for Dec, 1e-5
+for F (AWA2: 1e-4). That code alternates passes over the data without and with feedback; we alternate on each batch. It
+also shows a^ to the classifier; the paper does not.
 """
 import torch
 import torch.nn as nn
@@ -24,7 +27,9 @@ from .ship.generator import gaussian_init
 
 def extend_cfg(cfg):
     declare(
-        cfg, "TRAINER.TF_VAEGAN", **OPTIONS,
+        cfg,
+        "TRAINER.TF_VAEGAN",
+        **OPTIONS,
         DECODER_WEIGHT=0.01,  # beta
         DECODER_LR=1e-4,
         FEEDBACK=1.0,  # delta, the strength of the feedback
@@ -64,7 +69,8 @@ class FeedbackGenerator(ConditionalGenerator):
 
 
 def attribute_loss(found, attributes):
-    """L_R: absolute errors weighted by their squares, these normalised to length 1, summed, averaged over the batch -> scalar."""
+    """L_R: absolute errors weighted by their squares, these normalised to length 1, summed, averaged over the batch ->
+    scalar."""
     error = found - attributes
     weight = nn.functional.normalize(error.square(), dim=1)
     return (weight * error.abs()).sum(1).mean()

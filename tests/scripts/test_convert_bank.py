@@ -8,13 +8,16 @@ from dassl.utils import UserError
 from safetensors.torch import save_file
 
 IMAGES = ["b/2.jpg", "a/1.jpg", "a/0.jpg", "b/0.jpg", "a/3.jpg", "b/1.jpg", "a/2.jpg", "b/3.jpg"]
-SPLIT = {part: [[f"{name}/{i}.jpg", label, name] for label, name in enumerate("ab") for i in numbers]
-         for part, numbers in (("train", (0, 1)), ("val", (2,)), ("test", (3,)))}
+SPLIT = {
+    part: [[f"{name}/{i}.jpg", label, name] for label, name in enumerate("ab") for i in numbers]
+    for part, numbers in (("train", (0, 1)), ("val", (2,)), ("test", (3,)))
+}
 
 
 @pytest.fixture
 def convert(tmp_path, miniclip_backbone):
-    """convert(features=..., labels=..., header changes) runs the script on a Caltech101 of eight images -> the path of the bank."""
+    """convert(features=..., labels=..., header changes) runs the script on a Caltech101 of eight images -> the path of
+    the bank."""
     import convert_bank
 
     (tmp_path / "caltech-101").mkdir()
@@ -26,7 +29,17 @@ def convert(tmp_path, miniclip_backbone):
         tensors = {"features": features, **({} if labels is None else {"labels": torch.tensor(labels)})}
         save_file(tensors, tmp_path / "features.safetensors", {"images": json.dumps(IMAGES), **header})
         out = tmp_path / "bank.safetensors"
-        convert_bank.main([str(tmp_path / "features.safetensors"), "--root", str(tmp_path), "--dataset", "caltech101", "--out", str(out)])
+        convert_bank.main(
+            [
+                str(tmp_path / "features.safetensors"),
+                "--root",
+                str(tmp_path),
+                "--dataset",
+                "caltech101",
+                "--out",
+                str(out),
+            ]
+        )
         return out
 
     run.features = features
@@ -45,14 +58,17 @@ def test_rows_go_to_their_images(convert, miniclip_backbone, capsys):
     assert "4 training, 2 validation, 2 test images" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"labels": [9, 4, 4, 9, 4, 4, 9, 9]}, "another order"),
-    ({"backbone_sha256": "0" * 64}, "was made with weights 000000000000"),
-    ({"images": json.dumps(IMAGES[:-1] + ["c/9.jpg"])}, "1 images of the split have no features, first b/3.jpg"),
-    ({"images": json.dumps(IMAGES[:-1])}, "a row for each of the 7 images"),
-    ({"images": "no list"}, "JSON list 'images'"),
-    ({"features": torch.ones(8, 256)}, "unit norm"),
-])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"labels": [9, 4, 4, 9, 4, 4, 9, 9]}, "another order"),
+        ({"backbone_sha256": "0" * 64}, "was made with weights 000000000000"),
+        ({"images": json.dumps(IMAGES[:-1] + ["c/9.jpg"])}, "1 images of the split have no features, first b/3.jpg"),
+        ({"images": json.dumps(IMAGES[:-1])}, "a row for each of the 7 images"),
+        ({"images": "no list"}, "JSON list 'images'"),
+        ({"features": torch.ones(8, 256)}, "unit norm"),
+    ],
+)
 def test_features_that_do_not_fit_are_refused(convert, change, message):
     with pytest.raises(UserError, match=message):
         convert(**change)

@@ -1,4 +1,6 @@
-"""f-VAEGAN and TF-VAEGAN: their losses against the formulas written out, what each update changes, their heads, and exact resuming."""
+"""f-VAEGAN and TF-VAEGAN: their losses against the formulas written out, what each update changes, their heads, and
+exact resuming."""
+
 import math
 
 import pytest
@@ -38,7 +40,8 @@ def options(section, **changes):
 
 
 def made(kind, backbone, **changes):
-    """A framework whose weights are far from their small initial values, so that every term matters, and a batch for it."""
+    """A framework whose weights are far from their small initial values, so that every term matters, and a batch for
+    it."""
     torch.manual_seed(0)
     features = torch.nn.functional.normalize(torch.randn(5, DIM), dim=-1)
     framework = kind(backbone, options("TF_VAEGAN" if kind is TFVAEGAN else "F_VAEGAN", **changes), features)
@@ -81,7 +84,11 @@ def test_the_generator_is_one_hidden_layer_on_latent_and_attributes(backbone, cl
 def test_the_critics_loss_is_wgan_with_gradient_penalty(backbone, classes):
     """D is piecewise linear: its gradient in x is W1^T (slopes * w2), by hand for each sample."""
     framework, features, labels = made(VAEGAN, backbone, PENALTY_WEIGHT=3.0)
-    x, attributes, fake = framework.generator.scale(features), framework.generator.class_features(classes)[labels], torch.rand(5, DIM)
+    x, attributes, fake = (
+        framework.generator.scale(features),
+        framework.generator.class_features(classes)[labels],
+        torch.rand(5, DIM),
+    )
     first, second = framework.critic[0], framework.critic[2]
 
     def score(x):
@@ -93,7 +100,9 @@ def test_the_critics_loss_is_wgan_with_gradient_penalty(backbone, classes):
     share = torch.rand(5, 1)
     before = linear(torch.cat([share * x + (1 - share) * fake, attributes], 1), first)
     slopes = torch.where(before > 0, torch.ones(()), torch.tensor(0.2)) * second.weight
-    penalty = sum((math.sqrt(sum(v * v for v in row)) - 1) ** 2 for row in (slopes @ first.weight[:, :DIM]).tolist()) / 5
+    penalty = (
+        sum((math.sqrt(sum(v * v for v in row)) - 1) ** 2 for row in (slopes @ first.weight[:, :DIM]).tolist()) / 5
+    )
     distance = (score(x).mean() - score(fake).mean()).item()
     assert terms == {"distance": pytest.approx(distance, abs=1e-5), "penalty": pytest.approx(penalty, rel=1e-4)}
     assert loss.item() == pytest.approx(3.0 * penalty - distance, rel=1e-4)
@@ -110,10 +119,13 @@ def test_the_generators_loss_is_vae_and_critic(backbone, classes):
     mu, log_var = linear(leaky(linear(leaky(linear(torch.cat([x, attributes], 1), e1)), e2)), e3).chunk(2, 1)
     again = framework.generator.scaled(mu + (log_var / 2).exp() * noise, attributes)
     reconstruction = -(x * again.log() + (1 - x) * (1 - again).log()).sum() / 5
-    kl = 0.5 * (mu ** 2 + log_var.exp() - log_var - 1).sum() / 5
+    kl = 0.5 * (mu**2 + log_var.exp() - log_var - 1).sum() / 5
     fake = framework.generator.scaled(prior, attributes)
     assert torch.allclose(synthetic, fake)
-    assert terms == {"reconstruction": pytest.approx(reconstruction.item(), rel=1e-4), "kl": pytest.approx(kl.item(), rel=1e-4)}
+    assert terms == {
+        "reconstruction": pytest.approx(reconstruction.item(), rel=1e-4),
+        "kl": pytest.approx(kl.item(), rel=1e-4),
+    }
     expected = reconstruction + kl - 7.0 * framework.score(fake, attributes).mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
@@ -121,7 +133,7 @@ def test_the_generators_loss_is_vae_and_critic(backbone, classes):
 def test_attribute_loss_by_hand():
     """Errors (3, 4): squares (9, 16), over their length 18.36; 9 * 3 + 16 * 4 = 91. An exact row counts nothing."""
     found, wanted = torch.tensor([[3.0, 4.0], [1.0, 1.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]])
-    assert attribute_loss(found, wanted).item() == pytest.approx(91 / math.sqrt(9 ** 2 + 16 ** 2) / 2)
+    assert attribute_loss(found, wanted).item() == pytest.approx(91 / math.sqrt(9**2 + 16**2) / 2)
 
 
 def test_feedback_adds_the_decoders_hidden_layer_to_the_generators(backbone, classes):
@@ -136,7 +148,9 @@ def test_feedback_adds_the_decoders_hidden_layer_to_the_generators(backbone, cla
     assert torch.allclose(generator.first(z, attributes), first, atol=1e-6)
     assert torch.allclose(generator.scaled(z, attributes), refined, atol=1e-6)
     attributes_again = linear(h, generator.decoder.output)
-    assert torch.allclose(generator.decoder(first), attributes_again / attributes_again.norm(dim=1, keepdim=True), atol=1e-6)
+    assert torch.allclose(
+        generator.decoder(first), attributes_again / attributes_again.norm(dim=1, keepdim=True), atol=1e-6
+    )
     generator.scaled(z, attributes).sum().backward()
     assert generator.decoder.hidden[0].weight.grad is None and generator.feedback[0].weight.grad is not None
 
@@ -147,9 +161,14 @@ def test_a_step_trains_every_part_and_nothing_of_the_backbone(backbone, classes,
     before = {name: value.clone() for name, value in framework.named_parameters()}
     frozen = [value.clone() for value in backbone.parameters()]
     terms = framework.step(features, labels, classes, framework.optimizers(framework.options))
-    assert {"distance", "penalty", "reconstruction", "kl"} <= terms.keys() and all(math.isfinite(value) for value in terms.values())
-    moved = {name.split(".")[0] if not name.startswith("generator") else ".".join(name.split(".")[:2])
-             for name, value in framework.named_parameters() if not torch.equal(value, before[name])}
+    assert {"distance", "penalty", "reconstruction", "kl"} <= terms.keys() and all(
+        math.isfinite(value) for value in terms.values()
+    )
+    moved = {
+        name.split(".")[0] if not name.startswith("generator") else ".".join(name.split(".")[:2])
+        for name, value in framework.named_parameters()
+        if not torch.equal(value, before[name])
+    }
     parts = {"encoder", "critic", "generator.hidden", "generator.output"}
     assert moved == parts | ({"generator.decoder", "generator.feedback"} if kind is TFVAEGAN else set())
     assert all(torch.equal(old, new) for old, new in zip(frozen, backbone.parameters(), strict=True))
@@ -185,9 +204,20 @@ def test_the_classifier_sees_real_seen_and_synthetic_unseen_features(miniclip_ba
     from trainers.fvaegan import f_VAEGAN
 
     batches, compute_loss = [], f_VAEGAN.compute_loss
-    monkeypatch.setattr(f_VAEGAN, "compute_loss", lambda t, x, y: (batches.append((t, y.clone())), compute_loss(t, x, y))[1])
+    monkeypatch.setattr(
+        f_VAEGAN, "compute_loss", lambda t, x, y: (batches.append((t, y.clone())), compute_loss(t, x, y))[1]
+    )
     bank = make_bank(tmp_path / "bank.safetensors", miniclip_backbone, train=8, val=0)
-    small = ["DATASET.NUM_SHOTS", "-1", "OPTIM.MAX_EPOCH", "1", "DATALOADER.TRAIN_X.BATCH_SIZE", "1", "TRAINER.F_VAEGAN.SYNTHETIC", "4"]
+    small = [
+        "DATASET.NUM_SHOTS",
+        "-1",
+        "OPTIM.MAX_EPOCH",
+        "1",
+        "DATALOADER.TRAIN_X.BATCH_SIZE",
+        "1",
+        "TRAINER.F_VAEGAN.SYNTHETIC",
+        "4",
+    ]
     train.main(argv(bank, tmp_path / "out", "f_VAEGAN", *small, task="gzsl"))
     counts = torch.cat([labels for _, labels in batches]).bincount().tolist()
     assert counts == [8] * 4 + [4] * 3  # base images, then synthetic features of the new names
@@ -218,6 +248,9 @@ def test_a_killed_generator_ends_like_one_left_alone(monkeypatch, tmp_path, tiny
         patch.setattr(VAEGANTraining, "_epoch", kill)
         train.main(argv(tiny_bank, tmp_path / "cut", "TF_VAEGAN"))
     train.main(argv(tiny_bank, tmp_path / "cut", "TF_VAEGAN"))
-    states = [torch.load(tmp_path / name / "generator/generator.pth.tar", weights_only=True)["state_dict"] for name in ("whole", "cut")]
+    states = [
+        torch.load(tmp_path / name / "generator/generator.pth.tar", weights_only=True)["state_dict"]
+        for name in ("whole", "cut")
+    ]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     assert results(tmp_path / "whole")["metrics"] == results(tmp_path / "cut")["metrics"]

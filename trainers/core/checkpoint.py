@@ -78,27 +78,34 @@ class CheckpointMixin:
         return checkpoint, list(classnames)
 
     def head_of_run(self, path, classnames):
-        """The head over `classnames` with the parameters of another run: its output folder, or a checkpoint file (also one of stock CoOp).
+        """The head over `classnames` with the parameters of another run: `path` is its output folder, or a checkpoint file
+        (also one of stock CoOp).
 
-        Raises UserError where there is none or it does not fit, ClassesUnsupported where its method cannot be applied to these names.
+        Raises UserError where there is none or it does not fit, ClassesUnsupported where it cannot have these names.
         """
         file = path if os.path.isfile(path) else self._best_or_newest(path)
         if file is None or not os.path.isfile(file):
-            raise UserError(f"MODEL.INIT_WEIGHTS: no checkpoint in {self._folder(path)}; expected the output folder of a finished run, or a checkpoint file")
+            raise UserError(
+                f"MODEL.INIT_WEIGHTS: no checkpoint in {self._folder(path)}; "
+                "expected the output folder of a finished run, or a checkpoint file"
+            )
         backbone = results.read_source(file).get("backbone", {}).get("sha256", self.backbone.weights_hash)
         if backbone != self.backbone.weights_hash:
-            raise UserError(f"MODEL.INIT_WEIGHTS: {file} was trained on another backbone ({backbone[:12]}, the run uses {self.backbone.weights_hash[:12]})")
+            raise UserError(
+                f"MODEL.INIT_WEIGHTS: {file} was trained on another backbone ({backbone[:12]}, "
+                f"the run uses {self.backbone.weights_hash[:12]})"
+            )
         checkpoint, trained = self._load(file)
         self.set_head(self.head_from_checkpoint(trained, checkpoint["state_dict"]), trained, training=False)
         print(f"starts from {file} (epoch {checkpoint['epoch']}, {len(trained)} classes)")
-        head = self.head_for(classnames)  # whether it can be applied to other names; but what for_classes gives need not be trainable
+        head = self.head_for(classnames)  # shows that it can have these names; but it need not be trainable
         if not self.TRAINS:
             self.SELECTION = f"source run: {checkpoint.get('selection', 'last epoch')}"
             return head
         return head if trained == list(classnames) else self.head_from_checkpoint(classnames, checkpoint["state_dict"])
 
     def _best_or_newest(self, directory):
-        """The checkpoint of a run that counts: the best on validation where one was kept, else the newest; None where there is none."""
+        """The checkpoint of a run that counts: the best on validation where one was kept, else the newest, or None."""
         best = os.path.join(self._folder(directory), BEST)
         return best if os.path.exists(best) else self.newest_checkpoint(directory)
 

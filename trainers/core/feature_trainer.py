@@ -52,12 +52,12 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         return F.cross_entropy(logits.float(), labels), logits
 
     def head_classnames(self):
-        """The names that the head is trained over: those with training images, to which SHIP adds the label-only ones; a target's, where nothing
-        of it is trained on."""
+        """The names that the head is trained over: those with training images, to which SHIP adds the label-only ones; all
+        names of a target that no image of is trained on."""
         return self.task.real_classnames() or list(self.dataset.classnames)
 
     def has_training_data(self):
-        """Whether the run's task gives this method anything to train on; without, it only applies what a source run learned."""
+        """Whether the task gives this method anything to train on; if not, it applies what a source run learned."""
         return bool(self.task.real_classnames())
 
     def support_set(self):
@@ -128,11 +128,6 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         items = held_out(self.dataset, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
         return self._features(items, self.store.plain), f"held-out training images of {classes}"
 
-    @property
-    def new_half(self):
-        """The dataset's new classes where SUBSAMPLE_CLASSES is base: names without training data, and their test images."""
-        return self.task.new_half
-
     def _features(self, items, source):
         found = source(items)
         if not len(found):
@@ -185,7 +180,10 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         if self.TRAINS:
             self.train_loader_x = self.make_loader()
         elif type(self).TRAINS and not self.cfg.MODEL.INIT_WEIGHTS:
-            raise UserError(f"TASK {self.cfg.TASK} applies what {type(self).__name__} learned in a source run: give its output folder with MODEL.INIT_WEIGHTS")
+            raise UserError(
+                f"TASK {self.cfg.TASK} applies what {type(self).__name__} learned in a source run: "
+                "give its output folder with MODEL.INIT_WEIGHTS"
+            )
         else:
             print(f"{type(self).__name__} has nothing to train")
             self.max_epoch = 0
@@ -283,7 +281,7 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         return found
 
     def _accuracy(self, head, feature_set, per_class=False):
-        """Top-1 accuracy in percent, over the first view of each image; `per_class`: the mean of the classes' accuracies."""
+        """Top-1 accuracy in percent, over the first view of each image; `per_class`: the mean over classes."""
         features = feature_set.features[feature_set.offsets[:-1]]
         return tasks.top1(self.logits(head, features).argmax(1), feature_set.labels, per_class)
 
@@ -329,7 +327,8 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
             head = self.head_for(evaluation.classnames)
             accuracy = self._accuracy(head, self._features(evaluation.items, self.store.plain), evaluation.per_class)
             if evaluation.per_class:
-                print(f"{evaluation.name}: the mean accuracy of the classes of {len(evaluation.items):,} images, among {len(evaluation.classnames)} names")
+                images, names = len(evaluation.items), len(evaluation.classnames)
+                print(f"{evaluation.name}: the mean accuracy of the classes of {images:,} images, among {names} names")
             if evaluation.of:
                 print(f"{evaluation.name}: on a fixed subset, {len(evaluation.items):,} of {evaluation.of:,} test images")
             print(f"* {evaluation.log}: {accuracy:.1f}%")
@@ -347,8 +346,10 @@ class FeatureTrainer(CheckpointMixin, TrainerX):
         return self.cfg.MODEL.INIT_WEIGHTS
 
     def record(self, metrics, unsupported, subset=None):
-        """What results.json holds (DESIGN section 9); `subset` names the metrics measured on a part of the test images. A run that starts from
-        another one has that run's dataset as `source`; where it sees no image itself, the shots are that run's."""
+        """What results.json holds (DESIGN section 9); `subset` names the metrics measured on a part of the test images.
+
+        A run that starts from another one has that run's dataset as `source`; where it sees no image itself, its shots.
+        """
         cfg, dataset = self.cfg, self.dataset
         task, dataset_name, trainer, config = results.place(self.output_dir)
         source = results.read_source(self.source_path()) if self.source_path() else {}

@@ -73,7 +73,7 @@ def write(path, record):
 
 
 def read_source(path):
-    """results.json of the finished run that the folder or checkpoint `path` belongs to; {} where there is none, as with stock CoOp's checkpoints."""
+    """results.json of the run that the folder or checkpoint `path` belongs to; {} without one, as with stock CoOp's."""
     path = Path(path).resolve()
     for folder in (path, *path.parents[:2]):
         if (folder / "results.json").is_file():

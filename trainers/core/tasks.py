@@ -1,7 +1,7 @@
 """The tasks (DESIGN section 8): what a run may train on, and what it evaluates over which class names.
 
-A Task opens the dataset and knows which of its classes have training images and which have only a name. It lists `Evaluation`s; the trainer
-runs them, and the results go into results.json under their names.
+A Task opens the dataset and knows which of its classes have training images and which have only a name. It lists
+`Evaluation`s; the trainer runs them, and the results go into results.json under their names.
 """
 import os
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ class Evaluation:
 
 
 def top1(predicted, labels, per_class=False):
-    """Percent of images [N] predicted right; `per_class`: of each class that has images, then the mean over these classes."""
+    """Percent of images [N] predicted right; `per_class`: of each class that has images, then the mean over these
+    classes."""
     right = (predicted == labels).double()
     if per_class:
         return sum(right[labels == label].mean().item() for label in labels.unique()) / len(labels.unique()) * 100
@@ -49,7 +50,10 @@ def with_options(cfg, **dataset):
 
 def shifted(items, by):
     """The same items with labels moved up by `by`."""
-    return [type(item)(impath=item.impath, label=item.label + by, domain=item.domain, classname=item.classname) for item in items]
+    return [
+        type(item)(impath=item.impath, label=item.label + by, domain=item.domain, classname=item.classname)
+        for item in items
+    ]
 
 
 def fixed_subset(items, count):
@@ -62,7 +66,8 @@ def fixed_subset(items, count):
 
 
 class Task:
-    """What all tasks answer; as it is, few-shot classification: over all classes of the dataset (or the subset that was asked for)."""
+    """What all tasks answer; as it is, few-shot classification: over all classes of the dataset (or the subset that was
+    asked for)."""
 
     H_OF = None  # the two metrics whose harmonic mean is H
 
@@ -76,11 +81,13 @@ class Task:
             return build_dataset(with_options(self.cfg, SUBSAMPLE_CLASSES="new"))
 
     def real_classnames(self):
-        """The classes with training images, in the order of their labels 0, 1, ...; [] for a task that gives no images to train on."""
+        """The classes with training images, in the order of their labels 0, 1, ...; [] for a task that gives no images
+        to train on."""
         return list(self.dataset.classnames)
 
     def label_only_classnames(self):
-        """The classes that have only a name: their labels follow those of the real ones. Their images are never trained or selected on."""
+        """The classes that have only a name: their labels follow those of the real ones. Their images are never trained
+        or selected on."""
         return list(self.new_half.classnames) if self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "base" else []
 
     def evaluations(self):
@@ -112,10 +119,11 @@ class BaseToNew(Task):
 
 
 class GeneralizedZeroShot(Task):
-    """Seen and unseen test images over the names of both, mean accuracy of the classes (Xian et al., https://arxiv.org/abs/1707.00600).
+    """Seen and unseen test images over the names of both, mean accuracy of the classes (Xian et al.,
+    https://arxiv.org/abs/1707.00600).
 
-    A reader with splits of its own has seen_classnames, unseen_classnames, test_seen and test_unseen, labels over both, seen ones first. Of any
-    other dataset the base classes are the seen ones and the new classes the unseen ones.
+    A reader with splits of its own has seen_classnames, unseen_classnames, test_seen and test_unseen, labels over both,
+    seen ones first. Of any other dataset the base classes are the seen ones and the new classes the unseen ones.
     """
 
     H_OF = ("seen", "unseen")
@@ -126,8 +134,8 @@ class GeneralizedZeroShot(Task):
         own = hasattr(self.dataset, "unseen_classnames")
         if not own and self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "all":
             raise UserError(
-                f"TASK gzsl: {self.cfg.DATASET.NAME} has no seen and unseen classes of its own; DATASET.SUBSAMPLE_CLASSES base makes its base classes "
-                "the seen ones and its new classes the unseen ones"
+                f"TASK gzsl: {self.cfg.DATASET.NAME} has no seen and unseen classes of its own; "
+                "DATASET.SUBSAMPLE_CLASSES base makes its base classes the seen and its new classes the unseen ones"
             )
         return own
 
@@ -151,7 +159,8 @@ class GeneralizedZeroShot(Task):
 
 
 class Target:
-    """A dataset of which there are only the names and the test images, to apply to them what a run on another dataset, the source, learned."""
+    """A dataset of which there are only the names and the test images, to apply to them what a run on another dataset,
+    the source, learned."""
 
     val = train_u = unused_train = None
 
@@ -164,17 +173,20 @@ class Target:
     @property
     def train_x(self):
         raise UserError(
-            f"TASK {self._task} gives no training images of the target: start from a source run, MODEL.INIT_WEIGHTS with its output folder (and "
-            "TRAINER.SHIP.INIT_FROM for a twin with SHIP)"
+            f"TASK {self._task} gives no training images of the target: start from a source run, MODEL.INIT_WEIGHTS "
+            "with its output folder (and TRAINER.SHIP.INIT_FROM for a twin with SHIP)"
         )
 
 
 class DomainGeneralization(Task):
-    """What a source run learned, over the target's own class names: CoCoOp's protocol (https://arxiv.org/abs/2203.05557). Nothing is trained."""
+    """What a source run learned, over the target's own class names: CoCoOp's protocol
+    (https://arxiv.org/abs/2203.05557). Nothing is trained."""
 
     def __init__(self, cfg):
         self.cfg = cfg
-        self.dataset = Target(build_dataset(with_options(cfg, NUM_SHOTS=-1)), cfg.TASK)  # -1: draws no few-shot selection, keeps none
+        self.dataset = Target(
+            build_dataset(with_options(cfg, NUM_SHOTS=-1)), cfg.TASK
+        )  # -1: draws no few-shot selection, keeps none
 
     def real_classnames(self):
         return []
@@ -184,14 +196,18 @@ class DomainGeneralization(Task):
 
 
 class CrossDataset(DomainGeneralization):
-    """The same for a target with other classes, all of which have only a name (paper section 4.2.2): a twin with SHIP learns from their names."""
+    """The same for a target with other classes, all of which have only a name (paper section 4.2.2): a twin with SHIP
+    learns from their names."""
 
     def label_only_classnames(self):
         return list(self.dataset.classnames)
 
 
 TASKS = {
-    "base2new": BaseToNew, "fewshot": Task, "cross_dataset": CrossDataset, "domain_generalization": DomainGeneralization,
+    "base2new": BaseToNew,
+    "fewshot": Task,
+    "cross_dataset": CrossDataset,
+    "domain_generalization": DomainGeneralization,
     "gzsl": GeneralizedZeroShot,
 }
 

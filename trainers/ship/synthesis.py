@@ -5,7 +5,7 @@ from ..core.errors import UserError
 from ..core.features import FeatureSet
 
 CHUNK = 512  # features per pass through the text encoder
-SHOTS = 16  # that an epoch without real images takes for a class, where the run does not say; the paper's number of shots
+SHOTS = 16  # the paper's: what an epoch without real images takes for a class, where the run does not say
 
 
 class Synthesizer:
@@ -18,7 +18,8 @@ class Synthesizer:
     def features(self, labels):
         """One feature for each of `labels` [B] (0-based among these classes), z from N(0, I) -> [B, d], unit norm."""
         z = torch.randn(len(labels), self.generator.latent_dim).to(labels.device)
-        return torch.cat([self.generator(z[i:i + CHUNK], labels[i:i + CHUNK], self.classes) for i in range(0, len(labels), CHUNK)])
+        parts = [slice(i, i + CHUNK) for i in range(0, len(labels), CHUNK)]
+        return torch.cat([self.generator(z[part], labels[part], self.classes) for part in parts])
 
     def batch(self, size, device):
         """`size` features with labels uniform over the classes -> (features [B, d], labels [B])."""
@@ -33,7 +34,8 @@ class Synthesizer:
 
 
 class SyntheticLoader:
-    """Batches of synthetic features alone, {"features": [B, d], "label": [B]}: an epoch has as many as one over `per_class` features of each class."""
+    """Batches of synthetic features alone, {"features": [B, d], "label": [B]}: an epoch has as many as one over
+    `per_class` features of each class."""
 
     def __init__(self, synthesizer, batch_size, per_class, device):
         self.synthesizer, self.batch_size, self.device = synthesizer, batch_size, device
@@ -49,7 +51,8 @@ class SyntheticLoader:
 
 
 def read_class_names(path, base_names):
-    """Names from a text file, a name a line. Raises UserError naming lines that are empty, repeat each other or repeat a base class."""
+    """Names from a text file, a name a line. Raises UserError naming lines that are empty, repeat each other or repeat
+    a base class."""
     try:
         with open(path, encoding="utf-8") as file:
             lines = [line.strip() for line in file.read().rstrip("\n").split("\n")]
