@@ -112,7 +112,7 @@ def test_test_sh_sets_up_and_passes_arguments_on(checkout):
     assert checkout.run("test.sh", "tests/scripts", "-k", "a or b").returncode == 0
     calls = checkout.calls("-m p")
     assert calls[0].startswith(PIP)
-    assert calls[-1] == "-m pytest -q --durations=10 tests/scripts -k a or b"
+    assert calls[-1] == "-m pytest -q --numprocesses 2 --dist loadscope --durations=10 tests/scripts -k a or b"
 
 
 def test_quickstart_sh_sets_up_and_passes_arguments_on(checkout, tmp_path):

@@ -63,7 +63,7 @@ def test_other_classes_share_the_adapter(miniclip_backbone):
 @pytest.mark.parametrize("trainer", ["CLIP_Adapter", "CLIP_Adapter_SHIP"])
 def test_losses_of_a_run_equal_plain_sgd_on_the_plain_formulation(tiny_bank, tmp_path, monkeypatch, miniclip_backbone, trainer):
     seen = Recorder(monkeypatch)
-    train.main(argv(tiny_bank, tmp_path, trainer))
+    train.main(argv(tiny_bank, tmp_path, trainer, "OPTIM.LR", 0.002))
     names = seen.trainer.trained_classnames
     assert len(names) == (7 if trainer.endswith("SHIP") else 4) and len(seen.losses) == 6
     down, up = (seen.initial[f"adapter.{i}.weight"].requires_grad_() for i in (0, 2))

@@ -3,6 +3,7 @@
 A Task opens the dataset and knows which of its classes have training images and which have only a name. It lists
 `Evaluation`s; the trainer runs them, and the results go into results.json under their names.
 """
+
 import os
 from dataclasses import dataclass
 from functools import cached_property
