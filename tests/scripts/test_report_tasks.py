@@ -67,6 +67,19 @@ def test_sources_are_kept_apart(write_run, report):
     assert out.count("Cross-dataset transfer, trained on") == 2
 
 
+def test_zero_shot_has_no_source_and_stands_in_the_table_of_each_on_its_targets(write_run, report):
+    for dataset in ("caltech101", "eurosat", "dtd"):
+        write_run({"accuracy": 50.0}, task="cross_dataset", dataset=dataset, trainer="ZeroshotCLIP")
+    for source, dataset in (("caltech101", "eurosat"), ("caltech101", "dtd"), ("eurosat", "caltech101")):
+        config = f"miniclip-from_{source}"
+        write_run({"accuracy": 60.0}, task="cross_dataset", dataset=dataset, config=config, source=source)
+    out = report("--layout", "paper").out
+    assert out.count("Cross-dataset transfer, trained on") == 2
+    assert [line.split() for line in lines_of(out, "method")] == [
+        ["method", "seeds", "DTD", "EuroSAT", "Average"], ["method", "seeds", "Caltech101"]]
+    assert [line.split()[2:] for line in lines_of(out, "Zero-shot")] == [["50.00", "50.00", "50.00"], ["50.00"]]
+
+
 def test_gzsl_has_h_of_unseen_and_seen(write_run, report):
     for seed, unseen, seen in ((1, 50, 90), (2, 60, 80)):
         write_run({"unseen": unseen, "seen": seen}, task="gzsl", dataset="flo", seed=seed, shots=0)
