@@ -1,6 +1,5 @@
 """scripts/report.py: the layouts of the paper's tables, task by task."""
 
-import pytest
 
 
 def lines_of(text, start):
