@@ -89,3 +89,18 @@ def test_missing_file_and_bad_options():
         cfg.merge_from_list(["OPTIM.MAX_EPOCH", "many"])
     with pytest.raises(UserError, match="OPTIM.LR.X"):
         cfg.merge_from_list(["OPTIM.LR.X", "1"])
+
+
+def test_whole_numbers_are_taken_for_floats(tmp_path):
+    """`LR 1` is a float like `LR 1.0`, on the command line and in a file; a float for an int stays an error."""
+    from dassl.config import get_cfg_default
+    from dassl.utils import UserError
+
+    cfg = get_cfg_default()
+    cfg.merge_from_list(["OPTIM.LR", "1", "OPTIM.MOMENTUM", 0])
+    assert (cfg.OPTIM.LR, cfg.OPTIM.MOMENTUM) == (1.0, 0.0) and type(cfg.OPTIM.LR) is type(cfg.OPTIM.MOMENTUM) is float
+    (tmp_path / "c.yaml").write_text("OPTIM:\n  LR: 2\n")
+    cfg.merge_from_file(str(tmp_path / "c.yaml"))
+    assert cfg.OPTIM.LR == 2.0 and type(cfg.OPTIM.LR) is float
+    with pytest.raises(UserError):
+        cfg.merge_from_list(["OPTIM.MAX_EPOCH", "1.5"])

@@ -25,6 +25,7 @@ class Config(CfgNode):
         except (yaml.YAMLError, AttributeError, AssertionError, ValueError) as error:
             raise UserError(f"{cfg_filename} is not a YAML file of config keys: {error}") from None
         self._check_keys(_leaves(other), cfg_filename)
+        _as_floats(other, self)
         try:
             self.merge_from_other_cfg(other)
         except ValueError as error:
@@ -36,10 +37,21 @@ class Config(CfgNode):
                 f"config options come as pairs of KEY and value, got {len(cfg_list)} words: {list(cfg_list)}"
             )
         self._check_keys(cfg_list[0::2], "the command line")
+        cfg_list = list(cfg_list)
+        for i in range(0, len(cfg_list), 2):
+            if type(self._value(cfg_list[i])) is float and type(CfgNode._decode_cfg_value(cfg_list[i + 1])) is int:
+                cfg_list[i + 1] = float(cfg_list[i + 1])
         try:
             super().merge_from_list(cfg_list)
         except ValueError as error:
             raise UserError(f"config options: {error}") from None
+
+    def _value(self, key):
+        """The value of a dotted key; None for one that does not exist yet."""
+        node = self
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, CfgNode) else None
+        return node
 
     def _check_keys(self, keys, source):
         """UnknownName for the first dotted key that this config does not have."""
@@ -60,3 +72,12 @@ def _leaves(node, prefix=""):
     for key, value in node.items():
         names += _leaves(value, f"{prefix}{key}.") if isinstance(value, CfgNode) else [prefix + key]
     return names
+
+
+def _as_floats(node, like):
+    """Makes whole numbers in `node` floats where `like` has a float (yacs takes `LR: 1` for another type than 0.1)."""
+    for key, value in node.items():
+        if isinstance(value, CfgNode) and isinstance(like.get(key), CfgNode):
+            _as_floats(value, like[key])
+        elif type(value) is int and type(like.get(key)) is float:
+            node[key] = float(value)
