@@ -8,11 +8,11 @@ its header has `backbone_sha256` that must be the hash of the backbone's weights
 """
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import _path  # noqa: F401
 import torch
+from _run import say_errors
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
@@ -128,8 +128,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    say_errors(main)

@@ -8,14 +8,14 @@ the plain view. An interrupted extraction goes on where it stopped; `torchrun --
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 
 import _path  # noqa: F401
 import torch
+from _run import say_errors
 from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
-from dassl.utils import UserError, set_random_seed
+from dassl.utils import set_random_seed
 
 import datasets  # noqa: F401
 import trainers
@@ -113,8 +113,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    say_errors(main)
