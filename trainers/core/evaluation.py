@@ -113,7 +113,7 @@ class EvaluationMixin:
             "split_hash": getattr(dataset, "split_hash", ""), "fewshot": getattr(dataset, "fewshot_source", ""),
             "classnames_hash": results.names_hash(getattr(dataset, "all_classnames", dataset.classnames)),
             "metrics": metrics, "unsupported": unsupported, "subset": subset or {}, "selection": self.SELECTION,
-            "seconds": {name: round(value, 2) for name, value in self.watch.seconds.items()},
+            "seconds": {name: round(value, 3) for name, value in self.watch.seconds.items()},
             "peak_memory_mb": results.peak_memory_mb(self.device), "versions": results.versions(), "extra": self.extra_results(),
         }
 
