@@ -156,9 +156,14 @@ class TipTrainer(FeatureTrainer):
                 f"{type(self).__name__} with DATASET.NUM_SHOTS 0 has no images for its cache; give at least 1, or use "
                 "ZeroshotCLIP"
             )
-        if self.options.SEARCH:
+        if self.searches:
             self.searched = self.search_set()  # before training, so that a dataset without such images is told at once
         super().train()
+
+    @property
+    def searches(self):
+        """Whether alpha and beta are searched: not where the task gives no images of its own to search on."""
+        return self.options.SEARCH and bool(self.task.real_classnames())
 
     def build_model(self):
         """Nothing yet: the cache is made when training starts; evaluation takes it from the checkpoint."""
@@ -166,7 +171,8 @@ class TipTrainer(FeatureTrainer):
     def before_train(self):
         super().build_model()
         super().before_train()
-        self.head.set(self.options.ALPHA, self.options.BETA)  # a resumed checkpoint may hold those of a search
+        if self.has_training_data():  # a resumed checkpoint may hold those of a search; a source's stay
+            self.head.set(self.options.ALPHA, self.options.BETA)
 
     def build_head(self, classnames):
         support = self.support_set()
@@ -196,11 +202,11 @@ class TipTrainer(FeatureTrainer):
         return self._head(classnames, keys.to(device), labels.to(device), state_dict["alpha"], state_dict["beta"])
 
     def tune(self):
-        if not self.options.SEARCH:
+        if not self.searches:
             return ""
         alphas, betas = self.grids
         found, source = self.searched
-        head = self.head_for(list(self.dataset.classnames))  # without the new names of the twin
+        head = self.head_for(self.task.real_classnames())  # without the new names of the twin
         with self.watch.stage("search"):
             accuracy, alpha, beta = search(head, found.features[found.offsets[:-1]], found.labels, alphas, betas)
         self.head.set(alpha, beta)

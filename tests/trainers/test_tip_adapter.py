@@ -364,3 +364,19 @@ def test_losses_of_the_twin_equal_plain_adamw_on_the_plain_formula(tiny_bank, tm
         optimizer.step()
         schedule.step()
     torch.testing.assert_close(seen.trainer.head.keys, keys, rtol=1e-4, atol=1e-5)
+
+
+def test_a_transfer_keeps_the_sources_keys_alpha_and_beta(tiny_bank, tmp_path):
+    """Domain generalization applies what the source learned: there is nothing to search on, and nothing is reset."""
+    import train
+    from runs import argv, newest_state, results
+
+    alpha = ["TRAINER.TIP_ADAPTER.ALPHA", "0.7", "TRAINER.TIP_ADAPTER.ALPHA_GRID", "(0.3,0.4,1)"]
+    train.main(argv(tiny_bank, tmp_path / "source", "Tip_Adapter_F", *alpha, task="fewshot"))
+    train.main(argv(
+        tiny_bank, tmp_path / "target", "Tip_Adapter_F", "MODEL.INIT_WEIGHTS", str(tmp_path / "source"), task="domain_generalization"
+    ))
+    source, target = newest_state(tmp_path / "source"), newest_state(tmp_path / "target")
+    assert source["alpha"].item() == pytest.approx(0.3)
+    assert all(torch.equal(source[name], target[name]) for name in ("keys", "labels", "alpha", "beta"))
+    assert results(tmp_path / "target")["metrics"]["accuracy"] == results(tmp_path / "source")["metrics"]["accuracy"]
