@@ -8,6 +8,7 @@ the plain view. An interrupted extraction goes on where it stopped; `torchrun --
 import argparse
 import json
 import os
+import shutil
 from pathlib import Path
 
 import _path  # noqa: F401
@@ -108,6 +109,7 @@ def main(argv=None):
         "views": str(args.views), "features_seed": str(cfg.FEATURES.SEED), "note": args.note,
     }
     write_bank(args.out, tensors, metadata)
+    shutil.rmtree(cfg.FEATURES.DIR, ignore_errors=True)  # what an interrupted extraction would have continued from
     rows, size = sum(len(v) for k, v in tensors.items() if k.endswith("features")), os.path.getsize(args.out)
     print(f"{args.out}: {len(splits['train'])} training, {len(splits['val'])} validation, {len(splits['test'])} test images, {rows} rows, {size / 2**20:.1f} MB")
 

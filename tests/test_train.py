@@ -132,6 +132,7 @@ def test_the_bank_equals_its_images(tmp_path, shared):
         [sys.executable, ROOT / "scripts/extract_features.py", "--root", tmp_path / "data", "--dataset", "caltech101", "--out", bank,
          "--views", "2", "--workers", "0"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bank.safetensors", "data"]
     shutil.rmtree(root / "split_fewshot", ignore_errors=True)
     found = {}
     for name, flags in (("bank", []), ("images", ["--root", str(tmp_path / "data")])):
