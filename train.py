@@ -6,7 +6,6 @@
 Without --root the dataset's shipped feature bank is used instead of images.
 """
 import argparse
-import importlib.machinery
 import sys
 from pathlib import Path
 
@@ -102,23 +101,14 @@ def shipped_bank(cfg, dataset_config_file):
     return path
 
 
-def say_which_dassl():
-    """A line that names the Dassl in use, where the environment has another one."""
-    ours = str(ROOT / "third_party")
-    elsewhere = importlib.machinery.PathFinder.find_spec("dassl", [path for path in sys.path if path != ours])
-    if elsewhere is not None:
-        print(f"dassl: using {ours}/dassl; another one is installed at {Path(elsewhere.origin).parent}")
-
-
 def main(argv=None):
     args = parse_args(argv)
     cfg = setup_cfg(args)
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR)
-    say_which_dassl()
     if cfg.VERBOSE:
-        print(f"{cfg}\n{collect_env_info()}")
+        print(f"{cfg}\n{collect_env_info()}")  # names the Dassl in use, and any other that is installed
     trainer = build_trainer(cfg)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
