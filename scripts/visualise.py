@@ -3,7 +3,7 @@
     python scripts/visualise.py output/.../CoOp_SHIP/miniclip/seed1 --out pictures
 
 pca.png and tsne.png: the base classes' training features (few-shot, real) and synthetic ones on the left; the new classes' synthetic features
-on the right, their real test features in grey, which training never saw and PCA is not fitted to. Both panels share one projection.
+on the right, and their real test features, which training never saw and PCA is not fitted to. Both panels share one projection.
 curves.png: the generator's terms and the fine-tuning loss and accuracy, mean of each epoch, from the run's checkpoints.
 """
 import argparse
@@ -15,6 +15,7 @@ from _run import generator_folder, run_config, say_errors
 from dassl.data.datasets import Datum
 from dassl.engine import build_trainer
 from dassl.utils import UserError, load_checkpoint, set_random_seed
+from matplotlib.lines import Line2D
 from report_lib.plots import STYLE, plt, save_figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -25,7 +26,8 @@ from trainers.core.randomness import seed_all
 from trainers.ship.pretrain import load_framework
 from trainers.ship.synthesis import Synthesizer
 
-GREY = "#9A9A9A"
+_TAB = [colour for i, colour in enumerate(plt.get_cmap("tab20").colors) if i not in (14, 15)]  # without its greys
+COLOURS = _TAB[::2] + _TAB[1::2]  # the strong ones first
 TITLES = {
     "reconstruction": "generator: squared error", "kl": "generator: KL divergence", "distance": "critic: real minus synthetic score",
     "penalty": "critic: gradient penalty", "loss": "fine-tuning: loss", "acc": "fine-tuning: accuracy of batches (%)",
@@ -94,11 +96,11 @@ def gather(trainer, generator, base, new, classes, per_class):
 
 
 def project(points, method):
-    """-> ({name: positions [N, 2]}, what the axes are). The real new features are only mapped by PCA, not fitted to."""
+    """-> ({name: positions [N, 2]}, what the axes are). PCA maps the real new features without being fitted to them."""
     fitted = ["real base", "synthetic base", "synthetic new"]
-    grey = points["real new"].features if points["real new"] else points["real base"].features[:0]
+    unseen = points["real new"].features if points["real new"] else points["real base"].features[:0]
     sizes = [len(points[name].features) for name in fitted]
-    everything = torch.cat([*(points[name].features for name in fitted), grey]).numpy()
+    everything = torch.cat([*(points[name].features for name in fitted), unseen]).numpy()
     if method == "pca":
         pca = PCA(2, random_state=0).fit(everything[:sum(sizes)])
         flat = pca.transform(everything)
@@ -106,35 +108,35 @@ def project(points, method):
     else:
         tsne = TSNE(2, perplexity=min(30, (len(everything) - 1) / 3), init="pca", random_state=0)
         flat, axes = tsne.fit_transform(everything), "t-SNE (distances between groups mean little)"
-    parts = torch.from_numpy(flat).split([*sizes, len(grey)])
+    parts = torch.from_numpy(flat).split([*sizes, len(unseen)])
     return dict(zip([*fitted, "real new"], parts, strict=True)), axes
 
 
 def draw_features(path, points, method, title):
     positions, axes_title = project(points, method)
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.6), sharex=True, sharey=True, layout="constrained")
-    scatter(axes[0], positions["synthetic base"], points["synthetic base"], "x", named=False)
-    scatter(axes[0], positions["real base"], points["real base"], "o")
-    axes[0].set_title("base classes: real training features (dots), synthetic (crosses)")
-    if points["real new"]:
-        axes[1].scatter(*positions["real new"].T, s=14, color=GREY, label="real test features, not used in training")
-    scatter(axes[1], positions["synthetic new"], points["synthetic new"], "x", first=len(points["real base"].labels.unique()))
-    axes[1].set_title("new classes: synthetic features (crosses)")
+    used = 0
+    for axis, kind, what in zip(axes, ("base", "new"), ("training images", "test images"), strict=True):
+        classes = points[f"synthetic {kind}"].labels.unique().tolist()
+        colours = {label: COLOURS[(used + i) % len(COLOURS)] for i, label in enumerate(classes)}
+        scatter(axis, positions[f"synthetic {kind}"], points[f"synthetic {kind}"], "x", colours)
+        if points[f"real {kind}"]:
+            scatter(axis, positions[f"real {kind}"], points[f"real {kind}"], "o", colours)
+        axis.set_title(f"{kind} classes: synthetic (crosses)" + (f", {what} (dots)" if points[f"real {kind}"] else ""))
+        names = points[f"synthetic {kind}"].names
+        axis.legend([Line2D([], [], marker="o", linestyle="", color=colours[label]) for label in classes],
+                    [names[label].replace("_", " ") for label in classes], fontsize=7.5, loc="best")
+        used += len(classes)
     for axis in axes:
         axis.set_xticks([])
         axis.set_yticks([])
-        axis.legend(fontsize=7.5, loc="best")
     figure.suptitle(f"{title}: {axes_title}", fontsize=11)
     save(figure, path)
 
 
-def scatter(axis, positions, points, marker, first=0, named=True):
-    """A colour a class, from colour number `first` on; `named` ones are in the legend."""
-    pairs = [colour for i, colour in enumerate(plt.get_cmap("tab20").colors) if i not in (14, 15)]  # without its greys
-    colours = pairs[::2] + pairs[1::2]  # the strong ones first
-    for number, label in enumerate(points.labels.unique().tolist(), first):
-        mine, name = points.labels == label, points.names[label].replace("_", " ") if named else None
-        axis.scatter(*positions[mine].T, s=22, marker=marker, color=colours[number % len(colours)], alpha=0.75, linewidths=1, label=name)
+def scatter(axis, positions, points, marker, colours):
+    """The points in the colours {label: colour} of their classes."""
+    axis.scatter(*positions.T, s=22, marker=marker, color=[colours[label] for label in points.labels.tolist()], alpha=0.75, linewidths=1)
 
 
 def draw_curves(path, generator_history, training_history, title):

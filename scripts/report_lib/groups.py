@@ -102,7 +102,10 @@ def compare_runs(groups: Sequence[Group]) -> list[str]:
                 listed = "; ".join(f"{key[:12]}: {_shortened(names)}" for key, names in users.items())
                 warnings.append(f"{task} {dataset}: results of different {what} should not be compared ({listed})")
         if len({group.seeds for group in members}) > 1:
-            listed = "; ".join(f"{g.trainer}/{g.config} {g.shots} shots: {_listed(g.seeds)}" for g in members)
+            users = defaultdict(list)
+            for group in members:
+                users[group.seeds].append(f"{group.trainer}/{group.config} {group.shots} shots")
+            listed = "; ".join(f"{_listed(seeds)}: {_shortened(names)}" for seeds, names in users.items())
             warnings.append(f"{task} {dataset}: rows have different seeds ({listed})")
     return warnings
 

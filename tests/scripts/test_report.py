@@ -102,7 +102,7 @@ def test_a_metric_on_a_part_of_the_test_images_is_marked(write_run, report):
 
 def test_different_seeds_are_said(three_seeds, write_run, report):
     write_run({"base": 80.0, "new": 50.0}, trainer="CoOp_SHIP", seed=1)
-    assert "rows have different seeds (CoOp/miniclip 16 shots: 1, 2, 3; CoOp_SHIP/miniclip 16 shots: 1)" in report().err
+    assert "rows have different seeds (1, 2, 3: CoOp/miniclip 16 shots; 1: CoOp_SHIP/miniclip 16 shots)" in report().err
 
 
 @pytest.mark.parametrize("key, said", [("split_hash", "splits"), ("classnames_hash", "class names")])

@@ -40,7 +40,7 @@ def test_points_are_of_the_runs_own_draw(ship_run, tmp_path, monkeypatch):
     assert last == pytest.approx(seen["generator"][-1])
 
 
-def test_pca_is_not_fitted_to_the_grey_points():
+def test_pca_is_not_fitted_to_unseen_images():
     import visualise
 
     torch.manual_seed(0)
@@ -48,8 +48,8 @@ def test_pca_is_not_fitted_to_the_grey_points():
     points = {kind: visualise.Points(torch.randn(12, 5), torch.arange(12) % 3, names) for kind in ("real base", "synthetic base", "synthetic new")}
     where = []
     for scale in (1.0, 100.0):
-        grey = visualise.Points(scale * torch.randn(12, 5), torch.arange(12) % 3, names)
-        positions, title = visualise.project({**points, "real new": grey}, "pca")
+        unseen = visualise.Points(scale * torch.randn(12, 5), torch.arange(12) % 3, names)
+        positions, title = visualise.project({**points, "real new": unseen}, "pca")
         where.append(positions["real base"])
         assert positions["real new"].shape == (12, 2) and "PCA" in title
     assert torch.allclose(where[0], where[1])
