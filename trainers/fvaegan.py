@@ -33,6 +33,7 @@ from .core.prompts import ClassTokens
 from .core.randomness import seed_all
 from .core.registry import register
 from .ship.framework import Framework, descend
+from .ship.gan import critic_loss
 from .ship.generator import ClassFeatures, gaussian_init
 from .ship.pretrain import Pretraining
 from .ship.synthesis import Synthesizer
@@ -121,15 +122,7 @@ class VAEGAN(Framework):
 
     def critic_loss(self, x, synthetic, attributes):
         """-L_WGAN -> (loss, {"distance", "penalty"})."""
-        distance = self.score(x, attributes).mean() - self.score(synthetic, attributes).mean()
-        share = torch.rand(len(x), 1).to(x.device)
-        between = (share * x + (1 - share) * synthetic).requires_grad_()
-        (slope,) = torch.autograd.grad(self.score(between, attributes).sum(), between, create_graph=True)
-        penalty = (slope.norm(dim=1) - 1).square().mean()
-        return self.options.PENALTY_WEIGHT * penalty - distance, {
-            "distance": distance.item(),
-            "penalty": penalty.item(),
-        }
+        return critic_loss(self.score, x, synthetic, attributes, self.options.PENALTY_WEIGHT)
 
     def generator_loss(self, x, attributes):
         """L_VAE - gamma E[D(x~, a)] -> (loss, {"reconstruction", "kl"}, the synthetic x~ [B, d])."""

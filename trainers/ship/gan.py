@@ -19,6 +19,19 @@ BETAS = (0.0, 0.9)  # no momentum: the critic's target moves
 LEAK = 0.2  # slope of the critic's leaky ReLU
 
 
+def critic_loss(score, x, synthetic, condition, penalty_weight):
+    """Wasserstein loss of a critic `score(x, condition)` -> [B] on real and synthetic features [B, d] of the same classes.
+
+    -> (loss, {"distance", "penalty"}): how far it tells them apart, and its gradient from norm 1 between them.
+    """
+    distance = score(x, condition).mean() - score(synthetic, condition).mean()
+    share = torch.rand(len(x), 1).to(x.device)
+    between = (share * x + (1 - share) * synthetic).requires_grad_()
+    slope, = torch.autograd.grad(score(between, condition).sum(), between, create_graph=True)
+    penalty = (slope.norm(dim=1) - 1).square().mean()
+    return penalty_weight * penalty - distance, {"distance": distance.item(), "penalty": penalty.item()}
+
+
 class WGAN(Framework):
     """A generator and its critic D: unit feature x and class feature t_c [B, d] each -> score [B]."""
 
@@ -31,13 +44,7 @@ class WGAN(Framework):
         return self.critic(torch.cat([x, condition], 1)).squeeze(1)
 
     def critic_loss(self, x, synthetic, condition):
-        """-> (loss, {"distance", "penalty"}): how far D tells real from synthetic features of the same classes, and its gradient from norm 1."""
-        distance = self.score(x, condition).mean() - self.score(synthetic, condition).mean()
-        share = torch.rand(len(x), 1).to(x.device)
-        between = (share * x + (1 - share) * synthetic).requires_grad_()
-        slope, = torch.autograd.grad(self.score(between, condition).sum(), between, create_graph=True)
-        penalty = (slope.norm(dim=1) - 1).square().mean()
-        return PENALTY_WEIGHT * penalty - distance, {"distance": distance.item(), "penalty": penalty.item()}
+        return critic_loss(self.score, x, synthetic, condition, PENALTY_WEIGHT)
 
     def synthesize(self, labels, classes):
         return self.generator(torch.randn(len(labels), self.generator.latent_dim).to(labels.device), labels, classes)
