@@ -8,25 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from dassl.utils import UserError
+from runs import argv, results
+from safetensors.torch import load_file
 
 import train
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ["OPTIM.MAX_EPOCH", "3", "DATALOADER.TRAIN_X.BATCH_SIZE", "8", "DATASET.NUM_SHOTS", "4", "TRAIN.CHECKPOINT_SECONDS", "0.0"]
-SMALL_SHIP = ["TRAINER.SHIP.EPOCHS", "3", "TRAINER.SHIP.BATCH_SIZE", "8", "TRAINER.SHIP.HIDDEN_DIM", "32"]
-
-
-def argv(bank, out, trainer, *options, cfg="miniclip", task="base2new", seed=1):
-    small = SMALL + (SMALL_SHIP if trainer.endswith("SHIP") else [])
-    return [
-        "--seed", str(seed), "--trainer", trainer, "--dataset-config-file", str(ROOT / "configs/datasets/caltech101.yaml"),
-        "--config-file", str(ROOT / f"configs/trainers/{trainer}/{cfg}.yaml"), "--output-dir", str(out),
-        "TASK", task, "FEATURES.BANK", str(bank), *small, *options,
-    ]
-
-
-def results(out):
-    return json.loads((Path(out) / "results.json").read_text())
 
 
 @pytest.mark.parametrize("trainer", ["ZeroshotCLIP", "CoOp", "CoOp_SHIP"])
@@ -113,8 +100,9 @@ def test_fewshot_task_and_best_val(tiny_bank, tmp_path):
     assert (tmp_path / "prompt_learner" / "model-best.pth.tar").exists()
 
 
-def test_the_bank_equals_its_images(tmp_path, shared):
-    """Zero-shot from a bank made of images equals zero-shot from the images; more in the README's table."""
+@pytest.mark.parametrize("flags, rows", [([], 16 * 2), (["--only-drawn", "--seeds", "1", "--shots", "2"], 8 * 2 + 8)])
+def test_the_bank_equals_its_images(tmp_path, shared, flags, rows):
+    """A run on a bank made of images equals the run on the images, also where only drawn images (2 of 4 a class) have all views."""
     from PIL import Image
     root = tmp_path / "data" / "caltech-101"
     source = shared / "data/caltech-101/101_ObjectCategories"
@@ -130,13 +118,14 @@ def test_the_bank_equals_its_images(tmp_path, shared):
     bank = tmp_path / "bank.safetensors"
     done = subprocess.run(
         [sys.executable, ROOT / "scripts/extract_features.py", "--root", tmp_path / "data", "--dataset", "caltech101", "--out", bank,
-         "--views", "2", "--workers", "0"], capture_output=True, text=True)
+         "--views", "2", "--workers", "0", *flags], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bank.safetensors", "data"]
+    assert len(load_file(bank)["train.features"]) == rows
     shutil.rmtree(root / "split_fewshot", ignore_errors=True)
     found = {}
     for name, flags in (("bank", []), ("images", ["--root", str(tmp_path / "data")])):
-        options = ["FEATURES.DIR", str(tmp_path / "cache"), "FEATURES.VIEWS", "2", "DATALOADER.NUM_WORKERS", "0"]
+        options = ["DATASET.NUM_SHOTS", "2", "FEATURES.DIR", str(tmp_path / "cache"), "FEATURES.VIEWS", "2", "DATALOADER.NUM_WORKERS", "0"]
         args = argv(bank if name == "bank" else "", tmp_path / name, "CoOp", *options)
         train.main(flags + args)
         found[name] = torch.load(tmp_path / name / "prompt_learner/model.pth.tar-3", weights_only=True)["state_dict"]["ctx"]
