@@ -5,6 +5,7 @@
 
 Without --root the dataset's shipped feature bank is used instead of images.
 """
+
 import argparse
 import sys
 from pathlib import Path
@@ -27,17 +28,23 @@ BANKS = ROOT / "datasets" / "banks"
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", default="", help="folder that holds the datasets; without it the shipped feature bank is used")
+    parser.add_argument(
+        "--root", default="", help="folder that holds the datasets; without it the shipped feature bank is used"
+    )
     parser.add_argument("--output-dir", default="", help="where log, checkpoints and results go")
     parser.add_argument("--resume", default="", help="output folder to continue from (default: --output-dir itself)")
     parser.add_argument("--seed", type=int, default=-1, help="of few-shot sampling and training; negative: not seeded")
     parser.add_argument("--source-domains", nargs="+", help="source domains, where a dataset has domains")
     parser.add_argument("--target-domains", nargs="+", help="target domains, where a dataset has domains")
-    parser.add_argument("--transforms", nargs="+", help="training transforms, such as random_resized_crop random_flip normalize")
+    parser.add_argument(
+        "--transforms", nargs="+", help="training transforms, such as random_resized_crop random_flip normalize"
+    )
     parser.add_argument("--config-file", default="", help="of the trainer: configs/trainers/<Trainer>/<cfg>.yaml")
     parser.add_argument("--dataset-config-file", default="", help="configs/datasets/<dataset>.yaml")
     parser.add_argument("--trainer", default="", help="registered name, such as CoOp_SHIP")
-    parser.add_argument("--backbone", default="", help="MiniCLIP, ViT-B/16, a file, open_clip:<model>/<pretrained>, ...")
+    parser.add_argument(
+        "--backbone", default="", help="MiniCLIP, ViT-B/16, a file, open_clip:<model>/<pretrained>, ..."
+    )
     parser.add_argument("--head", default="", help="name of the head, for trainers that have several")
     parser.add_argument("--eval-only", action="store_true", help="evaluate --model-dir and write results-<subset>.json")
     parser.add_argument("--model-dir", default="", help="output folder whose model to evaluate")
@@ -48,7 +55,8 @@ def parse_args(argv=None):
 
 
 def setup_cfg(args):
-    """Defaults, then the dataset's file, the trainer's file, the flags, the options; frozen. Raises UserError for unknown keys and names."""
+    """Defaults, then the dataset's file, the trainer's file, the flags, the options; frozen. Raises UserError for
+    unknown keys and names."""
     cfg = get_cfg_default()
     trainers.extend_cfg(cfg)
     if args.dataset_config_file:
@@ -56,9 +64,16 @@ def setup_cfg(args):
     if args.config_file:
         cfg.merge_from_file(args.config_file)
     flags = {
-        "DATASET.ROOT": args.root, "OUTPUT_DIR": args.output_dir, "RESUME": args.resume, "SEED": args.seed if args.seed >= 0 else None,
-        "DATASET.SOURCE_DOMAINS": args.source_domains, "DATASET.TARGET_DOMAINS": args.target_domains, "INPUT.TRANSFORMS": args.transforms,
-        "TRAINER.NAME": args.trainer, "MODEL.BACKBONE.NAME": args.backbone, "MODEL.HEAD.NAME": args.head,
+        "DATASET.ROOT": args.root,
+        "OUTPUT_DIR": args.output_dir,
+        "RESUME": args.resume,
+        "SEED": args.seed if args.seed >= 0 else None,
+        "DATASET.SOURCE_DOMAINS": args.source_domains,
+        "DATASET.TARGET_DOMAINS": args.target_domains,
+        "INPUT.TRANSFORMS": args.transforms,
+        "TRAINER.NAME": args.trainer,
+        "MODEL.BACKBONE.NAME": args.backbone,
+        "MODEL.HEAD.NAME": args.head,
     }
     cfg.merge_from_list([item for key, value in flags.items() if value not in (None, "") for item in (key, value)])
     cfg.merge_from_list(args.opts)
@@ -73,7 +88,8 @@ def setup_cfg(args):
 
 
 def trains_on_base(cfg):
-    """Whether the run's classes are the base ones: in base2new, and in gzsl where a dataset has no unseen ones of its own."""
+    """Whether the run's classes are the base ones: in base2new, and in gzsl where a dataset has no unseen ones of its
+    own."""
     has_unseen = hasattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "unseen_classnames")
     return cfg.TASK == "base2new" or (cfg.TASK == "gzsl" and not has_unseen)
 
@@ -81,11 +97,14 @@ def trains_on_base(cfg):
 def check_names(cfg):
     """Raises UserError, listing the known names nearest first, for a trainer or dataset that is not registered."""
     for what, name, registry, key in (
-        ("trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY, "--trainer"), ("dataset", cfg.DATASET.NAME, DATASET_REGISTRY, "--dataset-config-file")
+        ("trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY, "--trainer"),
+        ("dataset", cfg.DATASET.NAME, DATASET_REGISTRY, "--dataset-config-file"),
     ):
         known = registry.registered_names()
         if name not in known:
-            raise UserError(f"{what} '{name}' ({key}) is unknown. Known, nearest first: {', '.join(nearest(name, known))}")
+            raise UserError(
+                f"{what} '{name}' ({key}) is unknown. Known, nearest first: {', '.join(nearest(name, known))}"
+            )
 
 
 def shipped_bank(cfg, dataset_config_file):

@@ -76,7 +76,7 @@ def compact(paths):
     start = os.path.commonprefix(paths)
     rest = [path[len(start) :] for path in paths]
     end = os.path.commonprefix([text[::-1] for text in rest])[::-1]
-    return f"{start}{{{','.join(text[:len(text) - len(end)] for text in rest)}}}{end}"
+    return f"{start}{{{','.join(text[: len(text) - len(end)] for text in rest)}}}{end}"
 
 
 def expand(line):

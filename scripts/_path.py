@@ -1,4 +1,5 @@
 """`import _path` puts the repository root and third_party/ first on sys.path, so that a script runs from any folder."""
+
 import os
 import sys
 

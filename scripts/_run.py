@@ -1,4 +1,5 @@
 """A run's output folder, opened again by the scripts that look at what it trained."""
+
 import os
 import sys
 
@@ -10,7 +11,8 @@ import trainers
 
 
 def run_config(folder, options=()):
-    """The configuration of the run in `folder`, `options` (KEY, VALUE, ...) on top. Raises UserError where there is none."""
+    """The configuration of the run in `folder`, `options` (KEY, VALUE, ...) on top. Raises UserError where there is
+    none."""
     path = os.path.join(folder, "config.yaml")
     if not os.path.isfile(path):
         raise UserError(f"no config.yaml in {folder}; expected the output folder of a run, .../<Trainer>/<cfg>/seed<s>")

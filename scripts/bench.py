@@ -7,6 +7,7 @@ context that all classes share. Both compute the same features and context gradi
 gradients agree. A new benchmark is a function of (quick, clock) that yields dicts, its table's rows, added to
 BENCHMARKS.
 """
+
 import argparse
 import os
 import platform
@@ -28,16 +29,18 @@ from tiny_clip import clip_of_true_shape  # noqa: E402
 
 CHUNK = 100  # names a time on the plain path, which needs some 40 MB a name at 12 layers
 ADJECTIVES = "red tiny old striped wooden wild common electric mountain sea".split()
-NOUNS = ("dog sparrow airplane chair sunflower bridge lamp guitar turtle castle leopard cup tractor violin "
-         "pagoda beaver crab dolphin umbrella camera barrel cannon anchor bonsai brain buddha ewer ferry flamingo "
-         "garfield").split()
+NOUNS = (
+    "dog sparrow airplane chair sunflower bridge lamp guitar turtle castle leopard cup tractor violin "
+    "pagoda beaver crab dolphin umbrella camera barrel cannon anchor bonsai brain buddha ewer ferry flamingo "
+    "garfield"
+).split()
 
 
 def class_names(count):
     """`count` different names of one to three words: 10 short ones, 100 of two words on average, 1000 of 2.6."""
     pairs = [f"{first} {second} " for first in ADJECTIVES for second in ADJECTIVES if first != second]
     before = [""] + [words for both in zip(ADJECTIVES, pairs, strict=False) for words in (f"{both[0]} ", both[1])]
-    before += pairs[len(ADJECTIVES):]
+    before += pairs[len(ADJECTIVES) :]
     return [words + noun for words in before for noun in NOUNS][:count]
 
 
@@ -56,8 +59,10 @@ def text_encoder(quick, clock):
     """Rows: tower, names, context length, seconds of both paths, their ratio, relative difference of the gradients."""
     cfg = get_cfg_default()
     cfg.MODEL.BACKBONE.NAME = "MiniCLIP"
-    towers = {"12 layers, width 512 (random)": clip_of_true_shape,
-              "MiniCLIP (4 layers, width 256)": lambda: load_backbone(cfg)}
+    towers = {
+        "12 layers, width 512 (random)": clip_of_true_shape,
+        "MiniCLIP (4 layers, width 256)": lambda: load_backbone(cfg),
+    }
     counts = [(10, 4), (10, 16), (100, 4), (100, 16)] + ([] if quick else [(1000, 4), (1000, 16)])
     for tower, make in towers.items():
         backbone = make()
@@ -82,16 +87,20 @@ def measure_text_encoder(backbone, count, n_ctx, repeats, clock):
         for rows in torch.arange(count).split(CHUNK):
             body, eot, start = assemble(tokens, ctx, index=rows)
             padding = backbone.token_embedding.weight[:1].expand(len(rows), backbone.context_length, -1)
-            prompts = torch.cat([start.expand(len(rows), -1, -1), body, padding], 1)[:, :backbone.context_length]
+            prompts = torch.cat([start.expand(len(rows), -1, -1), body, padding], 1)[:, : backbone.context_length]
             (backbone.encode_prompts_plain(prompts, eot) * direction[rows]).sum().backward()
 
     fast()
     fast_grad = ctx.grad.clone()
     fast_seconds, plain_seconds = seconds(fast, plain, repeats=repeats if count <= CHUNK else 1, clock=clock)
-    return {"names": f"{count}" + (f" (plain: chunks of {CHUNK})" if count > CHUNK else ""), "context": n_ctx,
-            "plain, s": f"{plain_seconds:.3f}", "ours, s": f"{fast_seconds:.4f}",
-            "ratio": f"{plain_seconds / fast_seconds:.1f}x",
-            "gradient differs by": f"{((fast_grad - ctx.grad).norm() / ctx.grad.norm()).item():.0e}"}
+    return {
+        "names": f"{count}" + (f" (plain: chunks of {CHUNK})" if count > CHUNK else ""),
+        "context": n_ctx,
+        "plain, s": f"{plain_seconds:.3f}",
+        "ours, s": f"{fast_seconds:.4f}",
+        "ratio": f"{plain_seconds / fast_seconds:.1f}x",
+        "gradient differs by": f"{((fast_grad - ctx.grad).norm() / ctx.grad.norm()).item():.0e}",
+    }
 
 
 BENCHMARKS = {"text_encoder": text_encoder}
@@ -101,8 +110,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones: {', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="fewer repeats and sizes")
-    parser.add_argument("--cpu-time", action="store_true",
-                        help="one thread, and CPU seconds instead of wall time: for a machine that others use too")
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="one thread, and CPU seconds instead of wall time: for a machine that others use too",
+    )
     parser.add_argument("--markdown", action="store_true", help="print tables in Markdown")
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in BENCHMARKS]
@@ -111,9 +123,11 @@ def main():
     if args.cpu_time:
         torch.set_num_threads(1)
     clock = time.process_time if args.cpu_time else time.perf_counter
-    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads on {os.cpu_count()} cores "
-          f"({platform.machine()}), load {os.getloadavg()[0]:.1f}; "
-          f"medians of {'CPU' if args.cpu_time else 'wall'} seconds")
+    print(
+        f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads on {os.cpu_count()} cores "
+        f"({platform.machine()}), load {os.getloadavg()[0]:.1f}; "
+        f"medians of {'CPU' if args.cpu_time else 'wall'} seconds"
+    )
     for name in args.names or BENCHMARKS:
         rows = []
         for row in BENCHMARKS[name](args.quick, clock):

@@ -6,6 +6,7 @@ The file holds `features` [N, d] and, in its header, `images`: a JSON list of th
 image folder. Where it has `labels` [N] they must group the images as the split does (their numbers may differ); where
 its header has `backbone_sha256` that must be the hash of the backbone's weights. Each image gets one view.
 """
+
 import argparse
 import json
 from pathlib import Path

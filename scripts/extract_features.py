@@ -1,10 +1,13 @@
 """Makes a feature bank of a dataset: every image encoded once, in one safetensors file that trains without the images.
 
-    python scripts/extract_features.py --root DATA --dataset caltech101 --backbone MiniCLIP --out caltech101_miniclip.safetensors
+    python scripts/extract_features.py --root DATA --dataset caltech101 --backbone MiniCLIP --out
+    caltech101_miniclip.safetensors
 
-Training images get --views random views each (with --only-drawn, those that some seed draws; one view elsewhere), validation and test images
-the plain view. An interrupted extraction goes on where it stopped; `torchrun --nproc-per-node N scripts/extract_features.py ...` shares the work.
+Training images get --views random views each (with --only-drawn, those that some seed draws; one view elsewhere),
+validation and test images the plain view. An interrupted extraction goes on where it stopped; `torchrun
+--nproc-per-node N scripts/extract_features.py ...` shares the work.
 """
+
 import argparse
 import json
 import os
@@ -33,8 +36,14 @@ def parse_args(argv=None):
     parser.add_argument("--dataset", required=True, help="its config: a file, or a name in configs/datasets/")
     parser.add_argument("--backbone", default="MiniCLIP")
     parser.add_argument("--out", required=True, help="the bank to write")
-    parser.add_argument("--views", type=int, default=4, help="random views of a training image (scale 0.5 to 1, flipped or not)")
-    parser.add_argument("--only-drawn", action="store_true", help="--views only for images drawn by --seeds at --shots, one view elsewhere")
+    parser.add_argument(
+        "--views", type=int, default=4, help="random views of a training image (scale 0.5 to 1, flipped or not)"
+    )
+    parser.add_argument(
+        "--only-drawn",
+        action="store_true",
+        help="--views only for images drawn by --seeds at --shots, one view elsewhere",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--workers", type=int, default=2, help="processes that read images")
@@ -47,11 +56,10 @@ def configure(args):
     trainers.extend_cfg(cfg)
     config = ROOT / "configs" / "datasets" / f"{args.dataset}.yaml"
     cfg.merge_from_file(str(config) if config.exists() else args.dataset)
-    cfg.merge_from_list([
-        "DATASET.ROOT", args.root, "MODEL.BACKBONE.NAME", args.backbone, "DATALOADER.NUM_WORKERS", args.workers, "FEATURES.VIEWS", args.views,
-        "FEATURES.DIR", f"{args.out}.work", "INPUT.TRANSFORMS", ("random_resized_crop", "random_flip", "normalize"),
-        "INPUT.RRCROP_SCALE", (0.5, 1.0), "DATASET.NUM_SHOTS", -1,
-    ])
+    cfg.DATASET.ROOT, cfg.DATASET.NUM_SHOTS = args.root, -1
+    cfg.MODEL.BACKBONE.NAME, cfg.DATALOADER.NUM_WORKERS = args.backbone, args.workers
+    cfg.FEATURES.VIEWS, cfg.FEATURES.DIR = args.views, f"{args.out}.work"
+    cfg.INPUT.TRANSFORMS, cfg.INPUT.RRCROP_SCALE = ("random_resized_crop", "random_flip", "normalize"), (0.5, 1.0)
     return cfg
 
 
@@ -68,15 +76,18 @@ def drawn(cfg, seeds, shots):
 
 
 def training_views(store, items, many):
-    """Features [R, d] and offsets [N + 1] of the training images, in order: --views each for `many`, one for the others."""
+    """Features [R, d] and offsets [N + 1] of the training images, in order: --views each for `many`, one for the
+    others."""
     files = [item.impath for item in items]
     groups = [[f for f in files if f in many], [f for f in files if f not in many]]
-    tables = [store.table(group, views) if group else None for group, views in zip(groups, (store.cfg.FEATURES.VIEWS, 1))]
+    tables = [
+        store.table(group, views) if group else None for group, views in zip(groups, (store.cfg.FEATURES.VIEWS, 1))
+    ]
     features, counts = [], [0]
     for file in files:
         table = tables[0 if file in many else 1]
         row = table.row[store.relative(file)]
-        features.append(table.features[table.offsets[row]:table.offsets[row + 1]])
+        features.append(table.features[table.offsets[row] : table.offsets[row + 1]])
         counts.append(len(features[-1]))
     return torch.cat(features), torch.tensor(counts).cumsum(0)
 
@@ -102,16 +113,32 @@ def main(argv=None):
         return
     classnames = dataset.lab2cname
     metadata = {
-        "dataset": cfg.DATASET.NAME, "backbone": backbone.name, "backbone_hash": backbone.weights_hash,
-        "split": json.dumps({k: [[store.relative(i.impath), i.label, classnames[i.label]] for i in v] for k, v in splits.items()}),
-        "preprocess": json.dumps({"size": cfg.INPUT.SIZE, "interpolation": cfg.INPUT.INTERPOLATION, "mean": cfg.INPUT.PIXEL_MEAN, "std": cfg.INPUT.PIXEL_STD}),
+        "dataset": cfg.DATASET.NAME,
+        "backbone": backbone.name,
+        "backbone_hash": backbone.weights_hash,
+        "split": json.dumps(
+            {k: [[store.relative(i.impath), i.label, classnames[i.label]] for i in v] for k, v in splits.items()}
+        ),
+        "preprocess": json.dumps(
+            {
+                "size": cfg.INPUT.SIZE,
+                "interpolation": cfg.INPUT.INTERPOLATION,
+                "mean": cfg.INPUT.PIXEL_MEAN,
+                "std": cfg.INPUT.PIXEL_STD,
+            }
+        ),
         "transforms": json.dumps({"transforms": cfg.INPUT.TRANSFORMS, "rrcrop_scale": cfg.INPUT.RRCROP_SCALE}),
-        "views": str(args.views), "features_seed": str(cfg.FEATURES.SEED), "note": args.note,
+        "views": str(args.views),
+        "features_seed": str(cfg.FEATURES.SEED),
+        "note": args.note,
     }
     write_bank(args.out, tensors, metadata)
     shutil.rmtree(cfg.FEATURES.DIR, ignore_errors=True)  # what an interrupted extraction would have continued from
     rows, size = sum(len(v) for k, v in tensors.items() if k.endswith("features")), os.path.getsize(args.out)
-    print(f"{args.out}: {len(splits['train'])} training, {len(splits['val'])} validation, {len(splits['test'])} test images, {rows} rows, {size / 2**20:.1f} MB")
+    print(
+        f"{args.out}: {len(splits['train'])} training, {len(splits['val'])} validation, {len(splits['test'])} test "
+        f"images, {rows} rows, {size / 2**20:.1f} MB"
+    )
 
 
 if __name__ == "__main__":

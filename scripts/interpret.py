@@ -3,16 +3,18 @@
     python scripts/interpret.py output/.../CoOp_SHIP/miniclip/seed1 dog.jpg pictures/ --out panel.png
     python scripts/interpret.py output/.../CoOp_SHIP/miniclip/seed1 --bank sunflower/image_0001.jpg
 
-The run's encoder gives an image's latent mean mu, and p(mu) is its prompt: L vectors in the space of token embeddings. Each is shown by its
-nearest words, by Euclidean distance. With one bias for all positions (SEQUENTIAL False), positions often share words. The last line says
-how much the prompts differ between the images: where that is little beside the distance to the words, the words are the generator's, not
-the image's (its KL term near zero says the same: the latent then carries nothing of an image; TRAINER.SHIP.KL_WEIGHT changes that).
+The run's encoder gives an image's latent mean mu, and p(mu) is its prompt: L vectors in the space of token embeddings.
+Each is shown by its nearest words, by Euclidean distance. With one bias for all positions (SEQUENTIAL False), positions
+often share words. The last line says how much the prompts differ between the images: where that is little beside the
+distance to the words, the words are the generator's, not the image's (its KL term near zero says the same: the latent
+then carries nothing of an image; TRAINER.SHIP.KL_WEIGHT changes that).
 
-The words are those of CLIP's vocabulary that are whole words of two letters or more; a printed line counts what that leaves out: special
-tokens, parts of words, signs, digits, single letters, and words without an embedding (MiniCLIP has zeros for words that it never saw).
-The words of the paper's figure, such as "odd-pinnate", are no tokens of CLIP's: --words FILE takes another list, a word a line, where a
-word of several tokens stands at the mean of their embeddings.
+The words are those of CLIP's vocabulary that are whole words of two letters or more; a printed line counts what that
+leaves out: special tokens, parts of words, signs, digits, single letters, and words without an embedding (MiniCLIP has
+zeros for words that it never saw). The words of the paper's figure, such as "odd-pinnate", are no tokens of CLIP's:
+--words FILE takes another list, a word a line, where a word of several tokens stands at the mean of their embeddings.
 """
+
 import argparse
 import difflib
 import math
@@ -39,13 +41,19 @@ COLUMNS = 4  # of the panel
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="output folder of a finished run of a trainer with SHIP")
-    parser.add_argument("images", nargs="+", help="image files or folders; with --bank, relative paths or folders in the bank")
-    parser.add_argument("--bank", action="store_true", help="take features from the bank that the run was trained on; needs no images")
+    parser.add_argument(
+        "images", nargs="+", help="image files or folders; with --bank, relative paths or folders in the bank"
+    )
+    parser.add_argument(
+        "--bank", action="store_true", help="take features from the bank that the run was trained on; needs no images"
+    )
     parser.add_argument("--top", type=int, default=3, help="words a position")
     parser.add_argument("--words", default="", help="text file of words to choose from, a word a line")
     parser.add_argument("--limit", type=int, default=12, help="images at most")
     parser.add_argument("--out", default="", help="panel of the images with their words: .png, .pdf or .svg")
-    parser.add_argument("--opts", nargs="+", default=[], help="KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE")
+    parser.add_argument(
+        "--opts", nargs="+", default=[], help="KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE"
+    )
     return parser.parse_args(argv)
 
 
@@ -86,7 +94,10 @@ def open_images(args, cfg, backbone):
         images = [read_image(file) for file in files]
         return files, torch.cat([backbone.encode_image(transform(image)[None]) for image in images]).float(), images
     if not cfg.FEATURES.BANK:
-        raise UserError("the run was trained on images, so it has no bank: name image files without --bank, or add --opts FEATURES.BANK FILE")
+        raise UserError(
+            "the run was trained on images, so it has no bank: name image files without --bank, or add --opts "
+            "FEATURES.BANK FILE"
+        )
     store = BankStore(cfg.FEATURES.BANK, backbone)
     names = limited(rows_of(store, args.images), args.limit)
     features = torch.stack([store.plain([Datum(impath=name)]).features[0] for name in names])
@@ -118,15 +129,24 @@ def draw_panel(path, names, images, found):
 
     columns, positions = min(COLUMNS, len(names)), len(found[0])
     lines = math.ceil(len(names) / columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(3 * columns, (2.9 + 0.2 * positions) * lines), squeeze=False, layout="constrained")
-    for axis in axes.flat[len(names):]:
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(3 * columns, (2.9 + 0.2 * positions) * lines), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
     for axis, name, image, prompt in zip(axes.flat, names, images, found, strict=False):
         title = "/".join(name.replace(os.sep, "/").split("/")[-2:])
         if image is None:
             axis.set_facecolor("#EEEEEE")
             axis.set_box_aspect(1)
-            axis.text(0.5, 0.5, "\n".join(textwrap.wrap(f"{title} (feature from the bank)", 24)), ha="center", va="center", fontsize=9)
+            axis.text(
+                0.5,
+                0.5,
+                "\n".join(textwrap.wrap(f"{title} (feature from the bank)", 24)),
+                ha="center",
+                va="center",
+                fontsize=9,
+            )
         else:
             axis.imshow(ImageOps.fit(image, (320, 320)))  # the part that the encoder sees
             axis.set_title(title, fontsize=8)
@@ -158,7 +178,10 @@ def main(argv=None):
             print(f"  p{position}: " + ", ".join(f"{word} ({distance:.3f})" for word, distance in words))
     if len(names) > 1:
         away = sum(words[0][1] for prompt in found for words in prompt) / prompts[..., 0].numel()
-        print(f"from image to image the prompts vary by {variation(prompts):.2g}; their nearest words are {away:.2g} away on average")
+        print(
+            f"from image to image the prompts vary by {variation(prompts):.2g}; their nearest words are {away:.2g} "
+            "away on average"
+        )
     if args.out:
         from pathlib import Path
 

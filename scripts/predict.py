@@ -2,8 +2,10 @@
 
     python scripts/predict.py output/.../CoOp_SHIP/miniclip/seed1 photo.jpg pictures/ --top 3 --csv predictions.csv
 
-Prints the most probable names of each image and writes them as CSV. --names FILE asks among other names, a name a line, where the method can.
+Prints the most probable names of each image and writes them as CSV. --names FILE asks among other names, a name a line,
+where the method can.
 """
+
 import argparse
 import csv
 import os
@@ -72,7 +74,7 @@ def features_of(files, trainer):
     size = BATCH.get(trainer.device.type, 64)
     found = []
     for start in tqdm(range(0, len(files), size), desc="images", unit="batch", disable=len(files) <= size):
-        images = torch.stack([transform(read_image(file)) for file in files[start:start + size]])
+        images = torch.stack([transform(read_image(file)) for file in files[start : start + size]])
         found.append(trainer.backbone.encode_image(images.to(trainer.device, trainer.backbone.dtype)).float())
     return torch.cat(found)
 
@@ -81,7 +83,10 @@ def classify(trainer, features, names, top):
     """-> for each image, its `top` (name, probability) pairs, most probable first."""
     probabilities = trainer.logits(trainer.head_for(names), features).softmax(1)
     best = probabilities.topk(min(top, len(names)), dim=1)
-    return [[(names[i], p) for i, p in zip(index, values)] for index, values in zip(best.indices.tolist(), best.values.tolist())]
+    return [
+        [(names[i], p) for i, p in zip(index, values)]
+        for index, values in zip(best.indices.tolist(), best.values.tolist())
+    ]
 
 
 def write_csv(path, files, predictions):

@@ -28,7 +28,10 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="list: a row a dataset and trainer; paper: the paper's table of the task",
     )
     parser.add_argument(
-        "--table", type=int, choices=TABLES, help="one of the paper's tables (4 to 6: the ablations), with its own below"
+        "--table",
+        type=int,
+        choices=TABLES,
+        help="one of the paper's tables (4 to 6: the ablations), with its own below",
     )
     parser.add_argument(
         "--ci95", action="store_true", help="95%% interval, 1.96 std / sqrt(n), instead of the deviation"

@@ -1,11 +1,13 @@
-"""Exports what SHIP made of class names, for methods outside this code: synthetic features, and the final class weights of the run.
+"""Exports what SHIP made of class names, for methods outside this code: synthetic features, and the final class weights
+of the run.
 
     python scripts/synthesize.py output/.../CoOp_SHIP/miniclip/seed1 --per-class 64 --out synthetic.safetensors
 
-The file holds `features` [N, d] (unit norm), `labels` [N], and, where the method classifies by the cosine with one vector per class, `class_weights`
-[C, d] over all of the run's classes; its header holds the class names (JSON), the logit scale, the backbone and its hash. Read it with
-safetensors.safe_open.
+The file holds `features` [N, d] (unit norm), `labels` [N], and, where the method classifies by the cosine with one
+vector per class, `class_weights` [C, d] over all of the run's classes; its header holds the class names (JSON), the
+logit scale, the backbone and its hash. Read it with safetensors.safe_open.
 """
+
 import argparse
 import json
 
@@ -37,7 +39,10 @@ def export(run, per_class, names, seed):
     """-> (tensors, header) of the run in the folder `run`; `names` [] takes the run's own."""
     cfg = run_config(run)
     if not cfg.TRAINER.NAME.endswith("_SHIP"):
-        raise UserError(f"{run} is a run of {cfg.TRAINER.NAME}, which has no generator; expected one of a trainer with SHIP, such as CoOp_SHIP")
+        raise UserError(
+            f"{run} is a run of {cfg.TRAINER.NAME}, which has no generator; expected one of a trainer with SHIP, such "
+            "as CoOp_SHIP"
+        )
     trainer = open_run(run)
     names = names or trainer.trained_classnames
     generator, _ = load_generator(generator_folder(run, cfg), cfg.TRAINER.SHIP, trainer.backbone, trainer.device)
@@ -51,8 +56,12 @@ def export(run, per_class, names, seed):
     else:
         print(f"{cfg.TRAINER.NAME} does not classify by one vector per class: no class_weights in the file")
     header = {
-        "classnames": json.dumps(names), "trainer": cfg.TRAINER.NAME, "run_seed": str(cfg.SEED), "seed": str(seed),
-        "backbone": trainer.backbone.name, "backbone_hash": trainer.backbone.weights_hash,
+        "classnames": json.dumps(names),
+        "trainer": cfg.TRAINER.NAME,
+        "run_seed": str(cfg.SEED),
+        "seed": str(seed),
+        "backbone": trainer.backbone.name,
+        "backbone_hash": trainer.backbone.weights_hash,
         "logit_scale": str(trainer.backbone.logit_scale.exp().item()),
     }
     return tensors, header

@@ -2,10 +2,12 @@
 
     python scripts/visualise.py output/.../CoOp_SHIP/miniclip/seed1 --out pictures
 
-pca.png and tsne.png: the base classes' training features (few-shot, real) and synthetic ones on the left; the new classes' synthetic features
-on the right, and their real test features, which training never saw and PCA is not fitted to. Both panels share one projection.
+pca.png and tsne.png: the base classes' training features (few-shot, real) and synthetic ones on the left; the new
+classes' synthetic features on the right, and their real test features, which training never saw and PCA is not fitted
+to. Both panels share one projection.
 curves.png: the generator's terms and the fine-tuning loss and accuracy, mean of each epoch, from the run's checkpoints.
 """
+
 import argparse
 from pathlib import Path
 
@@ -29,8 +31,12 @@ from trainers.ship.synthesis import Synthesizer
 _TAB = [colour for i, colour in enumerate(plt.get_cmap("tab20").colors) if i not in (14, 15)]  # without its greys
 COLOURS = _TAB[::2] + _TAB[1::2]  # the strong ones first
 TITLES = {
-    "reconstruction": "generator: squared error", "kl": "generator: KL divergence", "distance": "critic: real minus synthetic score",
-    "penalty": "critic: gradient penalty", "loss": "fine-tuning: loss", "acc": "fine-tuning: accuracy of batches (%)",
+    "reconstruction": "generator: squared error",
+    "kl": "generator: KL divergence",
+    "distance": "critic: real minus synthetic score",
+    "penalty": "critic: gradient penalty",
+    "loss": "fine-tuning: loss",
+    "acc": "fine-tuning: accuracy of batches (%)",
 }
 
 
@@ -40,7 +46,9 @@ def parse_args(argv=None):
     parser.add_argument("--out", required=True, help="folder for the pictures")
     parser.add_argument("--classes", type=int, default=6, help="so many base and so many new classes, evenly spaced")
     parser.add_argument("--per-class", type=int, default=40, help="synthetic features of each class")
-    parser.add_argument("--opts", nargs="+", default=[], help="KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE")
+    parser.add_argument(
+        "--opts", nargs="+", default=[], help="KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE"
+    )
     return parser.parse_args(argv)
 
 
@@ -80,7 +88,8 @@ def test_items(task, names):
 
 
 def gather(trainer, generator, base, new, classes, per_class):
-    """-> {"real base", "synthetic base", "synthetic new", "real new"}: Points; "real new" is None where there are no test images of them."""
+    """-> {"real base", "synthetic base", "synthetic new", "real new"}: Points; "real new" is None where there are no
+    test images of them."""
     seed_all(trainer.cfg.SEED, "visualise")
     of_base, of_new, n_ctx = spaced(len(base), classes), spaced(len(new), classes), trainer.cfg.TRAINER.SHIP.N_CTX
     points = {
@@ -102,7 +111,7 @@ def project(points, method):
     sizes = [len(points[name].features) for name in fitted]
     everything = torch.cat([*(points[name].features for name in fitted), unseen]).numpy()
     if method == "pca":
-        pca = PCA(2, random_state=0).fit(everything[:sum(sizes)])
+        pca = PCA(2, random_state=0).fit(everything[: sum(sizes)])
         flat = pca.transform(everything)
         axes = "PCA, {:.0%} and {:.0%} of the variance".format(*pca.explained_variance_ratio_)
     else:
@@ -124,8 +133,12 @@ def draw_features(path, points, method, title):
             scatter(axis, positions[f"real {kind}"], points[f"real {kind}"], "o", colours)
         axis.set_title(f"{kind} classes: synthetic (crosses)" + (f", {what} (dots)" if points[f"real {kind}"] else ""))
         names = points[f"synthetic {kind}"].names
-        axis.legend([Line2D([], [], marker="o", linestyle="", color=colours[label]) for label in classes],
-                    [names[label].replace("_", " ") for label in classes], fontsize=7.5, loc="best")
+        axis.legend(
+            [Line2D([], [], marker="o", linestyle="", color=colours[label]) for label in classes],
+            [names[label].replace("_", " ") for label in classes],
+            fontsize=7.5,
+            loc="best",
+        )
         used += len(classes)
     for axis in axes:
         axis.set_xticks([])
@@ -136,7 +149,14 @@ def draw_features(path, points, method, title):
 
 def scatter(axis, positions, points, marker, colours):
     """The points in the colours {label: colour} of their classes."""
-    axis.scatter(*positions.T, s=22, marker=marker, color=[colours[label] for label in points.labels.tolist()], alpha=0.75, linewidths=1)
+    axis.scatter(
+        *positions.T,
+        s=22,
+        marker=marker,
+        color=[colours[label] for label in points.labels.tolist()],
+        alpha=0.75,
+        linewidths=1,
+    )
 
 
 def draw_curves(path, generator_history, training_history, title):
@@ -172,8 +192,12 @@ def main(argv=None):
         set_random_seed(cfg.SEED)  # the same few-shot draw
     trainer = build_trainer(cfg)
     if not hasattr(trainer, "new_classnames"):
-        raise UserError(f"{args.run} is a run of {cfg.TRAINER.NAME}, which has no generator; expected one of a trainer with SHIP")
-    framework, _, history = load_framework(generator_folder(args.run, cfg), cfg.TRAINER.SHIP, trainer.backbone, trainer.device)
+        raise UserError(
+            f"{args.run} is a run of {cfg.TRAINER.NAME}, which has no generator; expected one of a trainer with SHIP"
+        )
+    framework, _, history = load_framework(
+        generator_folder(args.run, cfg), cfg.TRAINER.SHIP, trainer.backbone, trainer.device
+    )
     newest = trainer.newest_checkpoint(args.run)
     training_history = load_checkpoint(newest).get("history", []) if newest else []
     title = f"{cfg.TRAINER.NAME} on {cfg.DATASET.NAME}, seed {cfg.SEED} ({trainer.backbone.name})"
@@ -184,7 +208,10 @@ def main(argv=None):
             for method in ("pca", "tsne"):
                 draw_features(out / f"{method}.png", points, method, title)
         else:
-            print(f"no pictures of features: they take classes with images and classes without, the run has {len(base)} and {len(new)}")
+            print(
+                f"no pictures of features: they take classes with images and classes without, the run has {len(base)} "
+                f"and {len(new)}"
+            )
         draw_curves(out / "curves.png", history, training_history, title)
 
 

@@ -1,4 +1,5 @@
 """Prompt learners as their authors wrote them: "X X X X name." tokenised, the context over the X, all 77 positions."""
+
 import torch
 import torch.nn.functional as F
 
@@ -14,7 +15,7 @@ def plain_prompts(backbone, names, ctx, position="end"):
     half = {"end": n, "middle": n // 2, "front": 0}[position]
     for i, name in enumerate(names):
         own, length = ctx[i] if ctx.dim() == 3 else ctx, int((tokenize([name]) != 0).sum()) - 2
-        sos, word, rest = embedded[i, :1], embedded[i, 1 + n:1 + n + length], embedded[i, 1 + n + length:]
+        sos, word, rest = embedded[i, :1], embedded[i, 1 + n : 1 + n + length], embedded[i, 1 + n + length :]
         rows.append(torch.cat([sos, own[:half], word, own[half:], rest]))
     return torch.stack(rows), tokens
 

@@ -1,7 +1,10 @@
-"""The trainers/ folder copied into a CoOp checkout under another name: one import, one line for the defaults (README, "In your CoOp checkout").
+"""The trainers/ folder copied into a CoOp checkout under another name: one import, one line for the defaults (README,
+"In your CoOp checkout").
 
-The checkout is CoOp-shaped and written here: a train script, a reader and a stock trainer that already owns the name CoOp.
+The checkout is CoOp-shaped and written here: a train script, a reader and a stock trainer that already owns the name
+CoOp.
 """
+
 import json
 import os
 import shutil
@@ -14,7 +17,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 
-TRAIN = '''
+TRAIN = """
 import argparse
 from yacs.config import CfgNode as CN
 from dassl.config import get_cfg_default
@@ -58,7 +61,7 @@ if args.eval_only:
     trainer.test()
 else:
     trainer.train()
-'''
+"""
 
 READER = '''
 import os
@@ -76,7 +79,11 @@ class Colours(DatasetBase):
         self.image_dir = folder
         names = sorted(os.listdir(folder))
         half = {"all": names, "base": names[:3], "new": names[3:]}[cfg.DATASET.SUBSAMPLE_CLASSES]
-        items = [Datum(impath=os.path.join(folder, n, f), label=i, classname=n) for i, n in enumerate(half) for f in sorted(os.listdir(os.path.join(folder, n)))]
+        items = [
+            Datum(impath=os.path.join(folder, name, file), label=label, classname=name)
+            for label, name in enumerate(half)
+            for file in sorted(os.listdir(os.path.join(folder, name)))
+        ]
         super().__init__(train_x=items[::2], val=items[1::2], test=items[1::2])
 '''
 
@@ -89,7 +96,7 @@ class CoOp(TrainerX):
     """Stands for CoOp's own trainer: its name is taken."""
 '''
 
-CONFIG = '''
+CONFIG = """
 INPUT:
   TRANSFORMS: ["random_flip", "normalize"]
   INTERPOLATION: "bicubic"
@@ -97,19 +104,25 @@ OPTIM: {NAME: "sgd", LR: 0.002, MAX_EPOCH: 2, LR_SCHEDULER: "cosine"}
 DATALOADER: {NUM_WORKERS: 0, TRAIN_X: {BATCH_SIZE: 4}}
 MODEL: {BACKBONE: {NAME: "MiniCLIP"}}
 TRAINER: {COOP: {CTX_INIT: "a photo of a"}, SHIP: {EPOCHS: 2, BATCH_SIZE: 4, HIDDEN_DIM: 16}}
-'''
+"""
 
 
 @pytest.fixture
 def checkout(tmp_path):
     """A CoOp-shaped tree with our trainers/ copied into its trainers/ as ship_trainers/."""
     for name, text in {
-        "train.py": TRAIN, "datasets/__init__.py": "", "datasets/colours.py": READER, "trainers/__init__.py": "", "trainers/coop.py": STOCK,
+        "train.py": TRAIN,
+        "datasets/__init__.py": "",
+        "datasets/colours.py": READER,
+        "trainers/__init__.py": "",
+        "trainers/coop.py": STOCK,
         "config.yaml": CONFIG,
     }.items():
         (tmp_path / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "checkout" / name).write_text(text)
-    shutil.copytree(ROOT / "trainers", tmp_path / "checkout/trainers/ship_trainers", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "trainers", tmp_path / "checkout/trainers/ship_trainers", ignore=shutil.ignore_patterns("__pycache__")
+    )
     for i, name in enumerate(["blue", "green", "red", "white", "black", "yellow"]):
         for j in range(4):
             file = tmp_path / "data/colours" / name / f"{j}.png"
@@ -123,25 +136,40 @@ def run(checkout, *flags):
     env = {**os.environ, "PYTHONPATH": str(ROOT / "third_party")}
     return subprocess.run(
         [sys.executable, "train.py", "--root", checkout / "data", "--config-file", "config.yaml", *flags],
-        cwd=checkout / "checkout", env=env, capture_output=True, text=True)
+        cwd=checkout / "checkout",
+        env=env,
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_the_twin_trains_and_evaluates_in_a_coop_checkout(checkout):
     out = checkout / "out"
-    done = run(checkout, "--trainer", "CoOp_SHIP", "--output-dir", str(out), "TASK", "base2new", "DATASET.SUBSAMPLE_CLASSES", "base", "TRAINER.COOP.PREC", "fp32")
+    ship = "--trainer CoOp_SHIP --output-dir".split()
+    base = "TASK base2new DATASET.SUBSAMPLE_CLASSES base TRAINER.COOP.PREC fp32".split()
+    done = run(checkout, *ship, str(out), *base)
     assert done.returncode == 0, done.stderr
     found = json.loads((out / "results.json").read_text())
     assert set(found["metrics"]) == {"base", "new", "H", "all"} and found["dataset"] == "Colours"
-    again = run(checkout, "--trainer", "CoOp_SHIP", "--output-dir", str(checkout / "new"), "--eval-only", "--model-dir", str(out),
-                "DATASET.SUBSAMPLE_CLASSES", "new", "TRAINER.COOP.PREC", "fp32")
+    new = "DATASET.SUBSAMPLE_CLASSES new TRAINER.COOP.PREC fp32".split()
+    again = run(checkout, *ship, str(checkout / "new"), "--eval-only", "--model-dir", str(out), *new)
     assert again.returncode == 0, again.stderr
     assert f"* accuracy: {found['metrics']['new']:.1f}%" in again.stdout
 
 
 def test_a_taken_name_stays_with_its_owner(checkout):
     done = subprocess.run(
-        [sys.executable, "-c", "import trainers.coop as stock, trainers.ship_trainers\n"
-         "from dassl.engine import TRAINER_REGISTRY as r\nassert r.get('CoOp') is stock.CoOp\nprint(r.get('CoOp_SHIP').__module__)"],
-        cwd=checkout / "checkout", env={**os.environ, "PYTHONPATH": str(ROOT / "third_party")}, capture_output=True, text=True)
+        [
+            sys.executable,
+            "-c",
+            "import trainers.coop as stock, trainers.ship_trainers\n"
+            "from dassl.engine import TRAINER_REGISTRY as r\nassert r.get('CoOp') is "
+            "stock.CoOp\nprint(r.get('CoOp_SHIP').__module__)",
+        ],
+        cwd=checkout / "checkout",
+        env={**os.environ, "PYTHONPATH": str(ROOT / "third_party")},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "trainers.ship_trainers.coop"

@@ -1,4 +1,5 @@
 """The README's code runs, and its links and files exist."""
+
 import json
 import os
 import re
@@ -24,14 +25,19 @@ def test_the_worked_example_is_a_method_with_a_twin(tiny_bank, tmp_path):
         else:
             place(ROOT / name, tmp_path / name)
     (tmp_path / "trainers/linear_probe.py").write_text(block)
-    small = ["FEATURES.BANK", str(tiny_bank), "DATASET.NUM_SHOTS", "4", "OPTIM.MAX_EPOCH", "5", "DATALOADER.TRAIN_X.BATCH_SIZE", "8", "TASK", "base2new"]
+    small = "DATASET.NUM_SHOTS 4 OPTIM.MAX_EPOCH 5 DATALOADER.TRAIN_X.BATCH_SIZE 8 TASK base2new FEATURES.BANK".split()
+    small += [str(tiny_bank)]
     for trainer, metrics in (("LinearProbe", {"base"}), ("LinearProbe_SHIP", {"base", "new", "H", "all"})):
         out = tmp_path / trainer
+        flags = f"--trainer {trainer} --backbone MiniCLIP --seed 1 --output-dir {trainer}".split()
+        flags += ["--dataset-config-file", "configs/datasets/caltech101.yaml"]
+        ship = "TRAINER.SHIP.EPOCHS 2 TRAINER.SHIP.BATCH_SIZE 8 TRAINER.SHIP.HIDDEN_DIM 16".split()
         done = subprocess.run(
-            [sys.executable, "train.py", "--trainer", trainer, "--backbone", "MiniCLIP", "--seed", "1", "--output-dir", str(out),
-             "--dataset-config-file", "configs/datasets/caltech101.yaml", *small,
-             *(["TRAINER.SHIP.EPOCHS", "2", "TRAINER.SHIP.BATCH_SIZE", "8", "TRAINER.SHIP.HIDDEN_DIM", "16"] if "SHIP" in trainer else [])],
-            cwd=tmp_path, capture_output=True, text=True)
+            [sys.executable, "train.py", *flags, *small, *(ship if "SHIP" in trainer else [])],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr
         found = json.loads((out / "results.json").read_text())
         assert set(found["metrics"]) == metrics, found
@@ -45,7 +51,9 @@ def test_links_lead_somewhere(link):
 
 
 def test_commands_name_files_that_exist():
-    named = set(re.findall(r"(?:bash|python) ((?:scripts/)?[\w/]+\.(?:sh|py))", README)) | set(re.findall(r"configs/[\w/]+\.yaml", README))
+    named = set(re.findall(r"(?:bash|python) ((?:scripts/)?[\w/]+\.(?:sh|py))", README)) | set(
+        re.findall(r"configs/[\w/]+\.yaml", README)
+    )
     missing = [name for name in named if not (ROOT / name).exists()]
     assert named and not missing
 
@@ -63,10 +71,12 @@ def test_a_trainer_from_outside_this_repository_gets_its_twin_in_one_line(tiny_b
         "        return 2 * loss, logits\n\n\n"
         "register_ship(MyMethod)\n"
     )
-    small = ["FEATURES.BANK", str(tiny_bank), "DATASET.NUM_SHOTS", "4", "OPTIM.MAX_EPOCH", "2", "DATALOADER.TRAIN_X.BATCH_SIZE", "8", "TASK", "base2new",
-             "TRAINER.SHIP.EPOCHS", "2", "TRAINER.SHIP.BATCH_SIZE", "8", "TRAINER.SHIP.HIDDEN_DIM", "16"]
-    arguments = ["--trainer", "MyMethod_SHIP", "--backbone", "MiniCLIP", "--seed", "1", "--output-dir", str(tmp_path / "out"),
-                 "--dataset-config-file", str(ROOT / "configs/datasets/caltech101.yaml"), *small]
+    small = (
+        "DATASET.NUM_SHOTS 4 OPTIM.MAX_EPOCH 2 DATALOADER.TRAIN_X.BATCH_SIZE 8 TASK base2new "
+        "TRAINER.SHIP.EPOCHS 2 TRAINER.SHIP.BATCH_SIZE 8 TRAINER.SHIP.HIDDEN_DIM 16 FEATURES.BANK"
+    ).split()
+    flags = "--trainer MyMethod_SHIP --backbone MiniCLIP --seed 1 --output-dir out --dataset-config-file".split()
+    arguments = [*flags, str(ROOT / "configs/datasets/caltech101.yaml"), *small, str(tiny_bank)]
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import train, my_method; train.main({arguments!r})"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

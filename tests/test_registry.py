@@ -1,4 +1,5 @@
 """Every registered trainer of this repository, through the real command line on a tiny bank."""
+
 import json
 
 import pytest
@@ -29,9 +30,11 @@ def test_trains_evaluates_and_is_evaluated_again(tiny_bank, tmp_path, trainer):
     assert all(0 <= value <= 100 for value in found["metrics"].values()) and all(found["unsupported"].values())
     assert found["backbone"]["name"] == "MiniCLIP" and len(found["backbone"]["sha256"]) == 64
     assert found["split_hash"] and found["classnames_hash"] and found["selection"] and found["peak_memory_mb"] > 0
-    assert found["seconds"].keys() >= {"backbone", "evaluate"} and {"python", "torch", "dassl"} <= found["versions"].keys()
+    assert (
+        found["seconds"].keys() >= {"backbone", "evaluate"} and {"python", "torch", "dassl"} <= found["versions"].keys()
+    )
     log = (out / "log.txt").read_text()
-    assert log[log.index("Finish training"):].count("* accuracy: ") == 1
+    assert log[log.index("Finish training") :].count("* accuracy: ") == 1
 
     again = tmp_path / "again"
     options = [*quick, "DATASET.SUBSAMPLE_CLASSES", "base"]

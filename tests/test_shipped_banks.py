@@ -1,4 +1,5 @@
 """The feature banks in datasets/banks/: complete, small, and as accurate as MiniCLIP's README says."""
+
 import json
 import random
 from pathlib import Path
@@ -12,15 +13,24 @@ from trainers.zsclip import ZeroshotHead
 BANKS = Path(__file__).resolve().parent.parent / "datasets/banks"
 
 
-@pytest.mark.parametrize("name, counts, classes", [("caltech101", (4128, 1649, 2465), 100), ("eurosat", (2000, 400, 2000), 10)])
+@pytest.mark.parametrize(
+    "name, counts, classes", [("caltech101", (4128, 1649, 2465), 100), ("eurosat", (2000, 400, 2000), 10)]
+)
 def test_counts_views_and_origin(name, counts, classes, miniclip_backbone):
     tensors, metadata = read_bank(BANKS / f"{name}_miniclip.safetensors")
     split = json.loads(metadata["split"])
     assert tuple(len(split[part]) for part in ("train", "val", "test")) == counts
     assert len({item[1] for item in split["train"]}) == classes
     assert tensors["train.offsets"].diff().unique().tolist() == [4]
-    assert all(tensors[f"{part}.features"].shape[1] == 256 and tensors[f"{part}.features"].dtype == torch.float16 for part in split)
-    assert all(torch.allclose(t.float().norm(dim=1), torch.ones(len(t)), atol=2e-3) for n, t in tensors.items() if n.endswith("features"))
+    assert all(
+        tensors[f"{part}.features"].shape[1] == 256 and tensors[f"{part}.features"].dtype == torch.float16
+        for part in split
+    )
+    assert all(
+        torch.allclose(t.float().norm(dim=1), torch.ones(len(t)), atol=2e-3)
+        for n, t in tensors.items()
+        if n.endswith("features")
+    )
     assert metadata["backbone_hash"] == miniclip_backbone.weights_hash
 
 
@@ -34,7 +44,8 @@ def accuracy(head, features, labels):
 
 @torch.no_grad()
 def test_zero_shot_equals_the_figures_of_miniclips_readme(miniclip_backbone):
-    """README: 57.40% on the first 2000 of the shuffled Caltech101 test set with "a photo of a {}.", 57.45% with the bare name."""
+    """README: 57.40% on the first 2000 of the shuffled Caltech101 test set with "a photo of a {}.", 57.45% with the
+    bare name."""
     tensors, metadata = read_bank(BANKS / "caltech101_miniclip.safetensors")
     test = json.loads(metadata["split"])["test"]
     names = [name for _, name in sorted({(label, name) for _, label, name in test})]

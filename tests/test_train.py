@@ -1,4 +1,5 @@
 """The real command line, in this process and as a program, on a tiny bank with the embedded backbone."""
+
 import json
 import shutil
 import subprocess
@@ -23,10 +24,21 @@ def test_base2new_writes_every_metric(tiny_bank, tmp_path, trainer):
     found = results(out)
     assert set(found["metrics"]) == {"base", "new", "H", "all"}
     assert all(0 <= value <= 100 for value in found["metrics"].values())
-    assert (found["task"], found["dataset"], found["trainer"], found["config"], found["seed"]) == ("base2new", "caltech101", trainer, "miniclip", 1)
+    assert (found["task"], found["dataset"], found["trainer"], found["config"], found["seed"]) == (
+        "base2new",
+        "caltech101",
+        trainer,
+        "miniclip",
+        1,
+    )
     log = (out / "log.txt").read_text()
-    after = log[log.index("Finish training"):]
-    assert after.count("* accuracy: ") == 1 and "* new_accuracy: " in after and "* all_accuracy: " in after and "* H: " in after
+    after = log[log.index("Finish training") :]
+    assert (
+        after.count("* accuracy: ") == 1
+        and "* new_accuracy: " in after
+        and "* all_accuracy: " in after
+        and "* H: " in after
+    )
     assert (out / "config.yaml").exists()
 
 
@@ -34,6 +46,7 @@ def test_base2new_writes_every_metric(tiny_bank, tmp_path, trainer):
 def test_training_lowers_the_loss(tiny_bank, tmp_path, trainer, capsys):
     train.main(argv(tiny_bank, tmp_path, trainer, "OPTIM.MAX_EPOCH", "8", "OPTIM.LR", "0.02", "TRAIN.PRINT_FREQ", "1"))
     import re
+
     losses = [float(x) for x in re.findall(r"loss (\d+\.\d+)", (tmp_path / "log.txt").read_text())]
     assert sum(losses[-2:]) < sum(losses[:2])
 
@@ -42,7 +55,10 @@ def test_training_lowers_the_loss(tiny_bank, tmp_path, trainer, capsys):
 def test_same_seed_same_metrics_other_seed_other_run(tiny_bank, tmp_path, trainer):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         train.main(argv(tiny_bank, tmp_path / name, trainer, seed=seed))
-    weights = [torch.load(tmp_path / n / "prompt_learner/model.pth.tar-3", weights_only=True)["state_dict"]["ctx"] for n in "abc"]
+    weights = [
+        torch.load(tmp_path / n / "prompt_learner/model.pth.tar-3", weights_only=True)["state_dict"]["ctx"]
+        for n in "abc"
+    ]
     assert results(tmp_path / "a")["metrics"] == results(tmp_path / "b")["metrics"]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
@@ -71,7 +87,10 @@ def test_a_killed_run_ends_like_one_left_alone(tiny_bank, tmp_path, monkeypatch,
     train.main(argv(tiny_bank, tmp_path / "cut", "CoOp_SHIP"))
     assert "after 2 epochs" in "".join(p.read_text() for p in (tmp_path / "cut").glob("log.txt*"))
     assert results(tmp_path / "cut")["metrics"] == results(tmp_path / "whole")["metrics"]
-    one, two = (torch.load(tmp_path / n / "prompt_learner/model.pth.tar-3", weights_only=True)["state_dict"]["ctx"] for n in ("whole", "cut"))
+    one, two = (
+        torch.load(tmp_path / n / "prompt_learner/model.pth.tar-3", weights_only=True)["state_dict"]["ctx"]
+        for n in ("whole", "cut")
+    )
     assert torch.equal(one, two)
     assert trainers is not None
 
@@ -85,8 +104,10 @@ def test_coops_own_two_steps_equal_the_one_command(tiny_bank, tmp_path):
     before = (tmp_path / "train_base" / "results.json").read_bytes()
     for subset, metric in (("new", "new"), ("base", "base"), ("all", "all")):
         out = tmp_path / f"test_{subset}"
-        train.main(["--eval-only", "--model-dir", str(tmp_path / "train_base"), "--load-epoch", "3",
-                    *argv(tiny_bank, out, "CoOp_SHIP", "DATASET.SUBSAMPLE_CLASSES", subset)])
+        train.main(
+            ["--eval-only", "--load-epoch", "3", "--model-dir", str(tmp_path / "train_base")]
+            + argv(tiny_bank, out, "CoOp_SHIP", "DATASET.SUBSAMPLE_CLASSES", subset)
+        )
         found = json.loads((out / f"results-{subset}.json").read_text())["metrics"]
         assert found["accuracy"] == pytest.approx(results(tmp_path / "train_base")["metrics"][metric])
         assert not (out / "results.json").exists()
@@ -102,8 +123,10 @@ def test_fewshot_task_and_best_val(tiny_bank, tmp_path):
 
 @pytest.mark.parametrize("flags, rows", [([], 16 * 2), (["--only-drawn", "--seeds", "1", "--shots", "2"], 8 * 2 + 8)])
 def test_the_bank_equals_its_images(tmp_path, shared, flags, rows):
-    """A run on a bank made of images equals the run on the images, also where only drawn images (2 of 4 a class) have all views."""
+    """A run on a bank made of images equals the run on the images, also where only drawn images (2 of 4 a class) have
+    all views."""
     from PIL import Image
+
     root = tmp_path / "data" / "caltech-101"
     source = shared / "data/caltech-101/101_ObjectCategories"
     split = {"train": [], "val": [], "test": []}
@@ -117,36 +140,45 @@ def test_the_bank_equals_its_images(tmp_path, shared, flags, rows):
     (root / "split_zhou_Caltech101.json").write_text(json.dumps(split))
     bank = tmp_path / "bank.safetensors"
     done = subprocess.run(
-        [sys.executable, ROOT / "scripts/extract_features.py", "--root", tmp_path / "data", "--dataset", "caltech101", "--out", bank,
-         "--views", "2", "--workers", "0", *flags], capture_output=True, text=True)
+        [sys.executable, ROOT / "scripts/extract_features.py", "--root", tmp_path / "data", "--out", bank]
+        + ["--dataset", "caltech101", "--views", "2", "--workers", "0", *flags],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bank.safetensors", "data"]
     assert len(load_file(bank)["train.features"]) == rows
     shutil.rmtree(root / "split_fewshot", ignore_errors=True)
     found = {}
     for name, flags in (("bank", []), ("images", ["--root", str(tmp_path / "data")])):
-        options = ["DATASET.NUM_SHOTS", "2", "FEATURES.DIR", str(tmp_path / "cache"), "FEATURES.VIEWS", "2", "DATALOADER.NUM_WORKERS", "0"]
+        options = "DATASET.NUM_SHOTS 2 FEATURES.VIEWS 2 DATALOADER.NUM_WORKERS 0 FEATURES.DIR".split()
+        options += [str(tmp_path / "cache")]
         args = argv(bank if name == "bank" else "", tmp_path / name, "CoOp", *options)
         train.main(flags + args)
-        found[name] = torch.load(tmp_path / name / "prompt_learner/model.pth.tar-3", weights_only=True)["state_dict"]["ctx"]
+        found[name] = torch.load(tmp_path / name / "prompt_learner/model.pth.tar-3", weights_only=True)["state_dict"][
+            "ctx"
+        ]
     assert results(tmp_path / "bank")["metrics"] == results(tmp_path / "images")["metrics"]
     assert torch.allclose(found["bank"], found["images"], atol=1e-6)
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"trainer": "CoOpp"}, ["CoOpp", "CoOp, "]),
-    ({"options": ["TRAINER.COOP.N_CTXX", "4"]}, ["TRAINER.COOP.N_CTXX", "TRAINER.COOP.N_CTX"]),
-    ({"options": ["DATASET.NAME", "Caltech"]}, ["Caltech", "Caltech101, "]),
-    ({"options": ["MODEL.BACKBONE.NAME", "ViT-B-16"]}, ["ViT-B-16", "ViT-B/16"]),
-    ({"options": ["TRAINER.COOP.PREC", "fp16"]}, ["TRAINER.COOP.PREC", "fp32"]),
-    ({"options": ["OPTIM.MAX_EPOCH", "many"]}, ["MAX_EPOCH"]),
-    ({"options": ["OPTIM.MAX_EPOCH"]}, ["pairs"]),
-    ({"options": ["TASK", "base2nw"]}, ["base2nw", "base2new"]),
-    ({"options": ["FEATURES.BANK", "nowhere.safetensors"]}, ["nowhere.safetensors"]),
-    ({"options": ["INPUT.PIXEL_MEAN", "(0.1,0.2,0.3)"]}, ["PIXEL_MEAN", "0.498"]),
-    ({"options": ["TRAINER.COOP.CTX_INIT", "word " * 80]}, ["77"]),
-    ({"options": ["TRAINER.COOP.CTX_INIT", "", "TRAINER.COOP.N_CTX", "0"]}, ["N_CTX"]),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"trainer": "CoOpp"}, ["CoOpp", "CoOp, "]),
+        ({"options": ["TRAINER.COOP.N_CTXX", "4"]}, ["TRAINER.COOP.N_CTXX", "TRAINER.COOP.N_CTX"]),
+        ({"options": ["DATASET.NAME", "Caltech"]}, ["Caltech", "Caltech101, "]),
+        ({"options": ["MODEL.BACKBONE.NAME", "ViT-B-16"]}, ["ViT-B-16", "ViT-B/16"]),
+        ({"options": ["TRAINER.COOP.PREC", "fp16"]}, ["TRAINER.COOP.PREC", "fp32"]),
+        ({"options": ["OPTIM.MAX_EPOCH", "many"]}, ["MAX_EPOCH"]),
+        ({"options": ["OPTIM.MAX_EPOCH"]}, ["pairs"]),
+        ({"options": ["TASK", "base2nw"]}, ["base2nw", "base2new"]),
+        ({"options": ["FEATURES.BANK", "nowhere.safetensors"]}, ["nowhere.safetensors"]),
+        ({"options": ["INPUT.PIXEL_MEAN", "(0.1,0.2,0.3)"]}, ["PIXEL_MEAN", "0.498"]),
+        ({"options": ["TRAINER.COOP.CTX_INIT", "word " * 80]}, ["77"]),
+        ({"options": ["TRAINER.COOP.CTX_INIT", "", "TRAINER.COOP.N_CTX", "0"]}, ["N_CTX"]),
+    ],
+)
 def test_bad_input_is_answered_in_words(tiny_bank, tmp_path, change, words):
     args = argv(tiny_bank, tmp_path, "CoOp", *change.get("options", []))
     if "trainer" in change:
@@ -157,12 +189,15 @@ def test_bad_input_is_answered_in_words(tiny_bank, tmp_path, change, words):
 
 
 def test_as_a_program_an_error_is_one_line_and_exit_code_2(tmp_path):
-    done = subprocess.run([sys.executable, ROOT / "train.py", "--trainer", "Nobody"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", "--trainer", "Nobody"], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 2 and done.stderr.startswith("error: trainer 'Nobody'") and "Traceback" not in done.stderr
 
 
 def test_non_finite_loss_stops_and_keeps_the_last_good_checkpoint(tiny_bank, tmp_path, monkeypatch):
     from trainers.coop import CoOp
+
     original = CoOp.compute_loss
 
     def broken(self, features, labels):
@@ -189,15 +224,23 @@ def test_resuming_with_other_classes_is_refused(tiny_bank, tmp_path):
         train.main(argv(tiny_bank, tmp_path, "CoOp", task="fewshot"))
 
 
-@pytest.mark.parametrize("names, problem", [
-    ("dog\nzebra\n", "line 1 'dog' repeats the base class 'dog'"), ("zebra\n\nlion\n", "line 2 is empty"),
-    ("zebra\nZebra\n", "line 2 'Zebra' repeats line 1"), ("word " * 90 + "\n", "77"), ("", "line 1 is empty"),
-])
+@pytest.mark.parametrize(
+    "names, problem",
+    [
+        ("dog\nzebra\n", "line 1 'dog' repeats the base class 'dog'"),
+        ("zebra\n\nlion\n", "line 2 is empty"),
+        ("zebra\nZebra\n", "line 2 'Zebra' repeats line 1"),
+        ("word " * 90 + "\n", "77"),
+        ("", "line 1 is empty"),
+    ],
+)
 def test_bad_new_class_names(tiny_bank, tmp_path, names, problem):
     file = tmp_path / "names.txt"
     file.write_text(names)
     with pytest.raises(UserError) as error:
-        train.main(argv(tiny_bank, tmp_path / "out", "CoOp_SHIP", "TRAINER.SHIP.NEW_CLASSES", str(file), task="fewshot"))
+        train.main(
+            argv(tiny_bank, tmp_path / "out", "CoOp_SHIP", "TRAINER.SHIP.NEW_CLASSES", str(file), task="fewshot")
+        )
     assert problem in str(error.value)
 
 
@@ -206,4 +249,5 @@ def test_generator_is_reused_by_init_from(tiny_bank, tmp_path):
     train.main(argv(tiny_bank, tmp_path / "second", "CoOp_SHIP", "TRAINER.SHIP.INIT_FROM", str(tmp_path / "first")))
     assert results(tmp_path / "first")["metrics"] == results(tmp_path / "second")["metrics"]
     with pytest.raises(UserError, match="TRAINER.SHIP.N_CTX 4"):
-        train.main(argv(tiny_bank, tmp_path / "third", "CoOp_SHIP", "TRAINER.SHIP.INIT_FROM", str(tmp_path / "first"), "TRAINER.SHIP.N_CTX", "2"))
+        options = ["TRAINER.SHIP.INIT_FROM", str(tmp_path / "first"), "TRAINER.SHIP.N_CTX", "2"]
+        train.main(argv(tiny_bank, tmp_path / "third", "CoOp_SHIP", *options))

@@ -1,4 +1,5 @@
 """Random backbones, a tiny one and one of the true shape of ViT-B/16's text tower, and CoOp's plain prompts."""
+
 from types import SimpleNamespace
 
 import torch
@@ -39,10 +40,14 @@ def tiny_clip(width=64, layers=2, heads=2, embed_dim=32, seed=0, dtype=torch.flo
         norm = clip.LayerNorm(width)
         nn.init.normal_(norm.bias, std=0.02)
         model = SimpleNamespace(
-            visual=TinyImageTower(embed_dim), token_embedding=embedding, transformer=transformer, ln_final=norm,
+            visual=TinyImageTower(embed_dim),
+            token_embedding=embedding,
+            transformer=transformer,
+            ln_final=norm,
             positional_embedding=nn.Parameter(torch.randn(77, width) * 0.01),
             text_projection=nn.Parameter(torch.randn(width, embed_dim) * width**-0.5),
-            logit_scale=nn.Parameter(torch.tensor(4.6052)))
+            logit_scale=nn.Parameter(torch.tensor(4.6052)),
+        )
         digest = hash_tensors({"projection": model.text_projection})
         return Backbone(model, "tiny", digest, PIXEL_MEAN, PIXEL_STD, 32, dtype=dtype)
 
@@ -64,7 +69,7 @@ def coop_prompts(backbone, names, ctx, position):
     contexts = ctx if ctx.dim() == 3 else ctx.expand(len(names), -1, -1)
     rows = []
     for name, row, context in zip(names, embedding, contexts, strict=True):
-        sos, rest = row[:1], row[1 + n:]
+        sos, rest = row[:1], row[1 + n :]
         size = int((tokenize([name])[0] > 0).sum()) - 2
         half = {"end": n, "middle": n // 2, "front": 0}[position]
         own, after = (rest[:0], rest) if position == "end" else (rest[:size], rest[size:])

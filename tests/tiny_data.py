@@ -1,4 +1,6 @@
-"""A tiny feature bank that every trainer can run on: few classes, MiniCLIP's dimension, features near the classes' text features."""
+"""A tiny feature bank that every trainer can run on: few classes, MiniCLIP's dimension, features near the classes' text
+features."""
+
 import json
 
 import torch
@@ -9,15 +11,19 @@ NAMES = ["dog", "cat", "airplane", "grand_piano", "sunflower", "pizza", "umbrell
 
 def make_split(names=NAMES, train=6, val=5, test=4, unseen=0):
     """A split in the form of CoOp's json files; the last `unseen` classes have test images only."""
+
     def part(kind, count, classes):
-        return [[f"{name}/{kind}_{i}.jpg", label, name] for label, name in enumerate(names[:classes]) for i in range(count)]
+        return [
+            [f"{name}/{kind}_{i}.jpg", label, name] for label, name in enumerate(names[:classes]) for i in range(count)
+        ]
 
     seen = len(names) - unseen
     return {"train": part("train", train, seen), "val": part("val", val, seen), "test": part("test", test, len(names))}
 
 
 def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", noise=1.5, **counts):
-    """Writes a bank of random features around the text features of `names`; the first training image has a single view. -> path"""
+    """Writes a bank of random features around the text features of `names`; the first training image has a single view.
+    -> path"""
     from trainers.core.features import write_bank
     from trainers.core.prompts import encode_texts, fill
 
@@ -34,15 +40,27 @@ def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", noise=
     tensors = {"train.features": features(labels), "train.offsets": counts.cumsum(0)}
     for name in ("val", "test"):
         tensors[f"{name}.features"] = features(torch.tensor([item[1] for item in split[name]], dtype=torch.long))
-    write_bank(path, tensors, {
-        "dataset": dataset, "backbone": backbone.name, "backbone_hash": backbone.weights_hash, "split": json.dumps(split),
-        "preprocess": "{}", "transforms": "{}", "views": str(views), "features_seed": "0", "note": "random, for tests",
-    })
+    write_bank(
+        path,
+        tensors,
+        {
+            "dataset": dataset,
+            "backbone": backbone.name,
+            "backbone_hash": backbone.weights_hash,
+            "split": json.dumps(split),
+            "preprocess": "{}",
+            "transforms": "{}",
+            "views": str(views),
+            "features_seed": "0",
+            "note": "random, for tests",
+        },
+    )
     return path
 
 
 def poison(bank, path, hidden):
-    """A copy of `bank` whose features of the images with hidden(part, label) are not numbers: whoever reads them gets NaN losses. -> path"""
+    """A copy of `bank` whose features of the images with hidden(part, label) are not numbers: whoever reads them gets
+    NaN losses. -> path"""
     from trainers.core.features import read_bank, write_bank
 
     tensors, header = read_bank(bank)

@@ -4,6 +4,7 @@ A bottleneck MLP behind the frozen image encoder, blended with what it adapts. T
 features; ours are on the unit sphere, which changes nothing: without biases the adapter is positively homogeneous, and
 the blend is normalised afterwards.
 """
+
 import torch.nn as nn
 import torch.nn.functional as F
 
@@ -18,7 +19,8 @@ from .zsclip import ZeroshotHead
 
 def extend_cfg(cfg):
     declare(
-        cfg, "TRAINER.CLIP_ADAPTER",
+        cfg,
+        "TRAINER.CLIP_ADAPTER",
         RATIO=0.2,  # the adapter's share of the blend
         REDUCTION=4,  # d / REDUCTION hidden units
         PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU

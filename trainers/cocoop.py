@@ -6,6 +6,7 @@ hidden layer; a context of 4 tokens from "a photo of a", batches of 1, 10 epochs
 the class name stands behind the context, the network sees unit features, one epoch of warm-up and then cosine, as in
 CoOp.
 """
+
 from collections import OrderedDict
 
 import torch
@@ -20,7 +21,8 @@ from .core.registry import register
 
 def extend_cfg(cfg):
     declare(
-        cfg, "TRAINER.COCOOP",
+        cfg,
+        "TRAINER.COCOOP",
         N_CTX=16,  # context length
         CTX_INIT="",  # words to start from; they fix the context length
         PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
@@ -38,9 +40,9 @@ class CoCoOpHead(nn.Module):
         self.ctx = nn.Parameter(ctx.float())
         self.classes = ClassEncoder(backbone, classnames, len(ctx), chunk)
         inputs, hidden = backbone.embed_dim, max(backbone.embed_dim // 16, 1)
-        self.meta_net = nn.Sequential(OrderedDict(
-            linear1=nn.Linear(inputs, hidden), relu=nn.ReLU(), linear2=nn.Linear(hidden, backbone.width)
-        ))
+        self.meta_net = nn.Sequential(
+            OrderedDict(linear1=nn.Linear(inputs, hidden), relu=nn.ReLU(), linear2=nn.Linear(hidden, backbone.width))
+        )
 
     def contexts(self, features):
         """v + h(x): one context per image [B, n, w]."""

@@ -1,4 +1,5 @@
 """CoOp: Learning to Prompt for Vision-Language Models (Zhou et al., IJCV 2022, https://arxiv.org/abs/2109.01134)."""
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -14,7 +15,8 @@ from .ship import register_ship
 
 def extend_cfg(cfg):
     declare(
-        cfg, "TRAINER.COOP",
+        cfg,
+        "TRAINER.COOP",
         N_CTX=16,  # context length
         CSC=False,  # class-specific contexts
         CTX_INIT="",  # words to start from; they fix the context length
@@ -25,7 +27,8 @@ def extend_cfg(cfg):
 
 
 class CoOpHead(nn.Module):
-    """A learned context around class names: unit features [B, d] -> logits [B, C]. ctx is [n, w], or [C, n, w] with class-specific contexts."""
+    """A learned context around class names: unit features [B, d] -> logits [B, C]. ctx is [n, w], or [C, n, w] with
+    class-specific contexts."""
 
     def __init__(self, backbone, classnames, ctx, position="end", chunk=0):
         super().__init__()
@@ -62,7 +65,8 @@ class CoOpHead(nn.Module):
             unknown = [name for name in classnames if name not in self.classnames]
             if unknown:
                 raise ClassesUnsupported(
-                    f"CoOp with class-specific contexts (TRAINER.COOP.CSC True) has no context for {len(unknown)} classes it was not trained on, "
+                    f"CoOp with class-specific contexts (TRAINER.COOP.CSC True) has no context for {len(unknown)} "
+                    "classes it was not trained on, "
                     f"such as '{unknown[0]}'; use CSC False"
                 )
             ctx = ctx[[self.classnames.index(name) for name in classnames]]

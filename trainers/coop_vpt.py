@@ -10,6 +10,7 @@ The authors' code calls this posterior "cocoopvpt". What it calls "coopvpt", and
 CoOp + VPT, has a posterior that does not see the image: mu (from 0) and log sigma^2 (from U(0, 1)) are parameters.
 Here: CONDITIONAL False.
 """
+
 import math
 
 import torch
@@ -27,7 +28,8 @@ from .core.registry import register
 
 def extend_cfg(cfg):
     declare(
-        cfg, "TRAINER.VPT",
+        cfg,
+        "TRAINER.VPT",
         N_CTX=16,  # context length
         CTX_INIT="",  # words to start from; they fix the context length
         CONDITIONAL=True,  # the posterior sees the image; False: one posterior for all images
@@ -89,8 +91,8 @@ class VPTHead(nn.Module):
         self._evaluated = None
 
     def noise(self, rows):
-        """Standard normal samples [S, rows or 1, w]. At test they are the same for every image and in every evaluation, so
-        that a prediction depends on nothing but the image and the model."""
+        """Standard normal samples [S, rows or 1, w]. At test they are the same for every image and in every evaluation,
+        so that a prediction depends on nothing but the image and the model."""
         width = self.ctx.shape[1]
         if self.training:
             return torch.randn(self.options.SAMPLES, rows, width).to(self.ctx.device)

@@ -20,6 +20,7 @@ end and binary cross-entropy as -log p; N(0, 0.02) weights; Adam at 1e-4, betas 
 for 25 epochs of the classifier. Unlike that code we keep lambda fixed, draw the WGAN's z from N(0, I) on all datasets,
 let the critic's updates share their batch of real features, and take the last epoch, where it takes the best on test.
 """
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F

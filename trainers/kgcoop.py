@@ -6,6 +6,7 @@ The paper writes L_kg as the mean squared distance ||w_i - w_i^clip||^2, the aut
 vectors half of it. We follow the code, and its templates: CoOp's, but for textures. Also from the code: a context of 4
 tokens from "a photo of a", batches of 128, 100 epochs.
 """
+
 import torch.nn.functional as F
 
 from .coop import CoOp
@@ -18,7 +19,8 @@ TEMPLATES = {"DescribableTextures": "a photo of a {}, a type of texture."}  # un
 
 def extend_cfg(cfg):
     declare(
-        cfg, "TRAINER.KGCOOP",
+        cfg,
+        "TRAINER.KGCOOP",
         N_CTX=4,  # context length
         CSC=False,  # class-specific contexts
         CTX_INIT="a photo of a",  # words to start from; they fix the context length

@@ -8,6 +8,7 @@ half at the end; a batch of images meets all K / B batches of prompts, a step ea
 covariance is diagonal over feature dimensions and divided by B + 1; the mean is not normalised again; SGD without
 weight decay, 20 images.
 """
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -23,7 +24,8 @@ from .core.text_encoder import TextEncoder
 
 def extend_cfg(cfg):
     declare(
-        cfg, "TRAINER.PRODA",
+        cfg,
+        "TRAINER.PRODA",
         N_CTX=16,  # context length
         N_PROMPT=32,  # K, prompts that are learned
         PROMPT_BATCH=4,  # B, prompts per step; it divides K

@@ -15,6 +15,7 @@ which its beta of 0.01 (CUB, FLO) or 0.1 (AWA2) belongs; delta 1 (CUB), 0.5 (FLO
 for F (AWA2: 1e-4). That code alternates passes over the data without and with feedback; we alternate on each batch. It
 also shows a^ to the classifier; the paper does not.
 """
+
 import torch
 import torch.nn as nn
 

@@ -23,6 +23,7 @@ classified correctly whatever alpha and beta are, so adding them changed no choi
 Caltech101 with half of them taken as new; both rules did equally well there within the noise of some 500 images, so the
 choice is one of principle.
 """
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -34,9 +35,11 @@ from .core.prompts import encode_texts, fill, template_for
 from .core.registry import register
 from .ship import register_ship
 
+
 def extend_cfg(cfg):
     declare(
-        cfg, "TRAINER.TIP_ADAPTER",
+        cfg,
+        "TRAINER.TIP_ADAPTER",
         ALPHA=1.17,  # weight of the cache in logits while keys are learned, and afterwards without SEARCH
         BETA=1.0,  # sharpness, likewise
         SEARCH=True,  # of alpha and beta on validation images, when training is over

@@ -1,4 +1,6 @@
-"""Zero-shot CLIP (Radford et al. 2021, https://arxiv.org/abs/2103.00020) with one hand-written prompt per dataset, as CoOp's baseline."""
+"""Zero-shot CLIP (Radford et al. 2021, https://arxiv.org/abs/2103.00020) with one hand-written prompt per dataset, as
+CoOp's baseline."""
+
 import torch.nn as nn
 
 from .core.feature_trainer import FeatureTrainer
@@ -7,12 +9,16 @@ from .core.registry import register
 
 
 class ZeroshotHead(nn.Module):
-    """Unit image features [B, d] -> logits [B, C]: cosine with the text feature of "a photo of a {}." times the logit scale (paper Eq. 1)."""
+    """Unit image features [B, d] -> logits [B, C]: cosine with the text feature of "a photo of a {}." times the logit
+    scale (paper Eq. 1)."""
 
     def __init__(self, backbone, template, classnames):
         super().__init__()
-        self.backbone, self.template = [backbone], template  # in a list: the frozen backbone is not part of the head's state
-        self.register_buffer("text_features", encode_texts(backbone, fill(template, classnames)).float(), persistent=False)
+        # in a list: the frozen backbone is not part of the head's state
+        self.backbone, self.template = [backbone], template
+        self.register_buffer(
+            "text_features", encode_texts(backbone, fill(template, classnames)).float(), persistent=False
+        )
 
     def forward(self, features):
         return self.backbone[0].logit_scale.exp().float() * features @ self.text_features.t()

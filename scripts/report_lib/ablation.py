@@ -72,8 +72,14 @@ def _lines(task, stat, paper: PaperTable, row: PaperRow, found: dict[str, Group]
             else:
                 line.append(found[key].cell(metric, stat, task.h_of))
     comparable = chosen and AVERAGE in keys and set(datasets) == set(paper_table(1).columns) - {AVERAGE}
-    if comparable and is_papers_backbone({name for g in chosen for name in g.backbones}) and chosen[0].shots == paper.shots:
-        values = [Cell(row.values[AVERAGE][metric]) if key == AVERAGE else None for key in keys for metric in paper.metrics]
+    if (
+        comparable
+        and is_papers_backbone({name for g in chosen for name in g.backbones})
+        and chosen[0].shots == paper.shots
+    ):
+        values = [
+            Cell(row.values[AVERAGE][metric]) if key == AVERAGE else None for key in keys for metric in paper.metrics
+        ]
         return [line, ["  in the paper", "", "", *values]]
     return [line]
 

@@ -353,9 +353,9 @@ def test_list_shows_every_dataset(capsys, tmp_path):
 
 def test_page_is_current(capsys):
     data.main(["page"])
-    assert (
-        REPO / "DATASETS.md"
-    ).read_text() == capsys.readouterr().out, "run: python scripts/data.py page > DATASETS.md"
+    assert (REPO / "DATASETS.md").read_text() == capsys.readouterr().out, (
+        "run: python scripts/data.py page > DATASETS.md"
+    )
 
 
 def test_table_is_consistent():

@@ -26,9 +26,9 @@ def test_caltech101_from_folders(load, tmp_path, images):
     again = load("Caltech101", tmp_path)
     assert kept.read_bytes() == first and [d.impath for d in again.test] == [d.impath for d in data.test]
     kept.unlink()
-    assert (
-        load("Caltech101", tmp_path, 4, seed=3).split_hash == data.split_hash
-    ), "the split depends on the seed of the run"
+    assert load("Caltech101", tmp_path, 4, seed=3).split_hash == data.split_hash, (
+        "the split depends on the seed of the run"
+    )
 
 
 def test_eurosat_from_folders(load, tmp_path, images, shared_names):

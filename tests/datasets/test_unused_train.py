@@ -1,4 +1,5 @@
 """Which training images a few-shot selection leaves over: what a search without validation images may look at."""
+
 import pytest
 
 

@@ -80,7 +80,9 @@ def ablation(write_run):
             for suffix, new in (("", 70.0), (GAN + MLP, 55.0), (MLP, 65.0)):
                 for seed in (1, 2):
                     metrics = {"base": 80.0, "new": new - shift + 2 * (seed == 2)}
-                    write_run(metrics, dataset=dataset, trainer="CoOp_SHIP", seed=seed, config=f"miniclip{suffix}", **more)
+                    write_run(
+                        metrics, dataset=dataset, trainer="CoOp_SHIP", seed=seed, config=f"miniclip{suffix}", **more
+                    )
             write_run({"base": 83.0, "new": 60.0}, dataset=dataset, **more)
 
     return write
@@ -88,7 +90,9 @@ def ablation(write_run):
 
 def rows(text):
     """{(variant, options): the numbers of its row} of a table in Markdown."""
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
+    ]
     return {(cells[0], cells[1]): cells[2:] for cells in lines[2:]}
 
 
@@ -97,7 +101,11 @@ def test_rows_are_variants_of_one_configuration(ablation, report):
     ours, papers = report("--table", "4", "--format", "markdown").out.split("**As printed in SHIP")
     found = rows(ours)
     assert list(found) == [
-        ("G + S", "FRAMEWORK=gan GENERATOR=mlp"), ("V + S", "GENERATOR=mlp"), ("G + T", "FRAMEWORK=gan"), ("V + T", ""), ("CoOp", ""),
+        ("G + S", "FRAMEWORK=gan GENERATOR=mlp"),
+        ("V + S", "GENERATOR=mlp"),
+        ("G + T", "FRAMEWORK=gan"),
+        ("V + T", ""),
+        ("CoOp", ""),
     ]
     assert found["G + S", "FRAMEWORK=gan GENERATOR=mlp"][:3] == ["2", "80.00 ± 0.00", "51.00 ± 1.00"]  # average
     assert found["V + T", ""][5] == "71.00 ± 1.00" and found["V + T", ""][8] == "61.00 ± 1.00"  # caltech101, eurosat
@@ -120,7 +128,13 @@ def test_the_papers_rows_stand_below_its_own_backbones(write_run, report):
     datasets = [key for key in paper_table(1).columns if key != "average"]
     for dataset in datasets:
         for suffix in ("", "-TRAINER.SHIP.N_CTX=2"):
-            write_run({"base": 80.0, "new": 70.0}, dataset=dataset, trainer="CoOp_SHIP", config=f"vit{suffix}", backbone="ViT-B/16")
+            write_run(
+                {"base": 80.0, "new": 70.0},
+                dataset=dataset,
+                trainer="CoOp_SHIP",
+                config=f"vit{suffix}",
+                backbone="ViT-B/16",
+            )
     ours = report("--table", "6", "--wide").out.split("As printed")[0]
     below = [line.split() for line in ours.splitlines() if "in the paper" in line]
     assert ["in", "the", "paper", "80.61", "70.28", "74.56"] in below and len(below) == 2

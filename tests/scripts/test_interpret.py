@@ -23,7 +23,11 @@ def test_the_vocabulary_holds_words_alone_and_counts_the_rest(miniclip_backbone,
     assert not {"startoftext", "endoftext", "<|endoftext|>", "a", "!", "2"} & set(vocabulary.words)
     assert (vocabulary.vectors.norm(dim=1) > 0).all() and len(set(vocabulary.words)) == len(vocabulary.words)
     assert vocabulary.left_out["special tokens"] == 2 and vocabulary.left_out["without an embedding"] > 0
-    assert len(vocabulary.words) + sum(vocabulary.left_out.values()) == len(miniclip_backbone.token_embedding.weight) == 49408
+    assert (
+        len(vocabulary.words) + sum(vocabulary.left_out.values())
+        == len(miniclip_backbone.token_embedding.weight)
+        == 49408
+    )
     assert "2 special tokens" in vocabulary.describe() and f"{len(vocabulary.words):,} words" in vocabulary.describe()
     place = vocabulary.words.index("sunflower")
     assert torch.equal(vocabulary.vectors[place], embed_words(miniclip_backbone, "sunflower")[0])
@@ -46,14 +50,16 @@ def test_nearest_by_euclidean_distance():
     words = Vocabulary(["near", "aligned", "far"], torch.tensor([[1.0, 0.5], [9.0, 0.0], [-9.0, 0.0]]), {})
     found = nearest_words(torch.tensor([[[1.0, 0.0], [8.0, 0.0]], [[-9.0, 1.0], [1.0, 0.0]]]), words, 2)
     assert [[[word for word, _ in position] for position in image] for image in found] == [
-        [["near", "aligned"], ["aligned", "near"]], [["far", "near"], ["near", "aligned"]],
+        [["near", "aligned"], ["aligned", "near"]],
+        [["far", "near"], ["near", "aligned"]],
     ]
     assert found[0][0][0][1] == pytest.approx(0.5) and found[1][0][0][1] == pytest.approx(1.0)
     assert len(nearest_words(torch.zeros(1, 1, 2), words, 10)[0][0]) == 3
 
 
 def test_planted_words_are_found(miniclip_backbone, vocabulary):
-    """An encoder whose mean says which of two images it saw, and global prompts and biases that are differences of word embeddings."""
+    """An encoder whose mean says which of two images it saw, and global prompts and biases that are differences of word
+    embeddings."""
     torch.manual_seed(0)
     w, d = miniclip_backbone.width, miniclip_backbone.embed_dim
     vae = VAE(PromptGenerator(miniclip_backbone, 2, 2, 4), d, 4)
@@ -106,12 +112,14 @@ def test_images_from_the_bank(ship_run, tmp_path, capsys):
     import interpret
 
     panel = tmp_path / "deep" / "panel.png"
-    interpret.main([str(ship_run), "dog/test_0.jpg", "cat", "--bank", "--limit", "5", "--top", "2", "--out", str(panel)])
+    interpret.main(
+        [str(ship_run), "dog/test_0.jpg", "cat", "--bank", "--limit", "5", "--top", "2", "--out", str(panel)]
+    )
     out = capsys.readouterr().out
     assert "the first 5 of 16 images" in out and "vocabulary: " in out and "left out: 2 special tokens" in out
     lines = out.splitlines()
     at = lines.index("dog/test_0.jpg")
-    assert [line.split(":")[0] for line in lines[at + 1:at + 5]] == ["  p1", "  p2", "  p3", "  p4"]
+    assert [line.split(":")[0] for line in lines[at + 1 : at + 5]] == ["  p1", "  p2", "  p3", "  p4"]
     assert lines[at + 1].count("(") == 2
     with Image.open(panel) as image:
         assert image.width > 500
@@ -124,10 +132,21 @@ def test_image_files_and_a_list_of_words(ship_run, tmp_path, capsys):
     for name in ("pictures/b.png", "pictures/a.jpg"):
         Image.new("RGB", (80, 60), (0, 0, 0)).save(tmp_path / name)
     (tmp_path / "words.txt").write_text("yellow\ngrand piano\nocean\n")
-    arguments = [str(ship_run), str(tmp_path / "pictures"), "--words", str(tmp_path / "words.txt"), "--out", str(tmp_path / "panel.png")]
+    arguments = [
+        str(ship_run),
+        str(tmp_path / "pictures"),
+        "--words",
+        str(tmp_path / "words.txt"),
+        "--out",
+        str(tmp_path / "panel.png"),
+    ]
     interpret.main(arguments)
     out = capsys.readouterr().out
-    assert out.index("a.jpg") < out.index("b.png") and "grand piano (" in out and "vocabulary: 3 words; left out: none" in out
+    assert (
+        out.index("a.jpg") < out.index("b.png")
+        and "grand piano (" in out
+        and "vocabulary: 3 words; left out: none" in out
+    )
     assert "vary by 0; their nearest words are" in out  # two equal images
     assert (tmp_path / "panel.png").stat().st_size > 1000
 
@@ -135,7 +154,9 @@ def test_image_files_and_a_list_of_words(ship_run, tmp_path, capsys):
 def test_variation_by_hand():
     import interpret
 
-    assert interpret.variation(torch.tensor([[[0.0, 3.0]], [[4.0, 0.0]], [[-4.0, 0.0]]])) == pytest.approx(((4 + 17 + 17) / 3) ** 0.5)
+    assert interpret.variation(torch.tensor([[[0.0, 3.0]], [[4.0, 0.0]], [[-4.0, 0.0]]])) == pytest.approx(
+        ((4 + 17 + 17) / 3) ** 0.5
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 """scripts/predict.py on a finished run, without its dataset."""
+
 import csv
 import json
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from runs import argv
 
 import train
 
@@ -21,11 +23,7 @@ def run(tiny_bank, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
     bank = out / "bank.safetensors"
     bank.write_bytes(tiny_bank.read_bytes())
-    train.main([
-        "--seed", "1", "--trainer", "CoOp_SHIP", "--dataset-config-file", str(ROOT / "configs/datasets/caltech101.yaml"),
-        "--config-file", str(ROOT / "configs/trainers/CoOp_SHIP/miniclip.yaml"), "--output-dir", str(out / "seed1"), "TASK", "base2new",
-        "FEATURES.BANK", str(bank), "OPTIM.MAX_EPOCH", "2", "DATALOADER.TRAIN_X.BATCH_SIZE", "8", "DATASET.NUM_SHOTS", "4",
-        "TRAINER.SHIP.EPOCHS", "2", "TRAINER.SHIP.BATCH_SIZE", "8", "TRAINER.SHIP.HIDDEN_DIM", "32"])
+    train.main(argv(bank, out / "seed1", "CoOp_SHIP"))
     bank.unlink()
     return out / "seed1"
 
@@ -49,17 +47,26 @@ def test_the_loaded_run_predicts_what_it_was_evaluated_with(run, tiny_bank):
 
 
 def predict_program(*arguments):
-    return subprocess.run([sys.executable, ROOT / "scripts/predict.py", *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts/predict.py", *map(str, arguments)], capture_output=True, text=True
+    )
 
 
 def test_files_and_folders_to_csv(run, tmp_path):
     for name in ("a.png", "deep/b.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (50, 40), (200, 30, 60)).save(tmp_path / name)
-    done = predict_program(run, tmp_path / "a.png", tmp_path / "deep", "--top", "2", "--csv", tmp_path / "out" / "p.csv")
+    done = predict_program(
+        run, tmp_path / "a.png", tmp_path / "deep", "--top", "2", "--csv", tmp_path / "out" / "p.csv"
+    )
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader(open(tmp_path / "out" / "p.csv")))
-    assert [(Path(r["image"]).name, r["rank"]) for r in rows] == [("a.png", "1"), ("a.png", "2"), ("b.jpg", "1"), ("b.jpg", "2")]
+    assert [(Path(r["image"]).name, r["rank"]) for r in rows] == [
+        ("a.png", "1"),
+        ("a.png", "2"),
+        ("b.jpg", "1"),
+        ("b.jpg", "2"),
+    ]
     assert f"a.png: {rows[0]['name']} {float(rows[0]['probability']):.1%}" in done.stdout
 
 
@@ -67,8 +74,11 @@ def test_bad_input(run, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     (tmp_path / "empty").mkdir()
     for arguments, words in (
-        ((tmp_path, tmp_path / "broken.png"), "config.yaml"), ((run, tmp_path / "none.png"), "none.png"), ((run, tmp_path / "empty"), "no image"),
-        ((run, tmp_path / "broken.png"), "broken.png"), ((run, tmp_path / "broken.png", "--top", "0"), "--top"),
+        ((tmp_path, tmp_path / "broken.png"), "config.yaml"),
+        ((run, tmp_path / "none.png"), "none.png"),
+        ((run, tmp_path / "empty"), "no image"),
+        ((run, tmp_path / "broken.png"), "broken.png"),
+        ((run, tmp_path / "broken.png", "--top", "0"), "--top"),
     ):
         done = predict_program(*arguments)
         assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
@@ -79,15 +89,21 @@ def test_synthesize_exports_features_and_the_weights_the_run_classifies_with(run
     from safetensors import safe_open
     from trainers.core.features import read_bank
 
-    done = subprocess.run([sys.executable, ROOT / "scripts/synthesize.py", run, "--per-class", "3", "--out", tmp_path / "s.safetensors"],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts/synthesize.py", run, "--per-class", "3", "--out", tmp_path / "s.safetensors"],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     with safe_open(tmp_path / "s.safetensors", framework="pt") as file:
         header = file.metadata()
         features, labels, weights = (file.get_tensor(name) for name in ("features", "labels", "class_weights"))
     names = json.loads(header["classnames"])
     assert labels.tolist() == [i for i in range(len(names)) for _ in range(3)]
-    assert torch.allclose(features.norm(dim=1), torch.ones(len(features)), atol=1e-5) and features.view(len(names), 3, -1).std(1).max() > 0
+    assert (
+        torch.allclose(features.norm(dim=1), torch.ones(len(features)), atol=1e-5)
+        and features.view(len(names), 3, -1).std(1).max() > 0
+    )
     trainer = predict.open_run(str(run))
     images = read_bank(tiny_bank)[0]["test.features"].float()
     expected = trainer.logits(trainer.head_for(names), images)
@@ -95,5 +111,9 @@ def test_synthesize_exports_features_and_the_weights_the_run_classifies_with(run
 
 
 def test_synthesize_needs_a_run_with_a_generator(tmp_path):
-    done = subprocess.run([sys.executable, ROOT / "scripts/synthesize.py", tmp_path, "--out", tmp_path / "s"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts/synthesize.py", tmp_path, "--out", tmp_path / "s"],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 2 and done.stderr.startswith("error: ") and list(tmp_path.iterdir()) == []

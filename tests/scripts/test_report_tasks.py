@@ -1,7 +1,6 @@
 """scripts/report.py: the layouts of the paper's tables, task by task."""
 
 
-
 def lines_of(text, start):
     return [line for line in text.splitlines() if line.startswith(start)]
 
@@ -75,7 +74,9 @@ def test_zero_shot_has_no_source_and_stands_in_the_table_of_each_on_its_targets(
     out = report("--layout", "paper").out
     assert out.count("Cross-dataset transfer, trained on") == 2
     assert [line.split() for line in lines_of(out, "method")] == [
-        ["method", "seeds", "DTD", "EuroSAT", "Average"], ["method", "seeds", "Caltech101"]]
+        ["method", "seeds", "DTD", "EuroSAT", "Average"],
+        ["method", "seeds", "Caltech101"],
+    ]
     assert [line.split()[2:] for line in lines_of(out, "Zero-shot")] == [["50.00", "50.00", "50.00"], ["50.00"]]
 
 

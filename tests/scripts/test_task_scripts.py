@@ -78,8 +78,7 @@ def test_domain_generalization(ready):
     assert folder(target) == "output/domain_generalization/imagenet_a/shots_16/CoOp/miniclip-from_imagenet/seed1"
     assert (
         "TASK domain_generalization DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES all "
-        f"MODEL.INIT_WEIGHTS {folder(source)}"
-        in target
+        f"MODEL.INIT_WEIGHTS {folder(source)}" in target
     )
     ready.run("domain_generalization.sh", "1", "ZeroshotCLIP", "miniclip", TARGETS="imagenet_a")
     (zero_shot,) = ready.calls("train.py")

@@ -21,12 +21,17 @@ def test_pictures_are_written_and_the_run_is_not_touched(ship_run, tmp_path, cap
 
 
 def test_points_are_of_the_runs_own_draw(ship_run, tmp_path, monkeypatch):
-    """Few-shot features of base classes, synthetic ones of both halves, and of the new classes' images the test set alone."""
+    """Few-shot features of base classes, synthetic ones of both halves, and of the new classes' images the test set
+    alone."""
     import visualise
 
     seen = {}
     monkeypatch.setattr(visualise, "draw_features", lambda path, points, method, title: seen.update(points))
-    monkeypatch.setattr(visualise, "draw_curves", lambda path, generator, training, title: seen.update(generator=generator, training=training))
+    monkeypatch.setattr(
+        visualise,
+        "draw_curves",
+        lambda path, generator, training, title: seen.update(generator=generator, training=training),
+    )
     visualise.main([str(ship_run), "--out", str(tmp_path), "--classes", "9", "--per-class", "6"])
     assert len(seen["real base"].features) == 4 * 4 and seen["real base"].labels.unique().tolist() == [0, 1, 2, 3]
     assert len(seen["synthetic base"].features) == 4 * 6 and len(seen["synthetic new"].features) == 3 * 6
@@ -36,7 +41,9 @@ def test_points_are_of_the_runs_own_draw(ship_run, tmp_path, monkeypatch):
         assert torch.allclose(seen[name].features.norm(dim=1), torch.ones(len(seen[name].features)), atol=1e-3)
     assert len(seen["generator"]) == 3 and set(seen["generator"][0]) == {"reconstruction", "kl"}
     assert len(seen["training"]) == 3 and set(seen["training"][0]) == {"loss", "acc"}
-    last = {name: value for name, value in results(ship_run)["extra"]["generator"].items() if name in seen["generator"][-1]}
+    last = {
+        name: value for name, value in results(ship_run)["extra"]["generator"].items() if name in seen["generator"][-1]
+    }
     assert last == pytest.approx(seen["generator"][-1])
 
 
@@ -45,7 +52,10 @@ def test_pca_is_not_fitted_to_unseen_images():
 
     torch.manual_seed(0)
     names = [str(i) for i in range(3)]
-    points = {kind: visualise.Points(torch.randn(12, 5), torch.arange(12) % 3, names) for kind in ("real base", "synthetic base", "synthetic new")}
+    points = {
+        kind: visualise.Points(torch.randn(12, 5), torch.arange(12) % 3, names)
+        for kind in ("real base", "synthetic base", "synthetic new")
+    }
     where = []
     for scale in (1.0, 100.0):
         unseen = visualise.Points(scale * torch.randn(12, 5), torch.arange(12) % 3, names)
@@ -74,7 +84,9 @@ def test_the_history_survives_a_kill(tiny_bank, tmp_path, monkeypatch, ship_run)
         with pytest.raises(Killed):
             train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP"))
     train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP"))
-    cut, whole = (torch.load(folder / "prompt_learner/model.pth.tar-3", weights_only=True) for folder in (tmp_path, ship_run))
+    cut, whole = (
+        torch.load(folder / "prompt_learner/model.pth.tar-3", weights_only=True) for folder in (tmp_path, ship_run)
+    )
     assert cut["history"] == whole["history"] and len(whole["history"]) == 3
     assert torch.equal(cut["state_dict"]["ctx"], whole["state_dict"]["ctx"])
 

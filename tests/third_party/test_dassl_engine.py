@@ -192,9 +192,8 @@ def test_a_killed_run_ends_as_one_left_alone(tmp_path, by_resume_key, monkeypatc
     resumed = run(killed)
     assert resumed.start_epoch == 2 and resumed.lrs == straight.lrs[4:]
     assert torch.equal(weights(resumed), weights(straight))
-    again = run(
-        config(tmp_path, "OPTIM.NAME", "adam", "OUTPUT_DIR", resumed.output_dir)
-    )  # nothing left to do but the test
+    # nothing left to do but the test
+    again = run(config(tmp_path, "OPTIM.NAME", "adam", "OUTPUT_DIR", resumed.output_dir))
     assert again.lrs == [] and again.start_epoch == 4 and torch.equal(weights(again), weights(straight))
 
 

@@ -1,20 +1,16 @@
 """CLIP-Adapter against the plain formulation of its paper, and through the real command line."""
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from dassl.utils import UserError
+from runs import Recorder, argv, results, train_killed_before_epoch
 from tiny_data import NAMES
 
 import train
 from trainers.clip_adapter import CLIPAdapterHead, bottleneck
 from trainers.core.prompts import tokenize
 from trainers.zsclip import ZeroshotHead
-
-sys.path.insert(0, str(Path(__file__).parent))
-from steps import Recorder, argv, results, train_killed_before_epoch  # noqa: E402
 
 PROMPT = "a photo of a {}."
 
@@ -45,7 +41,9 @@ def test_unit_features_equal_the_authors_raw_features(miniclip_backbone):
     logits = head(unit)
     F.cross_entropy(logits, labels).backward()
     down, up = (p.detach().clone().requires_grad_() for p in head.parameters())
-    expected = plain_logits(raw, down, up, plain_text_features(miniclip_backbone, NAMES), miniclip_backbone.logit_scale.exp())
+    expected = plain_logits(
+        raw, down, up, plain_text_features(miniclip_backbone, NAMES), miniclip_backbone.logit_scale.exp()
+    )
     F.cross_entropy(expected, labels).backward()
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
     for parameter, plain in zip(head.parameters(), (down, up)):
@@ -55,13 +53,17 @@ def test_unit_features_equal_the_authors_raw_features(miniclip_backbone):
 def test_other_classes_share_the_adapter(miniclip_backbone):
     head = make_head(miniclip_backbone)
     features = F.normalize(torch.randn(5, miniclip_backbone.embed_dim), dim=-1)
-    torch.testing.assert_close(head.for_classes([NAMES[4], NAMES[1]])(features), head(features)[:, [4, 1]], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        head.for_classes([NAMES[4], NAMES[1]])(features), head(features)[:, [4, 1]], rtol=1e-5, atol=1e-5
+    )
     assert head.for_classes(["zebra"])(features).shape == (5, 1)
     assert set(head.state_dict()) == {"adapter.0.weight", "adapter.2.weight"}
 
 
 @pytest.mark.parametrize("trainer", ["CLIP_Adapter", "CLIP_Adapter_SHIP"])
-def test_losses_of_a_run_equal_plain_sgd_on_the_plain_formulation(tiny_bank, tmp_path, monkeypatch, miniclip_backbone, trainer):
+def test_losses_of_a_run_equal_plain_sgd_on_the_plain_formulation(
+    tiny_bank, tmp_path, monkeypatch, miniclip_backbone, trainer
+):
     seen = Recorder(monkeypatch)
     train.main(argv(tiny_bank, tmp_path, trainer, "OPTIM.LR", 0.002))
     names = seen.trainer.trained_classnames
@@ -96,17 +98,23 @@ def test_a_killed_run_ends_like_one_left_alone(tiny_bank, tmp_path, monkeypatch,
     train_killed_before_epoch(monkeypatch, 2, argv(tiny_bank, tmp_path / "cut", trainer))
     assert not (tmp_path / "cut/results.json").exists()
     train.main(argv(tiny_bank, tmp_path / "cut", trainer))
-    one, two = (torch.load(tmp_path / run / "clip_adapter/model.pth.tar-3", weights_only=True)["state_dict"] for run in ("whole", "cut"))
+    one, two = (
+        torch.load(tmp_path / run / "clip_adapter/model.pth.tar-3", weights_only=True)["state_dict"]
+        for run in ("whole", "cut")
+    )
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert results(tmp_path / "whole")["metrics"] == results(tmp_path / "cut")["metrics"]
 
 
-@pytest.mark.parametrize("options, words", [
-    (["TRAINER.CLIP_ADAPTER.RATIO", "1.5"], "RATIO is 1.5; it is the adapter's share, from 0 to 1"),
-    (["TRAINER.CLIP_ADAPTER.REDUCTION", "0"], "REDUCTION is 0; it must be from 1 to 256"),
-    (["TRAINER.CLIP_ADAPTER.PREC", "fp16"], "TRAINER.CLIP_ADAPTER.PREC fp16 needs a GPU"),
-    (["DATASET.TEMPLATE", "no name"], "{}"),
-])
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["TRAINER.CLIP_ADAPTER.RATIO", "1.5"], "RATIO is 1.5; it is the adapter's share, from 0 to 1"),
+        (["TRAINER.CLIP_ADAPTER.REDUCTION", "0"], "REDUCTION is 0; it must be from 1 to 256"),
+        (["TRAINER.CLIP_ADAPTER.PREC", "fp16"], "TRAINER.CLIP_ADAPTER.PREC fp16 needs a GPU"),
+        (["DATASET.TEMPLATE", "no name"], "{}"),
+    ],
+)
 def test_bad_options_are_answered_in_words(tiny_bank, tmp_path, options, words):
     with pytest.raises(UserError) as error:
         train.main(argv(tiny_bank, tmp_path, "CLIP_Adapter", *options))

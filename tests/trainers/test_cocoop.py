@@ -1,4 +1,5 @@
 """CoCoOp against the plain formulation, and through the command line."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -40,8 +41,11 @@ def test_the_meta_network_is_the_papers(miniclip_backbone):
     head = CoCoOpHead(miniclip_backbone, NAMES, torch.zeros(4, 256))
     shapes = {name: tuple(value.shape) for name, value in head.named_parameters()}
     assert shapes == {
-        "ctx": (4, 256), "meta_net.linear1.weight": (16, 256), "meta_net.linear1.bias": (16,),
-        "meta_net.linear2.weight": (256, 16), "meta_net.linear2.bias": (256,),
+        "ctx": (4, 256),
+        "meta_net.linear1.weight": (16, 256),
+        "meta_net.linear1.bias": (16,),
+        "meta_net.linear2.weight": (256, 16),
+        "meta_net.linear2.bias": (256,),
     }
 
 
@@ -77,4 +81,6 @@ def test_all_on_a_fixed_subset_is_marked(tiny_bank, tmp_path):
         assert "9 of 28 test images" in (tmp_path / name / "log.txt").read_text()
     train.main(argv(tiny_bank, tmp_path / "whole", "CoCoOp"))
     whole, part = results(tmp_path / "whole"), results(tmp_path / "a")
-    assert whole["subset"] == {} and all(whole["metrics"][name] == part["metrics"][name] for name in ("base", "new", "H"))
+    assert whole["subset"] == {} and all(
+        whole["metrics"][name] == part["metrics"][name] for name in ("base", "new", "H")
+    )

@@ -1,4 +1,5 @@
 """CoOp's head against the plain 77-token formulation."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,8 @@ from trainers.core.prompts import initial_context, tokenize
 
 
 def plain_logits(backbone, names, ctx, position, features):
-    """CoOp as its authors wrote it: tokenise "X X X X name.", put the context over the X, run all 77 positions, read at EOT."""
+    """CoOp as its authors wrote it: tokenise "X X X X name.", put the context over the X, run all 77 positions, read at
+    EOT."""
     n = ctx.shape[-2]
     placeholder = " ".join(["X"] * n)
     names = [name.replace("_", " ") for name in names]
@@ -20,7 +22,7 @@ def plain_logits(backbone, names, ctx, position, features):
     rows = []
     for i, length in enumerate(lengths):
         own = ctx[i] if ctx.dim() == 3 else ctx
-        sos, name, rest = embedded[i, :1], embedded[i, 1 + n:1 + n + length], embedded[i, 1 + n + length:]
+        sos, name, rest = embedded[i, :1], embedded[i, 1 + n : 1 + n + length], embedded[i, 1 + n + length :]
         half = {"end": n, "middle": n // 2, "front": 0}[position]
         rows.append(torch.cat([sos, own[:half], name, own[half:], rest]))
     text = F.normalize(backbone.encode_prompts_plain(torch.stack(rows), tokens.argmax(-1)), dim=-1)
@@ -52,6 +54,7 @@ def test_logits_and_context_gradients_equal_the_plain_formulation(miniclip_backb
 def test_context_from_words_equals_the_prompt_in_words(miniclip_backbone):
     """Started at "a photo of a", CoOp is zero-shot CLIP with that prompt."""
     from trainers.zsclip import ZeroshotHead
+
     features = F.normalize(torch.randn(5, miniclip_backbone.embed_dim), dim=-1)
     head = CoOpHead(miniclip_backbone, NAMES, initial_context(miniclip_backbone, "a_photo_of_a", 16)).eval()
     with torch.no_grad():

@@ -1,4 +1,5 @@
 """CoOp + VPT against the plain formulation, and through the command line."""
+
 import json
 import math
 from types import SimpleNamespace
@@ -68,9 +69,12 @@ def test_prediction_and_gradients_equal_the_plain_formulation(miniclip_backbone,
     torch.manual_seed(5)
     noise = torch.randn(3, rows, miniclip_backbone.width).expand(3, 3, -1)
     parameters = {name: value.detach().clone().requires_grad_() for name, value in head.named_parameters()}
-    p = torch.stack([
-        plain_probabilities(miniclip_backbone, NAMES, parameters, feature, noise[:, i]) for i, feature in enumerate(features)
-    ])
+    p = torch.stack(
+        [
+            plain_probabilities(miniclip_backbone, NAMES, parameters, feature, noise[:, i])
+            for i, feature in enumerate(features)
+        ]
+    )
     plain_kls = torch.stack([plain_kl(parameters, feature) for feature in features]).mean()
     (-p[range(3), labels].log().mean() + plain_kls).backward()
     assert relative(log_p, p.log()) <= 1e-5 and kl.item() == pytest.approx(plain_kls.item(), rel=1e-5)
@@ -101,9 +105,9 @@ def test_evaluation_draws_the_same_samples_whatever_came_before(miniclip_backbon
         noise = head.noise(1)[:, 0]
         assert len(noise) == 4
         parameters = dict(head.named_parameters())
-        plain = torch.stack([
-            plain_probabilities(miniclip_backbone, NAMES, parameters, feature, noise) for feature in features
-        ])
+        plain = torch.stack(
+            [plain_probabilities(miniclip_backbone, NAMES, parameters, feature, noise) for feature in features]
+        )
         assert relative(first, plain.log()) <= 1e-5
         head.train()
         assert not torch.equal(head(features), head(features))

@@ -1,4 +1,5 @@
 """KgCoOp against the plain formulation, and through the command line."""
+
 import pytest
 import torch.nn.functional as F
 import train
@@ -11,7 +12,8 @@ from trainers.core.prompts import tokenize
 
 @pytest.mark.parametrize("weight", [0.0, 8.0])
 def test_first_steps_through_the_command_line(tiny_bank, tmp_path, monkeypatch, miniclip_backbone, weight):
-    """Each loss is cross-entropy + W (1 - mean cosine to the hand-written prompt's text features), both by all 77 positions."""
+    """Each loss is cross-entropy + W (1 - mean cosine to the hand-written prompt's text features), both by all 77
+    positions."""
     options = ["DATALOADER.TRAIN_X.BATCH_SIZE", "2", "TRAINER.KGCOOP.CTX_INIT", "", "TRAINER.KGCOOP.W", str(weight)]
     run = FirstSteps(monkeypatch, tmp_path, tiny_bank, "KgCoOp", *options)
     names = run.trainer.trained_classnames
@@ -42,9 +44,13 @@ def test_the_knowledge_holds_the_context(tiny_bank, tmp_path, monkeypatch):
     assert 0 < distances[1] < 0.5 * distances[0]
 
 
-@pytest.mark.parametrize("dataset, template", [
-    ("DescribableTextures", "a photo of a {}, a type of texture."), ("EuroSAT", "a centered satellite photo of {}."),
-])
+@pytest.mark.parametrize(
+    "dataset, template",
+    [
+        ("DescribableTextures", "a photo of a {}, a type of texture."),
+        ("EuroSAT", "a centered satellite photo of {}."),
+    ],
+)
 def test_the_hand_written_prompt_is_the_datasets(tmp_path, miniclip_backbone, dataset, template):
     bank = make_bank(tmp_path / "bank.safetensors", miniclip_backbone, dataset=dataset)
     train.main(argv(bank, tmp_path, "KgCoOp", "DATASET.NAME", dataset, "OPTIM.MAX_EPOCH", "1", "TEST.NO_TEST", "True"))

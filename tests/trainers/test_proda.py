@@ -1,4 +1,5 @@
 """ProDA against the plain formulation, and through the command line."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -40,7 +41,7 @@ def plain_orthogonality(backbone, ctx):
     count, n, _ = ctx.shape
     tokens = tokenize([" ".join(["X"] * n) + "."])
     embedded = backbone.token_embedding(tokens).expand(count, -1, -1)
-    prompts = torch.cat([embedded[:, :1], ctx, embedded[:, 1 + n:]], 1)
+    prompts = torch.cat([embedded[:, :1], ctx, embedded[:, 1 + n :]], 1)
     text = backbone.encode_prompts_plain(prompts, tokens.argmax(-1).expand(count))
     pairs = [F.cosine_similarity(text[i], text[j], dim=0).abs() for i in range(count) for j in range(count) if i != j]
     return torch.stack(pairs).mean()

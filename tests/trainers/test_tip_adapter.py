@@ -1,9 +1,10 @@
-"""Tip-Adapter and Tip-Adapter-F against plain formulations, their search of alpha and beta, and the real command line."""
+"""Tip-Adapter and Tip-Adapter-F against plain formulations, their search of alpha and beta, and the real command
+line."""
+
 import json
 import math
 import random
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from dassl.data.datasets import Datum
 from dassl.utils import UserError
+from runs import Recorder, argv, newest_state, results, train_killed_before_epoch
 from tiny_data import NAMES, make_bank
 
 import train
@@ -20,9 +22,6 @@ from trainers.core.feature_trainer import FeatureTrainer
 from trainers.core.features import read_bank, write_bank
 from trainers.core.validation import held_out, val_is_test
 from trainers.tip_adapter import TipHead, grid, search
-
-sys.path.insert(0, str(Path(__file__).parent))
-from steps import Recorder, argv, results, train_killed_before_epoch  # noqa: E402
 
 TRAINERS = ["Tip_Adapter", "Tip_Adapter_F", "Tip_Adapter_F_SHIP"]
 
@@ -47,7 +46,8 @@ def checkpoint(out, epoch=3):
     return torch.load(Path(out) / f"tip_adapter/model.pth.tar-{epoch}", weights_only=True)
 
 
-# ------------------------------------------------------------------------------------------------------------ mathematics
+# ------------------------------------------------------------------------------------------------------------
+# mathematics
 
 
 @pytest.mark.parametrize("scale", [100.0, 12.2])
@@ -95,14 +95,22 @@ def test_search_equals_brute_force_with_ties_to_the_lower_loss():
         for beta in betas:
             head.set(alpha, beta)
             logits = head(features).detach()
-            scored.append(((logits.argmax(1) == labels).double().mean().item() * 100, -F.cross_entropy(logits, labels).item(), alpha, beta))
+            scored.append(
+                (
+                    (logits.argmax(1) == labels).double().mean().item() * 100,
+                    -F.cross_entropy(logits, labels).item(),
+                    alpha,
+                    beta,
+                )
+            )
     best = max(scored)
     assert sum(score[0] == best[0] for score in scored) > 1, "the example should have a tie"
     accuracy, alpha, beta = search(head, features, labels, alphas, betas)
     assert (accuracy, alpha, beta) == (pytest.approx(best[0]), best[2], best[3])
 
 
-# ------------------------------------------------------------------------------------------------------- the command line
+# ------------------------------------------------------------------------------------------------------- the command
+# line
 
 
 def test_keys_are_the_mean_over_views_and_values_their_labels(tiny_bank, tmp_path):
@@ -112,7 +120,7 @@ def test_keys_are_the_mean_over_views_and_values_their_labels(tiny_bank, tmp_pat
     offsets, items = tensors["train.offsets"], json.loads(metadata["split"])["train"]
     expected = {}
     for i, (_, label, _) in enumerate(items):
-        mean = tensors["train.features"][offsets[i]:offsets[i + 1]].float().mean(0)
+        mean = tensors["train.features"][offsets[i] : offsets[i + 1]].float().mean(0)
         expected.setdefault(label, []).append(mean / mean.norm())
     assert saved["keys"].shape == (24, 256)
     for label in range(4):  # the base half
@@ -122,7 +130,9 @@ def test_keys_are_the_mean_over_views_and_values_their_labels(tiny_bank, tmp_pat
 
 def test_losses_of_a_run_equal_plain_adamw_on_the_plain_formula(tiny_bank, tmp_path, monkeypatch, miniclip_backbone):
     seen = Recorder(monkeypatch)
-    train.main(argv(tiny_bank, tmp_path, "Tip_Adapter_F", "TRAINER.TIP_ADAPTER.ALPHA", 1.3, "TRAINER.TIP_ADAPTER.BETA", 2.0))
+    train.main(
+        argv(tiny_bank, tmp_path, "Tip_Adapter_F", "TRAINER.TIP_ADAPTER.ALPHA", 1.3, "TRAINER.TIP_ADAPTER.BETA", 2.0)
+    )
     scale, text = miniclip_backbone.logit_scale.exp().detach(), seen.trainer.head.text_features
     keys, values = seen.initial["keys"].requires_grad_(), F.one_hot(seen.initial["labels"]).float()
     optimizer = torch.optim.AdamW([keys], lr=1e-3, eps=1e-4)
@@ -147,11 +157,22 @@ def test_evaluating_alone_repeats_the_numbers_without_training_features(tiny_ban
     phrase = "nothing trained" if trainer == "Tip_Adapter" else "last epoch"
     assert found["selection"] == f"{phrase}; alpha, beta on few-shot validation of base classes"
     saved = checkpoint(tmp_path / "run", 0 if trainer == "Tip_Adapter" else 3)["state_dict"]
-    assert (found["extra"]["alpha"], found["extra"]["beta"]) == (saved["alpha"].item(), saved["beta"].item()) != (1.17, 1.0)
+    assert (
+        (found["extra"]["alpha"], found["extra"]["beta"])
+        == (saved["alpha"].item(), saved["beta"].item())
+        != (1.17, 1.0)
+    )
 
-    monkeypatch.setattr(FeatureTrainer, "train_set", property(lambda self: pytest.fail("evaluation read training features")))
+    monkeypatch.setattr(
+        FeatureTrainer, "train_set", property(lambda self: pytest.fail("evaluation read training features"))
+    )
     for subset, metric in (("base", "base"), ("new", "new"), ("all", "all")):
-        args = ["--eval-only", "--model-dir", str(tmp_path / "run"), *argv(tiny_bank, tmp_path / subset, trainer, "DATASET.SUBSAMPLE_CLASSES", subset)]
+        args = [
+            "--eval-only",
+            "--model-dir",
+            str(tmp_path / "run"),
+            *argv(tiny_bank, tmp_path / subset, trainer, "DATASET.SUBSAMPLE_CLASSES", subset),
+        ]
         if metric in found["metrics"]:
             train.main(args)
             again = results(tmp_path / subset, f"results-{subset}.json")
@@ -204,11 +225,13 @@ def test_best_val_keeps_the_searched_values_in_the_best_checkpoint(tiny_bank, tm
     assert "best epoch" in best["selection"] and best["optimizer"] is not None
 
 
-# ------------------------------------------------------------------------------------------- what the search may look at
+# ------------------------------------------------------------------------------------------- what the search may look
+# at
 
 
 def changed_bank(source, path, **parts):
-    """A copy of a bank with some of its parts replaced: `test` = "noise", or `val` = None for a dataset without validation images."""
+    """A copy of a bank with some of its parts replaced: `test` = "noise", or `val` = None for a dataset without
+    validation images."""
     tensors, metadata = read_bank(source)
     split = json.loads(metadata["split"])
     if parts.get("test") == "noise":
@@ -239,14 +262,19 @@ def test_without_validation_images_left_over_training_images_serve(tiny_bank, tm
     assert len(drawn) == 8  # two left of six images in each of four classes
     assert not set(map(tuple, drawn.features.tolist())) & set(map(tuple, labels.features.tolist()))
     train.main(argv(bank, tmp_path / "unsearched", "Tip_Adapter_F", "TRAINER.TIP_ADAPTER.SEARCH", "False"))
-    assert torch.equal(checkpoint(tmp_path / "unsearched")["state_dict"]["keys"], saved["keys"])  # its draw disturbs no other
+    # its draw disturbs no other
+    assert torch.equal(checkpoint(tmp_path / "unsearched")["state_dict"]["keys"], saved["keys"])
     assert results(tmp_path / "unsearched")["selection"] == "last epoch"
     with pytest.raises(UserError, match="Caltech101 has no validation images.*all were drawn"):
         train.main(argv(bank, tmp_path / "all", "Tip_Adapter_F", "DATASET.NUM_SHOTS", 16))
 
 
 def test_held_out_draw():
-    items = [Datum(impath=f"{label}/{i}", label=label, classname=f"c{label}") for label in range(3) for i in range(10 if label else 2)]
+    items = [
+        Datum(impath=f"{label}/{i}", label=label, classname=f"c{label}")
+        for label in range(3)
+        for i in range(10 if label else 2)
+    ]
     dataset = SimpleNamespace(unused_train=items)
     random.seed(0)
     state = random.getstate()
@@ -263,20 +291,30 @@ def test_a_test_set_given_as_validation_is_not_used():
     """As stock CoOp's ImageNet reader does."""
     images = [Datum(impath="a"), Datum(impath="b")]
     assert val_is_test(SimpleNamespace(val=images, test=images))
-    assert not val_is_test(SimpleNamespace(val=images[:1], test=images[1:])) and not val_is_test(SimpleNamespace(val=[], test=images))
+    assert not val_is_test(SimpleNamespace(val=images[:1], test=images[1:])) and not val_is_test(
+        SimpleNamespace(val=[], test=images)
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------- bad input
+# ------------------------------------------------------------------------------------------------------------- bad
+# input
 
 
-@pytest.mark.parametrize("trainer, options, words", [
-    ("Tip_Adapter", ["DATASET.NUM_SHOTS", 0], "NUM_SHOTS 0 has no images for its cache"),
-    ("Tip_Adapter_F_SHIP", ["DATASET.NUM_SHOTS", 0], "NUM_SHOTS 0 has no images for its cache"),
-    ("Tip_Adapter", ["TRAINER.TIP_ADAPTER.ALPHA_GRID", "()"], "ALPHA_GRID is (), which is no grid"),
-    ("Tip_Adapter_F", ["TRAINER.TIP_ADAPTER.BETA_GRID", "(0.1, 7.0, 0)"], "BETA_GRID is (0.1, 7.0, 0), which is no grid"),
-    ("Tip_Adapter_F", ["TRAINER.TIP_ADAPTER.BETA_GRID", "(7.0, 0.1, 20)"], "it must be (from, to, count)"),
-    ("Tip_Adapter", ["TRAINER.TIP_ADAPTER.PREC", "fp16"], "TRAINER.TIP_ADAPTER.PREC fp16 needs a GPU"),
-])
+@pytest.mark.parametrize(
+    "trainer, options, words",
+    [
+        ("Tip_Adapter", ["DATASET.NUM_SHOTS", 0], "NUM_SHOTS 0 has no images for its cache"),
+        ("Tip_Adapter_F_SHIP", ["DATASET.NUM_SHOTS", 0], "NUM_SHOTS 0 has no images for its cache"),
+        ("Tip_Adapter", ["TRAINER.TIP_ADAPTER.ALPHA_GRID", "()"], "ALPHA_GRID is (), which is no grid"),
+        (
+            "Tip_Adapter_F",
+            ["TRAINER.TIP_ADAPTER.BETA_GRID", "(0.1, 7.0, 0)"],
+            "BETA_GRID is (0.1, 7.0, 0), which is no grid",
+        ),
+        ("Tip_Adapter_F", ["TRAINER.TIP_ADAPTER.BETA_GRID", "(7.0, 0.1, 20)"], "it must be (from, to, count)"),
+        ("Tip_Adapter", ["TRAINER.TIP_ADAPTER.PREC", "fp16"], "TRAINER.TIP_ADAPTER.PREC fp16 needs a GPU"),
+    ],
+)
 def test_bad_options_are_answered_in_words(tiny_bank, tmp_path, trainer, options, words):
     with pytest.raises(UserError) as error:
         train.main(argv(tiny_bank, tmp_path, trainer, *options))
@@ -290,12 +328,22 @@ def test_evaluation_without_a_run_and_foreign_checkpoints_are_answered_in_words(
     train.main(argv(tiny_bank, tmp_path / "run", "Tip_Adapter"))
     file = tmp_path / "run/tip_adapter/model.pth.tar-0"
     good = torch.load(file, weights_only=True)
-    for change, words in (({"keys": good["state_dict"]["keys"][:, :9]}, r"\[16, 9\]"), ({"labels": good["state_dict"]["labels"] + 9}, "labels"),
-                          ({"keys": None}, r"no \['keys'\]")):
+    for change, words in (
+        ({"keys": good["state_dict"]["keys"][:, :9]}, r"\[16, 9\]"),
+        ({"labels": good["state_dict"]["labels"] + 9}, "labels"),
+        ({"keys": None}, r"no \['keys'\]"),
+    ):
         state = {name: value for name, value in {**good["state_dict"], **change}.items() if value is not None}
         torch.save({**good, "state_dict": state}, file)
         with pytest.raises(UserError, match=f"does not fit Tip_Adapter.*{words}"):
-            train.main(["--eval-only", "--model-dir", str(tmp_path / "run"), *argv(tiny_bank, tmp_path / "eval", "Tip_Adapter")])
+            train.main(
+                [
+                    "--eval-only",
+                    "--model-dir",
+                    str(tmp_path / "run"),
+                    *argv(tiny_bank, tmp_path / "eval", "Tip_Adapter"),
+                ]
+            )
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
@@ -314,7 +362,8 @@ def test_fewshot_task_over_all_classes(tiny_bank, tmp_path):
     assert found["selection"] == "last epoch; alpha, beta on few-shot validation of all classes"
 
 
-# ------------------------------------------------------------------------------------------------------------------ SHIP
+# ------------------------------------------------------------------------------------------------------------------
+# SHIP
 
 
 def test_ship_gives_new_classes_synthetic_keys_and_mixes_batches(tiny_bank, tmp_path, monkeypatch):
@@ -334,14 +383,21 @@ def test_ship_gives_new_classes_synthetic_keys_and_mixes_batches(tiny_bank, tmp_
 def test_the_joint_cache_is_searched_by_base_images_among_base_names(tiny_bank, tmp_path, monkeypatch):
     """The new classes' keys and names have no say; alpha and beta then hold for base, new and all names."""
     searched = []
-    monkeypatch.setattr("trainers.tip_adapter.search", lambda head, features, labels, *grids: searched.append((head, labels)) or (50.0, 2.5, 3.5))
+    monkeypatch.setattr(
+        "trainers.tip_adapter.search",
+        lambda head, features, labels, *grids: searched.append((head, labels)) or (50.0, 2.5, 3.5),
+    )
     seen = Recorder(monkeypatch)
     train.main(argv(tiny_bank, tmp_path, "Tip_Adapter_F_SHIP"))
     (head, labels), joint = searched[0], seen.trainer.head
     assert head.classnames == NAMES[:4] and labels.bincount().tolist() == [4] * 4 and head.keys.shape[0] == 16
     features = unit(5, 256)
-    torch.testing.assert_close(head.forward(features), joint.for_classes(NAMES[:4])(features) - 2.5 * joint.cache(joint.affinity(features), 3.5)[:, :4]
-                               + 1.17 * joint.cache(joint.affinity(features), 1.0)[:, :4])
+    torch.testing.assert_close(
+        head.forward(features),
+        joint.for_classes(NAMES[:4])(features)
+        - 2.5 * joint.cache(joint.affinity(features), 3.5)[:, :4]
+        + 1.17 * joint.cache(joint.affinity(features), 1.0)[:, :4],
+    )
     for names in (NAMES, NAMES[:4], NAMES[4:]):
         part = seen.trainer.head_for(names)
         columns = [NAMES.index(name) for name in names]
@@ -368,14 +424,18 @@ def test_losses_of_the_twin_equal_plain_adamw_on_the_plain_formula(tiny_bank, tm
 
 def test_a_transfer_keeps_the_sources_keys_alpha_and_beta(tiny_bank, tmp_path):
     """Domain generalization applies what the source learned: there is nothing to search on, and nothing is reset."""
-    import train
-    from runs import argv, newest_state, results
-
     alpha = ["TRAINER.TIP_ADAPTER.ALPHA", "0.7", "TRAINER.TIP_ADAPTER.ALPHA_GRID", "(0.3,0.4,1)"]
     train.main(argv(tiny_bank, tmp_path / "source", "Tip_Adapter_F", *alpha, task="fewshot"))
-    train.main(argv(
-        tiny_bank, tmp_path / "target", "Tip_Adapter_F", "MODEL.INIT_WEIGHTS", str(tmp_path / "source"), task="domain_generalization"
-    ))
+    train.main(
+        argv(
+            tiny_bank,
+            tmp_path / "target",
+            "Tip_Adapter_F",
+            "MODEL.INIT_WEIGHTS",
+            str(tmp_path / "source"),
+            task="domain_generalization",
+        )
+    )
     source, target = newest_state(tmp_path / "source"), newest_state(tmp_path / "target")
     assert source["alpha"].item() == pytest.approx(0.3)
     assert all(torch.equal(source[name], target[name]) for name in ("keys", "labels", "alpha", "beta"))

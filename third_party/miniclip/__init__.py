@@ -6,6 +6,7 @@
 
 The modules carry OpenAI CLIP's attribute names, so code written for its text tower works on this one.
 """
+
 import json
 import os
 
@@ -121,8 +122,14 @@ def load(path=WEIGHTS):
     embedding = torch.zeros(arch["vocab_size"], values.shape[1])
     embedding[rows] = values.float() * scale.float()[:, None]
     state = {key: value.float() for key, value in state.items()} | {"token_embedding.weight": embedding}
-    model = MiniCLIP(arch["embed_dim"], arch["transformer_width"], arch["transformer_heads"],
-                     arch["transformer_layers"], arch["context_length"], arch["vocab_size"])
+    model = MiniCLIP(
+        arch["embed_dim"],
+        arch["transformer_width"],
+        arch["transformer_heads"],
+        arch["transformer_layers"],
+        arch["context_length"],
+        arch["vocab_size"],
+    )
     missing, unexpected = model.load_state_dict(state, strict=False)
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]
     if missing or unexpected:

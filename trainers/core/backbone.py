@@ -3,6 +3,7 @@
 MODEL.BACKBONE.NAME is "MiniCLIP" (embedded), a name of OpenAI's ("ViT-B/16", the papers' choice), the path of a state
 dict in OpenAI's naming, or "open_clip:<model>/<pretrained>".
 """
+
 import hashlib
 import os
 
@@ -23,8 +24,9 @@ class Backbone(nn.Module):
     d = `embed_dim` is the width of the joint space, w = `width` that of the text tower's tokens.
     """
 
-    def __init__(self, model, name, weights_hash, pixel_mean, pixel_std, input_size, interpolation="bicubic",
-                 dtype=torch.float32):
+    def __init__(
+        self, model, name, weights_hash, pixel_mean, pixel_std, input_size, interpolation="bicubic", dtype=torch.float32
+    ):
         """`model` has the attributes of OpenAI's CLIP; its modules are taken over, frozen and cast to `dtype`."""
         super().__init__()
         self.visual = model.visual
@@ -97,8 +99,9 @@ def load_backbone(cfg, dtype=torch.float32, device="cpu"):
     """The frozen backbone that cfg.MODEL.BACKBONE.NAME asks for; UserError when there is none or it cannot run so."""
     name, device = cfg.MODEL.BACKBONE.NAME, torch.device(device)
     if device.type == "cpu" and dtype != torch.float32:
-        raise UserError(f"{str(dtype).removeprefix('torch.')} does not run on the CPU: "
-                        f"set {_precision_keys(cfg)} to fp32 or auto")
+        raise UserError(
+            f"{str(dtype).removeprefix('torch.')} does not run on the CPU: set {_precision_keys(cfg)} to fp32 or auto"
+        )
     if name == "MiniCLIP":
         backbone = _miniclip(dtype)
     elif name.startswith(open_clip_models.PREFIX):
@@ -111,9 +114,11 @@ def load_backbone(cfg, dtype=torch.float32, device="cpu"):
     elif name.endswith(WEIGHT_FILES):
         raise UserError(f"MODEL.BACKBONE.NAME: there is no file {os.path.abspath(os.path.expanduser(name))}")
     else:
-        raise UserError(f"unknown backbone {name!r}. MODEL.BACKBONE.NAME is one of "
-                        f"{', '.join(nearest(name, known_backbones()))}, the path of a state dict in OpenAI's naming, "
-                        "or open_clip:<model>/<pretrained>")
+        raise UserError(
+            f"unknown backbone {name!r}. MODEL.BACKBONE.NAME is one of "
+            f"{', '.join(nearest(name, known_backbones()))}, the path of a state dict in OpenAI's naming, "
+            "or open_clip:<model>/<pretrained>"
+        )
     return backbone.to(device)
 
 
@@ -128,20 +133,30 @@ def _miniclip(dtype):
     try:
         import miniclip
     except ImportError as error:
-        raise UserError(f"MiniCLIP cannot be loaded ({error}): it needs the package timm (pip install timm) and this "
-                        "repository's third_party/ folder on the Python path") from error
+        raise UserError(
+            f"MiniCLIP cannot be loaded ({error}): it needs the package timm (pip install timm) and this "
+            "repository's third_party/ folder on the Python path"
+        ) from error
     try:
         model = miniclip.load()
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
-    return Backbone(model, "MiniCLIP", openai_clip.sha256_of(miniclip.WEIGHTS), miniclip.PIXEL_MEAN, miniclip.PIXEL_STD,
-                    miniclip.INPUT_SIZE, dtype=dtype)
+    return Backbone(
+        model,
+        "MiniCLIP",
+        openai_clip.sha256_of(miniclip.WEIGHTS),
+        miniclip.PIXEL_MEAN,
+        miniclip.PIXEL_STD,
+        miniclip.INPUT_SIZE,
+        dtype=dtype,
+    )
 
 
 def _openai(name, path, sha256, dtype):
     model = openai_clip.build(openai_clip.read_state_dict(path), path)
-    return Backbone(model, name, sha256, openai_clip.PIXEL_MEAN, openai_clip.PIXEL_STD, model.visual.input_resolution,
-                    dtype=dtype)
+    return Backbone(
+        model, name, sha256, openai_clip.PIXEL_MEAN, openai_clip.PIXEL_STD, model.visual.input_resolution, dtype=dtype
+    )
 
 
 def _open_clip(name, dtype):
@@ -164,24 +179,31 @@ def apply_preprocessing(cfg, backbone):
 
     A value that is neither dassl's default nor the backbone's was set on purpose, and wrongly: UserError.
     """
-    wanted = {"PIXEL_MEAN": (DASSL_PIXELS["PIXEL_MEAN"], backbone.pixel_mean),
-              "PIXEL_STD": (DASSL_PIXELS["PIXEL_STD"], backbone.pixel_std),
-              "SIZE": ((224, 224), (backbone.input_size,) * 2)}
+    wanted = {
+        "PIXEL_MEAN": (DASSL_PIXELS["PIXEL_MEAN"], backbone.pixel_mean),
+        "PIXEL_STD": (DASSL_PIXELS["PIXEL_STD"], backbone.pixel_std),
+        "SIZE": ((224, 224), (backbone.input_size,) * 2),
+    }
     for key, (default, own) in wanted.items():
         found = tuple(cfg.INPUT[key])
         if not any(_same(found, value) for value in (default, own)):
-            raise UserError(f"INPUT.{key} is {list(found)}, but {backbone.name} expects {list(own)}: remove the key "
-                            f"from the config or command line, or type INPUT.{key} \"{list(own)}\"")
+            raise UserError(
+                f"INPUT.{key} is {list(found)}, but {backbone.name} expects {list(own)}: remove the key "
+                f'from the config or command line, or type INPUT.{key} "{list(own)}"'
+            )
     if cfg.INPUT.INTERPOLATION not in ("bilinear", backbone.interpolation):
-        raise UserError(f"INPUT.INTERPOLATION is {cfg.INPUT.INTERPOLATION}, but {backbone.name} expects "
-                        f"{backbone.interpolation}: remove the key, or type INPUT.INTERPOLATION "
-                        f"{backbone.interpolation}")
+        raise UserError(
+            f"INPUT.INTERPOLATION is {cfg.INPUT.INTERPOLATION}, but {backbone.name} expects "
+            f"{backbone.interpolation}: remove the key, or type INPUT.INTERPOLATION "
+            f"{backbone.interpolation}"
+        )
     frozen = cfg.is_frozen()
     cfg.defrost()
     for key, (_, own) in wanted.items():
         cfg.INPUT[key] = type(cfg.INPUT[key])(own)
     cfg.INPUT.INTERPOLATION = backbone.interpolation
-    if "normalize" not in cfg.INPUT.TRANSFORMS:  # Dassl leaves it to the list, also at test; a backbone without it sees other images
+    # Dassl leaves it to the list, also at test; a backbone without it sees other images
+    if "normalize" not in cfg.INPUT.TRANSFORMS:
         cfg.INPUT.TRANSFORMS = (*cfg.INPUT.TRANSFORMS, "normalize")
     if frozen:
         cfg.freeze()

@@ -1,4 +1,5 @@
 """Class names under a learned context as unit text features: what prompt learners do with the frozen tower."""
+
 import torch.nn as nn
 import torch.nn.functional as F
 

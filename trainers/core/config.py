@@ -1,4 +1,5 @@
 """Config keys: those that every method shares, and how a module declares its own."""
+
 import torch
 from yacs.config import CfgNode as CN
 
@@ -8,7 +9,8 @@ PRECISIONS = ("auto", "fp32", "fp16", "amp")
 
 
 def declare(cfg, section, **defaults):
-    """Adds `defaults` under the dotted `section` of `cfg`; keys that exist keep their value (a stock train.py may have set them)."""
+    """Adds `defaults` under the dotted `section` of `cfg`; keys that exist keep their value (a stock train.py may have
+    set them)."""
     node = cfg
     for name in section.split(".") if section else ():
         if name not in node:
@@ -23,22 +25,26 @@ def extend_cfg(cfg):
     declare(cfg, "", TASK="fewshot")
     declare(cfg, "DATASET", SUBSAMPLE_CLASSES="all", TEMPLATE="", SKIP_BAD_IMAGES=False)
     declare(
-        cfg, "FEATURES",
+        cfg,
+        "FEATURES",
         VIEWS=4,  # random training views per image, encoded once; 0 encodes augmented images on the fly, as CoOp does
         SEED=0,  # of the views; independent of the run's seed, so that all seeds share one cache
         DIR="features_cache",
         BANK="",  # a feature bank to use instead of images
     )
-    declare(cfg, "TRAIN", CHECKPOINT_SECONDS=30.0)  # a rolling checkpoint at the first epoch end after this many seconds
+    # a rolling checkpoint at the first epoch end after this many seconds
+    declare(cfg, "TRAIN", CHECKPOINT_SECONDS=30.0)
     declare(
-        cfg, "TEST",
-        ALL_SUBSET=0,  # for slow methods: base2new's `all` on a fixed subset of so many test images, marked as such; 0: on all
+        cfg,
+        "TEST",
+        ALL_SUBSET=0,  # for slow methods: base2new's `all` on so many test images, marked as such; 0: on all
     )
     declare(cfg, "OPTIM", SCHEDULE_PER="epoch")  # epoch (Dassl's way) or step (Tip-Adapter's and SHIP's released code)
 
 
 def resolve_precision(requested, device, key):
-    """-> (dtype of the frozen tower, whether to autocast). auto is fp16 on a GPU and fp32 on a CPU, where fp16 is refused.
+    """-> (dtype of the frozen tower, whether to autocast). auto is fp16 on a GPU and fp32 on a CPU, where fp16 is
+    refused.
 
     `key` is the config key that holds `requested`; errors name it.
     """

@@ -1,4 +1,5 @@
 """Errors whose message alone is shown to the user."""
+
 import difflib
 
 try:
@@ -15,6 +16,8 @@ class ClassesUnsupported(UserError):
 
 def nearest(name, known):
     """`known`, the ones spelt most like `name` first."""
+
     def distance(candidate):
         return -difflib.SequenceMatcher(None, str(name).lower(), str(candidate).lower()).ratio()
+
     return sorted(known, key=distance)

@@ -1,4 +1,6 @@
-"""Evaluation of a FeatureTrainer: heads over other class names, Dassl's result lines, the task's metrics, results.json."""
+"""Evaluation of a FeatureTrainer: heads over other class names, Dassl's result lines, the task's metrics,
+results.json."""
+
 import os
 
 import torch
@@ -11,14 +13,18 @@ EVALUATION_BATCH = 8192  # features; a head that works per image sets its own `e
 
 
 class EvaluationMixin:
-    """head_for, logits, test, evaluate_task and evaluate_only for a trainer with a `head` over `trained_classnames` and a `task`."""
+    """head_for, logits, test, evaluate_task and evaluate_only for a trainer with a `head` over `trained_classnames` and
+    a `task`."""
 
     def head_for(self, classnames):
-        """The head over `classnames` with what was trained; raises ClassesUnsupported with the reason where the method cannot."""
+        """The head over `classnames` with what was trained; raises ClassesUnsupported with the reason where the method
+        cannot."""
         if list(classnames) == self.trained_classnames:
             return self.head
         if not hasattr(self.head, "for_classes"):
-            raise ClassesUnsupported(f"{type(self).__name__} was trained over other classes, and its head has no for_classes")
+            raise ClassesUnsupported(
+                f"{type(self).__name__} was trained over other classes, and its head has no for_classes"
+            )
         return self.head.for_classes(list(classnames)).to(self.device)
 
     @torch.no_grad()
@@ -37,7 +43,8 @@ class EvaluationMixin:
         return tasks.top1(self.logits(head, features).argmax(1), feature_set.labels, per_class)
 
     def test(self, split=None):
-        """Evaluates the dataset's test set (or `val`) over the dataset's class names and prints Dassl's result lines. -> accuracy in percent."""
+        """Evaluates the dataset's test set (or `val`) over the dataset's class names and prints Dassl's result lines.
+        -> accuracy in percent."""
         split = split or self.cfg.TEST.SPLIT
         items = self.dataset.val if split == "val" and self.dataset.val else self.dataset.test
         feature_set = self._features(items, self.store.plain)
@@ -81,16 +88,21 @@ class EvaluationMixin:
                 images, names = len(evaluation.items), len(evaluation.classnames)
                 print(f"{evaluation.name}: the mean accuracy of the classes of {images:,} images, among {names} names")
             if evaluation.of:
-                print(f"{evaluation.name}: on a fixed subset, {len(evaluation.items):,} of {evaluation.of:,} test images")
+                print(
+                    f"{evaluation.name}: on a fixed subset, {len(evaluation.items):,} of {evaluation.of:,} test images"
+                )
             print(f"* {evaluation.log}: {accuracy:.1f}%")
         return accuracy
 
     def evaluate_only(self):
-        """CoOp's --eval-only: the loaded model on the dataset's (sub)classes; results-<subset>.json, never results.json."""
+        """CoOp's --eval-only: the loaded model on the dataset's (sub)classes; results-<subset>.json, never
+        results.json."""
         self.test()
         subset = self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
         if self.output_dir:
-            results.write(os.path.join(self.output_dir, f"results-{subset}.json"), self.record(dict(self.last_results), {}))
+            results.write(
+                os.path.join(self.output_dir, f"results-{subset}.json"), self.record(dict(self.last_results), {})
+            )
 
     def source_path(self):
         """The run that this one starts from; '' where it starts from nothing."""
@@ -107,14 +119,25 @@ class EvaluationMixin:
         origin = {"source": source["dataset"]} if "dataset" in source else {}
         shots = cfg.DATASET.NUM_SHOTS if self.task.real_classnames() else source.get("shots", cfg.DATASET.NUM_SHOTS)
         return {
-            "task": cfg.TASK, "dataset": dataset_name or cfg.DATASET.NAME, "trainer": trainer or cfg.TRAINER.NAME, "config": config or "",
-            "seed": cfg.SEED, "shots": shots, **origin,
+            "task": cfg.TASK,
+            "dataset": dataset_name or cfg.DATASET.NAME,
+            "trainer": trainer or cfg.TRAINER.NAME,
+            "config": config or "",
+            "seed": cfg.SEED,
+            "shots": shots,
+            **origin,
             "backbone": {"name": self.backbone.name, "sha256": self.backbone.weights_hash},
-            "split_hash": getattr(dataset, "split_hash", ""), "fewshot": getattr(dataset, "fewshot_source", ""),
+            "split_hash": getattr(dataset, "split_hash", ""),
+            "fewshot": getattr(dataset, "fewshot_source", ""),
             "classnames_hash": results.names_hash(getattr(dataset, "all_classnames", dataset.classnames)),
-            "metrics": metrics, "unsupported": unsupported, "subset": subset or {}, "selection": self.SELECTION,
+            "metrics": metrics,
+            "unsupported": unsupported,
+            "subset": subset or {},
+            "selection": self.SELECTION,
             "seconds": {name: round(value, 3) for name, value in self.watch.seconds.items()},
-            "peak_memory_mb": results.peak_memory_mb(self.device), "versions": results.versions(), "extra": self.extra_results(),
+            "peak_memory_mb": results.peak_memory_mb(self.device),
+            "versions": results.versions(),
+            "extra": self.extra_results(),
         }
 
     def extra_results(self):

@@ -1,7 +1,9 @@
 """From images to features: with progress, in parts that survive an interruption, in one or many processes (torchrun).
 
-View k of an image is seeded by its relative path, k and FEATURES.SEED alone, so it does not depend on the run, the order or the number of processes.
+View k of an image is seeded by its relative path, k and FEATURES.SEED alone, so it does not depend on the run, the
+order or the number of processes.
 """
+
 import hashlib
 import json
 import os
@@ -51,13 +53,15 @@ class _Views(Dataset):
 
 
 class ImageStore:
-    """Features of images on disk, through the cache. `views` below: 0 is the plain view, n > 0 are n random training views."""
+    """Features of images on disk, through the cache. `views` below: 0 is the plain view, n > 0 are n random training
+    views."""
 
     def __init__(self, cfg, backbone, image_dir):
         self.cfg, self.backbone, self.image_dir = cfg, backbone, image_dir
         self.folder = Path(cfg.FEATURES.DIR)
         self.tables = {}  # views -> tables in use: base and new, once there, also serve both together
-        backbone.visual.to(memory_format=torch.channels_last)  # a third faster for convolutions on a CPU, faster on a GPU too
+        # a third faster for convolutions on a CPU, faster on a GPU too
+        backbone.visual.to(memory_format=torch.channels_last)
 
     def train(self, items):
         """Random training views."""
@@ -85,17 +89,21 @@ class ImageStore:
         about = {
             "backbone": self.backbone.weights_hash,
             "preprocessing": [list(given.SIZE), given.INTERPOLATION, list(given.PIXEL_MEAN), list(given.PIXEL_STD)],
-            "views": views, "dtype": str(self.backbone.dtype),
+            "views": views,
+            "dtype": str(self.backbone.dtype),
             "images": [(path, *_size_and_time(file)) for file, path in zip(files, paths)],
         }
         if views:
-            about.update(transforms=list(given.TRANSFORMS), rrcrop_scale=list(given.RRCROP_SCALE), seed=self.cfg.FEATURES.SEED)
+            about.update(
+                transforms=list(given.TRANSFORMS), rrcrop_scale=list(given.RRCROP_SCALE), seed=self.cfg.FEATURES.SEED
+            )
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
 
     def table(self, files, views):
         """-> FeatureTable of these image files, from the cache where it verifies, else encoded now (and cached).
 
-        Raises UserError naming an image that cannot be read, unless DATASET.SKIP_BAD_IMAGES, which gives it no views and counts it.
+        Raises UserError naming an image that cannot be read, unless DATASET.SKIP_BAD_IMAGES, which gives it no views
+        and counts it.
         """
         files = list(dict.fromkeys(files))
         paths = [self.relative(file) for file in files]
@@ -112,13 +120,16 @@ class ImageStore:
         return FeatureTable(tensors["features"], tensors["offsets"], paths)
 
     def _encode(self, files, paths, views, cached):
-        """Encodes part after part; under torchrun, this process takes every WORLD_SIZE-th part and rank 0 joins them."""
+        """Encodes part after part; under torchrun, this process takes every WORLD_SIZE-th part and rank 0 joins
+        them."""
         rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         parts = [cached.with_suffix(".parts") / f"{i:05d}.safetensors" for i in range((len(files) + PART - 1) // PART)]
         transform = build_transform(self.cfg, is_train=views > 0)
         mine = [i for i in range(len(parts)) if i % world == rank]
-        what = f"encoding {len(files)} images ({f'{views} random views' if views else 'plain view'}, {self.backbone.name})"
-        with tqdm(total=sum(len(files[i * PART:(i + 1) * PART]) for i in mine), desc=what, unit="img") as bar:
+        what = (
+            f"encoding {len(files)} images ({f'{views} random views' if views else 'plain view'}, {self.backbone.name})"
+        )
+        with tqdm(total=sum(len(files[i * PART : (i + 1) * PART]) for i in mine), desc=what, unit="img") as bar:
             for i in mine:
                 chunk = slice(i * PART, (i + 1) * PART)
                 if not self._finished(parts[i]):
@@ -161,7 +172,10 @@ class ImageStore:
 
     def _bad_image(self, file, reason):
         if not self.cfg.DATASET.SKIP_BAD_IMAGES:
-            raise UserError(f"cannot read the image {file} ({reason}); replace it, or set DATASET.SKIP_BAD_IMAGES True to leave it out")
+            raise UserError(
+                f"cannot read the image {file} ({reason}); replace it, or set DATASET.SKIP_BAD_IMAGES True to leave "
+                "it out"
+            )
         print(f"skipped the unreadable image {file}")
 
     @staticmethod
@@ -170,7 +184,8 @@ class ImageStore:
             time.sleep(0.2)  # other ranks, or another process on the same images, are still at theirs
         if not cached.exists():
             read = [read_bank(part)[0] for part in parts]
-            offsets = torch.cat([torch.zeros(1, dtype=torch.long)] + [part["offsets"].diff() for part in read]).cumsum(0)
+            counts = [part["offsets"].diff() for part in read]
+            offsets = torch.cat([torch.zeros(1, dtype=torch.long), *counts]).cumsum(0)
             write_bank(cached, {"features": torch.cat([part["features"] for part in read]), "offsets": offsets}, {})
         shutil.rmtree(cached.with_suffix(".parts"), ignore_errors=True)
         return read_bank(cached)[0]

@@ -1,12 +1,14 @@
 """The base class of every method here: training and evaluation on frozen image features.
 
-A method provides `build_head(classnames)`: an nn.Module from unit image features [B, d] to logits [B, C] over these names, logit scale included.
-Data, features, optimiser, precision, checkpoints, resuming, evaluation and results.json are here.
+A method provides `build_head(classnames)`: an nn.Module from unit image features [B, d] to logits [B, C] over these
+names, logit scale included. Data, features, optimiser, precision, checkpoints, resuming, evaluation and results.json
+are here.
 
     class LinearProbe(FeatureTrainer):
         def build_head(self, classnames):
             return nn.Linear(self.backbone.embed_dim, len(classnames))
 """
+
 import math
 import time
 from functools import cached_property
@@ -30,17 +32,19 @@ from .validation import held_out, val_is_test
 
 
 class FeatureTrainer(EvaluationMixin, CheckpointMixin, TrainerX):
-    """Class attributes a method may set: SECTION (its node under cfg.TRAINER), MODEL_NAME (its checkpoint folder), TRAINS (False: nothing to train)."""
+    """Class attributes a method may set: SECTION (its node under cfg.TRAINER), MODEL_NAME (its checkpoint folder),
+    TRAINS (False: nothing to train)."""
 
     SECTION = None
     MODEL_NAME = "head"
     TRAINS = True
     SELECTION = "last epoch"
 
-    # ---------------------------------------------------------------------------------------------- what a method provides
+    # ---- what a method provides
 
     def build_head(self, classnames):
-        """-> nn.Module: unit features [B, d] -> logits [B, C] over `classnames`. `head.for_classes(names)` gives the head over other names."""
+        """-> nn.Module: unit features [B, d] -> logits [B, C] over `classnames`. `head.for_classes(names)` gives the
+        head over other names."""
         raise NotImplementedError
 
     def compute_loss(self, features, labels):
@@ -49,8 +53,8 @@ class FeatureTrainer(EvaluationMixin, CheckpointMixin, TrainerX):
         return F.cross_entropy(logits.float(), labels), logits
 
     def head_classnames(self):
-        """The names that the head is trained over: those with training images, to which SHIP adds the label-only ones; all
-        names of a target that no image of is trained on."""
+        """The names that the head is trained over: those with training images, to which SHIP adds the label-only ones;
+        all names of a target that no image of is trained on."""
         return self.task.real_classnames() or list(self.dataset.classnames)
 
     def has_training_data(self):
@@ -58,7 +62,8 @@ class FeatureTrainer(EvaluationMixin, CheckpointMixin, TrainerX):
         return bool(self.task.real_classnames())
 
     def support_set(self):
-        """The few-shot FeatureSet that a head may be built from (Tip-Adapter's cache); SHIP adds synthetic features of the new classes."""
+        """The few-shot FeatureSet that a head may be built from (Tip-Adapter's cache); SHIP adds synthetic features of
+        the new classes."""
         return self.train_set
 
     def build_optimizer(self, head):
@@ -66,11 +71,12 @@ class FeatureTrainer(EvaluationMixin, CheckpointMixin, TrainerX):
         return build_optimizer(head, self.cfg.OPTIM)
 
     def tune(self):
-        """Once, after training and before evaluation: a method may set what it searches on `search_set()`. It returns a phrase for results.json
-        that says what was chosen on which images, and then its checkpoint is saved again; '' where nothing was changed."""
+        """Once, after training and before evaluation: a method may set what it searches on `search_set()`. It returns a
+        phrase for results.json that says what was chosen on which images, and then its checkpoint is saved again; ''
+        where nothing was changed."""
         return ""
 
-    # ---------------------------------------------------------------------------------------------- set-up
+    # ---- set-up
 
     @property
     def options(self):
@@ -93,7 +99,8 @@ class FeatureTrainer(EvaluationMixin, CheckpointMixin, TrainerX):
 
     def open_backbone(self):
         """The frozen backbone, in the precision and with the preprocessing that the config asks for."""
-        self.watch, self.history, self._steps = results.Stopwatch(), [], []  # history: mean loss and accuracy of each epoch
+        # history: mean loss and accuracy of each epoch
+        self.watch, self.history, self._steps = results.Stopwatch(), [], []
         precision_key = f"TRAINER.{self.SECTION}.PREC" if self.SECTION else "PREC"
         dtype, self.autocast = resolve_precision(self.options.get("PREC", "auto"), self.device, precision_key)
         with self.watch.stage("backbone"):
@@ -110,15 +117,16 @@ class FeatureTrainer(EvaluationMixin, CheckpointMixin, TrainerX):
 
     @cached_property
     def val_set(self):
-        """FeatureSet of the few-shot validation images of the trained classes, or None where the dataset exposes none (but its test images)."""
+        """FeatureSet of the few-shot validation images of the trained classes, or None where the dataset exposes none
+        (but its test images)."""
         if val_is_test(self.dataset):
             print(f"{type(self.dataset).__name__} gives its test images as validation images: they are not used")
             return None
         return self._features(self.dataset.val, self.store.plain) if self.dataset.val else None
 
     def search_set(self):
-        """-> (FeatureSet of real images of the trained classes to choose hyper-parameters on, what they are): few-shot validation, else a held-out
-        draw of training images. Raises UserError where the dataset has neither."""
+        """-> (FeatureSet of real images of the trained classes to choose hyper-parameters on, what they are): few-shot
+        validation, else a held-out draw of training images. Raises UserError where the dataset has neither."""
         classes = "base classes" if self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "base" else "all classes"
         if self.val_set is not None:
             return self.val_set, f"few-shot validation of {classes}"
@@ -132,7 +140,8 @@ class FeatureTrainer(EvaluationMixin, CheckpointMixin, TrainerX):
         return found.to(self.device, torch.float32)
 
     def build_model(self):
-        """Builds the head over `head_classnames()`, or starts from that of the run MODEL.INIT_WEIGHTS, and its optimiser."""
+        """Builds the head over `head_classnames()`, or starts from that of the run MODEL.INIT_WEIGHTS, and its
+        optimiser."""
         names, start = self.head_classnames(), self.cfg.MODEL.INIT_WEIGHTS
         self.set_head(self.head_of_run(start, names) if start else self.build_head(names), names)
 
@@ -143,13 +152,19 @@ class FeatureTrainer(EvaluationMixin, CheckpointMixin, TrainerX):
         optimizer = scheduler = None
         if self.TRAINS and training:
             if not learnable:
-                raise UserError(f"{type(self).__name__}: its head has no learnable parameter; set TRAINS = False for a method without training")
+                raise UserError(
+                    f"{type(self).__name__}: its head has no learnable parameter; set TRAINS = False for a method "
+                    "without training"
+                )
             optimizer = self.build_optimizer(self.head)
             scheduler = build_lr_scheduler(optimizer, self._schedule())
         self._models.pop(self.MODEL_NAME, None)  # a loaded head replaces the initial one
         self.register_model(self.MODEL_NAME, self.head, optimizer, scheduler)
         self.scaler = torch.amp.GradScaler(self.device.type) if self.autocast else None
-        print(f"{type(self).__name__}: {len(classnames)} classes, {sum(p.numel() for p in learnable):,} learnable parameters")
+        print(
+            f"{type(self).__name__}: {len(classnames)} classes, {sum(p.numel() for p in learnable):,} learnable "
+            "parameters"
+        )
 
     def _schedule(self):
         """OPTIM for the scheduler; with SCHEDULE_PER step, its epochs are steps."""
@@ -171,7 +186,7 @@ class FeatureTrainer(EvaluationMixin, CheckpointMixin, TrainerX):
             return DataManager(self.cfg).train_loader_x
         return FeatureLoader(self.train_set, self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE)
 
-    # ---------------------------------------------------------------------------------------------- training
+    # ---- training
 
     def before_train(self):
         if self.TRAINS:
@@ -221,21 +236,26 @@ class FeatureTrainer(EvaluationMixin, CheckpointMixin, TrainerX):
     def _non_finite(self, loss):
         good = self.newest_checkpoint(self.output_dir)
         return (
-            f"{type(self).__name__}: the loss is {loss.item()} at epoch {self.epoch + 1}, step {self.batch_idx + 1} of {self.num_batches} "
-            f"(lr {self.get_current_lr():.3g}); training stopped. Last good checkpoint: {good or 'none yet'}. A smaller OPTIM.LR is the usual cure"
+            f"{type(self).__name__}: the loss is {loss.item()} at epoch {self.epoch + 1}, step {self.batch_idx + 1} "
+            f"of {self.num_batches} (lr {self.get_current_lr():.3g}); training stopped. "
+            f"Last good checkpoint: {good or 'none yet'}. A smaller OPTIM.LR is the usual cure"
         )
 
     def after_epoch(self):
         self.watch.add("finetune", time.perf_counter() - self._epoch_started)
         if self._steps:
-            self.history.append({name: sum(step[name] for step in self._steps) / len(self._steps) for name in self._steps[0]})
+            self.history.append(
+                {name: sum(step[name] for step in self._steps) / len(self._steps) for name in self._steps[0]}
+            )
         if self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST:
             self._keep_best()
         self.save_after_epoch()
 
     def _keep_best(self):
         if self.val_set is None:
-            raise UserError("TEST.FINAL_MODEL best_val needs validation images, and this dataset exposes none; use last_step")
+            raise UserError(
+                "TEST.FINAL_MODEL best_val needs validation images, and this dataset exposes none; use last_step"
+            )
         accuracy = self._accuracy(self.head, self.val_set)
         if accuracy > self.best_result:
             self.best_result = accuracy

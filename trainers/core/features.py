@@ -1,8 +1,10 @@
 """Image features of a frozen encoder: computed once, cached, read back only when they verify.
 
-A feature bank holds one or more views of each image: the random training views, or the one plain view (resize, centre crop) of a test image.
-Whoever trains asks a `FeatureStore` for the `FeatureSet` of some items and never learns whether it came from a shipped bank, a cache or the images.
+A feature bank holds one or more views of each image: the random training views, or the one plain view (resize, centre
+crop) of a test image. Whoever trains asks a `FeatureStore` for the `FeatureSet` of some items and never learns whether
+it came from a shipped bank, a cache or the images.
 """
+
 import hashlib
 import json
 import os
@@ -70,7 +72,8 @@ class FeatureSet:
 
 
 class FeatureTable:
-    """Features by image path: what one list of images became. features [R, d], offsets [N + 1], paths N relative paths."""
+    """Features by image path: what one list of images became. features [R, d], offsets [N + 1], paths N relative
+    paths."""
 
     def __init__(self, features, offsets, paths):
         self.features, self.offsets = features, offsets
@@ -82,7 +85,9 @@ class FeatureTable:
         if len(tables) == 1:
             return tables[0]
         offsets = torch.cat([torch.zeros(1, dtype=torch.long)] + [table.offsets.diff() for table in tables]).cumsum(0)
-        return FeatureTable(torch.cat([table.features for table in tables]), offsets, [path for table in tables for path in table.row])
+        return FeatureTable(
+            torch.cat([table.features for table in tables]), offsets, [path for table in tables for path in table.row]
+        )
 
     def lookup(self, paths, labels):
         """-> FeatureSet of the images at `paths`; images without a view (skipped as unreadable) are left out."""
@@ -102,7 +107,8 @@ def _digest(tensors):
 
 
 def write_bank(path, tensors, metadata):
-    """Writes a safetensors file atomically; `metadata` (str -> str) gains the format and the digest that `read_bank` verifies."""
+    """Writes a safetensors file atomically; `metadata` (str -> str) gains the format and the digest that `read_bank`
+    verifies."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -116,7 +122,10 @@ def write_bank(path, tensors, metadata):
 def read_bank(path):
     """-> (tensors, metadata). Raises UserError when the file is missing, damaged, or not a feature bank."""
     if not os.path.isfile(path):
-        raise UserError(f"feature bank {path} does not exist; make one with scripts/extract_features.py, or give --root to use images")
+        raise UserError(
+            f"feature bank {path} does not exist; make one with scripts/extract_features.py, or give --root to use "
+            "images"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -124,21 +133,27 @@ def read_bank(path):
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"feature bank {path} is damaged ({error}); delete it and make it again") from None
     if metadata.get("format") != FORMAT:
-        raise UserError(f"{path} is not a feature bank: its header says format {metadata.get('format')!r}, expected {FORMAT!r}")
+        raise UserError(
+            f"{path} is not a feature bank: its header says format {metadata.get('format')!r}, expected {FORMAT!r}"
+        )
     if metadata.get("digest") != _digest(tensors):
-        raise UserError(f"feature bank {path} is damaged (its content does not match its digest); delete it and make it again")
+        raise UserError(
+            f"feature bank {path} is damaged (its content does not match its digest); delete it and make it again"
+        )
     return tensors, metadata
 
 
 class BankStore:
-    """Features from one bank file; needs no images. Raises UserError where the bank does not belong to this backbone."""
+    """Features from one bank file; needs no images. Raises UserError where the bank does not belong to this
+    backbone."""
 
     def __init__(self, path, backbone):
         self.path = path
         tensors, metadata = read_bank(path)
         if metadata["backbone_hash"] != backbone.weights_hash:
             raise UserError(
-                f"feature bank {path} was made with {metadata['backbone']} (weights {metadata['backbone_hash'][:12]}), but the run uses "
+                f"feature bank {path} was made with {metadata['backbone']} (weights "
+                f"{metadata['backbone_hash'][:12]}), but the run uses "
                 f"{backbone.name} ({backbone.weights_hash[:12]}): set MODEL.BACKBONE.NAME, or use images with --root"
             )
         split = json.loads(metadata["split"])
@@ -153,8 +168,13 @@ class BankStore:
             table = self.tables.get(name)
             if table is not None and all(item.impath in table.row for item in items):
                 return table.lookup([item.impath for item in items], [item.label for item in items])
-        missing = next(item.impath for item in items if not any(item.impath in table.row for table in self.tables.values()))
-        raise UserError(f"feature bank {self.path} does not hold {missing}; make a new bank with scripts/extract_features.py, or use --root")
+        missing = next(
+            item.impath for item in items if not any(item.impath in table.row for table in self.tables.values())
+        )
+        raise UserError(
+            f"feature bank {self.path} does not hold {missing}; make a new bank with scripts/extract_features.py, or "
+            "use --root"
+        )
 
     def train(self, items):
         """Random training views."""
@@ -180,5 +200,3 @@ def describe(train_set, wanted):
     fewer = int((views < wanted).sum())
     note = f"; {fewer} images have fewer than {wanted} views and use what they have" if fewer else ""
     return f"features: {len(train_set)} training images, {int(views.sum())} views{note}"
-
-

@@ -1,4 +1,5 @@
 """OpenAI's CLIP models: the `clip` package, its weights' download, and state dicts in OpenAI's naming."""
+
 import hashlib
 import os
 import time
@@ -30,8 +31,10 @@ def import_clip():
             import clip.clip
             import clip.model
     except ImportError as error:
-        raise UserError(f"the package `clip`, CLIP's tokenizer and OpenAI's models, cannot be imported ({error}): "
-                        "pip install clip-anytorch 'setuptools>=77,<81'") from error
+        raise UserError(
+            f"the package `clip`, CLIP's tokenizer and OpenAI's models, cannot be imported ({error}): "
+            "pip install clip-anytorch 'setuptools>=77,<81'"
+        ) from error
     return clip
 
 
@@ -86,13 +89,16 @@ def download(url, path, sha256, hint="", attempts=5, pause=1.0):
                 raise UserError(
                     f"cannot download {url}\n  reason: {error}\n  expected file: {path}\n  sha256: {sha256}\n"
                     f"  {have} bytes are kept in {part}; the next try continues there.\n"
-                    f"Without a network, bring the file to that path" + (f", or {hint}." if hint else ".")) from error
+                    f"Without a network, bring the file to that path" + (f", or {hint}." if hint else ".")
+                ) from error
             time.sleep(pause * 2**attempt)
     found = sha256_of(part)
     if found != sha256:
         os.remove(part)
-        raise UserError(f"{url}: the file has sha256 {found}, expected {sha256}; it was removed. "
-                        "Try again; if it repeats, something between here and the server changes the file.")
+        raise UserError(
+            f"{url}: the file has sha256 {found}, expected {sha256}; it was removed. "
+            "Try again; if it repeats, something between here and the server changes the file."
+        )
     os.replace(part, path)
 
 
@@ -111,8 +117,10 @@ def _resume(url, part):
             have = 0
         length = source.headers.get("Content-Length")
         total = have + int(length) if length is not None else None
-        with open(part, "r+b" if have else "wb") as file, tqdm(total=total, initial=have, unit="B", unit_scale=True,
-                                                               desc=os.path.basename(part[:-5])) as bar:
+        with (
+            open(part, "r+b" if have else "wb") as file,
+            tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=os.path.basename(part[:-5])) as bar,
+        ):
             file.seek(have)
             while block := source.read(BLOCK):
                 file.write(block)
@@ -141,6 +149,7 @@ def read_state_dict(path):
     try:
         if path.endswith(".safetensors"):
             from safetensors.torch import load_file
+
             state = load_file(path)
         elif zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
             state = torch.jit.load(path, map_location="cpu").state_dict()
@@ -148,9 +157,11 @@ def read_state_dict(path):
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} cannot be read as a state dict ({type(error).__name__}: {reason}). Expected a "
-                        ".safetensors file, a TorchScript archive as OpenAI publishes, or what torch.save made of a "
-                        "state dict") from error
+        raise UserError(
+            f"{path} cannot be read as a state dict ({type(error).__name__}: {reason}). Expected a "
+            ".safetensors file, a TorchScript archive as OpenAI publishes, or what torch.save made of a "
+            "state dict"
+        ) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else dict(state)
     return {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, torch.Tensor)}
 
@@ -161,28 +172,46 @@ def build(state, source):
     (clip.model.build_model would round the weights to half precision.) Raises UserError where keys are missing.
     """
     vit = "visual.proj" in state
-    needed = ["text_projection", "positional_embedding", "token_embedding.weight", "ln_final.weight", "logit_scale",
-              "transformer.resblocks.0.attn.in_proj_weight", "visual.conv1.weight",
-              "visual.positional_embedding" if vit else "visual.attnpool.positional_embedding"]
+    needed = [
+        "text_projection",
+        "positional_embedding",
+        "token_embedding.weight",
+        "ln_final.weight",
+        "logit_scale",
+        "transformer.resblocks.0.attn.in_proj_weight",
+        "visual.conv1.weight",
+        "visual.positional_embedding" if vit else "visual.attnpool.positional_embedding",
+    ]
     missing = [key for key in needed if key not in state]
     if missing:
-        raise UserError(f"{source} is not a state dict in OpenAI CLIP's naming: it lacks {', '.join(missing)} "
-                        f"(it has {len(state)} tensors: {', '.join(list(state)[:4])} ...)")
+        raise UserError(
+            f"{source} is not a state dict in OpenAI CLIP's naming: it lacks {', '.join(missing)} "
+            f"(it has {len(state)} tensors: {', '.join(list(state)[:4])} ...)"
+        )
     if vit:
         width, _, _, patch = state["visual.conv1.weight"].shape
         layers = len({key.split(".")[3] for key in state if key.startswith("visual.transformer.resblocks.")})
         size = patch * round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
     else:
-        layers = tuple(len({key.split(".")[2] for key in state if key.startswith(f"visual.layer{stage}.")})
-                       for stage in (1, 2, 3, 4))
+        layers = tuple(
+            len({key.split(".")[2] for key in state if key.startswith(f"visual.layer{stage}.")})
+            for stage in (1, 2, 3, 4)
+        )
         width, patch = len(state["visual.layer1.0.conv1.weight"]), None
         size = 32 * round((len(state["visual.attnpool.positional_embedding"]) - 1) ** 0.5)
     text_width, embed_dim = state["text_projection"].shape
     model = import_clip().model.CLIP(
-        embed_dim=embed_dim, image_resolution=size, vision_layers=layers, vision_width=width, vision_patch_size=patch,
-        context_length=len(state["positional_embedding"]), vocab_size=len(state["token_embedding.weight"]),
-        transformer_width=text_width, transformer_heads=max(1, text_width // 64),
-        transformer_layers=len({key.split(".")[2] for key in state if key.startswith("transformer.resblocks.")}))
+        embed_dim=embed_dim,
+        image_resolution=size,
+        vision_layers=layers,
+        vision_width=width,
+        vision_patch_size=patch,
+        context_length=len(state["positional_embedding"]),
+        vocab_size=len(state["token_embedding.weight"]),
+        transformer_width=text_width,
+        transformer_heads=max(1, text_width // 64),
+        transformer_layers=len({key.split(".")[2] for key in state if key.startswith("transformer.resblocks.")}),
+    )
     extra = ("input_resolution", "context_length", "vocab_size")  # scalars that OpenAI's archives carry
     try:
         model.load_state_dict({key: value for key, value in state.items() if key not in extra})

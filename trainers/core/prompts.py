@@ -1,4 +1,5 @@
 """From class names to prompts: token ids, embeddings, where EOT is, and the datasets' hand-written templates."""
+
 import torch
 import torch.nn.functional as F
 
@@ -32,8 +33,10 @@ def template_for(dataset_name, override=""):
     """The template of a dataset, or `override` when it is set; UserError unless it has exactly one {}."""
     template = override or TEMPLATES.get(dataset_name, PHOTO)
     if template.count("{}") != 1:
-        raise UserError(f"the template {template!r} must have exactly one {{}}, the place of the class name, as in "
-                        f"{PHOTO!r} (key DATASET.TEMPLATE)")
+        raise UserError(
+            f"the template {template!r} must have exactly one {{}}, the place of the class name, as in "
+            f"{PHOTO!r} (key DATASET.TEMPLATE)"
+        )
     return template
 
 
@@ -130,8 +133,10 @@ class ClassTokens:
         long = (total > self.context_length).nonzero().flatten().tolist()
         if long:
             shown = ", ".join(f"{self.names[i][:80]!r} ({int(total[i])})" for i in long[:5])
-            raise UserError(f"{len(long)} prompts exceed {self.context_length} tokens with a context of {n_ctx}: "
-                            f"{shown}. Shorten the names or the context (N_CTX)")
+            raise UserError(
+                f"{len(long)} prompts exceed {self.context_length} tokens with a context of {n_ctx}: "
+                f"{shown}. Shorten the names or the context (N_CTX)"
+            )
 
 
 def assemble(tokens, ctx, position="end", index=None):

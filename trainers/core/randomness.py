@@ -1,4 +1,6 @@
-"""Randomness as a pure function of (seed, purpose, epoch), so that a resumed run repeats what an uninterrupted one would have drawn."""
+"""Randomness as a pure function of (seed, purpose, epoch), so that a resumed run repeats what an uninterrupted one
+would have drawn."""
+
 import hashlib
 import random
 

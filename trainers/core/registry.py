@@ -1,9 +1,11 @@
 """Registration beside other people's trainers."""
+
 from dassl.engine import TRAINER_REGISTRY
 
 
 def register(trainer):
-    """Registers a trainer class under its own name; where a stock trainer has that name already, ours steps aside. Returns the class."""
+    """Registers a trainer class under its own name; where a stock trainer has that name already, ours steps aside.
+    Returns the class."""
     if trainer.__name__ not in TRAINER_REGISTRY.registered_names():
         TRAINER_REGISTRY.register()(trainer)
     return trainer

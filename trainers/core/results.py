@@ -1,4 +1,6 @@
-"""results.json: what a run found, under which conditions, written last and atomically. A run is done if and only if it exists."""
+"""results.json: what a run found, under which conditions, written last and atomically. A run is done if and only if it
+exists."""
+
 import hashlib
 import json
 import os
@@ -51,11 +53,16 @@ def peak_memory_mb(device):
 def versions():
     import dassl
 
-    return {"python": platform.python_version(), "torch": torch.__version__, "dassl": getattr(dassl, "__version__", "unknown")}
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "dassl": getattr(dassl, "__version__", "unknown"),
+    }
 
 
 def place(output_dir):
-    """(task, dataset, trainer, config) as DESIGN's output path spells them; None for parts that the path does not have."""
+    """(task, dataset, trainer, config) as DESIGN's output path spells them; None for parts that the path does not
+    have."""
     parts = Path(output_dir).resolve().parts
     for i in range(len(parts) - 5):
         if parts[i + 2].startswith("shots_") and parts[i + 5].startswith("seed"):

@@ -185,9 +185,8 @@ class DomainGeneralization(Task):
 
     def __init__(self, cfg):
         self.cfg = cfg
-        self.dataset = Target(
-            build_dataset(with_options(cfg, NUM_SHOTS=-1)), cfg.TASK
-        )  # -1: draws no few-shot selection, keeps none
+        # -1: draws no few-shot selection, keeps none
+        self.dataset = Target(build_dataset(with_options(cfg, NUM_SHOTS=-1)), cfg.TASK)
 
     def real_classnames(self):
         return []

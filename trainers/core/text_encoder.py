@@ -7,6 +7,7 @@ prompts and prefix only.
 
 Shapes: N rows, T tokens a row, P prefix tokens, M = P + all tokens of all rows, w the tower's width, H heads.
 """
+
 from itertools import groupby
 from typing import NamedTuple
 
@@ -40,31 +41,47 @@ class TextEncoder(nn.Module):
 
         Raises ValueError where EOT lies outside its row or the sequence is longer than the tower's positions.
         """
-        backbone, = self._backbone
+        (backbone,) = self._backbone
         shared = 0 if prefix is None else len(prefix)
         lengths = [position + 1 - shared for position in eot.tolist()]
         shortest, longest = min(lengths), max(lengths)
         if len(lengths) != len(prompts) or shortest < 1 or longest > prompts.shape[1]:
-            raise ValueError(f"{len(lengths)} EOT positions, {shortest + shared - 1} to {longest + shared - 1}, do not "
-                             f"fit {len(prompts)} prompts of {prompts.shape[1]} tokens behind a prefix of {shared}")
+            raise ValueError(
+                f"{len(lengths)} EOT positions, {shortest + shared - 1} to {longest + shared - 1}, do not "
+                f"fit {len(prompts)} prompts of {prompts.shape[1]} tokens behind a prefix of {shared}"
+            )
         if shared + longest > backbone.context_length:
             raise ValueError(f"prompts of {shared + longest} tokens; the tower has {backbone.context_length} positions")
         positions = backbone.positional_embedding
-        x = prompts[:, :longest].to(backbone.dtype) + positions[shared:shared + longest]  # [N, longest, w]
+        x = prompts[:, :longest].to(backbone.dtype) + positions[shared : shared + longest]  # [N, longest, w]
         start = None if prefix is None else prefix.to(backbone.dtype) + positions[:shared]  # [P, w]
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
         if not self.chunk or len(order) <= self.chunk:
             features = encode_rows(backbone, x, lengths, order, start=start)
         else:
             cache = None if start is None else prefix_cache(backbone, start)
-            parts = [order[i:i + self.chunk] for i in range(0, len(order), self.chunk)]
-            features = torch.cat([checkpoint(encode_rows, backbone, x, lengths, part, cache=cache, use_reentrant=False,
-                                             preserve_rng_state=False) for part in parts])
+            parts = [order[i : i + self.chunk] for i in range(0, len(order), self.chunk)]
+            features = torch.cat(
+                [
+                    checkpoint(
+                        encode_rows,
+                        backbone,
+                        x,
+                        lengths,
+                        part,
+                        cache=cache,
+                        use_reentrant=False,
+                        preserve_rng_state=False,
+                    )
+                    for part in parts
+                ]
+            )
         return pick(features, torch.tensor(order).argsort())
 
 
 class Group(NamedTuple):
     """Rows that attend together: `rows` of them, each `length` tokens long without the prefix, padding included."""
+
     rows: int
     length: int
     causal: torch.Tensor | None  # additive mask [T, P + T], lower right; None without a prefix: plain causal attention
@@ -154,8 +171,10 @@ def project(attention, y, rows=slice(None)):
 def attend(q, k, v, prefix=None, mask=None, causal=False):
     """q [N, t, H, h] over k, v [N, T, H, h], preceded by the prefix's keys and values [P, H, h] -> [N * t, H * h]."""
     if prefix is not None:
-        k, v = (torch.cat([first.expand(len(rest), *first.shape), rest], 1)
-                for first, rest in zip(prefix, (k, v), strict=True))
+        k, v = (
+            torch.cat([first.expand(len(rest), *first.shape), rest], 1)
+            for first, rest in zip(prefix, (k, v), strict=True)
+        )
     q, k, v = (tensor.transpose(1, 2) for tensor in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     return out.transpose(1, 2).flatten(2).flatten(0, 1)

@@ -1,4 +1,5 @@
 """Images to search hyper-parameters on: few-shot validation, else left-over training images; never test images."""
+
 import random
 
 from .errors import UserError

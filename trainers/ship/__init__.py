@@ -1,9 +1,11 @@
 """SHIP: Improving Zero-Shot Generalization for CLIP with Synthesized Prompts (Wang et al., ICCV 2023, https://arxiv.org/abs/2307.07397).
 
-A generator learns from base features to synthesize prompts, and through CLIP's frozen text encoder image features, of classes that have
-only a name. generator.py and vae.py are the model, pretrain.py trains it, synthesis.py draws from it, plugin.py gives a trainer its twin,
-interpretation.py puts its prompts into words. gan.py and the options below are the paper's ablations.
+A generator learns from base features to synthesize prompts, and through CLIP's frozen text encoder image features, of
+classes that have only a name. generator.py and vae.py are the model, pretrain.py trains it, synthesis.py draws from it,
+plugin.py gives a trainer its twin, interpretation.py puts its prompts into words. gan.py and the options below are the
+paper's ablations.
 """
+
 from ..core.config import declare
 from .plugin import register_ship
 
@@ -12,7 +14,8 @@ __all__ = ["extend_cfg", "register_ship"]
 
 def extend_cfg(cfg):
     declare(
-        cfg, "TRAINER.SHIP",
+        cfg,
+        "TRAINER.SHIP",
         FRAMEWORK="vae",  # or gan (Table 4)
         GENERATOR="clip",  # prompts through CLIP's text encoder; mlp: features by a network from scratch (Table 4)
         N_CTX=4,  # L, length of the synthesized prompts (Table 6)

@@ -1,10 +1,13 @@
-"""What the training loop (pretrain.py) asks of a generative framework: a generator, its optimisers, and a step on a batch."""
+"""What the training loop (pretrain.py) asks of a generative framework: a generator, its optimisers, and a step on a
+batch."""
+
 import torch
 import torch.nn as nn
 
 
 class Framework(nn.Module):
-    """`generator` and whatever trains it; all of it is one state dict. vae.py and gan.py are the two of the paper's Table 4."""
+    """`generator` and whatever trains it; all of it is one state dict. vae.py and gan.py are the two of the paper's
+    Table 4."""
 
     generator: nn.Module
 
@@ -13,7 +16,8 @@ class Framework(nn.Module):
         return [adamw(self, options)]
 
     def step(self, x, labels, classes, optimizers):
-        """Updates the parameters on unit features x [B, d] of classes `labels` [B] among `classes` (a ClassTokens) -> {term: value}.
+        """Updates the parameters on unit features x [B, d] of classes `labels` [B] among `classes` (a ClassTokens) ->
+        {term: value}.
 
         Raises FloatingPointError where a loss is not finite.
         """
@@ -27,7 +31,8 @@ def adamw(module, options, **more):
 
 
 def descend(loss, *optimizers):
-    """One step of each optimiser down the gradient of `loss`. Raises FloatingPointError, with nothing changed, where that is not finite."""
+    """One step of each optimiser down the gradient of `loss`. Raises FloatingPointError, with nothing changed, where
+    that is not finite."""
     if not torch.isfinite(loss):
         raise FloatingPointError(f"the loss is {loss.item()}")
     for optimizer in optimizers:

@@ -1,12 +1,14 @@
 """The adversarial framework around a generator, for the paper's Table 4 ("G").
 
-The paper's part: a GAN in WGAN's form (Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875; its reference [2]), and AdamW at 1e-3 for all
-networks. It gives no more, so the rest is our choice. The critic D(x, t_c) sees the class, as in f-CLSWGAN (Xian et al., CVPR 2018): without
-it nothing would ask a feature to show its class. It is as wide and as deep as the VAE's encoder. A gradient penalty keeps it Lipschitz, in
-place of WGAN's weight clipping (Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028), with the weight, the critic's number of updates and
-the betas of that paper's Algorithm 1. The updates of the critic share a batch of real features, each with new synthetic ones; one of the
+The paper's part: a GAN in WGAN's form (Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875; its reference [2]), and
+AdamW at 1e-3 for all networks. It gives no more, so the rest is our choice. The critic D(x, t_c) sees the class, as in
+f-CLSWGAN (Xian et al., CVPR 2018): without it nothing would ask a feature to show its class. It is as wide and as deep
+as the VAE's encoder. A gradient penalty keeps it Lipschitz, in place of WGAN's weight clipping (Gulrajani et al. 2017,
+https://arxiv.org/abs/1704.00028), with the weight, the critic's number of updates and the betas of that paper's
+Algorithm 1. The updates of the critic share a batch of real features, each with new synthetic ones; one of the
 generator follows, so that it gets as many as in the VAE.
 """
+
 import torch
 import torch.nn as nn
 
@@ -20,14 +22,15 @@ LEAK = 0.2  # slope of the critic's leaky ReLU
 
 
 def critic_loss(score, x, synthetic, condition, penalty_weight):
-    """Wasserstein loss of a critic `score(x, condition)` -> [B] on real and synthetic features [B, d] of the same classes.
+    """Wasserstein loss of a critic `score(x, condition)` -> [B] on real and synthetic features [B, d] of the same
+    classes.
 
     -> (loss, {"distance", "penalty"}): how far it tells them apart, and its gradient from norm 1 between them.
     """
     distance = score(x, condition).mean() - score(synthetic, condition).mean()
     share = torch.rand(len(x), 1).to(x.device)
     between = (share * x + (1 - share) * synthetic).requires_grad_()
-    slope, = torch.autograd.grad(score(between, condition).sum(), between, create_graph=True)
+    (slope,) = torch.autograd.grad(score(between, condition).sum(), between, create_graph=True)
     penalty = (slope.norm(dim=1) - 1).square().mean()
     return penalty_weight * penalty - distance, {"distance": distance.item(), "penalty": penalty.item()}
 
@@ -38,7 +41,9 @@ class WGAN(Framework):
     def __init__(self, generator, backbone, hidden_dim):
         super().__init__()
         self.generator, self.class_features = generator, ClassFeatures(backbone)
-        self.critic = gaussian_init(nn.Sequential(nn.Linear(2 * backbone.embed_dim, hidden_dim), nn.LeakyReLU(LEAK), nn.Linear(hidden_dim, 1)))
+        self.critic = gaussian_init(
+            nn.Sequential(nn.Linear(2 * backbone.embed_dim, hidden_dim), nn.LeakyReLU(LEAK), nn.Linear(hidden_dim, 1))
+        )
 
     def score(self, x, condition):
         return self.critic(torch.cat([x, condition], 1)).squeeze(1)

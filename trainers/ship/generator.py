@@ -1,4 +1,6 @@
-"""The generators G(z, c): SHIP's through prompts (paper section 3.2, Eq. 3 and 4), and the one from scratch of its Table 4."""
+"""The generators G(z, c): SHIP's through prompts (paper section 3.2, Eq. 3 and 4), and the one from scratch of its
+Table 4."""
+
 from weakref import WeakKeyDictionary
 
 import torch
@@ -27,10 +29,12 @@ def mlp(*widths):
 
 
 class ClassFeatures:
-    """What a class is to a network that reads no tokens: the unit text feature of "a photo of a <name>." (paper section 4.2.3)."""
+    """What a class is to a network that reads no tokens: the unit text feature of "a photo of a <name>." (paper section
+    4.2.3)."""
 
     def __init__(self, backbone):
-        self.backbone, self.known = backbone, WeakKeyDictionary()  # encoded once for each ClassTokens, as long as that lives
+        # encoded once for each ClassTokens, as long as that lives
+        self.backbone, self.known = backbone, WeakKeyDictionary()
 
     def __call__(self, classes):
         """-> [C, d] of `classes` (a ClassTokens), float32."""
@@ -42,8 +46,9 @@ class ClassFeatures:
 class PromptGenerator(nn.Module):
     """z [B, k] and class names -> unit features [B, d] through the frozen text encoder.
 
-    r = MLP(z); p(z) = [p_1 + r, ..., p_L + r] (Eq. 3); x~ = T({p(z), e_c}) (Eq. 4), the prompt being `p_1 .. p_L name.`. The options are those
-    of the paper's Table 5: without `use_global` p(z) is the bias alone; with `sequential` every position has its own bias r_i.
+    r = MLP(z); p(z) = [p_1 + r, ..., p_L + r] (Eq. 3); x~ = T({p(z), e_c}) (Eq. 4), the prompt being
+    `p_1 .. p_L name.`. The options are those of the paper's Table 5: without `use_global` p(z) is the bias alone; with
+    `sequential` every position has its own bias r_i.
     """
 
     def __init__(self, backbone, n_ctx, latent_dim, hidden_dim, use_global=True, sequential=False):
@@ -59,14 +64,16 @@ class PromptGenerator(nn.Module):
         return bias.expand(-1, self.n_ctx, -1) if self.prompts is None else self.prompts + bias
 
     def forward(self, z, labels, classes):
-        """Features of classes `labels` [B] among `classes` (a ClassTokens) for the latents `z` [B, k] -> [B, d], unit norm (Eq. 4)."""
+        """Features of classes `labels` [B] among `classes` (a ClassTokens) for the latents `z` [B, k] -> [B, d], unit
+        norm (Eq. 4)."""
         ctx = self.synthesize_prompts(z).to(self.backbone[0].dtype)
         prompts, eot, prefix = assemble(classes, ctx, index=labels)
         return F.normalize(self.encode(prompts, eot, prefix).float(), dim=-1)
 
 
 class FeatureGenerator(nn.Module):
-    """z [B, k] and class names -> unit features [B, d] by a three-layer network that starts from scratch (Table 4, "S").
+    """z [B, k] and class names -> unit features [B, d] by a three-layer network that starts from scratch (Table 4,
+    "S").
 
     x~ = unit(MLP([z; t_c])), t_c being the class's text feature: all that this generator knows of CLIP.
     """
@@ -77,5 +84,6 @@ class FeatureGenerator(nn.Module):
         self.layers = mlp(latent_dim + backbone.embed_dim, hidden_dim, hidden_dim, backbone.embed_dim)
 
     def forward(self, z, labels, classes):
-        """Features of classes `labels` [B] among `classes` (a ClassTokens) for the latents `z` [B, k] -> [B, d], unit norm."""
+        """Features of classes `labels` [B] among `classes` (a ClassTokens) for the latents `z` [B, k] -> [B, d], unit
+        norm."""
         return F.normalize(self.layers(torch.cat([z, self.class_features(classes)[labels]], 1)), dim=-1)

@@ -1,5 +1,6 @@
 """`register_ship(MyTrainer)`: gives any FeatureTrainer a twin `MyTrainer_SHIP` that also learns from synthetic features
 of new classes."""
+
 import torch
 
 from ..core.errors import UserError
@@ -64,7 +65,12 @@ class ShipMixin:
         else:
             base = ClassTokens(base, self.backbone, n_ctx=n_ctx)
             pretraining = Pretraining(
-                options, self.backbone, self.train_set, base, self.cfg.SEED, self.output_dir,
+                options,
+                self.backbone,
+                self.train_set,
+                base,
+                self.cfg.SEED,
+                self.output_dir,
                 self.cfg.TRAIN.CHECKPOINT_SECONDS,
             )
             generator, self.generator_report = pretraining.run()
@@ -114,7 +120,7 @@ class ShipMixin:
 def register_ship(trainer):
     """Registers and returns `<Name>_SHIP`, the twin of a FeatureTrainer class. One line is all a method needs:
 
-        register_ship(MyTrainer)
+    register_ship(MyTrainer)
     """
     attributes = {"__doc__": f"{trainer.__name__} + SHIP.", "__module__": trainer.__module__}
     return register(type(f"{trainer.__name__}_SHIP", (ShipMixin, trainer), attributes))

@@ -1,4 +1,5 @@
 """Trains the generator on base features before fine-tuning; resumes exactly; reuses a finished one."""
+
 import hashlib
 import json
 import math
@@ -22,10 +23,13 @@ TRAINING = ("LR", "WEIGHT_DECAY", "EPOCHS", "BATCH_SIZE", "KL_WEIGHT")
 
 
 def build_framework(options, backbone):
-    """The generative model that `options` (cfg.TRAINER.SHIP) describes, untrained. Raises UserError for a name that is not known."""
+    """The generative model that `options` (cfg.TRAINER.SHIP) describes, untrained. Raises UserError for a name that is
+    not known."""
     latent_dim, hidden_dim = options.LATENT_DIM or backbone.width, options.HIDDEN_DIM
     generators = {
-        "clip": lambda: PromptGenerator(backbone, options.N_CTX, latent_dim, hidden_dim, options.GLOBAL, options.SEQUENTIAL),
+        "clip": lambda: PromptGenerator(
+            backbone, options.N_CTX, latent_dim, hidden_dim, options.GLOBAL, options.SEQUENTIAL
+        ),
         "mlp": lambda: FeatureGenerator(backbone, latent_dim, hidden_dim),
     }
     frameworks = {
@@ -36,14 +40,18 @@ def build_framework(options, backbone):
         if options[key] not in known:
             raise UserError(f"TRAINER.SHIP.{key} '{options[key]}' is unknown; known: {', '.join(known)}")
     if options.GENERATOR == "mlp" and (options.SEQUENTIAL or not options.GLOBAL):
-        raise UserError("TRAINER.SHIP.GENERATOR mlp makes no prompts, so GLOBAL False and SEQUENTIAL True say nothing; they go with GENERATOR clip")
+        raise UserError(
+            "TRAINER.SHIP.GENERATOR mlp makes no prompts, so GLOBAL False and SEQUENTIAL True say nothing; they go "
+            "with GENERATOR clip"
+        )
     return frameworks[options.FRAMEWORK](generators[options.GENERATOR]())
 
 
 class Pretraining:
     """One generator's training: `features` (FeatureSet) of `classes` (ClassTokens), written to `directory`/generator/.
 
-    SECTION is the node of `options` in the config, KEYS those of its keys that decide what comes out, NAME what it is called in messages.
+    SECTION is the node of `options` in the config, KEYS those of its keys that decide what comes out, NAME what it is
+    called in messages.
     """
 
     NAME, SECTION, KEYS = "SHIP generator", "TRAINER.SHIP", ARCHITECTURE + TRAINING
@@ -59,10 +67,15 @@ class Pretraining:
 
     def settings(self):
         """What a saved state must agree with to be continued or reused: options, backbone, seed and data."""
-        data = hashlib.sha256(self.features.labels.cpu().numpy().tobytes() + self.features.features.cpu().numpy().tobytes()).hexdigest()[:12]
+        data = hashlib.sha256(
+            self.features.labels.cpu().numpy().tobytes() + self.features.features.cpu().numpy().tobytes()
+        ).hexdigest()[:12]
         return {
-            "options": {key: self.options[key] for key in self.KEYS}, "backbone": self.backbone.weights_hash,
-            "seed": self.seed, "features": data, "classnames": self.classes.names,
+            "options": {key: self.options[key] for key in self.KEYS},
+            "backbone": self.backbone.weights_hash,
+            "seed": self.seed,
+            "features": data,
+            "classnames": self.classes.names,
         }
 
     def run(self):
@@ -78,9 +91,12 @@ class Pretraining:
             if start < self.options.EPOCHS:
                 for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
                     optimizer.load_state_dict(saved)
-            print(f"generator: {'reusing the finished one' if start == self.options.EPOCHS else f'resumed after {start} epochs'} in {self.directory}")
+            what = "reusing the finished one" if start == self.options.EPOCHS else f"resumed after {start} epochs"
+            print(f"generator: {what} in {self.directory}")
         saved_at = -math.inf
-        epochs = tqdm(range(start, self.options.EPOCHS), desc=self.NAME, unit="epoch", initial=start, total=self.options.EPOCHS)
+        epochs = tqdm(
+            range(start, self.options.EPOCHS), desc=self.NAME, unit="epoch", initial=start, total=self.options.EPOCHS
+        )
         for epoch in epochs:
             seed_all(self.seed, "generator", epoch)
             history.append(self._epoch(framework, optimizers, epoch))
@@ -121,7 +137,10 @@ class Pretraining:
     def _save(self, framework, optimizers, settings, history, epoch):
         """The state after `epoch` epochs: the rolling one with its optimisers, the final one without any."""
         state = {
-            "state_dict": framework.state_dict(), "epoch": epoch, "history": history, "settings": json.dumps(settings),
+            "state_dict": framework.state_dict(),
+            "epoch": epoch,
+            "history": history,
+            "settings": json.dumps(settings),
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         }
         save_checkpoint(state, self.directory, model_name=ROLLING if optimizers else FINAL)
@@ -131,12 +150,15 @@ class Pretraining:
 
     @torch.no_grad()
     def _report(self, generator, history):
-        """The last losses, and how far synthetic features of a class spread beside real ones (standard deviation per dimension)."""
+        """The last losses, and how far synthetic features of a class spread beside real ones (standard deviation per
+        dimension)."""
         seed_all(self.seed, "generator", "report")
         labels = self.features.labels
         real = self.features.features[self.features.offsets[:-1]]
         z = torch.randn(len(labels), generator.latent_dim).to(labels.device)
-        synthetic = torch.cat([generator(z[i:i + 512], labels[i:i + 512], self.classes) for i in range(0, len(labels), 512)])
+        synthetic = torch.cat(
+            [generator(z[i : i + 512], labels[i : i + 512], self.classes) for i in range(0, len(labels), 512)]
+        )
         report = dict(history[-1]) if history else {}
         report.update(spread_real=within_class_std(real, labels), spread_synthetic=within_class_std(synthetic, labels))
         print("generator: " + ", ".join(f"{name} {value:.4g}" for name, value in report.items()))
@@ -144,24 +166,32 @@ class Pretraining:
 
 
 def within_class_std(features, labels):
-    """Standard deviation per dimension around the class mean, averaged over classes with two or more features and over dimensions."""
+    """Standard deviation per dimension around the class mean, averaged over classes with two or more features and over
+    dimensions."""
     per_class = [features[labels == label].std(0).mean() for label in labels.unique() if (labels == label).sum() > 1]
     return torch.stack(per_class).mean().item() if per_class else float("nan")
 
 
 def load_framework(path, options, backbone, device):
-    """What a run trained, from its folder or its `generator/` folder -> (framework, its file, history: the mean terms of each epoch).
+    """What a run trained, from its folder or its `generator/` folder -> (framework, its file, history: the mean terms
+    of each epoch).
 
-    Raises UserError if it is missing or was made with another backbone or other options than `options` (cfg.TRAINER.SHIP).
+    Raises UserError if it is missing or was made with another backbone or other options than `options`
+    (cfg.TRAINER.SHIP).
     """
     candidates = [os.path.join(path, FINAL), os.path.join(path, FOLDER, FINAL), path]
     found = next((file for file in candidates if os.path.isfile(file)), None)
     if found is None:
-        raise UserError(f"no {FINAL} in {path}; expected the output folder of a finished SHIP run, as TRAINER.SHIP.INIT_FROM takes")
+        raise UserError(
+            f"no {FINAL} in {path}; expected the output folder of a finished SHIP run, as TRAINER.SHIP.INIT_FROM takes"
+        )
     state = load_checkpoint(found)
     settings = json.loads(state["settings"])
     if settings["backbone"] != backbone.weights_hash:
-        raise UserError(f"the generator {found} was trained on another backbone ({settings['backbone'][:12]}, the run uses {backbone.weights_hash[:12]})")
+        raise UserError(
+            f"the generator {found} was trained on another backbone ({settings['backbone'][:12]}, the run uses "
+            f"{backbone.weights_hash[:12]})"
+        )
     differing = [key for key in ARCHITECTURE if settings["options"][key] != options[key]]
     if differing:
         wanted = ", ".join(f"TRAINER.SHIP.{key} {settings['options'][key]}" for key in differing)

@@ -1,4 +1,5 @@
 """Draws labelled synthetic features of label-only classes (paper section 3.3)."""
+
 import torch
 
 from ..core.errors import UserError
@@ -57,7 +58,9 @@ def read_class_names(path, base_names):
         with open(path, encoding="utf-8") as file:
             lines = [line.strip() for line in file.read().rstrip("\n").split("\n")]
     except FileNotFoundError:
-        raise UserError(f"TRAINER.SHIP.NEW_CLASSES {path} does not exist; it must be a text file with a class name a line") from None
+        raise UserError(
+            f"TRAINER.SHIP.NEW_CLASSES {path} does not exist; it must be a text file with a class name a line"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"TRAINER.SHIP.NEW_CLASSES {path} cannot be read as UTF-8 text: {error}") from None
     known = {_plain(name): f"the base class '{name}'" for name in base_names}
@@ -70,7 +73,9 @@ def read_class_names(path, base_names):
         else:
             known[_plain(name)] = f"line {number}"
     if problems:
-        raise UserError(f"TRAINER.SHIP.NEW_CLASSES {path}: {'; '.join(problems[:5])}{' ...' if len(problems) > 5 else ''}")
+        raise UserError(
+            f"TRAINER.SHIP.NEW_CLASSES {path}: {'; '.join(problems[:5])}{' ...' if len(problems) > 5 else ''}"
+        )
     return lines
 
 

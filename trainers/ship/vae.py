@@ -1,4 +1,5 @@
 """The variational autoencoder around the generator (paper section 3.2, Eq. 2)."""
+
 import torch
 import torch.nn as nn
 

@@ -1,4 +1,5 @@
 """Backbones: every way to name one, frozen for good, preprocessing, and what is said when it cannot be had."""
+
 import hashlib
 import json
 import threading
@@ -145,8 +146,10 @@ def test_preprocessing_replaces_dassls_defaults():
     apply_preprocessing(cfg, backbone)  # what is the backbone's own already is accepted
 
 
-@pytest.mark.parametrize("key, value", [("PIXEL_MEAN", [0.5, 0.5, 0.5]), ("PIXEL_STD", [1.0, 1.0, 1.0]),
-                                        ("SIZE", (96, 96)), ("INTERPOLATION", "nearest")])
+@pytest.mark.parametrize(
+    "key, value",
+    [("PIXEL_MEAN", [0.5, 0.5, 0.5]), ("PIXEL_STD", [1.0, 1.0, 1.0]), ("SIZE", (96, 96)), ("INTERPOLATION", "nearest")],
+)
 def test_preprocessing_that_is_wrong_on_purpose(key, value):
     cfg = config("any")
     cfg.INPUT[key] = value
@@ -180,7 +183,7 @@ class Server(BaseHTTPRequestHandler):
         self.end_headers()
         if plan.get("cuts", 0) > 0:
             plan["cuts"] -= 1
-            body = body[:len(body) // 3]
+            body = body[: len(body) // 3]
         self.wfile.write(body)
 
     def log_message(self, *args):
@@ -273,19 +276,30 @@ def test_no_network(monkeypatch, tmp_path):
     with pytest.raises(UserError) as caught:
         load_backbone(config("ViT-B/16"))
     message = str(caught.value)
-    for part in ("cannot download http://127.0.0.1:9/abc123/ViT-B-16.pt", f"{tmp_path}/.cache/clip/ViT-B-16.pt",
-                 "sha256: abc123", "set MODEL.BACKBONE.NAME to the file's path"):
+    for part in (
+        "cannot download http://127.0.0.1:9/abc123/ViT-B-16.pt",
+        f"{tmp_path}/.cache/clip/ViT-B-16.pt",
+        "sha256: abc123",
+        "set MODEL.BACKBONE.NAME to the file's path",
+    ):
         assert part in message
 
 
 def test_open_clip(tmp_path):
     """Its own text features, through our layout, for both activations; a text tower that is not CLIP's is refused."""
     open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed")
-    small = {"embed_dim": 32, "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
-             "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2}}
+    small = {
+        "embed_dim": 32,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
+    }
     seeing_all = {"text_cfg": small["text_cfg"] | {"no_causal_mask": True}, "custom_text": True}
-    for name, change in {"small": {}, "small-quick": {"quick_gelu": True}, "small-custom": {"custom_text": True},
-                         "small-open": seeing_all}.items():
+    for name, change in {
+        "small": {},
+        "small-quick": {"quick_gelu": True},
+        "small-custom": {"custom_text": True},
+        "small-open": seeing_all,
+    }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(small | change))
     open_clip.add_model_config(tmp_path)
     tokens, images = tokenize(["a photo of a dog.", "cat"]), torch.rand(2, 3, 32, 32)

@@ -1,4 +1,6 @@
-"""From images to cached features: verification, interruption, many processes, broken images. The image encoder is a cheap stand-in."""
+"""From images to cached features: verification, interruption, many processes, broken images. The image encoder is a
+cheap stand-in."""
+
 import os
 import time
 from types import SimpleNamespace
@@ -45,9 +47,21 @@ def images(tmp_path):
 def make_store(tmp_path, image_dir, **changes):
     cfg = get_cfg_default()
     trainers.extend_cfg(cfg)
-    cfg.merge_from_list([
-        "FEATURES.DIR", str(tmp_path / "cache"), "FEATURES.VIEWS", 3, "INPUT.TRANSFORMS", ("random_resized_crop", "random_flip", "normalize"),
-        "INPUT.SIZE", (32, 32), "DATALOADER.NUM_WORKERS", 0, *[part for item in changes.items() for part in item]])
+    cfg.merge_from_list(
+        [
+            "FEATURES.DIR",
+            str(tmp_path / "cache"),
+            "FEATURES.VIEWS",
+            3,
+            "INPUT.TRANSFORMS",
+            ("random_resized_crop", "random_flip", "normalize"),
+            "INPUT.SIZE",
+            (32, 32),
+            "DATALOADER.NUM_WORKERS",
+            0,
+            *[part for item in changes.items() for part in item],
+        ]
+    )
     return ImageStore(cfg, Encoder(), image_dir)
 
 
@@ -58,7 +72,9 @@ def test_the_second_time_nothing_is_encoded(tmp_path, images):
     assert train.views.tolist() == [3] * 12 and plain.views.tolist() == [1] * 12 and first.backbone.seen == 48
     assert not torch.equal(train.features[0], train.features[1])
     again = make_store(tmp_path, image_dir)
-    assert torch.equal(again.train(items).features, train.features) and torch.equal(again.plain(items).features, plain.features)
+    assert torch.equal(again.train(items).features, train.features) and torch.equal(
+        again.plain(items).features, plain.features
+    )
     assert again.backbone.seen == 0
     assert sorted(p.suffix for p in (tmp_path / "cache").iterdir()) == [".safetensors"] * 2
 
@@ -72,10 +88,17 @@ def test_views_depend_on_path_number_and_features_seed_alone(tmp_path, images):
     assert not torch.equal(other.features, whole.features)
 
 
-@pytest.mark.parametrize("change", [
-    {"FEATURES.SEED": 1}, {"FEATURES.VIEWS": 2}, {"INPUT.TRANSFORMS": ("random_flip", "normalize")}, {"INPUT.RRCROP_SCALE": (0.5, 1.0)},
-    {"INPUT.PIXEL_MEAN": [0.1, 0.1, 0.1]}, {"INPUT.INTERPOLATION": "bicubic"},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"FEATURES.SEED": 1},
+        {"FEATURES.VIEWS": 2},
+        {"INPUT.TRANSFORMS": ("random_flip", "normalize")},
+        {"INPUT.RRCROP_SCALE": (0.5, 1.0)},
+        {"INPUT.PIXEL_MEAN": [0.1, 0.1, 0.1]},
+        {"INPUT.INTERPOLATION": "bicubic"},
+    ],
+)
 def test_the_cache_key_knows_every_setting(tmp_path, images, change):
     image_dir, items = images
     make_store(tmp_path, image_dir).train(items)
@@ -115,7 +138,11 @@ def test_an_interruption_costs_at_most_a_part(tmp_path, images, monkeypatch):
     expected = make_store(tmp_path / "whole", image_dir).plain(items)
     store = make_store(tmp_path, image_dir)
     encode = store._encode_part
-    monkeypatch.setattr(store, "_encode_part", lambda data: encode(data) if store.backbone.seen < 8 else (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        store,
+        "_encode_part",
+        lambda data: encode(data) if store.backbone.seen < 8 else (_ for _ in ()).throw(KeyboardInterrupt),
+    )
     with pytest.raises(KeyboardInterrupt):
         store.plain(items)
     again = make_store(tmp_path, image_dir)
@@ -131,7 +158,8 @@ def test_two_processes_share_the_work(tmp_path, images, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     files, paths = [i.impath for i in items], [stores[1].relative(i.impath) for i in items]
     cached = tmp_path / "cache" / f"{stores[1].key(files, paths, 0)}.safetensors"
-    monkeypatch.setattr(extraction.time, "sleep", lambda s: (_ for _ in ()).throw(InterruptedError))  # rank 1 waits for rank 0, which comes later
+    # rank 1 waits for rank 0, which comes later
+    monkeypatch.setattr(extraction.time, "sleep", lambda s: (_ for _ in ()).throw(InterruptedError))
     with pytest.raises(InterruptedError):
         stores[1].plain(items)
     monkeypatch.setenv("RANK", "0")

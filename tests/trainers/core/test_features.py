@@ -1,4 +1,5 @@
 """Feature sets, banks and the cache."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -56,7 +57,13 @@ def test_bank_round_trip_and_every_kind_of_damage(tmp_path):
     assert tensors["features"].shape == (5, 3) and metadata["note"] == "x"
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     whole = path.read_bytes()
-    for damaged in (whole[:20], whole[:-1], whole[:-1] + bytes([whole[-1] ^ 1]), b"", whole.replace(b"ship-bank-1", b"ship-bank-9")):
+    for damaged in (
+        whole[:20],
+        whole[:-1],
+        whole[:-1] + bytes([whole[-1] ^ 1]),
+        b"",
+        whole.replace(b"ship-bank-1", b"ship-bank-9"),
+    ):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match="bank.safetensors"):
             read_bank(path)

@@ -1,4 +1,5 @@
 """Class names to prompts: the layout of CoOp's PromptLearner, templates, and what is refused."""
+
 import clip
 import pytest
 import torch
@@ -18,8 +19,21 @@ from trainers.core.prompts import (
 )
 
 # Names whose tokens are easily miscounted: punctuation that merges with the final period, digits, underscores.
-NAMES = ["dog", "face_easy", "jack-o'-lantern", "Boeing 737-800 (old)", "St. Bernard", "crane (bird)", "U.S. flag",
-         "café", "2012 BMW M3 coupe", " padded ", "bishop of llandaff", "'s", "a" * 30]
+NAMES = [
+    "dog",
+    "face_easy",
+    "jack-o'-lantern",
+    "Boeing 737-800 (old)",
+    "St. Bernard",
+    "crane (bird)",
+    "U.S. flag",
+    "café",
+    "2012 BMW M3 coupe",
+    " padded ",
+    "bishop of llandaff",
+    "'s",
+    "a" * 30,
+]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +43,7 @@ def backbone():
 
 def whole(prompts, eot, prefix):
     """Each row's sequence from SOS to EOT."""
-    return [torch.cat([prefix, row])[:end + 1] for row, end in zip(prompts, eot, strict=True)]
+    return [torch.cat([prefix, row])[: end + 1] for row, end in zip(prompts, eot, strict=True)]
 
 
 @pytest.mark.parametrize("n_ctx", [1, 4, 5])
@@ -42,7 +56,7 @@ def test_layout_is_coops(backbone, position, class_specific, n_ctx):
     expected, expected_eot = coop_prompts(backbone, NAMES, ctx, position)
     assert eot.tolist() == expected_eot.tolist()
     for name, row, target, end in zip(NAMES, whole(prompts, eot, prefix), expected, eot, strict=True):
-        assert torch.equal(row, target[:end + 1]), name
+        assert torch.equal(row, target[: end + 1]), name
     shared = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]
     assert len(prefix) == 1 + (0 if class_specific else shared)
 

@@ -1,4 +1,5 @@
 """The fast text encoder equals the backbone's own 77-token path (DESIGN 5: ||a - b|| / ||b|| <= 1e-5 in fp32)."""
+
 import pytest
 import torch
 from tiny_clip import clip_of_true_shape, coop_prompts, tiny_clip
@@ -38,9 +39,9 @@ def check(backbone, names, ctx, position, chunk=0):
     ctx = ctx.requires_grad_()
     tokens = ClassTokens(names, backbone, ctx.shape[-2])
     ours = TextEncoder(backbone, chunk)(*assemble(tokens, ctx, position))
-    our_grad, = torch.autograd.grad((ours * direction).sum(), ctx)
+    (our_grad,) = torch.autograd.grad((ours * direction).sum(), ctx)
     plain = backbone.encode_prompts_plain(*coop_prompts(backbone, names, ctx, position))
-    plain_grad, = torch.autograd.grad((plain * direction).sum(), ctx)
+    (plain_grad,) = torch.autograd.grad((plain * direction).sum(), ctx)
     assert difference(ours, plain) <= TOLERANCE
     assert difference(our_grad, plain_grad) <= TOLERANCE
 
@@ -92,10 +93,10 @@ def test_a_context_per_row_with_repeated_classes(miniclip_backbone, chunk):
     direction = torch.randn(len(index), miniclip_backbone.embed_dim)
     tokens = ClassTokens(NAMES, miniclip_backbone)
     ours = TextEncoder(miniclip_backbone, chunk)(*assemble(tokens, ctx, index=index))
-    our_grad, = torch.autograd.grad((ours * direction).sum(), ctx)
+    (our_grad,) = torch.autograd.grad((ours * direction).sum(), ctx)
     names = [NAMES[i] for i in index]
     plain = miniclip_backbone.encode_prompts_plain(*coop_prompts(miniclip_backbone, names, ctx, "end"))
-    plain_grad, = torch.autograd.grad((plain * direction).sum(), ctx)
+    (plain_grad,) = torch.autograd.grad((plain * direction).sum(), ctx)
     assert difference(ours, plain) <= TOLERANCE and difference(our_grad, plain_grad) <= TOLERANCE
 
 
@@ -104,11 +105,11 @@ def test_gradients_reach_every_prompt_token_and_nothing_behind_eot(miniclip_back
     tokens = tokenize(["a dog", "a photo of a large dog."])
     prompts, eot = miniclip_backbone.token_embedding(tokens).requires_grad_(), tokens.argmax(-1)
     direction = torch.randn(2, miniclip_backbone.embed_dim)
-    ours, = torch.autograd.grad((TextEncoder(miniclip_backbone)(prompts, eot) * direction).sum(), prompts)
-    plain, = torch.autograd.grad((miniclip_backbone.encode_prompts_plain(prompts, eot) * direction).sum(), prompts)
+    (ours,) = torch.autograd.grad((TextEncoder(miniclip_backbone)(prompts, eot) * direction).sum(), prompts)
+    (plain,) = torch.autograd.grad((miniclip_backbone.encode_prompts_plain(prompts, eot) * direction).sum(), prompts)
     assert difference(ours, plain) <= TOLERANCE
     for row, end in zip(ours, eot, strict=True):
-        assert (row[:end + 1].abs().sum(-1) > 0).all() and not row[end + 1:].any()
+        assert (row[: end + 1].abs().sum(-1) > 0).all() and not row[end + 1 :].any()
 
 
 def test_rows_do_not_depend_on_the_batch(miniclip_backbone):
@@ -161,6 +162,7 @@ def test_without_gradients(tiny, chunk):
 
 def test_takes_a_small_part_of_the_work(miniclip_backbone):
     """Counted in floating-point operations, forward and backward: at least 9 times fewer than 77 tokens need."""
+
     def flops(step):
         with FlopCounterMode(display=False) as counter:
             step()

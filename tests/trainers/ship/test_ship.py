@@ -1,4 +1,5 @@
 """SHIP's model against its formulas written out by hand."""
+
 import math
 
 import pytest
@@ -34,7 +35,7 @@ def plain_features(generator, backbone, names, z, labels):
     p = r if generator.prompts is None else generator.prompts[None] + r
     tokens = tokenize([" ".join(["X"] * generator.n_ctx) + f" {names[label].replace('_', ' ')}." for label in labels])
     embedded = backbone.token_embedding(tokens)
-    prompts = torch.cat([embedded[:, :1], p, embedded[:, 1 + generator.n_ctx:]], 1)
+    prompts = torch.cat([embedded[:, :1], p, embedded[:, 1 + generator.n_ctx :]], 1)
     return F.normalize(backbone.encode_prompts_plain(prompts, tokens.argmax(-1)), dim=-1)
 
 
@@ -82,7 +83,14 @@ def test_the_loss_is_equation_2(miniclip_backbone):
 def test_only_encoder_mlp_and_global_prompts_learn(miniclip_backbone):
     vae = VAE(PromptGenerator(miniclip_backbone, 4, 6, 10), miniclip_backbone.embed_dim, 10)
     names = {name.rsplit(".", 1)[0] for name, _ in vae.named_parameters()}
-    assert names == {"generator", "generator.bias.0", "generator.bias.2", "encoder.hidden.0", "encoder.mu", "encoder.log_var"}
+    assert names == {
+        "generator",
+        "generator.bias.0",
+        "generator.bias.2",
+        "encoder.hidden.0",
+        "encoder.mu",
+        "encoder.log_var",
+    }
     assert not any(p.requires_grad for p in miniclip_backbone.parameters())
 
 
@@ -99,7 +107,9 @@ def test_initialisation_of_the_released_code(miniclip_backbone):
 def test_synthesis_is_labelled_uniform_and_shifted(miniclip_backbone):
     torch.manual_seed(0)
     classes = ClassTokens(NAMES[:3], miniclip_backbone, n_ctx=4)
-    synthesizer = Synthesizer(PromptGenerator(miniclip_backbone, 4, 6, 10).requires_grad_(False), classes, first_label=10)
+    synthesizer = Synthesizer(
+        PromptGenerator(miniclip_backbone, 4, 6, 10).requires_grad_(False), classes, first_label=10
+    )
     features, labels = synthesizer.batch(600, "cpu")
     assert labels.unique().tolist() == [10, 11, 12] and min(labels.bincount()[10:]) > 150
     assert not features.requires_grad and features.std(0).max() > 0

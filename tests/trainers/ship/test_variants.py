@@ -1,4 +1,6 @@
-"""The variants of the paper's Tables 4 to 6: their mathematics, the one training loop that they share, and every cell as a run."""
+"""The variants of the paper's Tables 4 to 6: their mathematics, the one training loop that they share, and every cell
+as a run."""
+
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,9 @@ def few_features(backbone, count=10):
 
 def pretraining(backbone, directory, **changes):
     classes = ClassTokens(NAMES[:3], backbone, n_ctx=4)
-    return Pretraining(ship_options(**changes), backbone, few_features(backbone), classes, 1, str(directory), checkpoint_seconds=0.0)
+    return Pretraining(
+        ship_options(**changes), backbone, few_features(backbone), classes, 1, str(directory), checkpoint_seconds=0.0
+    )
 
 
 def plain_text_features(backbone, names):
@@ -54,7 +58,8 @@ def close(found, expected):
     return ((found - expected).norm() / expected.norm()).item() <= 1e-5
 
 
-# ------------------------------------------------------------------------------------------------ the generator from scratch
+# ------------------------------------------------------------------------------------------------ the generator from
+# scratch
 
 
 def test_the_scratch_generator_by_hand(miniclip_backbone):
@@ -75,11 +80,16 @@ def test_the_scratch_generator_by_hand(miniclip_backbone):
 
 def test_text_features_are_made_once_for_each_classes(miniclip_backbone, monkeypatch):
     made, calls, original = FeatureGenerator(miniclip_backbone, 6, 12), [], generator.encode_texts
-    monkeypatch.setattr(generator, "encode_texts", lambda backbone, texts: calls.append(texts) or original(backbone, texts))
+    monkeypatch.setattr(
+        generator, "encode_texts", lambda backbone, texts: calls.append(texts) or original(backbone, texts)
+    )
     one, other = ClassTokens(NAMES[:3], miniclip_backbone), ClassTokens(NAMES[3:5], miniclip_backbone)
     for classes in (one, one, other, one, other):
         made(torch.randn(2, 6), torch.tensor([0, 1]), classes)
-    assert calls == [["a photo of a dog.", "a photo of a cat.", "a photo of a airplane."], ["a photo of a grand piano.", "a photo of a sunflower."]]
+    assert calls == [
+        ["a photo of a dog.", "a photo of a cat.", "a photo of a airplane."],
+        ["a photo of a grand piano.", "a photo of a sunflower."],
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ the GAN
@@ -126,7 +136,10 @@ def test_a_step_of_the_gan(miniclip_backbone):
     """Five updates of the critic, each with new synthetic features, then one of the generator up the critic's score."""
     torch.manual_seed(0)
     gan = WGAN(PromptGenerator(miniclip_backbone, 4, 6, 12), miniclip_backbone, 12)
-    of_critic, of_generator = torch.optim.SGD(gan.critic.parameters(), lr=0.0), torch.optim.SGD(gan.generator.parameters(), lr=1.0)
+    of_critic, of_generator = (
+        torch.optim.SGD(gan.critic.parameters(), lr=0.0),
+        torch.optim.SGD(gan.generator.parameters(), lr=1.0),
+    )
     updates, seen, critic_loss = [], [], gan.critic_loss
     for name, optimizer in (("critic", of_critic), ("generator", of_generator)):
         optimizer.register_step_post_hook(lambda *_, name=name: updates.append(name))
@@ -136,7 +149,11 @@ def test_a_step_of_the_gan(miniclip_backbone):
     condition = plain_text_features(miniclip_backbone, NAMES[:3])[data.labels]
     state = torch.get_rng_state()
     terms = gan.step(data.features, data.labels, classes, [of_critic, of_generator])
-    assert updates == ["critic"] * CRITIC_STEPS + ["generator"] and CRITIC_STEPS == 5 and set(terms) == {"distance", "penalty"}
+    assert (
+        updates == ["critic"] * CRITIC_STEPS + ["generator"]
+        and CRITIC_STEPS == 5
+        and set(terms) == {"distance", "penalty"}
+    )
     assert all(not synthetic.requires_grad and synthetic.shape == data.features.shape for synthetic in seen)
     assert len({synthetic.sum().item() for synthetic in seen}) == CRITIC_STEPS
 
@@ -161,8 +178,12 @@ def test_optimisers_of_both_frameworks(miniclip_backbone):
     (of_vae,), (of_critic, of_generator) = vae.optimizers(options), gan.optimizers(options)
     groups = [(of_vae, vae, (0.9, 0.999)), (of_critic, gan.critic, BETAS), (of_generator, gan.generator, BETAS)]
     for optimizer, module, betas in groups:
-        group, = optimizer.param_groups
-        assert isinstance(optimizer, torch.optim.AdamW) and (group["lr"], group["weight_decay"], group["betas"]) == (0.005, 0.03, betas)
+        (group,) = optimizer.param_groups
+        assert isinstance(optimizer, torch.optim.AdamW) and (group["lr"], group["weight_decay"], group["betas"]) == (
+            0.005,
+            0.03,
+            betas,
+        )
         assert [id(p) for p in group["params"]] == [id(p) for p in module.parameters()]
 
 
@@ -196,7 +217,9 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("framework, made", [("gan", "clip"), ("gan", "mlp"), ("vae", "mlp")])
-def test_a_killed_pretraining_ends_like_one_left_alone(miniclip_backbone, tmp_path, monkeypatch, capsys, framework, made):
+def test_a_killed_pretraining_ends_like_one_left_alone(
+    miniclip_backbone, tmp_path, monkeypatch, capsys, framework, made
+):
     change = {"FRAMEWORK": framework, "GENERATOR": made}
     whole, report = pretraining(miniclip_backbone, tmp_path / "whole", **change).run()
     original = Pretraining._epoch
@@ -215,7 +238,9 @@ def test_a_killed_pretraining_ends_like_one_left_alone(miniclip_backbone, tmp_pa
     cut, report_of_cut = pretraining(miniclip_backbone, tmp_path / "cut", **change).run()
     assert "resumed after 2 epochs" in capsys.readouterr().out
     assert report_of_cut == report and not (tmp_path / "cut/generator/generator-rolling.pth.tar").exists()
-    states = [torch.load(tmp_path / name / "generator/generator.pth.tar", weights_only=True) for name in ("whole", "cut")]
+    states = [
+        torch.load(tmp_path / name / "generator/generator.pth.tar", weights_only=True) for name in ("whole", "cut")
+    ]
     assert states[0]["history"] == states[1]["history"] and len(states[0]["history"]) == 3
     assert all(torch.equal(value, states[1]["state_dict"][name]) for name, value in states[0]["state_dict"].items())
     loaded, _ = load_generator(str(tmp_path / "cut"), ship_options(**change), miniclip_backbone, "cpu")
@@ -240,19 +265,23 @@ def test_a_loss_that_is_not_finite_stops_either_framework(miniclip_backbone, tmp
     assert kept["epoch"] == 1 and all(torch.isfinite(value).all() for value in kept["state_dict"].values())
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"FRAMEWORK": "flow"}, ["TRAINER.SHIP.FRAMEWORK", "flow", "vae, gan"]),
-    ({"GENERATOR": "unet"}, ["TRAINER.SHIP.GENERATOR", "unet", "clip, mlp"]),
-    ({"GENERATOR": "mlp", "GLOBAL": False}, ["GENERATOR mlp", "GLOBAL"]),
-    ({"GENERATOR": "mlp", "SEQUENTIAL": True}, ["GENERATOR mlp", "SEQUENTIAL"]),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"FRAMEWORK": "flow"}, ["TRAINER.SHIP.FRAMEWORK", "flow", "vae, gan"]),
+        ({"GENERATOR": "unet"}, ["TRAINER.SHIP.GENERATOR", "unet", "clip, mlp"]),
+        ({"GENERATOR": "mlp", "GLOBAL": False}, ["GENERATOR mlp", "GLOBAL"]),
+        ({"GENERATOR": "mlp", "SEQUENTIAL": True}, ["GENERATOR mlp", "SEQUENTIAL"]),
+    ],
+)
 def test_options_that_make_no_model(miniclip_backbone, change, words):
     with pytest.raises(UserError) as error:
         build_framework(ship_options(**change), miniclip_backbone)
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-# ------------------------------------------------------------------------------------------------ the cells of the tables
+# ------------------------------------------------------------------------------------------------ the cells of the
+# tables
 
 
 def cells():
@@ -268,7 +297,9 @@ def test_each_table_has_four_cells():
         assert len(ours) == 4 and ours.count({}) == 1
 
 
-@pytest.mark.parametrize("options", cells(), ids=lambda options: "-".join(f"{key}={value}" for key, value in options.items()))
+@pytest.mark.parametrize(
+    "options", cells(), ids=lambda options: "-".join(f"{key}={value}" for key, value in options.items())
+)
 def test_a_cell_runs(tiny_bank, tmp_path, options):
     changes = [item for key, value in options.items() for item in (f"TRAINER.SHIP.{key}", str(value))]
     train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP", "OPTIM.MAX_EPOCH", "1", "TRAINER.SHIP.EPOCHS", "1", *changes))
