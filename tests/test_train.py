@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from dassl.utils import UserError
-from runs import argv, results
+from runs import Killed, argv, results, train_killed_before_epoch
 from safetensors.torch import load_file
 
 import train
@@ -63,28 +63,21 @@ def test_same_seed_same_metrics_other_seed_other_run(tiny_bank, tmp_path, traine
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("when", ["generator", "finetune"])
 def test_a_killed_run_ends_like_one_left_alone(tiny_bank, tmp_path, monkeypatch, when):
-    import trainers
-    from trainers.core.feature_trainer import FeatureTrainer
     from trainers.ship.pretrain import Pretraining
 
     train.main(argv(tiny_bank, tmp_path / "whole", "CoOp_SHIP"))
-    with monkeypatch.context() as patch:
-        if when == "generator":
-            epoch = Pretraining._epoch
+    killed = argv(tiny_bank, tmp_path / "cut", "CoOp_SHIP")
+    if when == "generator":
+        epoch = Pretraining._epoch
+        with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(Pretraining, "_epoch", lambda self, f, o, e: epoch(self, f, o, e) if e < 2 else kill())
-        else:
-            before = FeatureTrainer.before_epoch
-            patch.setattr(FeatureTrainer, "before_epoch", lambda self: before(self) if self.epoch < 2 else kill())
-        with pytest.raises(Killed):
-            train.main(argv(tiny_bank, tmp_path / "cut", "CoOp_SHIP"))
+            train.main(killed)
+    else:
+        train_killed_before_epoch(monkeypatch, 2, killed)
     assert not (tmp_path / "cut" / "results.json").exists()
-    train.main(argv(tiny_bank, tmp_path / "cut", "CoOp_SHIP"))
+    train.main(killed)
     assert "after 2 epochs" in "".join(p.read_text() for p in (tmp_path / "cut").glob("log.txt*"))
     assert results(tmp_path / "cut")["metrics"] == results(tmp_path / "whole")["metrics"]
     one, two = (
@@ -92,7 +85,6 @@ def test_a_killed_run_ends_like_one_left_alone(tiny_bank, tmp_path, monkeypatch,
         for n in ("whole", "cut")
     )
     assert torch.equal(one, two)
-    assert trainers is not None
 
 
 def kill():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from dassl.utils import UserError
 from PIL import Image
-from runs import argv, results
+from runs import argv, results, train_killed_before_epoch
 
 
 def test_pictures_are_written_and_the_run_is_not_touched(ship_run, tmp_path, capsys):
@@ -68,21 +68,8 @@ def test_pca_is_not_fitted_to_unseen_images():
 def test_the_history_survives_a_kill(tiny_bank, tmp_path, monkeypatch, ship_run):
     """Each epoch's mean loss is in the checkpoint, also that of epochs before a kill."""
     import train
-    from runs import Killed
 
-    from trainers.core.feature_trainer import FeatureTrainer
-
-    before = FeatureTrainer.before_epoch
-
-    def kill(self):
-        if self.epoch == 2:
-            raise Killed
-        before(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(FeatureTrainer, "before_epoch", kill)
-        with pytest.raises(Killed):
-            train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP"))
+    train_killed_before_epoch(monkeypatch, 2, argv(tiny_bank, tmp_path, "CoOp_SHIP"))
     train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP"))
     cut, whole = (
         torch.load(folder / "prompt_learner/model.pth.tar-3", weights_only=True) for folder in (tmp_path, ship_run)

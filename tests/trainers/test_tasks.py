@@ -8,7 +8,7 @@ import torch
 import train
 from dassl.utils import UserError
 from PIL import Image
-from runs import ROOT, argv, log, newest_state, results
+from runs import ROOT, argv, log, newest_state, results, train_killed_before_epoch
 from tiny_data import NAMES, make_bank, make_split, poison
 
 from trainers.core.tasks import top1
@@ -151,22 +151,11 @@ def test_ship_fine_tunes_the_sources_context_on_synthetic_features_of_the_target
 
 
 def test_a_killed_transfer_ends_like_one_left_alone(source, target_bank, tmp_path, monkeypatch):
-    from trainers.core.feature_trainer import FeatureTrainer
-
-    before_epoch = FeatureTrainer.before_epoch
-
-    def kill(trainer):
-        if trainer.epoch == 1:
-            raise KeyboardInterrupt
-        before_epoch(trainer)
-
     start = ["MODEL.INIT_WEIGHTS", str(source), "TRAINER.SHIP.INIT_FROM", str(source)]
     for name in ("whole", "cut"):
         arguments = command(target_bank, tmp_path / name, "CoOp_SHIP", "cross_dataset", "eurosat", *start)
         if name == "cut":
-            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(FeatureTrainer, "before_epoch", kill)
-                train.main(arguments)
+            train_killed_before_epoch(monkeypatch, 1, arguments)
         train.main(arguments)
     assert "resumed" in log(tmp_path / "cut")
     assert torch.equal(newest_state(tmp_path / "whole")["ctx"], newest_state(tmp_path / "cut")["ctx"])
