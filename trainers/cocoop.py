@@ -15,7 +15,7 @@ import torch.nn as nn
 from .core.class_encoder import ClassEncoder
 from .core.config import declare
 from .core.feature_trainer import FeatureTrainer
-from .core.prompts import initial_context
+from .core.prompts import announced_context
 from .core.registry import register
 
 
@@ -66,6 +66,5 @@ class CoCoOp(FeatureTrainer):
 
     def build_head(self, classnames):
         options = self.options
-        ctx = initial_context(self.backbone, options.CTX_INIT, options.N_CTX)
-        print(f"context: '{options.CTX_INIT}'" if options.CTX_INIT else f"context: random, {tuple(ctx.shape)}")
+        ctx = announced_context(self.backbone, options)
         return CoCoOpHead(self.backbone, classnames, ctx, options.CHUNK)

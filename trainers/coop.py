@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from .core.config import declare
 from .core.errors import ClassesUnsupported
 from .core.feature_trainer import FeatureTrainer
-from .core.prompts import ClassTokens, assemble, initial_context
+from .core.prompts import ClassTokens, announced_context, assemble
 from .core.registry import register
 from .core.text_encoder import TextEncoder
 from .ship import register_ship
@@ -80,8 +80,7 @@ class CoOp(FeatureTrainer):
 
     def build_head(self, classnames):
         options = self.options
-        ctx = initial_context(self.backbone, options.CTX_INIT, options.N_CTX, len(classnames) if options.CSC else None)
-        print(f"context: '{options.CTX_INIT}'" if options.CTX_INIT else f"context: random, {tuple(ctx.shape)}")
+        ctx = announced_context(self.backbone, options, len(classnames) if options.CSC else None)
         return CoOpHead(self.backbone, classnames, ctx, options.CLASS_TOKEN_POSITION, options.CHUNK)
 
 

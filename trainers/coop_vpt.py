@@ -21,7 +21,7 @@ from .core.class_encoder import ClassEncoder
 from .core.config import declare
 from .core.errors import UserError
 from .core.feature_trainer import FeatureTrainer
-from .core.prompts import initial_context
+from .core.prompts import announced_context
 from .core.randomness import derive_seed
 from .core.registry import register
 
@@ -147,8 +147,7 @@ class CoOp_VPT(FeatureTrainer):
         for key in ("SAMPLES", "TEST_SAMPLES"):
             if options[key] < 1:
                 raise UserError(f"TRAINER.VPT.{key} is {options[key]}; it must be at least 1")
-        ctx = initial_context(self.backbone, options.CTX_INIT, options.N_CTX)
-        print(f"context: '{options.CTX_INIT}'" if options.CTX_INIT else f"context: random, {tuple(ctx.shape)}")
+        ctx = announced_context(self.backbone, options)
         return VPTHead(self.backbone, classnames, ctx, options)
 
     def compute_loss(self, features, labels):

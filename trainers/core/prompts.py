@@ -94,6 +94,13 @@ def initial_context(backbone, words, n_ctx, classes=None):
     return torch.randn(shape, device="cpu").to(backbone.device) * 0.02
 
 
+def announced_context(backbone, options, classes=None):
+    """`initial_context` by a method's options CTX_INIT and N_CTX, with a line that says where it starts."""
+    ctx = initial_context(backbone, options.CTX_INIT, options.N_CTX, classes)
+    print(f"context: '{options.CTX_INIT}'" if options.CTX_INIT else f"context: random, {tuple(ctx.shape)}")
+    return ctx
+
+
 class ClassTokens:
     """Token embeddings of "<name>." + EOT for each class, the part of a prompt that is never learned.
 
