@@ -61,6 +61,8 @@ def setup_cfg(args):
     trainers.extend_cfg(cfg)
     if args.dataset_config_file:
         cfg.merge_from_file(args.dataset_config_file)
+    if "DATASET.NAME" in args.opts[:-1:2]:  # the trainer's file may have values for it (PER_DATASET)
+        cfg.DATASET.NAME = args.opts[args.opts.index("DATASET.NAME") + 1]
     if args.config_file:
         cfg.merge_from_file(args.config_file)
     flags = {

@@ -206,8 +206,9 @@ class Benchmark(DatasetBase):
 
 
 def check_template(template):
-    """`template` if it has exactly one place for a class name, '{}'. Raises UserError."""
-    rest = template.replace("{}", "", 1)
-    if rest == template or "{" in rest or "}" in rest:
-        raise UserError(f"DATASET.TEMPLATE must contain {{}} once, where the class name goes, but is {template!r}")
+    """`template`, a text or a list of texts, if each has exactly one place for a class name, '{}'. Raises UserError."""
+    for text in [template] if isinstance(template, str) else template:
+        rest = text.replace("{}", "", 1)
+        if rest == text or "{" in rest or "}" in rest:
+            raise UserError(f"DATASET.TEMPLATE must contain {{}} once, where the class name goes, but is {text!r}")
     return template

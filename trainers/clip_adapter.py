@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from .core.config import declare
 from .core.errors import UserError
 from .core.feature_trainer import FeatureTrainer
-from .core.prompts import template_for
+from .core.prompts import announced_templates
 from .core.registry import register
 from .ship import register_ship
 from .zsclip import ZeroshotHead
@@ -60,9 +60,8 @@ class CLIP_Adapter(FeatureTrainer):
             raise UserError(f"TRAINER.CLIP_ADAPTER.RATIO is {ratio}; it is the adapter's share, from 0 to 1")
         if not 1 <= reduction <= width:
             raise UserError(f"TRAINER.CLIP_ADAPTER.REDUCTION is {reduction}; it must be from 1 to {width}")
-        template = template_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
-        print(f"prompt: {template}")
-        return CLIPAdapterHead(bottleneck(width, reduction), ratio, ZeroshotHead(self.backbone, template, classnames))
+        zero_shot = ZeroshotHead(self.backbone, announced_templates(self.cfg), classnames)
+        return CLIPAdapterHead(bottleneck(width, reduction), ratio, zero_shot)
 
 
 register_ship(CLIP_Adapter)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from .core.config import declare
 from .core.errors import ClassesUnsupported
 from .core.feature_trainer import FeatureTrainer
+from .core.names import find_positions
 from .core.prompts import ClassTokens, announced_context, assemble
 from .core.registry import register
 from .core.text_encoder import TextEncoder
@@ -62,14 +63,14 @@ class CoOpHead(nn.Module):
     def for_classes(self, classnames):
         ctx = self.ctx.detach()
         if ctx.dim() == 3:
-            unknown = [name for name in classnames if name not in self.classnames]
+            rows, unknown = find_positions(classnames, self.classnames)
             if unknown:
                 raise ClassesUnsupported(
                     f"CoOp with class-specific contexts (TRAINER.COOP.CSC True) has no context for {len(unknown)} "
                     "classes it was not trained on, "
                     f"such as '{unknown[0]}'; use CSC False"
                 )
-            ctx = ctx[[self.classnames.index(name) for name in classnames]]
+            ctx = ctx[rows]
         return CoOpHead(self.backbone[0], classnames, ctx, self.position, self.encode.chunk)
 
 

@@ -6,9 +6,9 @@ trained on the evidence lower bound with the prior N(0, I); the prediction avera
 From the authors' code: mu and log sigma^2 are networks of three linear layers with ELU, hidden width d / 2; the KL
 term is averaged over dimensions and weighted 0.001.
 
-The authors' code calls this posterior "cocoopvpt". What it calls "coopvpt", and what SHIP's Table 1 seems to list as
-CoOp + VPT, has a posterior that does not see the image: mu (from 0) and log sigma^2 (from U(0, 1)) are parameters.
-Here: CONDITIONAL False.
+The authors' code calls this posterior "cocoopvpt"; here it is CONDITIONAL True. What it calls "coopvpt", and SHIP's
+Table 1 lists as CoOp + VPT, has a posterior that does not see the image: mu (from 0) and log sigma^2 (from U(0, 1)) are
+parameters. That is the default.
 """
 
 import math
@@ -32,7 +32,7 @@ def extend_cfg(cfg):
         "TRAINER.VPT",
         N_CTX=16,  # context length
         CTX_INIT="",  # words to start from; they fix the context length
-        CONDITIONAL=True,  # the posterior sees the image; False: one posterior for all images
+        CONDITIONAL=False,  # one posterior for all images; True: it sees the image
         SAMPLES=1,  # Monte-Carlo samples per training step
         TEST_SAMPLES=10,  # whose probabilities are averaged at test
         KL_WEIGHT=0.001,  # of the KL term, which is a mean over dimensions

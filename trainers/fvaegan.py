@@ -15,10 +15,12 @@ attributes. With [;] for concatenation:
 The losses are the paper's. Sizes and settings follow the public code of its successor TF-VAEGAN, which contains it
 (github.com/akshitac8/tfvaegan): one hidden layer of 4096 units in each network, leaky ReLUs, z as wide as a, lambda 10,
 gamma 10, five updates of the critic for one of the generator; features scaled to [0, 1] by dimension, a sigmoid at G's
-end and binary cross-entropy as -log p; N(0, 0.02) weights; Adam at 1e-4, betas (0.5, 0.999), batches of 64; 300 (CUB),
-500 (FLO) or 120 (AWA2, at 1e-5) epochs; 300 (CUB), 1200 (FLO) or 1800 (AWA2) synthetic features a class; Adam at 1e-3
-for 25 epochs of the classifier. Unlike that code we keep lambda fixed, draw the WGAN's z from N(0, I) on all datasets,
-let the critic's updates share their batch of real features, and take the last epoch, where it takes the best on test.
+end and binary cross-entropy as -log p; N(0, 0.02) weights; Adam at 1e-4, betas (0.5, 0.999), the encoder's (0.9,
+0.999), batches of 64; Adam at 1e-3 for 25 epochs of the classifier, in batches as large as the synthetic features of a
+class. Epochs and synthetic features differ by data set: PER_DATASET in configs/trainers/f_VAEGAN/vit_b16.yaml. Unlike
+that code we keep lambda fixed, draw the WGAN's z from N(0, I) on all datasets, let the critic's updates share their
+batch of real features, train on random views of the images (it has one plain view), and take the last epoch, where it
+takes the best on test.
 """
 
 import torch
@@ -30,6 +32,7 @@ from .core.errors import ClassesUnsupported, UserError
 from .core.features import FeatureSet
 from .core.feature_trainer import FeatureTrainer
 from .core.loader import FeatureLoader
+from .core.names import find_positions
 from .core.prompts import ClassTokens
 from .core.randomness import seed_all
 from .core.registry import register
@@ -41,6 +44,7 @@ from .ship.synthesis import Synthesizer
 from .ship.vae import kl_to_standard_normal
 
 LEAK = 0.2  # slope of the leaky ReLUs
+BETAS, ENCODER_BETAS = (0.5, 0.999), (0.9, 0.999)  # of Adam; the public code leaves the encoder's at torch's default
 OPTIONS = {
     "HIDDEN_DIM": 4096,
     "LR": 1e-4,
@@ -112,7 +116,10 @@ class VAEGAN(Framework):
         self.critic = layers(2 * width, hidden, 1)
 
     def optimizers(self, options):
-        trained = [*self.encoder.parameters(), *self.generator.hidden.parameters(), *self.generator.output.parameters()]
+        trained = [
+            {"params": [*self.generator.hidden.parameters(), *self.generator.output.parameters()]},
+            {"params": [*self.encoder.parameters()], "betas": ENCODER_BETAS},
+        ]
         return [adam(self.critic.parameters(), options.LR), adam(trained, options.LR)]
 
     def score(self, x, attributes):
@@ -153,7 +160,7 @@ class VAEGAN(Framework):
 
 
 def adam(parameters, rate):
-    return torch.optim.Adam(parameters, lr=rate, betas=(0.5, 0.999), fused=True)  # fused: faster on a CPU too
+    return torch.optim.Adam(parameters, lr=rate, betas=BETAS, fused=True)  # fused: faster on a CPU too
 
 
 class Classifier(nn.Module):
@@ -170,13 +177,12 @@ class Classifier(nn.Module):
 
     def for_classes(self, classnames):
         """The head over some of its classes: their rows of the layer."""
-        unknown = [name for name in classnames if name not in self.classnames]
+        rows, unknown = find_positions(classnames, self.classnames)
         if unknown:
             raise ClassesUnsupported(
                 f"the classifier was trained without {len(unknown)} of these classes, such as '{unknown[0]}': "
                 "this method learns a fixed set of names"
             )
-        rows = [self.classnames.index(name) for name in classnames]
         linear = nn.Linear(self.linear.in_features, len(rows))
         linear.load_state_dict({name: value[rows] for name, value in self.linear.state_dict().items()})
         return Classifier(classnames, self.scale, linear, self.transform)
@@ -242,7 +248,8 @@ class f_VAEGAN(FeatureTrainer):
         super().before_train()
 
     def make_loader(self):
-        return FeatureLoader(FeatureSet.join([self.train_set, self.synthetic]), self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE)
+        loader = self.cfg.DATALOADER.TRAIN_X
+        return FeatureLoader(FeatureSet.join([self.train_set, self.synthetic]), loader.BATCH_SIZE, loader.DROP_LAST)
 
     def build_head(self, classnames):
         """With the scale of the generator; where there is none yet, with one to be loaded from a checkpoint."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from .coop import CoOp
 from .core.config import declare
-from .core.prompts import encode_texts, fill, template_for
+from .core.prompts import encode_classes, templates_for
 from .core.registry import register
 
 TEMPLATES = {"DescribableTextures": "a photo of a {}, a type of texture."}  # unlike CoOp's
@@ -37,9 +37,9 @@ class KgCoOp(CoOp):
 
     def build_head(self, classnames):
         dataset = self.cfg.DATASET
-        template = template_for(dataset.NAME, dataset.TEMPLATE or TEMPLATES.get(dataset.NAME, ""))
-        print(f"knowledge: {template}")
-        self.knowledge = encode_texts(self.backbone, fill(template, classnames)).float()  # w^clip [C, d], unit norm
+        templates = templates_for(dataset.NAME, dataset.TEMPLATE or TEMPLATES.get(dataset.NAME))
+        print(f"knowledge: {' | '.join(templates)}")
+        self.knowledge = encode_classes(self.backbone, templates, classnames)  # w^clip [C, d], unit norm
         return super().build_head(classnames)
 
     def compute_loss(self, features, labels):

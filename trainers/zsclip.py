@@ -4,7 +4,7 @@ CoOp's baseline."""
 import torch.nn as nn
 
 from .core.feature_trainer import FeatureTrainer
-from .core.prompts import encode_texts, fill, template_for
+from .core.prompts import announced_templates, encode_classes
 from .core.registry import register
 
 
@@ -12,13 +12,11 @@ class ZeroshotHead(nn.Module):
     """Unit image features [B, d] -> logits [B, C]: cosine with the text feature of "a photo of a {}." times the logit
     scale (paper Eq. 1)."""
 
-    def __init__(self, backbone, template, classnames):
+    def __init__(self, backbone, templates, classnames):
         super().__init__()
         # in a list: the frozen backbone is not part of the head's state
-        self.backbone, self.template = [backbone], template
-        self.register_buffer(
-            "text_features", encode_texts(backbone, fill(template, classnames)).float(), persistent=False
-        )
+        self.backbone, self.templates = [backbone], templates
+        self.register_buffer("text_features", encode_classes(backbone, templates, classnames), persistent=False)
 
     def forward(self, features):
         return self.backbone[0].logit_scale.exp().float() * features @ self.text_features.t()
@@ -28,7 +26,7 @@ class ZeroshotHead(nn.Module):
         return self.text_features
 
     def for_classes(self, classnames):
-        return ZeroshotHead(self.backbone[0], self.template, classnames)
+        return ZeroshotHead(self.backbone[0], self.templates, classnames)
 
 
 @register
@@ -36,6 +34,4 @@ class ZeroshotCLIP(FeatureTrainer):
     TRAINS = False
 
     def build_head(self, classnames):
-        template = template_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
-        print(f"prompt: {template}")
-        return ZeroshotHead(self.backbone, template, classnames)
+        return ZeroshotHead(self.backbone, announced_templates(self.cfg), classnames)

@@ -23,7 +23,15 @@ def declare(cfg, section, **defaults):
 
 def extend_cfg(cfg):
     declare(cfg, "", TASK="fewshot")
-    declare(cfg, "DATASET", SUBSAMPLE_CLASSES="all", TEMPLATE="", SKIP_BAD_IMAGES=False)
+    declare(
+        cfg,
+        "DATASET",
+        SUBSAMPLE_CLASSES="all",
+        TEMPLATE=None,  # hand-written prompt, or a list of them whose features are averaged; None: the data set's own
+        SKIP_BAD_IMAGES=False,
+    )
+    # False keeps the last partial batch of an epoch, as SHIP's and Tip-Adapter's released code do; True is Dassl's way
+    declare(cfg, "DATALOADER.TRAIN_X", DROP_LAST=True)
     declare(
         cfg,
         "FEATURES",

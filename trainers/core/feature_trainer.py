@@ -184,7 +184,8 @@ class FeatureTrainer(EvaluationMixin, CheckpointMixin, TrainerX):
             from dassl.data import DataManager
 
             return DataManager(self.cfg).train_loader_x
-        return FeatureLoader(self.train_set, self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE)
+        loader = self.cfg.DATALOADER.TRAIN_X
+        return FeatureLoader(self.train_set, loader.BATCH_SIZE, loader.DROP_LAST)
 
     # ---- training
 

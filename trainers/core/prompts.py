@@ -29,15 +29,27 @@ TEMPLATES = {
 }
 
 
-def template_for(dataset_name, override=""):
-    """The template of a dataset, or `override` when it is set; UserError unless it has exactly one {}."""
-    template = override or TEMPLATES.get(dataset_name, PHOTO)
-    if template.count("{}") != 1:
-        raise UserError(
-            f"the template {template!r} must have exactly one {{}}, the place of the class name, as in "
-            f"{PHOTO!r} (key DATASET.TEMPLATE)"
-        )
-    return template
+def templates_for(dataset_name, override=None):
+    """The hand-written prompts of a dataset (one as a rule), or `override`, a text or a list of texts, when it is set.
+
+    -> list of texts. Raises UserError unless each has exactly one {}.
+    """
+    override = [override] if isinstance(override, str) and override else override
+    templates = list(override or [TEMPLATES.get(dataset_name, PHOTO)])
+    for template in templates:
+        if template.count("{}") != 1:
+            raise UserError(
+                f"the template {template!r} must have exactly one {{}}, the place of the class name, as in "
+                f"{PHOTO!r} (key DATASET.TEMPLATE)"
+            )
+    return templates
+
+
+def announced_templates(cfg):
+    """`templates_for` a run, with a line that says which."""
+    templates = templates_for(cfg.DATASET.NAME, cfg.DATASET.TEMPLATE)
+    print(f"prompt: {' | '.join(templates)}")
+    return templates
 
 
 def fill(template, classnames):
@@ -72,6 +84,12 @@ def encode_texts(backbone, texts, batch=256):
     encoder, ids = TextEncoder(backbone), tokenize(texts, backbone.context_length)
     rows = [encoder(backbone.token_embedding(part.to(backbone.device)), part.argmax(-1)) for part in ids.split(batch)]
     return F.normalize(torch.cat(rows).float(), dim=-1).to(backbone.dtype)
+
+
+def encode_classes(backbone, templates, classnames):
+    """Unit text features [C, d] fp32 of class names under hand-written prompts: of one, or the mean over several."""
+    found = [encode_texts(backbone, fill(template, classnames)).float() for template in templates]
+    return found[0] if len(found) == 1 else F.normalize(torch.stack(found).mean(0), dim=-1)
 
 
 @torch.no_grad()

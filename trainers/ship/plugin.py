@@ -90,7 +90,8 @@ class ShipMixin:
     def make_loader(self):
         if self.task.real_classnames():
             return super().make_loader()
-        return SyntheticLoader(self.synthesizer, self.cfg.DATALOADER.TRAIN_X.BATCH_SIZE, self.per_class(), self.device)
+        loader = self.cfg.DATALOADER.TRAIN_X
+        return SyntheticLoader(self.synthesizer, loader.BATCH_SIZE, self.per_class(), self.device, loader.DROP_LAST)
 
     def parse_batch_train(self, batch):
         features, labels = super().parse_batch_train(batch)

@@ -19,6 +19,7 @@ from .vae import VAE
 
 FOLDER, FINAL, ROLLING = "generator", "generator.pth.tar", "generator-rolling.pth.tar"
 ARCHITECTURE = ("FRAMEWORK", "GENERATOR", "N_CTX", "GLOBAL", "SEQUENTIAL", "HIDDEN_DIM", "LATENT_DIM")
+DROP_LAST = False  # of an epoch's batches: SHIP's released code keeps a partial one
 TRAINING = ("LR", "WEIGHT_DECAY", "EPOCHS", "BATCH_SIZE", "KL_WEIGHT")
 
 
@@ -74,6 +75,7 @@ class Pretraining:
             "options": {key: self.options[key] for key in self.KEYS},
             "backbone": self.backbone.weights_hash,
             "seed": self.seed,
+            "drop_last": DROP_LAST,
             "features": data,
             "classnames": self.classes.names,
         }
@@ -111,7 +113,7 @@ class Pretraining:
     def _epoch(self, framework, optimizers, epoch):
         """One pass over the base features -> mean of each loss term."""
         totals = {}
-        loader = FeatureLoader(self.features, self.options.BATCH_SIZE)
+        loader = FeatureLoader(self.features, self.options.BATCH_SIZE, drop_last=DROP_LAST)
         for step, batch in enumerate(loader):
             try:
                 terms = framework.step(batch["features"], batch["label"], self.classes, optimizers)

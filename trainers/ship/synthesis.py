@@ -4,6 +4,7 @@ import torch
 
 from ..core.errors import UserError
 from ..core.features import FeatureSet
+from ..core.loader import batches
 
 CHUNK = 512  # features per pass through the text encoder
 SHOTS = 16  # the paper's: what an epoch without real images takes for a class, where the run does not say
@@ -38,9 +39,9 @@ class SyntheticLoader:
     """Batches of synthetic features alone, {"features": [B, d], "label": [B]}: an epoch has as many as one over
     `per_class` features of each class."""
 
-    def __init__(self, synthesizer, batch_size, per_class, device):
+    def __init__(self, synthesizer, batch_size, per_class, device, drop_last=True):
         self.synthesizer, self.batch_size, self.device = synthesizer, batch_size, device
-        self.batches = max(len(synthesizer.classes) * per_class // batch_size, 1)
+        self.batches = batches(len(synthesizer.classes) * per_class, batch_size, drop_last)
 
     def __len__(self):
         return self.batches

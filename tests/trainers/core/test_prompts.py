@@ -12,9 +12,10 @@ from trainers.core.prompts import (
     ClassTokens,
     assemble,
     embed_words,
+    encode_classes,
     encode_texts,
     fill,
-    template_for,
+    templates_for,
     tokenize,
 )
 
@@ -116,13 +117,14 @@ def test_refuses_bad_names(backbone):
 
 def test_templates():
     assert len(TEMPLATES) == 15 and all(template.count("{}") == 1 for template in TEMPLATES.values())
-    assert template_for("EuroSAT") == "a centered satellite photo of {}."
-    assert template_for("EuroSAT", "a map of {}.") == "a map of {}."
-    assert template_for("MyFolder") == "a photo of a {}."
-    assert fill(template_for("DescribableTextures"), ["a_{0}b"]) == ["a {0}b texture."]
+    assert templates_for("EuroSAT") == ["a centered satellite photo of {}."]
+    assert templates_for("EuroSAT", "a map of {}.") == ["a map of {}."]
+    assert templates_for("EuroSAT", ("a map of {}.", "{}")) == ["a map of {}.", "{}"]
+    assert templates_for("MyFolder") == ["a photo of a {}."]
+    assert fill(templates_for("DescribableTextures")[0], ["a_{0}b"]) == ["a {0}b texture."]
     for bad in ("a photo", "{} and {}", "a {name}"):
         with pytest.raises(UserError, match="exactly one {}"):
-            template_for("EuroSAT", bad)
+            templates_for("EuroSAT", bad)
 
 
 def test_encode_texts(miniclip_backbone):
@@ -137,3 +139,11 @@ def test_encode_texts(miniclip_backbone):
 def test_embed_words(backbone):
     expected = backbone.token_embedding(tokenize(["a photo of a"])[0, 1:5])
     assert torch.equal(embed_words(backbone, "a photo of a"), expected)
+
+
+def test_several_templates_are_averaged_on_the_unit_sphere(miniclip_backbone):
+    names, templates = ["dog", "grand_piano"], ["a photo of a {}.", "itap of a {}."]
+    first, second = (encode_texts(miniclip_backbone, fill(template, names)) for template in templates)
+    found = encode_classes(miniclip_backbone, templates, names)
+    assert torch.allclose(found, torch.nn.functional.normalize((first + second) / 2, dim=-1), atol=1e-6)
+    assert torch.equal(encode_classes(miniclip_backbone, templates[:1], names), first)

@@ -1,9 +1,9 @@
 """A yacs config whose complaints name the key that was meant."""
 
-import yaml
 from yacs.config import CfgNode
 
-from ..utils import MissingFile, UnknownName, UserError, nearest
+from ..utils import UnknownName, UserError, nearest
+from .files import PER_DATASET, read_file
 
 
 class Config(CfgNode):
@@ -17,19 +17,28 @@ class Config(CfgNode):
         return CfgNode._decode_cfg_value(value)  # what a merge makes of a dict: a plain node
 
     def merge_from_file(self, cfg_filename):
+        """Merges a YAML file, its `_BASE_` underneath, its `PER_DATASET` for the DATASET.NAME in force on top."""
+        settings = read_file(cfg_filename)
+        per_dataset = settings.pop(PER_DATASET, {})
+        if not isinstance(per_dataset, dict) or not all(isinstance(found, dict) for found in per_dataset.values()):
+            raise UserError(f"{cfg_filename}: {PER_DATASET} must map a data set's DATASET.NAME to its settings")
+        self._merge_settings(settings, cfg_filename)
+        for name, found in per_dataset.items():  # of the other data sets the keys are checked all the same
+            where = f"{cfg_filename}, {PER_DATASET} {name}"
+            (self if name == self.DATASET.NAME else self.clone())._merge_settings(found, where)
+
+    def _merge_settings(self, settings, source):
+        """Merges a nested dict; complaints name `source`."""
         try:
-            with open(cfg_filename, encoding="utf-8") as file:
-                other = CfgNode.load_cfg(file)
-        except FileNotFoundError:
-            raise MissingFile(f"expected a config file at {cfg_filename}, found none") from None
-        except (yaml.YAMLError, AttributeError, AssertionError, ValueError) as error:
-            raise UserError(f"{cfg_filename} is not a YAML file of config keys: {error}") from None
-        self._check_keys(_leaves(other), cfg_filename)
-        _as_floats(other, self)
+            other = CfgNode(settings)
+        except (AttributeError, AssertionError, ValueError, RecursionError) as error:
+            raise UserError(f"{source} is not a YAML file of config keys: {error}") from None
+        self._check_keys(_leaves(other), source)
+        _as_known(other, self)
         try:
             self.merge_from_other_cfg(other)
         except ValueError as error:
-            raise UserError(f"{cfg_filename}: {error}") from None
+            raise UserError(f"{source}: {error}") from None
 
     def merge_from_list(self, cfg_list):
         if len(cfg_list) % 2:
@@ -39,8 +48,7 @@ class Config(CfgNode):
         self._check_keys(cfg_list[0::2], "the command line")
         cfg_list = list(cfg_list)
         for i in range(0, len(cfg_list), 2):
-            if type(self._value(cfg_list[i])) is float and type(CfgNode._decode_cfg_value(cfg_list[i + 1])) is int:
-                cfg_list[i + 1] = float(cfg_list[i + 1])
+            cfg_list[i + 1] = _like(cfg_list[i + 1], self._value(cfg_list[i]))
         try:
             super().merge_from_list(cfg_list)
         except ValueError as error:
@@ -66,18 +74,34 @@ class Config(CfgNode):
                 node = node[part]
 
 
-def _leaves(node, prefix=""):
+def _leaves(node):
     """Dotted names of all values below `node`."""
-    names = []
+    return [key for key, _ in _pairs(node)]
+
+
+def _pairs(node, prefix=""):
+    """(dotted name, value) of all values below `node`."""
+    found = []
     for key, value in node.items():
-        names += _leaves(value, f"{prefix}{key}.") if isinstance(value, CfgNode) else [prefix + key]
-    return names
+        found += _pairs(value, f"{prefix}{key}.") if isinstance(value, CfgNode) else [(f"{prefix}{key}", value)]
+    return found
 
 
-def _as_floats(node, like):
-    """Makes whole numbers in `node` floats where `like` has a float (yacs takes `LR: 1` for another type than 0.1)."""
+def _as_known(node, like):
+    """Makes values in `node` of the types that they have in `like`, where that is no guess."""
     for key, value in node.items():
         if isinstance(value, CfgNode) and isinstance(like.get(key), CfgNode):
-            _as_floats(value, like[key])
-        elif type(value) is int and type(like.get(key)) is float:
-            node[key] = float(value)
+            _as_known(value, like[key])
+        elif not isinstance(value, CfgNode):
+            node[key] = _like(value, like.get(key))
+
+
+def _like(value, known):
+    """`value`, a whole number as a float where `known` is one (yacs takes `LR: 1` for another type than 0.1), a text as
+    a list of one where `known` is a list of texts."""
+    decoded = CfgNode._decode_cfg_value(value)
+    if type(decoded) is int and type(known) is float:
+        return float(decoded)
+    if isinstance(decoded, str) and isinstance(known, (list, tuple)) and all(isinstance(text, str) for text in known):
+        return type(known)([decoded])
+    return value
