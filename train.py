@@ -39,7 +39,12 @@ def parse_args(argv=None):
     parser.add_argument(
         "--transforms", nargs="+", help="training transforms, such as random_resized_crop random_flip normalize"
     )
-    parser.add_argument("--config-file", default="", help="of the trainer: configs/trainers/<Trainer>/<cfg>.yaml")
+    parser.add_argument(
+        "--config-file",
+        action="append",
+        default=[],
+        help="of the trainer: configs/trainers/<Trainer>/<cfg>.yaml; given again, the next goes on top",
+    )
     parser.add_argument("--dataset-config-file", default="", help="configs/datasets/<dataset>.yaml")
     parser.add_argument("--trainer", default="", help="registered name, such as CoOp_SHIP")
     parser.add_argument(
@@ -63,8 +68,8 @@ def setup_cfg(args):
         cfg.merge_from_file(args.dataset_config_file)
     if "DATASET.NAME" in args.opts[:-1:2]:  # the trainer's file may have values for it (PER_DATASET)
         cfg.DATASET.NAME = args.opts[args.opts.index("DATASET.NAME") + 1]
-    if args.config_file:
-        cfg.merge_from_file(args.config_file)
+    for path in args.config_file:
+        cfg.merge_from_file(path)
     flags = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,
@@ -80,20 +85,13 @@ def setup_cfg(args):
     cfg.merge_from_list([item for key, value in flags.items() if value not in (None, "") for item in (key, value)])
     cfg.merge_from_list(args.opts)
     check_names(cfg)
-    if not args.eval_only and trains_on_base(cfg):
-        cfg.DATASET.SUBSAMPLE_CLASSES = "base"
+    cfg.RUN.DATASET = cfg.RUN.DATASET or Path(args.dataset_config_file).stem
+    cfg.RUN.CONFIG = cfg.RUN.CONFIG or Path(*args.config_file[:1]).stem
     if not cfg.DATASET.ROOT and not cfg.FEATURES.BANK:
         cfg.FEATURES.BANK = str(shipped_bank(cfg, args.dataset_config_file))
     cfg.USE_CUDA = cfg.USE_CUDA and torch.cuda.is_available()
     cfg.freeze()
     return cfg
-
-
-def trains_on_base(cfg):
-    """Whether the run's classes are the base ones: in base2new, and in gzsl where a dataset has no unseen ones of its
-    own."""
-    has_unseen = hasattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "unseen_classnames")
-    return cfg.TASK == "base2new" or (cfg.TASK == "gzsl" and not has_unseen)
 
 
 def check_names(cfg):
@@ -104,7 +102,9 @@ def check_names(cfg):
     ):
         known = registry.registered_names()
         if name not in known:
+            reason = trainers.explain(name) if what == "trainer" else ""
             raise UserError(
+                reason or
                 f"{what} '{name}' ({key}) is unknown. Known, nearest first: {', '.join(nearest(name, known))}"
             )
 
@@ -135,14 +135,7 @@ def main(argv=None):
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         getattr(trainer, "evaluate_only", trainer.test)()
     elif not args.no_train:
-        save_config(cfg)
         trainer.train()
-
-
-def save_config(cfg):
-    """config.yaml beside the results: everything the run was configured with."""
-    if cfg.OUTPUT_DIR:
-        (Path(cfg.OUTPUT_DIR) / "config.yaml").write_text(cfg.dump())
 
 
 if __name__ == "__main__":

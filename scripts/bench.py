@@ -20,9 +20,9 @@ import torch
 from dassl.config import get_cfg_default
 from tabulate import tabulate
 
-from trainers.core.backbone import load_backbone
-from trainers.core.prompts import ClassTokens, assemble
-from trainers.core.text_encoder import TextEncoder
+from trainers.core.model.backbone import load_backbone
+from trainers.core.model.prompts import ClassTokens, assemble
+from trainers.core.model.text_encoder import TextEncoder
 
 sys.path.append(os.path.join(_path.ROOT, "tests"))
 from tiny_clip import clip_of_true_shape  # noqa: E402

@@ -22,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 import datasets  # noqa: F401  (registers the readers)
 import trainers
 from datasets.splits import PARTS, check_split, read_split
-from trainers.core.backbone import load_backbone
-from trainers.core.features import write_bank
+from trainers.core.model.backbone import load_backbone
+from trainers.core.features.bank import write_bank
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -23,9 +23,9 @@ from dassl.utils import set_random_seed
 
 import datasets  # noqa: F401
 import trainers
-from trainers.core.backbone import apply_preprocessing, load_backbone
-from trainers.core.extraction import ImageStore
-from trainers.core.features import write_bank
+from trainers.core.model.backbone import apply_preprocessing, load_backbone
+from trainers.core.features.extraction import ImageStore
+from trainers.core.features.bank import write_bank
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -99,7 +99,7 @@ def main(argv=None):
     backbone = load_backbone(cfg, device=device)
     apply_preprocessing(cfg, backbone)
     dataset = build_dataset(cfg)
-    store = ImageStore(cfg, backbone, dataset.image_dir)
+    store = ImageStore(cfg, backbone, dataset.image_dir, cfg.FEATURES.VIEWS)
     files = {item.impath for item in dataset.train_x}
     tensors = {}
     tensors["train.features"], tensors["train.offsets"] = training_views(

@@ -23,17 +23,18 @@ import textwrap
 
 import _path  # noqa: F401
 import torch
-from _run import generator_folder, run_config, say_errors
+from _run import generator_folder, say_errors
 from dassl.data.datasets import Datum
 from dassl.data.transforms import build_transform
 from dassl.utils import UserError, read_image
+from lib.inputs import image_files
 from PIL import ImageOps
 
-from datasets.files import IMAGE_SUFFIXES
-from trainers.core.backbone import apply_preprocessing, load_backbone
-from trainers.core.features import BankStore
+from trainers import run_config
+from trainers.core.model.backbone import apply_preprocessing, load_backbone
+from trainers.core.features.bank import BankStore
 from trainers.ship.interpretation import instance_prompts, listed_words, nearest_words, token_words
-from trainers.ship.pretrain import load_framework
+from trainers.ship.model import load_framework
 
 COLUMNS = 4  # of the panel
 
@@ -57,21 +58,6 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def files_of(places):
-    """Image files: those named, and those below folders that are named, sorted."""
-    found = []
-    for place in places:
-        if os.path.isdir(place):
-            below = [os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names]
-            images = sorted(path for path in below if path.lower().endswith(IMAGE_SUFFIXES))
-            if not images:
-                raise UserError(f"no image ({', '.join(IMAGE_SUFFIXES)}) in the folder {place}")
-            found += images
-        else:
-            found.append(place)
-    return found
-
-
 def rows_of(store, places):
     """Relative paths in the bank: those named, and those below folders that are named."""
     known = list(dict.fromkeys(path for table in store.tables.values() for path in table.row))
@@ -89,7 +75,7 @@ def rows_of(store, places):
 def open_images(args, cfg, backbone):
     """-> (names, features [B, d], PIL images or None where there is only a feature)."""
     if not args.bank:
-        files, transform = files_of(args.images), build_transform(cfg, is_train=False)
+        files, transform = image_files(args.images), build_transform(cfg, is_train=False)
         files = limited(files, args.limit)
         images = [read_image(file) for file in files]
         return files, torch.cat([backbone.encode_image(transform(image)[None]) for image in images]).float(), images
@@ -100,7 +86,7 @@ def open_images(args, cfg, backbone):
         )
     store = BankStore(cfg.FEATURES.BANK, backbone)
     names = limited(rows_of(store, args.images), args.limit)
-    features = torch.stack([store.plain([Datum(impath=name)]).features[0] for name in names])
+    features = torch.stack([store.plain_views([Datum(impath=name)]).features[0] for name in names])
     return names, features.to(backbone.device, torch.float32), [None] * len(names)
 
 
@@ -125,7 +111,7 @@ def read_words(path):
 
 def draw_panel(path, names, images, found):
     """A picture of each image above a line of words for each position of its prompt."""
-    from report_lib.plots import plt, save_figure
+    from lib.report.plots import plt, save_figure
 
     columns, positions = min(COLUMNS, len(names)), len(found[0])
     lines = math.ceil(len(names) / columns)

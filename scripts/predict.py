@@ -8,20 +8,18 @@ where the method can.
 
 import argparse
 import csv
-import os
 import sys
-from types import SimpleNamespace
 
 import _path  # noqa: F401
 import torch
-from _run import run_config, say_errors
+from _run import say_errors
 from dassl.data.transforms import build_transform
-from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import UserError, atomic_path, read_image
-from interpret import files_of
+from lib.inputs import image_files, read_lines
 from tqdm import tqdm
 
-from trainers.core.extraction import BATCH
+from trainers import open_run
+from trainers.core.features.extraction import BATCH
 
 
 def parse_args(argv=None):
@@ -33,38 +31,6 @@ def parse_args(argv=None):
     parser.add_argument("--names", default="", help="text file of class names to choose from instead of the run's own")
     parser.add_argument("--load-epoch", type=int, help="which epoch of the run (default: the last)")
     return parser.parse_args(argv)
-
-
-def open_run(folder, epoch=None):
-    """The trainer of the run in `folder` with its trained head, without its dataset."""
-    cfg = run_config(folder, ["OUTPUT_DIR", ""])
-
-    class Loaded(TRAINER_REGISTRY.get(cfg.TRAINER.NAME)):
-        """Needs no data: the checkpoint brings the class names."""
-
-        def build_data_loader(self):
-            self.open_backbone()
-            self.dataset = SimpleNamespace(classnames=[])
-            self.num_classes, self.lab2cname = 0, {}
-
-        def build_model(self):
-            pass
-
-    Loaded.__name__ = cfg.TRAINER.NAME
-    trainer = Loaded(cfg)
-    trainer.load_model(folder, epoch=epoch)
-    return trainer
-
-
-def read_names(path):
-    try:
-        with open(path, encoding="utf-8") as file:
-            names = [line.strip() for line in file if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--names {path} cannot be read as a text file with a class name a line: {error}") from None
-    if not names:
-        raise UserError(f"--names {path} holds no name; it must be a text file with a class name a line")
-    return names
 
 
 @torch.no_grad()
@@ -101,12 +67,9 @@ def main(argv=None):
     args = parse_args(argv)
     if args.top < 1:
         raise UserError(f"--top is {args.top}; it must be at least 1")
-    files = files_of(args.images)
-    missing = [file for file in files if not os.path.isfile(file)]
-    if missing:
-        raise UserError(f"{len(missing)} of the images do not exist, first {', '.join(missing[:5])}")
+    files = image_files(args.images)
     trainer = open_run(args.run, args.load_epoch)
-    names = read_names(args.names) if args.names else trainer.trained_classnames
+    names = read_lines(args.names, "--names", "class name") if args.names else trainer.trained_classnames
     predictions = classify(trainer, features_of(files, trainer), names, args.top)
     for image, ranked in zip(files, predictions):
         print(f"{image}: " + ", ".join(f"{name} {p:.1%}" for name, p in ranked))

@@ -2,80 +2,74 @@
 """Tables and charts of finished runs, from their results.json files alone.
 
 python scripts/report.py output                                    base / new / H / all: a line for each trainer
-python scripts/report.py output --layout paper --format markdown   in the layout of the paper's tables
+python scripts/report.py output --html report.html                 a page to look at: tables, charts, seeds, links
+python scripts/report.py output --layout paper --format latex      in the layout of the paper's tables
 python scripts/report.py --table 4 output                          one of the paper's tables, the paper's own below ours
 python scripts/report.py output --paired --seconds --plot chart.png
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 
-from report_lib import ReportError
-from report_lib.build import LAYOUTS, TABLES, Options, build
-from report_lib.runs import Run, find, load
-from report_lib.stats import Stat
-from report_lib.table import render
+from lib.report import ReportError
+from lib.report.build import LAYOUTS, TABLES, Options, build
+from lib.report.paper import FIRST, names
+from lib.report.runs import Run, find, load
+from lib.report.table import FORMS, render
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", nargs="+", metavar="DIR", help="folders with results.json files somewhere below")
-    parser.add_argument("--format", choices=("text", "markdown", "csv"), default="text")
-    parser.add_argument(
-        "--layout",
-        choices=LAYOUTS,
-        default="list",
-        help="list: a row a dataset and trainer; paper: the paper's table of the task",
-    )
-    parser.add_argument(
-        "--table",
-        type=int,
-        choices=TABLES,
-        help="one of the paper's tables (4 to 6: the ablations), with its own below",
-    )
-    parser.add_argument(
-        "--ci95", action="store_true", help="95%% interval, 1.96 std / sqrt(n), instead of the deviation"
-    )
-    parser.add_argument("--mean-of-h", action="store_true", help="mean of the runs' H instead of H of the means")
-    parser.add_argument("--paired", action="store_true", help="add the differences X + SHIP minus X, seed by seed")
-    parser.add_argument("--seconds", action="store_true", help="add the seconds of each stage and the peak memory")
-    parser.add_argument("--papers-own", action="store_true", help="add the paper's own table, on its own, as printed")
-    parser.add_argument("--wide", action="store_true", help="do not break wide tables into blocks")
-    parser.add_argument("--plot", metavar="PATH", help="draw a chart: bars, or curves over shots for few-shot runs")
+    add, switch = parser.add_argument, {"action": "store_true"}
+    add("folders", nargs="+", metavar="DIR", help="folders with results.json files somewhere below")
+    add("--format", choices=FORMS, default="text")
+    add("--layout", choices=LAYOUTS, default="list", help="list: a row a dataset and trainer; paper: the paper's table")
+    add("--table", type=int, choices=TABLES, help="one of the paper's tables (4 to 6: ablations), with its own below")
+    add("--paper", choices=names()["papers"], default=FIRST, help="the paper that --table and the layouts are of")
+    add("--ci95", **switch, help="95%% interval, 1.96 std / sqrt(n), instead of the deviation")
+    add("--mean-of-h", **switch, help="mean of the runs' H instead of H of the means")
+    add("--paired", **switch, help="add what plug-ins change: X + SHIP minus X, seed by seed")
+    add("--seconds", **switch, help="add the seconds of each stage and the peak memory")
+    add("--papers-own", **switch, help="add the papers' own tables, on their own, as printed")
+    add("--wide", **switch, help="do not break wide tables into blocks")
+    add("--plot", metavar="PATH", help="draw a chart: bars, or curves over shots for few-shot runs")
+    add("--html", metavar="FILE", help="write one page with all tables, charts, seeds and links to the runs")
     return parser.parse_args(argv)
 
 
-def print_report(runs: list[Run], options: Options, form: str = "text", plot: str | None = None) -> None:
-    """Tables on stdout, warnings and (for CSV) footnotes on stderr, charts to `plot`."""
-    tables, warnings = build(runs, options)
+def warn(warnings: Sequence[str]) -> None:
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
+
+
+def print_report(runs: list[Run], options: Options, form="text", plot=None, page=None, skipped: Sequence[str] = ()):
+    """Tables on stdout, warnings and (for CSV) footnotes on stderr, charts to `plot`, HTML to `page`."""
+    tables, warnings = build(runs, options)
+    warn(warnings)
     print(render(tables, form))
     if form == "csv":
-        for note in dict.fromkeys(note for table in tables for note in table.texts()[1]):
+        for note in dict.fromkeys(note for table in tables for note in table.footnotes()):
             print(note, file=sys.stderr)
+    aside = sys.stdout if form in ("text", "markdown") else sys.stderr
     if plot:
-        from report_lib.plots import draw  # matplotlib takes a second to import
+        from lib.report.plots import draw  # matplotlib takes a second to import
 
-        for path in draw(runs, plot, options.stat):
-            print(f"chart: {path}", file=sys.stderr if form == "csv" else sys.stdout)
+        for path in draw(runs, plot, options):
+            print(f"chart: {path}", file=aside)
+    if page:
+        from lib.report.page import write_page
+
+        print(f"page: {write_page(page, runs, options, skipped)}", file=aside)
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     runs, warnings = load(find(arguments.folders))
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    options = Options(
-        layout=arguments.layout,
-        table=arguments.table,
-        stat=Stat(ci95=arguments.ci95, mean_of_h=arguments.mean_of_h),
-        paired=arguments.paired,
-        seconds=arguments.seconds,
-        papers_own=arguments.papers_own,
-        wide=arguments.wide or arguments.format == "csv",
-    )
-    print_report(runs, options, arguments.format, arguments.plot)
+    warn(warnings)
+    arguments.wide = arguments.wide or arguments.format in ("csv", "latex")
+    options = Options(**{key: value for key, value in vars(arguments).items() if key in Options.__dataclass_fields__})
+    print_report(runs, options, arguments.format, arguments.plot, arguments.html, warnings)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,18 @@ import json
 
 import _path  # noqa: F401
 import torch
-from _run import generator_folder, run_config, say_errors
+from _run import generator_folder, say_errors
 from dassl.utils import UserError, atomic_path
-from predict import open_run, read_names
+from lib.inputs import read_lines
 from safetensors.torch import save_file
 
-from trainers.core.prompts import ClassTokens
+from trainers import open_run
+from trainers.core.model.prompts import ClassTokens
 from trainers.core.randomness import seed_all
-from trainers.ship.pretrain import load_generator
-from trainers.ship.synthesis import Synthesizer
+from trainers.core.model.text_encoder import in_fp32
+from trainers.ship.model import load_generator
+from trainers.ship.plugin import SHIP
+from trainers.generative.synthesis import Synthesizer
 
 
 def parse_args(argv=None):
@@ -37,22 +40,23 @@ def parse_args(argv=None):
 @torch.no_grad()
 def export(run, per_class, names, seed):
     """-> (tensors, header) of the run in the folder `run`; `names` [] takes the run's own."""
-    cfg = run_config(run)
-    if not cfg.TRAINER.NAME.endswith("_SHIP"):
+    trainer = open_run(run)
+    cfg = trainer.cfg
+    if not any(isinstance(plugin, SHIP) for plugin in trainer.plugins):
         raise UserError(
             f"{run} is a run of {cfg.TRAINER.NAME}, which has no generator; expected one of a trainer with SHIP, such "
             "as CoOp_SHIP"
         )
-    trainer = open_run(run)
     names = names or trainer.trained_classnames
     generator, _ = load_generator(generator_folder(run, cfg), cfg.TRAINER.SHIP, trainer.backbone, trainer.device)
-    classes = ClassTokens(names, trainer.backbone, n_ctx=cfg.TRAINER.SHIP.N_CTX)
+    classes = ClassTokens(names, in_fp32(trainer.backbone), n_ctx=cfg.TRAINER.SHIP.N_CTX)
     seed_all(seed, "export")
     synthetic = Synthesizer(generator, classes, first_label=0).balanced(per_class, trainer.device)
     tensors = {"features": synthetic.features.cpu().contiguous(), "labels": synthetic.labels.cpu()}
-    head = trainer.head_for(names).eval()
-    if hasattr(head, "class_weights"):
-        tensors["class_weights"] = head.class_weights().float().cpu().contiguous()
+    head = trainer.method_head(names).eval()
+    weights = head.class_weights() if hasattr(head, "class_weights") else None
+    if weights is not None:
+        tensors["class_weights"] = weights.float().cpu().contiguous()
     else:
         print(f"{cfg.TRAINER.NAME} does not classify by one vector per class: no class_weights in the file")
     header = {
@@ -71,7 +75,7 @@ def main(argv=None):
     args = parse_args(argv)
     if args.per_class < 1:
         raise UserError(f"--per-class is {args.per_class}; it must be at least 1")
-    tensors, header = export(args.run, args.per_class, read_names(args.names) if args.names else [], args.seed)
+    tensors, header = export(args.run, args.per_class, read_lines(args.names, "--names", "class name") if args.names else [], args.seed)
     with atomic_path(args.out) as part:
         save_file(tensors, part, header)
     shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())

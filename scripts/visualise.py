@@ -13,20 +13,24 @@ from pathlib import Path
 
 import _path  # noqa: F401
 import torch
-from _run import generator_folder, run_config, say_errors
+from _run import generator_folder, say_errors
 from dassl.data.datasets import Datum
 from dassl.engine import build_trainer
 from dassl.utils import UserError, load_checkpoint, set_random_seed
 from matplotlib.lines import Line2D
-from report_lib.plots import STYLE, plt, save_figure
+from lib.report.plots import STYLE, plt, save_figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 import datasets  # noqa: F401  (registers the readers)
-from trainers.core.prompts import ClassTokens
+from trainers import run_config
+from trainers.core.model.prompts import ClassTokens
+from trainers.core.run.checkpoints import Checkpoints
 from trainers.core.randomness import seed_all
-from trainers.ship.pretrain import load_framework
-from trainers.ship.synthesis import Synthesizer
+from trainers.core.model.text_encoder import in_fp32
+from trainers.ship.model import load_framework
+from trainers.ship.plugin import SHIP
+from trainers.generative.synthesis import Synthesizer
 
 _TAB = [colour for i, colour in enumerate(plt.get_cmap("tab20").colors) if i not in (14, 15)]  # without its greys
 COLOURS = _TAB[::2] + _TAB[1::2]  # the strong ones first
@@ -91,16 +95,17 @@ def gather(trainer, generator, base, new, classes, per_class):
     """-> {"real base", "synthetic base", "synthetic new", "real new"}: Points; "real new" is None where there are no
     test images of them."""
     seed_all(trainer.cfg.SEED, "visualise")
+    tower = in_fp32(trainer.backbone)
     of_base, of_new, n_ctx = spaced(len(base), classes), spaced(len(new), classes), trainer.cfg.TRAINER.SHIP.N_CTX
     points = {
         "real base": real_points(trainer.train_set, of_base, base),
-        "synthetic base": synthetic_points(generator, trainer.backbone, of_base, per_class, base, n_ctx),
-        "synthetic new": synthetic_points(generator, trainer.backbone, of_new, per_class, new, n_ctx),
+        "synthetic base": synthetic_points(generator, tower, of_base, per_class, base, n_ctx),
+        "synthetic new": synthetic_points(generator, tower, of_new, per_class, new, n_ctx),
         "real new": None,
     }
     items = [item for item in test_items(trainer.task, new) if item.label in of_new.tolist()]
     if items:
-        points["real new"] = real_points(trainer.store.plain(items).to("cpu", torch.float32), of_new, new)
+        points["real new"] = real_points(trainer.data.plain(items), of_new, new)
     return points
 
 
@@ -191,17 +196,18 @@ def main(argv=None):
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)  # the same few-shot draw
     trainer = build_trainer(cfg)
-    if not hasattr(trainer, "new_classnames"):
+    if not any(isinstance(plugin, SHIP) for plugin in trainer.plugins):
         raise UserError(
             f"{args.run} is a run of {cfg.TRAINER.NAME}, which has no generator; expected one of a trainer with SHIP"
         )
+    trainer.open_data(training=True)
     framework, _, history = load_framework(
         generator_folder(args.run, cfg), cfg.TRAINER.SHIP, trainer.backbone, trainer.device
     )
-    newest = trainer.newest_checkpoint(args.run)
+    newest = Checkpoints(args.run, trainer.MODEL_NAME).newest()
     training_history = load_checkpoint(newest).get("history", []) if newest else []
     title = f"{cfg.TRAINER.NAME} on {cfg.DATASET.NAME}, seed {cfg.SEED} ({trainer.backbone.name})"
-    out, base, new = Path(args.out), trainer.task.real_classnames(), trainer.new_classnames()
+    out, base, new = Path(args.out), trainer.task.real_classnames(), trainer.extra_names()
     with plt.rc_context({**STYLE, "axes.grid.axis": "both"}):
         if base and new:
             points = gather(trainer, framework.generator, base, new, args.classes, args.per_class)

@@ -22,7 +22,7 @@ def shared():
 def miniclip_backbone():
     from dassl.config import get_cfg_default
 
-    from trainers.core.backbone import load_backbone
+    from trainers.core.model.backbone import load_backbone
 
     cfg = get_cfg_default()
     cfg.MODEL.BACKBONE.NAME = "MiniCLIP"

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from trainers.core.prompts import tokenize
+from trainers.core.model.prompts import tokenize
 
 
 def plain_prompts(backbone, names, ctx, position="end"):

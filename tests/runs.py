@@ -119,7 +119,7 @@ class FirstSteps:
             if self.start is None:
                 self.start = {name: value.detach().clone() for name, value in method.head.named_parameters()}
                 self.trainer = method
-            prompts = getattr(method, "prompts", None)
+            prompts = getattr(method.head, "chosen", None)
             self.steps.append((features.clone(), labels.clone(), torch.get_rng_state(), prompts))
             return original(method, features, labels)
 

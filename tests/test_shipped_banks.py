@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers.core.features import read_bank
+from trainers.core.features.bank import read_bank
 from trainers.zsclip import ZeroshotHead
 
 BANKS = Path(__file__).resolve().parent.parent / "datasets/banks"
@@ -52,7 +52,7 @@ def test_zero_shot_equals_the_figures_of_miniclips_readme(miniclip_backbone):
     order = list(range(len(test)))
     random.Random(0).shuffle(order)
     for template, expected in (("a photo of a {}.", 57.40), ("{}", 57.45)):
-        head = ZeroshotHead(miniclip_backbone, template, names)
+        head = ZeroshotHead(miniclip_backbone, [template], names)
         subset = accuracy(head, tensors["test.features"][order[:2000]], [test[i][1] for i in order[:2000]])
         whole = accuracy(head, tensors["test.features"], [item[1] for item in test])
         print(f"{template}: {subset:.2f}% on the 2000 images of the README, {whole:.2f}% on all {len(test)}")

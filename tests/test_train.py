@@ -65,14 +65,14 @@ def test_same_seed_same_metrics_other_seed_other_run(tiny_bank, tmp_path, traine
 
 @pytest.mark.parametrize("when", ["generator", "finetune"])
 def test_a_killed_run_ends_like_one_left_alone(tiny_bank, tmp_path, monkeypatch, when):
-    from trainers.ship.pretrain import Pretraining
+    from trainers.generative.training import GeneratorTraining
 
     train.main(argv(tiny_bank, tmp_path / "whole", "CoOp_SHIP"))
     killed = argv(tiny_bank, tmp_path / "cut", "CoOp_SHIP")
     if when == "generator":
-        epoch = Pretraining._epoch
+        epoch = GeneratorTraining._epoch
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(Pretraining, "_epoch", lambda self, f, o, e: epoch(self, f, o, e) if e < 2 else kill())
+            patch.setattr(GeneratorTraining, "_epoch", lambda self, f, o, e: epoch(self, f, o, e) if e < 2 else kill())
             train.main(killed)
     else:
         train_killed_before_epoch(monkeypatch, 2, killed)

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from trainers.core.backbone import Backbone, hash_tensors
-from trainers.core.openai_clip import PIXEL_MEAN, PIXEL_STD, import_clip
-from trainers.core.prompts import tokenize
+from trainers.core.model.backbone import Backbone, hash_tensors
+from trainers.core.model.openai_clip import PIXEL_MEAN, PIXEL_STD, import_clip
+from trainers.core.model.prompts import tokenize
 
 
 class TinyImageTower(nn.Module):

@@ -24,8 +24,8 @@ def make_split(names=NAMES, train=6, val=5, test=4, unseen=0):
 def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", noise=1.5, **counts):
     """Writes a bank of random features around the text features of `names`; the first training image has a single view.
     -> path"""
-    from trainers.core.features import write_bank
-    from trainers.core.prompts import encode_texts, fill
+    from trainers.core.features.bank import write_bank
+    from trainers.core.model.prompts import encode_texts, fill
 
     split = make_split(names, **counts)
     centres = encode_texts(backbone, fill("a photo of a {}.", names)).float()
@@ -61,7 +61,7 @@ def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", noise=
 def poison(bank, path, hidden):
     """A copy of `bank` whose features of the images with hidden(part, label) are not numbers: whoever reads them gets
     NaN losses. -> path"""
-    from trainers.core.features import read_bank, write_bank
+    from trainers.core.features.bank import read_bank, write_bank
 
     tensors, header = read_bank(bank)
     for part, items in json.loads(header["split"]).items():

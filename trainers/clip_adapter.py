@@ -8,12 +8,9 @@ the blend is normalised afterwards.
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core.config import declare
-from .core.errors import UserError
-from .core.feature_trainer import FeatureTrainer
-from .core.prompts import announced_templates
-from .core.registry import register
-from .ship import register_ship
+from .core import FeatureTrainer, UserError, declare, register
+from .core.model.prompts import announced_templates
+from .plugins import register_twins
 from .zsclip import ZeroshotHead
 
 
@@ -64,4 +61,4 @@ class CLIP_Adapter(FeatureTrainer):
         return CLIPAdapterHead(bottleneck(width, reduction), ratio, zero_shot)
 
 
-register_ship(CLIP_Adapter)
+register_twins(CLIP_Adapter)

@@ -12,11 +12,9 @@ from collections import OrderedDict
 import torch
 import torch.nn as nn
 
-from .core.class_encoder import ClassEncoder
-from .core.config import declare
-from .core.feature_trainer import FeatureTrainer
-from .core.prompts import announced_context
-from .core.registry import register
+from .core import FeatureTrainer, PromptHead, declare, register
+from .core.model.prompts import announced_context
+from .plugins import register_twins
 
 
 def extend_cfg(cfg):
@@ -30,33 +28,36 @@ def extend_cfg(cfg):
     )
 
 
-class CoCoOpHead(nn.Module):
+class CoCoOpHead(PromptHead):
     """Unit features [B, d] -> logits [B, C]; each image shifts the learned context [n, w] by a vector of its own."""
 
     evaluation_batch = 64  # images, each with prompts of its own
 
     def __init__(self, backbone, classnames, ctx, chunk=0):
-        super().__init__()
+        super().__init__(backbone, classnames, len(ctx), chunk)
         self.ctx = nn.Parameter(ctx.float())
-        self.classes = ClassEncoder(backbone, classnames, len(ctx), chunk)
         inputs, hidden = backbone.embed_dim, max(backbone.embed_dim // 16, 1)
         self.meta_net = nn.Sequential(
             OrderedDict(linear1=nn.Linear(inputs, hidden), relu=nn.ReLU(), linear2=nn.Linear(hidden, backbone.width))
         )
+        self.shift = None  # the mean of h(x) over the last batch [w]
 
     def contexts(self, features):
         """v + h(x): one context per image [B, n, w]."""
-        return self.ctx + self.meta_net(features)[:, None]
+        shifts = self.meta_net(features)
+        self.shift = shifts.mean(0)
+        return self.ctx + shifts[:, None]
+
+    def encode_names(self, tokens):
+        """Under the mean of the last batch's contexts."""
+        return self.encode(tokens, self.ctx if self.shift is None else self.ctx + self.shift)
 
     def forward(self, features):
-        rows = [self.classes(ctx) @ feature for ctx, feature in zip(self.contexts(features), features)]
-        return self.classes.logit_scale * torch.stack(rows)
+        rows = [self.encode(self.tokens, ctx) @ feature for ctx, feature in zip(self.contexts(features), features)]
+        return self.logit_scale * torch.stack(rows)
 
-    def for_classes(self, classnames):
-        classes = self.classes
-        head = CoCoOpHead(classes.backbone[0], classnames, self.ctx.detach(), classes.chunk).to(self.ctx.device)
-        head.load_state_dict(self.state_dict())
-        return head
+    def class_weights(self):
+        return None
 
 
 @register
@@ -68,3 +69,6 @@ class CoCoOp(FeatureTrainer):
         options = self.options
         ctx = announced_context(self.backbone, options)
         return CoCoOpHead(self.backbone, classnames, ctx, options.CHUNK)
+
+
+register_twins(CoCoOp)

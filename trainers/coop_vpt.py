@@ -17,13 +17,10 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core.class_encoder import ClassEncoder
-from .core.config import declare
-from .core.errors import UserError
-from .core.feature_trainer import FeatureTrainer
-from .core.prompts import announced_context
+from .core import FeatureTrainer, PromptHead, UserError, declare, register
+from .core.model.prompts import announced_context
 from .core.randomness import derive_seed
-from .core.registry import register
+from .plugins import register_twins
 
 
 def extend_cfg(cfg):
@@ -72,23 +69,22 @@ class SharedPosterior(nn.Module):
         return self.mean, self.log_variance
 
 
-def kl_to_standard_normal(mean, log_variance):
+def mean_kl(mean, log_variance):
     """KL(N(mean, exp(log_variance)) || N(0, I)) as a mean over dimensions and rows."""
     return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
 
 
-class VPTHead(nn.Module):
+class VPTHead(PromptHead):
     """Unit features [B, d] -> log p(y | x) [B, C], p being averaged over samples of the residual."""
 
     evaluation_batch = 16  # images, each with several sets of prompts of its own
 
     def __init__(self, backbone, classnames, ctx, options):
-        super().__init__()
+        super().__init__(backbone, classnames, len(ctx), options.CHUNK)
         self.options = options
         self.ctx = nn.Parameter(ctx.float())
         self.posterior = (ImagePosterior if options.CONDITIONAL else SharedPosterior)(backbone)
-        self.classes = ClassEncoder(backbone, classnames, len(ctx), options.CHUNK)
-        self._evaluated = None
+        self.mean = None  # of the posterior over the last batch [w]
 
     def noise(self, rows):
         """Standard normal samples [S, rows or 1, w]. At test they are the same for every image and in every evaluation,
@@ -104,37 +100,34 @@ class VPTHead(nn.Module):
         residual = mean + (0.5 * log_variance).exp() * self.noise(len(mean))
         return self.ctx + residual[:, :, None]
 
-    def text_features(self, contexts):
-        """Unit text features [S, C, d] of contexts [S, n, w]; a shared posterior's are kept while evaluating."""
-        if self.options.CONDITIONAL or self.training or torch.is_grad_enabled():
-            return torch.stack([self.classes(ctx) for ctx in contexts])
-        if self._evaluated is None:
-            self._evaluated = torch.stack([self.classes(ctx) for ctx in contexts])
-        return self._evaluated
+    def encode_names(self, tokens):
+        """Under the posterior's mean (of the last batch, where it sees the image)."""
+        mean = self.mean if self.options.CONDITIONAL else self.posterior.mean[0]
+        return self.encode(tokens, self.ctx if mean is None else self.ctx + mean)
 
-    def train(self, mode=True):
-        self._evaluated = None
-        return super().train(mode)
+    def sampled_features(self, contexts):
+        """Unit text features [S, C, d] of the head's names under contexts [S, n, w]."""
+        return torch.stack([self.encode(self.tokens, ctx) for ctx in contexts])
+
+    def class_weights(self):
+        return None
 
     def predict(self, features):
         """-> (log p(y | x) [B, C], KL of the posterior)."""
         mean, log_variance = self.posterior(features)
+        self.mean = mean.mean(0)
         contexts = self.contexts(mean, log_variance)
         if self.options.CONDITIONAL:
-            rows = [self.text_features(contexts[:, i]) @ feature for i, feature in enumerate(features)]
+            rows = [self.sampled_features(contexts[:, i]) @ feature for i, feature in enumerate(features)]
             cosine = torch.stack(rows, 1)
         else:
-            cosine = features @ self.text_features(contexts[:, 0]).transpose(1, 2)
-        log_p = F.log_softmax(self.classes.logit_scale * cosine.float(), -1)  # [S, B, C]
-        return log_p.logsumexp(0) - math.log(len(log_p)), kl_to_standard_normal(mean, log_variance)
+            sampled = self.once("sampled features", lambda: self.sampled_features(contexts[:, 0]))
+            cosine = features @ sampled.transpose(1, 2)
+        log_p = F.log_softmax(self.logit_scale * cosine.float(), -1)  # [S, B, C]
+        return log_p.logsumexp(0) - math.log(len(log_p)), mean_kl(mean, log_variance)
 
     def forward(self, features):
         return self.predict(features)[0]
-
-    def for_classes(self, classnames):
-        head = VPTHead(self.classes.backbone[0], classnames, self.ctx.detach(), self.options).to(self.ctx.device)
-        head.load_state_dict(self.state_dict())
-        return head
 
 
 @register
@@ -154,3 +147,6 @@ class CoOp_VPT(FeatureTrainer):
         """The negative evidence lower bound."""
         log_p, kl = self.head.predict(features)
         return F.nll_loss(log_p, labels) + self.options.KL_WEIGHT * kl, log_p
+
+
+register_twins(CoOp_VPT)

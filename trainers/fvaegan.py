@@ -27,21 +27,18 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core.config import declare
-from .core.errors import ClassesUnsupported, UserError
-from .core.features import FeatureSet
-from .core.feature_trainer import FeatureTrainer
-from .core.loader import FeatureLoader
-from .core.names import find_positions
-from .core.prompts import ClassTokens
+from .core import FeatureTrainer, RowHead, UserError, declare, register
+from .core.features.feature_set import FeatureSet
+from .core.features.loader import FeatureLoader
+from .core.model.prompts import ClassTokens
 from .core.randomness import seed_all
-from .core.registry import register
-from .ship.framework import Framework, descend
-from .ship.gan import critic_loss
-from .ship.generator import ClassFeatures, gaussian_init
-from .ship.pretrain import Pretraining
-from .ship.synthesis import Synthesizer
-from .ship.vae import kl_to_standard_normal
+from .generative.framework import Framework, descend
+from .generative.gan import critic_loss
+from .generative.nets import ClassFeatures, gaussian_init
+from .generative.synthesis import Synthesizer
+from .generative.training import GeneratorTraining
+from .generative.vae import kl_to_standard_normal
+from .plugins import register_twins
 
 LEAK = 0.2  # slope of the leaky ReLUs
 BETAS, ENCODER_BETAS = (0.5, 0.999), (0.9, 0.999)  # of Adam; the public code leaves the encoder's at torch's default
@@ -163,13 +160,15 @@ def adam(parameters, rate):
     return torch.optim.Adam(parameters, lr=rate, betas=BETAS, fused=True)  # fused: faster on a CPU too
 
 
-class Classifier(nn.Module):
+class Classifier(RowHead):
     """Features [B, d] -> logits [B, C]: one linear layer on the scaled features, or on what `transform` makes of
     them."""
 
-    def __init__(self, classnames, scale, linear, transform=None):
-        super().__init__()
-        self.classnames, self.scale, self.linear, self.transform = list(classnames), scale, linear, transform
+    UNKNOWN = "its classifier learns a fixed set of names"
+
+    def __init__(self, backbone, classnames, scale, linear, transform=None):
+        super().__init__(backbone, classnames)
+        self.scale, self.linear, self.transform = scale, linear, transform
 
     def forward(self, features):
         x = self.scale(features)
@@ -177,40 +176,21 @@ class Classifier(nn.Module):
 
     def for_classes(self, classnames):
         """The head over some of its classes: their rows of the layer."""
-        rows, unknown = find_positions(classnames, self.classnames)
-        if unknown:
-            raise ClassesUnsupported(
-                f"the classifier was trained without {len(unknown)} of these classes, such as '{unknown[0]}': "
-                "this method learns a fixed set of names"
-            )
+        rows = self.rows(classnames)
         linear = nn.Linear(self.linear.in_features, len(rows))
         linear.load_state_dict({name: value[rows] for name, value in self.linear.state_dict().items()})
-        return Classifier(classnames, self.scale, linear, self.transform)
-
-
-class VAEGANTraining(Pretraining):
-    """The generator's training, by the loop of SHIP's."""
-
-    def __init__(self, trainer, *arguments):
-        super().__init__(trainer.options, *arguments)
-        self.NAME, self.SECTION, self.framework = (
-            f"{type(trainer).__name__} generator",
-            f"TRAINER.{trainer.SECTION}",
-            trainer.FRAMEWORK,
-        )
-        self.KEYS = tuple(key for key in self.options if key not in ("SYNTHETIC", "PREC"))
-
-    def build(self):
-        return self.framework(self.backbone, self.options, self.features.features)
+        return Classifier(self.backbone, classnames, self.scale, linear, self.transform)
 
 
 @register
 class f_VAEGAN(FeatureTrainer):
     SECTION = "F_VAEGAN"
     MODEL_NAME = "classifier"
+    NEEDS_FEATURES = True
+    REFUSES = {"SHIP": "it makes features of the label-only classes by itself"}
     FRAMEWORK = VAEGAN
 
-    generator = None
+    generator, report = None, {}
 
     def head_classnames(self):
         new = self.task.label_only_classnames()
@@ -222,30 +202,30 @@ class f_VAEGAN(FeatureTrainer):
             )
         return super().head_classnames() + new
 
-    def build_model(self):
-        """Nothing yet: the classifier is built when there is a generator (or a checkpoint)."""
-
-    def before_train(self):
+    def prepare(self):
         names, real = self.head_classnames(), self.task.real_classnames()
         seen, unseen = (ClassTokens(part, self.backbone) for part in (real, names[len(real) :]))
         with self.watch.stage("generator"):
-            training = VAEGANTraining(
-                self,
-                self.backbone,
+            training = GeneratorTraining(
+                lambda: self.FRAMEWORK(self.backbone, self.options, self.train_set.features),
+                self.options,
+                f"TRAINER.{self.SECTION}",
+                tuple(key for key in self.options if key not in ("SYNTHETIC", "PREC")),
+                f"{type(self).__name__} generator",
+                self.backbone.weights_hash,
                 self.train_set,
                 seen,
                 self.cfg.SEED,
                 self.output_dir,
                 self.cfg.TRAIN.CHECKPOINT_SECONDS,
             )
-            self.generator, self.generator_report = training.run()
+            self.generator, self.report = training.run()
             seed_all(self.cfg.SEED, "support")
             self.synthetic = Synthesizer(self.generator, unseen, first_label=len(real)).balanced(
                 self.options.SYNTHETIC, self.device
             )
+        super().prepare()
         seed_all(self.cfg.SEED, "head")
-        super().build_model()
-        super().before_train()
 
     def make_loader(self):
         loader = self.cfg.DATALOADER.TRAIN_X
@@ -262,7 +242,11 @@ class f_VAEGAN(FeatureTrainer):
 
     def classifier(self, classnames, generator):
         """The head on a generator's features, untrained."""
-        return Classifier(classnames, generator.scale, layers(self.backbone.embed_dim, len(classnames))[0])
+        linear = layers(self.backbone.embed_dim, len(classnames))[0]
+        return Classifier(self.backbone, classnames, generator.scale, linear)
 
-    def extra_results(self):
-        return {**super().extra_results(), "generator": getattr(self, "generator_report", {})}
+    def own_results(self):
+        return {"generator": self.report}
+
+
+register_twins(f_VAEGAN)

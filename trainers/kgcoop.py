@@ -10,9 +10,9 @@ tokens from "a photo of a", batches of 128, 100 epochs.
 import torch.nn.functional as F
 
 from .coop import CoOp
-from .core.config import declare
-from .core.prompts import encode_classes, templates_for
-from .core.registry import register
+from .core import declare, register
+from .core.model.prompts import encode_classes, templates_for
+from .plugins import register_twins
 
 TEMPLATES = {"DescribableTextures": "a photo of a {}, a type of texture."}  # unlike CoOp's
 
@@ -43,7 +43,9 @@ class KgCoOp(CoOp):
         return super().build_head(classnames)
 
     def compute_loss(self, features, labels):
-        learned = self.head.text_features()  # w [C, d]
-        logits = self.backbone.logit_scale.exp().float() * features @ learned.t()
-        distance = 1 - (learned * self.knowledge).sum(-1).mean()
+        logits = self.head(features)
+        distance = 1 - (self.head.text_features() * self.knowledge).sum(-1).mean()
         return F.cross_entropy(logits.float(), labels) + self.options.W * distance, logits
+
+
+register_twins(KgCoOp)

@@ -20,11 +20,11 @@ classifier; the paper does not.
 import torch
 import torch.nn as nn
 
-from .core.config import declare
-from .core.registry import register
+from .core import declare, register
 from .fvaegan import LEAK, OPTIONS, VAEGAN, Classifier, ConditionalGenerator, adam, f_VAEGAN, layers
-from .ship.framework import descend
-from .ship.generator import gaussian_init
+from .generative.framework import descend
+from .generative.nets import gaussian_init
+from .plugins import register_twins
 
 
 TINY = 1e-24
@@ -129,4 +129,8 @@ class TF_VAEGAN(f_VAEGAN):
 
     def classifier(self, classnames, generator):
         width = self.backbone.embed_dim + self.options.HIDDEN_DIM
-        return Classifier(classnames, generator.scale, layers(width, len(classnames))[0], WithHidden(generator.decoder))
+        linear = layers(width, len(classnames))[0]
+        return Classifier(self.backbone, classnames, generator.scale, linear, WithHidden(generator.decoder))
+
+
+register_twins(TF_VAEGAN)

@@ -11,7 +11,7 @@ Counted so, the published grid serves MiniCLIP too: on held-out images of Caltec
 about 2.4. In units of s / 100 that would be 20, far outside.
 
 Tip_Adapter trains nothing. Tip_Adapter_F learns the keys, with the ALPHA and BETA of the config. Then both search alpha
-and beta on few-shot validation images (core/validation.py). The defaults are those of the released ImageNet
+and beta on few-shot validation images (core/run/selection.py). The defaults are those of the released ImageNet
 configuration; the other ten released ones are PER_DATASET in configs/trainers/Tip_Adapter/vit_b16.yaml. The released
 code takes the epoch that is best on test and prints the better of two test figures; this one takes the last epoch and
 looks at no test image.
@@ -32,13 +32,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core.config import declare
-from .core.errors import ClassesUnsupported, UserError
-from .core.feature_trainer import FeatureTrainer
-from .core.names import find_positions
-from .core.prompts import announced_templates, encode_classes
-from .core.registry import register
-from .ship import register_ship
+from .core import FeatureTrainer, RowHead, UserError, declare, register
+from .core.model.prompts import announced_templates, encode_classes
+from .plugins import register_twins
 
 
 def extend_cfg(cfg):
@@ -55,12 +51,16 @@ def extend_cfg(cfg):
     )
 
 
-class TipHead(nn.Module):
+class TipHead(RowHead):
     """Unit features [B, d] -> logits [B, C]. keys [N, d], of unit norm at first, labels [N], text_features [C, d]."""
 
+    UNKNOWN = (
+        "Tip-Adapter's cache has no key for classes it was given no images of; Tip_Adapter_F_SHIP makes keys of "
+        "classes from their names"
+    )
+
     def __init__(self, backbone, classnames, text_features, keys, labels, alpha, beta, learned):
-        super().__init__()
-        self.backbone, self.classnames = [backbone], list(classnames)
+        super().__init__(backbone, classnames)
         self.keys = nn.Parameter(keys.clone(), requires_grad=learned)
         self.register_buffer("labels", labels)
         self.register_buffer("alpha", torch.tensor(float(alpha), dtype=torch.float64))
@@ -72,12 +72,9 @@ class TipHead(nn.Module):
         self.alpha.fill_(alpha)
         self.beta.fill_(beta)
 
-    def scale(self):
-        return self.backbone[0].logit_scale.exp().float()
-
     def zero_shot(self, features):
         """CLIP's own logits [B, C]."""
-        return self.scale() * features @ self.text_features.t()
+        return self.logit_scale * features @ self.text_features.t()
 
     def affinity(self, features):
         """f @ K^T [B, N]."""
@@ -92,23 +89,13 @@ class TipHead(nn.Module):
 
     def for_classes(self, classnames):
         """The head over some of its classes: their keys and columns."""
-        columns = self._columns(classnames)
+        columns = self.rows(classnames).to(self.labels.device)
         position = torch.full((len(self.classnames),), -1, device=self.labels.device)
         position[columns] = torch.arange(len(columns), device=self.labels.device)
         kept = position[self.labels] >= 0
         keys, labels = self.keys.detach()[kept], position[self.labels[kept]]
         text_features = self.text_features[columns]
-        return TipHead(self.backbone[0], classnames, text_features, keys, labels, self.alpha, self.beta, learned=False)
-
-    def _columns(self, classnames):
-        """Positions [C] of `classnames` among the trained ones."""
-        columns, unknown = find_positions(classnames, self.classnames)
-        if unknown:
-            raise ClassesUnsupported(
-                f"Tip-Adapter's cache has no key for {len(unknown)} classes it was given no images of, such as "
-                f"'{unknown[0]}', and cannot recognise them; Tip_Adapter_F_SHIP makes keys of classes from their names"
-            )
-        return torch.tensor(columns, dtype=torch.long, device=self.labels.device)
+        return TipHead(self.backbone, classnames, text_features, keys, labels, self.alpha, self.beta, learned=False)
 
 
 def grid(key, values):
@@ -141,17 +128,18 @@ def search(head, features, labels, alphas, betas):
     return scores[best, 0].item() / len(labels) * 100, *settings[best]
 
 
-class TipTrainer(FeatureTrainer):
-    """What both variants share: the cache, and the search of alpha and beta."""
+@register
+class Tip_Adapter_F(FeatureTrainer):
+    """Fine-tunes the keys, with the alpha and beta of the config; these are searched after the last epoch."""
 
     SECTION = "TIP_ADAPTER"
     MODEL_NAME = "tip_adapter"
-    TRAINS = False
+    NEEDS_FEATURES = True
 
     def check_cfg(self, cfg):
         self.grids = [grid(key, cfg.TRAINER.TIP_ADAPTER[key]) for key in ("ALPHA_GRID", "BETA_GRID")]
 
-    def train(self):
+    def prepare(self):
         if self.cfg.DATASET.NUM_SHOTS == 0:
             raise UserError(
                 f"{type(self).__name__} with DATASET.NUM_SHOTS 0 has no images for its cache; give at least 1, or use "
@@ -159,21 +147,17 @@ class TipTrainer(FeatureTrainer):
             )
         if self.searches:
             self.searched = self.search_set()  # before training, so that a dataset without such images is told at once
-        super().train()
+        super().prepare()
 
     @property
     def searches(self):
         """Whether alpha and beta are searched: not where the task gives no images of its own to search on."""
         return self.options.SEARCH and bool(self.task.real_classnames())
 
-    def build_model(self):
-        """Nothing yet: the cache is made when training starts; evaluation takes it from the checkpoint."""
-
     def before_train(self):
-        super().build_model()
         super().before_train()
-        if self.has_training_data():  # a resumed checkpoint may hold those of a search; a source's stay
-            self.head.set(self.options.ALPHA, self.options.BETA)
+        if self.task.real_classnames() or self.extra_names():
+            self.head.set(self.options.ALPHA, self.options.BETA)  # a resumed checkpoint may hold those of a search
 
     def build_head(self, classnames):
         support = self.support_set()
@@ -183,7 +167,14 @@ class TipTrainer(FeatureTrainer):
 
     def _head(self, classnames, keys, labels, alpha, beta):
         text_features = encode_classes(self.backbone, announced_templates(self.cfg), classnames)
-        return TipHead(self.backbone, classnames, text_features, keys, labels, alpha, beta, learned=self.TRAINS)
+        return TipHead(self.backbone, classnames, text_features, keys, labels, alpha, beta, learned=self.trains)
+
+    def build_optimizer(self, head):
+        optimizer = super().build_optimizer(head)
+        for group in optimizer.param_groups:
+            if "eps" in group:
+                group["eps"] = self.options.EPS
+        return optimizer
 
     def head_from_checkpoint(self, classnames, state_dict):
         """The cache as it was saved: its size depends on data that evaluation does not read."""
@@ -201,41 +192,32 @@ class TipTrainer(FeatureTrainer):
         return self._head(classnames, keys.to(device), labels.to(device), state_dict["alpha"], state_dict["beta"])
 
     def tune(self):
+        return "; ".join(filter(None, [self._search(), super().tune()]))
+
+    def _search(self):
         if not self.searches:
             return ""
         alphas, betas = self.grids
         found, source = self.searched
-        head = self.head_for(self.task.real_classnames())  # without the new names of the twin
+        head = self.method_head(self.task.real_classnames())  # without the new names of the twin
         with self.watch.stage("search"):
-            accuracy, alpha, beta = search(head, found.features[found.offsets[:-1]], found.labels, alphas, betas)
+            accuracy, alpha, beta = search(head, found.first(), found.labels, alphas, betas)
         self.head.set(alpha, beta)
         tried = f"{len(alphas)} x {len(betas)}"
         print(f"alpha {alpha:.4g}, beta {beta:.4g}: best of {tried}, {accuracy:.1f}% of {len(found)} images: {source}")
         return f"alpha, beta on {source}"
 
-    def extra_results(self):
+    def own_results(self):
         alpha, beta = self.head.alpha.item(), self.head.beta.item()
-        relative = alpha / self.head.scale().item()
-        return {**super().extra_results(), "alpha": alpha, "beta": beta, "alpha_over_logit_scale": relative}
+        return {"alpha": alpha, "beta": beta, "alpha_over_logit_scale": alpha / self.head.logit_scale.item()}
 
 
 @register
-class Tip_Adapter(TipTrainer):
+class Tip_Adapter(Tip_Adapter_F):
     """The training-free variant."""
 
-
-@register
-class Tip_Adapter_F(TipTrainer):
-    """Fine-tunes the keys, with the alpha and beta of the config; these are searched after the last epoch."""
-
-    TRAINS = True
-
-    def build_optimizer(self, head):
-        optimizer = super().build_optimizer(head)
-        for group in optimizer.param_groups:
-            if "eps" in group:
-                group["eps"] = self.options.EPS
-        return optimizer
+    trains = False
 
 
-register_ship(Tip_Adapter_F)
+register_twins(Tip_Adapter_F)
+register_twins(Tip_Adapter)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
-from PIL import Image
+from helpers.trees import add_coop_split, add_images
 from yacs.config import CfgNode
 
 import datasets  # noqa: F401  (registers the readers)
@@ -42,21 +42,13 @@ def load(make_cfg):
     return lambda name, *args, **kwargs: DATASET_REGISTRY.get(name)(make_cfg(name, *args, **kwargs))
 
 
-def add_images(folder, names):
-    """Tiny decodable images below `folder`."""
-    for name in names:
-        path = Path(folder) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (4, 4), (hash(name) % 256, 0, 0)).save(path)
-
-
 @pytest.fixture
 def images():
     return add_images
 
 
 @pytest.fixture
-def caltech(tmp_path, images):
+def caltech(tmp_path):
     """Root of a Caltech101 of four classes ('ant' has two training images only), whose split file is not sorted."""
     folders = {"Faces": "face", "ant": "ant", "bass": "bass", "crab": "crab"}
     split = {"train": [], "val": [], "test": []}
@@ -65,10 +57,9 @@ def caltech(tmp_path, images):
         numbers = iter(range(40, 0, -1))
         for part, size in sizes.items():
             split[part] += [[f"{folder}/image_{next(numbers):04d}.jpg", label, name] for _ in range(size)]
-    top = tmp_path / "DATA" / "caltech-101"
-    images(top / "101_ObjectCategories", [item[0] for part in split.values() for item in part])
-    (top / "split_zhou_Caltech101.json").write_text(json.dumps(split))
-    return tmp_path / "DATA"
+    root = tmp_path / "DATA"
+    add_coop_split(root, "caltech-101", "101_ObjectCategories", "split_zhou_Caltech101.json", split)
+    return root
 
 
 @pytest.fixture

@@ -7,27 +7,18 @@ import numpy as np
 import pytest
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
+from helpers.trees import add_awa2, add_cub, add_flo, add_flowers, add_proposed_splits
 from scipy.io import loadmat, savemat
 
 from datasets.splits import class_names
 
 
-def write_splits(root, name, trainval, test_seen, test_unseen, **more):
-    top = root / "xlsa17" / "data" / name
-    top.mkdir(parents=True, exist_ok=True)
-    lists = {"trainval_loc": trainval, "test_seen_loc": test_seen, "test_unseen_loc": test_unseen}
-    savemat(top / "att_splits.mat", {key: np.array([value], np.uint16).T for key, value in lists.items()})
-    return top
-
-
 @pytest.fixture
-def cub(tmp_path, images):
+def cub(tmp_path):
     """Four birds of four images; 001 and 003 are unseen. images.txt is sorted by class."""
     folders = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross", "004.Groove_billed_Ani"]
-    files = [f"{folder}/{i}.jpg" for folder in folders for i in range(4)]
-    images(tmp_path / "CUB_200_2011" / "images", files)
-    (tmp_path / "CUB_200_2011" / "images.txt").write_text("\n".join(f"{i + 1} {file}" for i, file in enumerate(files)))
-    top = write_splits(tmp_path, "CUB", [6, 5, 13, 14, 15], [7, 8, 16], [1, 2, 3, 4, 9, 10, 11, 12])
+    add_cub(tmp_path, folders)
+    top = add_proposed_splits(tmp_path, "CUB", [6, 5, 13, 14, 15], [7, 8, 16], [1, 2, 3, 4, 9, 10, 11, 12])
     (top / "testclasses.txt").write_text("003.Sooty_Albatross\n001.Black_footed_Albatross\n")
     return tmp_path
 
@@ -51,17 +42,17 @@ def test_few_shot_selection_takes_seen_classes_only(load, cub):
 
 
 def test_locs_of_another_image_order_are_refused(load, cub):
-    write_splits(cub, "CUB", [5, 6, 13, 9], [7, 8, 16], [1, 2, 3, 4, 10, 11, 12])
+    add_proposed_splits(cub, "CUB", [5, 6, 13, 9], [7, 8, 16], [1, 2, 3, 4, 10, 11, 12])
     with pytest.raises(UserError, match="not disjoint.*another order"):
         load("CUB", cub)
-    write_splits(cub, "CUB", [5, 6], [7, 8], [1, 2, 3, 4])
+    add_proposed_splits(cub, "CUB", [5, 6], [7, 8], [1, 2, 3, 4])
     with pytest.raises(UserError, match="not those of .*testclasses.txt"):
         load("CUB", cub)
 
 
 @pytest.mark.parametrize("locs, fault", [([0, 1], "runs from 0 to 1"), ([5, 17], "from 5 to 17"), ([], "from 0 to 0")])
 def test_locs_outside_the_images_are_refused(load, cub, locs, fault):
-    write_splits(cub, "CUB", locs, [7, 8], [1, 2])
+    add_proposed_splits(cub, "CUB", locs, [7, 8], [1, 2])
     with pytest.raises(UserError, match=f"must count from 1 to 16, .*{fault}"):
         load("CUB", cub)
 
@@ -102,13 +93,10 @@ def test_a_bank_gives_the_same_items(load, cub, tmp_path):
     ]
 
 
-def test_awa2_follows_the_order_of_res101(load, tmp_path, images):
+def test_awa2_follows_the_order_of_res101(load, tmp_path):
     files = ["grizzly+bear/b_1.jpg", "antelope/a_2.jpg", "antelope/a_1.jpg", "bat/c_1.jpg"]
-    images(tmp_path / "Animals_with_Attributes2" / "JPEGImages", files)
-    top = write_splits(tmp_path, "AWA2", [1, 3], [2], [4])
-    cells = np.empty((4, 1), dtype=object)
-    cells[:, 0] = [f"/BS/far/away//JPEGImages/{file}" for file in files]
-    savemat(top / "res101.mat", {"image_files": cells, "features": np.zeros((8, 4))})
+    top = add_awa2(tmp_path, files)
+    add_proposed_splits(tmp_path, "AWA2", [1, 3], [2], [4])
     data = load("AWA2", tmp_path)
     assert data.classnames == ["antelope", "grizzly bear", "bat"]
     assert [d.label for d in data.train_x] == [1, 0] and data.train_x[1].impath.endswith("antelope/a_1.jpg")
@@ -117,13 +105,10 @@ def test_awa2_follows_the_order_of_res101(load, tmp_path, images):
         load("AWA2", tmp_path)
 
 
-def test_flo_follows_the_published_lists(load, tmp_path, images):
-    top = tmp_path / "oxford_flowers"
-    images(top / "jpg", [f"image_{i:05d}.jpg" for i in range(1, 7)])
-    savemat(top / "setid.mat", {"trnid": [[5, 6]], "valid": [[2]], "tstid": [[4, 1, 3]]})
-    savemat(top / "imagelabels.mat", {"labels": [[1, 2, 1, 3, 2, 2]]})
-    (top / "cat_to_name.json").write_text(json.dumps({"1": "rose", "2": "lily", "3": "iris"}))
-    write_splits(tmp_path, "FLO", [1, 3, 4], [2], [5, 6])  # images 5, 2, 4 | 6 | 1, 3
+def test_flo_follows_the_published_lists(load, tmp_path):
+    top = add_flowers(tmp_path, [1, 2, 1, 3, 2, 2], {"1": "rose", "2": "lily", "3": "iris"})
+    add_flo(tmp_path, [5, 6], [2], [4, 1, 3])
+    add_proposed_splits(tmp_path, "FLO", [1, 3, 4], [2], [5, 6])  # images 5, 2, 4 | 6 | 1, 3
     data = load("FLO", tmp_path)
     assert data.seen_classnames == ["lily", "iris"] and data.unseen_classnames == ["rose"]
     assert [(Path(d.impath).stem[-1], d.label) for d in data.train_x + data.test] == [

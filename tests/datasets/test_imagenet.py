@@ -4,6 +4,7 @@ import pickle
 import pytest
 from dassl.data.datasets import Datum
 from dassl.utils import UserError
+from helpers.trees import IMAGENET_V2, IMAGENET_VARIANTS, add_imagenet
 
 from datasets.imagenet import CLASSNAMES, read_classnames
 
@@ -11,10 +12,8 @@ WNIDS = ["n01440764", "n01443537", "n01484850", "n01491361"]  # tench, goldfish,
 
 
 @pytest.fixture
-def imagenet(tmp_path, images):
-    for wnid in WNIDS:
-        images(tmp_path / "imagenet" / "images" / "train" / wnid, [f"{wnid}_{i}.JPEG" for i in range(6)])
-        images(tmp_path / "imagenet" / "images" / "val" / wnid, [f"ILSVRC2012_val_{wnid}_{i}.JPEG" for i in range(2)])
+def imagenet(tmp_path):
+    add_imagenet(tmp_path, WNIDS)
     return tmp_path
 
 
@@ -74,27 +73,20 @@ def test_train_and_val_must_have_the_same_classes(load, imagenet):
         load("ImageNet", imagenet)
 
 
-VARIANTS = {
-    "ImageNetSketch": "imagenet-sketch/images",
-    "ImageNetA": "imagenet-adversarial/imagenet-a",
-    "ImageNetR": "imagenet-rendition/imagenet-r",
-}
-
-
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", IMAGENET_VARIANTS)
 def test_variants_hold_test_images_of_some_classes(load, tmp_path, images, name):
     for wnid in (WNIDS[3], WNIDS[1]):
-        images(tmp_path / VARIANTS[name] / wnid, [f"{i}.jpg" for i in range(3)])
-    (tmp_path / VARIANTS[name] / "README.txt").touch()
+        images(tmp_path / IMAGENET_VARIANTS[name] / wnid, [f"{i}.jpg" for i in range(3)])
+    (tmp_path / IMAGENET_VARIANTS[name] / "README.txt").touch()
     data = load(name, tmp_path, 16)
     assert data.classnames == ["goldfish", "tiger shark"] and len(data.test) == 6 and not data.val
     assert data.train_x == data.test  # as in CoOp: a stock DataManager needs a training set
-    assert not (tmp_path / VARIANTS[name]).parent.joinpath("split_fewshot").exists()
+    assert not (tmp_path / IMAGENET_VARIANTS[name]).parent.joinpath("split_fewshot").exists()
 
 
 def test_v2_folders_are_labels(load, tmp_path, images):
     for label in range(1000):
-        folder = tmp_path / "imagenetv2" / "imagenetv2-matched-frequency-format-val" / str(label)
+        folder = tmp_path / IMAGENET_V2 / str(label)
         folder.mkdir(parents=True)
         (folder / "x.jpeg").touch()
     data = load("ImageNetV2", tmp_path)
@@ -103,7 +95,7 @@ def test_v2_folders_are_labels(load, tmp_path, images):
 
 
 def test_v2_without_a_folder(load, tmp_path, images):
-    images(tmp_path / "imagenetv2" / "imagenetv2-matched-frequency-format-val" / "0", ["x.jpeg"])
+    images(tmp_path / IMAGENET_V2 / "0", ["x.jpeg"])
     with pytest.raises(UserError, match="cannot list the folder .*/1"):
         load("ImageNetV2", tmp_path)
 

@@ -1,11 +1,11 @@
 """Each reader on a miniature tree in its true layout, without a split file: the split it makes, and its names."""
 
-import json
 from collections import Counter
 
 import numpy as np
 import pytest
 from dassl.utils import UserError
+from helpers.trees import add_aircraft, add_flowers, add_pets
 from scipy.io import savemat
 
 from datasets.splits import read_split
@@ -59,18 +59,9 @@ def test_dtd_from_folders(load, tmp_path, images):
     assert data.template == "{} texture."
 
 
-def make_flowers(tmp_path, images, labels, names):
-    top = tmp_path / "oxford_flowers"
-    images(top / "jpg", [f"image_{i + 1:05d}.jpg" for i in range(len(labels))])
-    savemat(top / "imagelabels.mat", {"labels": np.array([labels], np.uint8)})
-    (top / "cat_to_name.json").write_text(json.dumps(names))
-    return top
-
-
-def test_flowers_from_annotations(load, tmp_path, images):
-    make_flowers(
+def test_flowers_from_annotations(load, tmp_path):
+    add_flowers(
         tmp_path,
-        images,
         [3] * 10 + [1] * 10 + [2] * 10,
         {"1": "pink primrose", "3": "canterbury bells", "2": "globe thistle"},
     )
@@ -86,8 +77,8 @@ def test_flowers_from_annotations(load, tmp_path, images):
     assert data.template == "a photo of a {}, a type of flower."
 
 
-def test_flowers_with_annotations_that_do_not_fit(load, tmp_path, images):
-    top = make_flowers(tmp_path, images, [1] * 10 + [2] * 10, {"1": "pink primrose"})
+def test_flowers_with_annotations_that_do_not_fit(load, tmp_path):
+    top = add_flowers(tmp_path, [1] * 10 + [2] * 10, {"1": "pink primrose"})
     with pytest.raises(UserError, match="imagelabels.mat and .*cat_to_name.json do not belong together"):
         load("OxfordFlowers", tmp_path)
     (top / "imagelabels.mat").write_bytes(b"not a mat file")
@@ -98,22 +89,13 @@ def test_flowers_with_annotations_that_do_not_fit(load, tmp_path, images):
         load("OxfordFlowers", tmp_path)
 
 
-def make_pets(tmp_path, images, lines):
-    top = tmp_path / "oxford_pets"
-    (top / "annotations").mkdir(parents=True)
-    for name, content in lines.items():
-        (top / "annotations" / name).write_text("\n".join(content) + "\n")
-        images(top / "images", [line.split()[0] + ".jpg" for line in content])
-    return top
-
-
-def test_pets_from_annotations(load, tmp_path, images):
+def test_pets_from_annotations(load, tmp_path):
     breeds = {"Abyssinian": 1, "american_bulldog": 2, "Bengal": 3}
     lines = {
         "trainval.txt": [f"{breed}_{i} {label} 1 1" for breed, label in breeds.items() for i in range(10)],
         "test.txt": [f"{breed}_{i} {label} 1 1" for breed, label in breeds.items() for i in range(10, 15)],
     }
-    make_pets(tmp_path, images, lines)
+    add_pets(tmp_path, lines)
     data = load("OxfordPets", tmp_path)
     assert data.classnames == ["abyssinian", "american_bulldog", "bengal"]
     assert counts(data) == (24, 6, 15) and Counter(d.label for d in data.val) == {0: 2, 1: 2, 2: 2}
@@ -122,20 +104,18 @@ def test_pets_from_annotations(load, tmp_path, images):
 
 
 @pytest.mark.parametrize("line", ["Abyssinian_1 1 1", "Abyssinian 1 1 1", "Abyssinian_1 one 1 1"])
-def test_pets_with_a_broken_line(load, tmp_path, images, line):
-    make_pets(
+def test_pets_with_a_broken_line(load, tmp_path, line):
+    add_pets(
         tmp_path,
-        images,
         {"trainval.txt": [f"Abyssinian_{i} 1 1 1" for i in range(5)] + [line], "test.txt": ["Abyssinian_9 1 1 1"]},
     )
     with pytest.raises(UserError, match="trainval.txt: expected"):
         load("OxfordPets", tmp_path)
 
 
-def test_images_that_only_the_annotation_knows_are_reported(load, tmp_path, images):
-    top = make_pets(
+def test_images_that_only_the_annotation_knows_are_reported(load, tmp_path):
+    top = add_pets(
         tmp_path,
-        images,
         {"trainval.txt": [f"Abyssinian_{i} 1 1 1" for i in range(5)], "test.txt": ["Abyssinian_9 1 1 1"]},
     )
     (top / "images" / "Abyssinian_9.jpg").unlink()
@@ -189,14 +169,9 @@ def test_food_from_folders(load, tmp_path, images, shared_names):
     assert data.template == "a photo of {}, a type of food."
 
 
-def test_aircraft_from_lists(load, tmp_path, images, shared_names):
-    top, names = tmp_path / "fgvc_aircraft", shared_names("fgvc_aircraft")
-    top.mkdir()
-    (top / "variants.txt").write_text("\n".join(names) + "\n")
-    for part, start in (("train", 0), ("val", 1000), ("test", 2000)):
-        lines = [f"{start + i:07d} {name}" for i, name in enumerate(names)]
-        (top / f"images_variant_{part}.txt").write_text("\n".join(lines) + "\n")
-        images(top / "images", [f"{line.split()[0]}.jpg" for line in lines])
+def test_aircraft_from_lists(load, tmp_path, shared_names):
+    names = shared_names("fgvc_aircraft")
+    top = add_aircraft(tmp_path, names)
     data = load("FGVCAircraft", tmp_path)
     assert data.classnames == names and "F/A-18" in names and counts(data) == (100, 100, 100)
     assert data.val[7].impath == str(top / "images" / "0001007.jpg") and data.val[7].classname == names[7]

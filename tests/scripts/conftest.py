@@ -1,11 +1,11 @@
-"""The scripts import their neighbours (report_lib, _path) as `python scripts/x.py` does. Results are made by hand."""
+"""The scripts import their neighbours (lib.report, _path) as `python scripts/x.py` does. Results are made by hand."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from helpers.checkout import Checkout
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
@@ -73,76 +73,18 @@ def cells(report):
     return run
 
 
-# A Python that stands in for the real one: it notes its arguments and does what a set-up or a run would leave behind.
-FAKE_PYTHON = r"""#!/bin/sh
-echo "$*" >> "{log}"
-case "$1 $2" in
-  "--version "*) echo "Python ${{FAKE_VERSION:-3.11.7}}" ;;
-  "-c import sys; sys.exit(sys.version_info"*) [ -z "$FAKE_OLD" ] ;;
-  "-c import venv"*) [ -z "$FAKE_NO_VENV" ] ;;
-  "-m venv")
-    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && [ -z "$FAKE_VENV_FAILS" ] ;;
-  "-m pip") [ -z "$FAKE_PIP_FAILS" ] ;;
-  "-W ignore") [ -z "$FAKE_IMPORT_FAILS" ] ;;
-  "train.py "*)
-    while [ $# -gt 0 ]; do
-      if [ "$1" = --output-dir ]; then mkdir -p "$2" && echo '{{}}' > "$2/results.json"; fi
-      shift
-    done ;;
-esac
-"""
-
-
 @pytest.fixture
 def checkout(tmp_path):
-    """A small copy of the repository: the shell scripts, two datasets, two trainers, and a fake python3."""
+    """A small copy of the repository with stand-ins for Python, train.py and report.py."""
     return Checkout(tmp_path)
 
 
-class Checkout:
-    def __init__(self, tmp_path: Path):
-        self.root = tmp_path / "a checkout"
-        (self.root / "scripts").mkdir(parents=True)
-        for script in SCRIPTS.glob("*.sh"):
-            shutil.copy(script, self.root / "scripts")
-        for name in (
-            "datasets/caltech101.yaml",
-            "datasets/eurosat.yaml",
-            "trainers/CoOp/miniclip.yaml",
-            "trainers/CoOp_SHIP/miniclip.yaml",
-        ):
-            path = self.root / "configs" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-        (self.root / "requirements.txt").write_text("torch>=2.4\n")
-        self.log = tmp_path / "python.log"
-        self.bin = tmp_path / "bin"
-        self.bin.mkdir()
-        python = self.bin / "python3"
-        python.write_text(FAKE_PYTHON.format(log=self.log))
-        python.chmod(0o755)
-
-    def run(self, script: str, *arguments: str, cwd: Path | None = None, **env: str):
-        """Runs scripts/<script>; only the fake python3 is to be found. Returns the completed process."""
-        import subprocess
-
-        for name in ("python", "python3.10", "python3.11", "python3.12", "python3.13"):
-            if not (self.bin / name).exists():
-                shutil.copy(self.bin / "python3", self.bin / name)
-        return subprocess.run(
-            ["bash", str(self.root / "scripts" / script), *arguments],
-            cwd=cwd or self.root,
-            env={"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(self.root), **env},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
-    def calls(self, start: str) -> list[str]:
-        """Calls of the fake Python since the last look that begin with `start`; forgets them."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
-        self.log.write_text("")
-        return [line for line in lines if line.startswith(start)]
+@pytest.fixture
+def ready(checkout):
+    """A checkout that is set up."""
+    checkout.run("setup.sh")
+    checkout.calls("")
+    return checkout
 
 
 @pytest.fixture(scope="session")

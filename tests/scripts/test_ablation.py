@@ -3,15 +3,7 @@
 import re
 
 import pytest
-from report_lib.paper import paper_table
-
-
-@pytest.fixture
-def ready(checkout):
-    """A checkout that is set up."""
-    checkout.run("setup.sh")
-    checkout.calls("")
-    return checkout
+from lib.report.paper import paper_table
 
 
 def folders(calls):
@@ -52,10 +44,24 @@ def test_options_apply_to_every_variant(ready):
     assert all("OPTIM.MAX_EPOCH 3" in call for call in calls)
 
 
+def test_an_ablation_has_a_name_where_it_has_no_number(ready):
+    (ready.root / "configs/sweeps/ablation_loss.yaml").write_text(
+        "task: base2new\ndatasets: []\nvariants:\n- {trainer: CoOp, options: {OPTIM.LR: 0.10}}\n- trainer: CoOp\n"
+    )
+    broken = ready.run("ablation.sh", "loss", "eurosat", "2")
+    assert broken.returncode == 2 and "needs the field 'datasets'" in broken.stderr
+    path = ready.root / "configs/sweeps/ablation_loss.yaml"
+    path.write_text(path.read_text().replace("[]", "[eurosat]"))
+    assert ready.run("ablation.sh", "loss", "eurosat", "2").returncode == 0
+    first, second = ready.calls("train.py")
+    assert "/CoOp/miniclip-OPTIM.LR=0.10/seed2 " in first and first.endswith(" OPTIM.LR 0.10")
+    assert "/CoOp/miniclip/seed2 " in second
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (("7", "eurosat", "1"), "TABLE is 4, 5 or 6, found '7'"),
+        (("7", "eurosat", "1"), "no ablation '7' in configs/sweeps/. There are: 4, 5, 6"),
         (("4", "euro", "1"), "no dataset 'euro'"),
         (("4", "eurosat", "one"), "SEED is a whole number"),
         (("4", "eurosat", "1", "huge"), "no configuration 'huge'"),
@@ -141,7 +147,7 @@ def test_the_papers_rows_stand_below_its_own_backbones(write_run, report):
 
 
 def test_an_ablation_that_was_not_run_says_what_to_run(ablation, report):
-    from report_lib import ReportError
+    from lib.report import ReportError
 
     ablation()
     with pytest.raises(ReportError, match=r"N_CTX=1.*\n.*bash scripts/ablation.sh 6 caltech101 1"):

@@ -47,7 +47,7 @@ def convert(tmp_path, miniclip_backbone):
 
 
 def test_rows_go_to_their_images(convert, miniclip_backbone, capsys):
-    from trainers.core.features import read_bank
+    from trainers.core.features.bank import read_bank
 
     tensors, header = read_bank(convert([9, 4, 4, 9, 4, 9, 4, 9], backbone_sha256=miniclip_backbone.weights_hash))
     assert json.loads(header["split"]) == SPLIT and header["dataset"] == "Caltech101"

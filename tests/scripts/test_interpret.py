@@ -5,11 +5,11 @@ import torch
 from dassl.utils import UserError
 from PIL import Image
 
-from trainers.core.prompts import embed_words, tokenize
-from trainers.ship.gan import WGAN
+from trainers.core.model.prompts import embed_words, tokenize
+from trainers.generative.gan import WGAN
 from trainers.ship.generator import FeatureGenerator, PromptGenerator
 from trainers.ship.interpretation import Vocabulary, instance_prompts, listed_words, nearest_words, token_words
-from trainers.ship.vae import VAE
+from trainers.generative.vae import VAE
 
 
 @pytest.fixture(scope="module")

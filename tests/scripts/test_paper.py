@@ -1,4 +1,4 @@
-"""configs/paper/*.yaml against the paper's own arithmetic. What does not add up is listed here and noted there."""
+"""configs/papers/ship/*.yaml against the paper's own arithmetic. What does not add up is listed here, noted there."""
 
 import pytest
 
@@ -7,7 +7,7 @@ HALF = 0.005  # the figures have two decimals
 
 @pytest.fixture(scope="module")
 def table():
-    from report_lib.paper import paper_table
+    from lib.report.paper import paper_table
 
     return paper_table
 

@@ -16,7 +16,7 @@ def bar_runs(write_run):
 @pytest.fixture
 def figures(monkeypatch):
     """Keeps the figures that are saved, to look into."""
-    from report_lib import plots
+    from lib.report import plots
 
     kept = []
     save = plots.save_figure
@@ -64,7 +64,7 @@ def test_a_chart_for_each_task(bar_runs, write_run, report, tmp_path):
 
 
 def test_eleven_datasets_and_many_trainers_fit(write_run, report, figures, tmp_path):
-    from report_lib.paper import paper_table
+    from lib.report.paper import paper_table
 
     for dataset in list(paper_table(1).columns)[1:]:
         for row in paper_table(1).rows:
@@ -75,7 +75,7 @@ def test_eleven_datasets_and_many_trainers_fit(write_run, report, figures, tmp_p
 
 
 def test_a_name_that_is_no_picture(bar_runs, report, tmp_path):
-    from report_lib import ReportError
+    from lib.report import ReportError
 
     with pytest.raises(ReportError, match="should end in .png"):
         report("--plot", tmp_path / "chart.jpeg2")

@@ -3,14 +3,6 @@
 import pytest
 
 
-@pytest.fixture
-def ready(checkout):
-    """A checkout that is set up."""
-    checkout.run("setup.sh")
-    checkout.calls("")
-    return checkout
-
-
 @pytest.mark.parametrize("script", ["base2new.sh", "fewshot.sh"])
 @pytest.mark.parametrize("arguments, code", [((), 2), (("caltech101",), 2), (("-h",), 0)])
 def test_usage_lists_what_there_is(checkout, script, arguments, code):
@@ -29,6 +21,7 @@ def test_defaults(ready):
         "train.py --seed 1 --trainer CoOp_SHIP --dataset-config-file configs/datasets/caltech101.yaml "
         "--config-file configs/trainers/CoOp_SHIP/miniclip.yaml "
         "--output-dir output/base2new/caltech101/shots_16/CoOp_SHIP/miniclip/seed1 "
+        "RUN.DATASET caltech101 RUN.CONFIG miniclip "
         "TASK base2new DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base"
     )
 
@@ -72,6 +65,9 @@ def test_options_pass_through_and_name_their_own_folder(ready):
         (("caltech101", "1", "CoOop"), "of trainer 'CoOop'"),
         (("caltech101", "1", "CoOp", "vit_b16"), "no configuration 'vit_b16'"),
         (("caltech101", "1", "--", "OPTIM.LR"), "pairs KEY VALUE"),
+        (("caltech101", "1", "--", "DATASET.TEMPLATE", 250 * "a"), "Put them into a configuration file"),
+        (("caltech101", "1", "--job", "2"), "unknown flag '--job'"),
+        (("caltech101", "1", "--jobs", "two"), "JOBS is the number of runs side by side"),
     ],
 )
 def test_wrong_arguments(ready, arguments, message):
@@ -82,9 +78,8 @@ def test_wrong_arguments(ready, arguments, message):
 
 
 def test_fewshot_runs_all_shots(ready):
-    done = ready.root / "output/fewshot/eurosat/shots_2/CoOp/miniclip/seed1"
-    done.mkdir(parents=True)
-    (done / "results.json").touch()
+    assert ready.run("fewshot.sh", "eurosat", "1", "CoOp", SHOTS="2").returncode == 0
+    ready.calls("")
     assert ready.run("fewshot.sh", "eurosat", "1", "CoOp").returncode == 0
     calls = ready.calls("train.py")
     assert [call.split("DATASET.NUM_SHOTS ")[1] for call in calls] == [
@@ -113,8 +108,31 @@ def test_an_active_environment_is_used(checkout):
     assert len(checkout.calls("train.py")) == 1
 
 
-def test_a_failing_run_fails_the_script(ready):
-    failing = ready.bin / "failing"
-    failing.write_text("#!/bin/sh\nexit 3\n")
-    failing.chmod(0o755)
-    assert ready.run("fewshot.sh", "eurosat", "1", "CoOp", PYTHON=str(failing)).returncode == 3
+def test_a_failing_run_fails_the_script_but_not_the_other_runs(ready):
+    result = ready.run("fewshot.sh", "eurosat", "1", "CoOp", FAKE_FAILS="shots_2")
+    assert result.returncode == 3 and len(ready.calls("train.py")) == 5
+    assert "4 done, 1 failed" in result.stdout
+    assert "failed: CoOp/miniclip on eurosat, 2 shots, seed 1: exit code 3; error: the data are gone" in result.stderr
+    again = ready.run("fewshot.sh", "eurosat", "1", "CoOp")
+    assert again.returncode == 0 and len(ready.calls("train.py")) == 1
+
+
+def test_a_run_that_ends_without_results_failed(ready):
+    result = ready.run("base2new.sh", "eurosat", "1", FAKE_NO_RESULTS="1")
+    assert result.returncode == 1 and "it ended without results.json" in result.stderr
+
+
+def test_a_dry_run_prints_the_commands_alone(ready):
+    ready.run("fewshot.sh", "eurosat", "1", "CoOp", SHOTS="2")
+    (call,) = ready.calls("train.py")
+    result = ready.run("fewshot.sh", "eurosat", "1", "CoOp", "--dry-run", SHOTS="2 4")
+    done, command = result.stdout.splitlines()
+    assert done == "# done: output/fewshot/eurosat/shots_2/CoOp/miniclip/seed1"
+    assert command == "python " + call.replace("shots_2", "shots_4").replace("NUM_SHOTS 2", "NUM_SHOTS 4")
+    assert ready.calls("train.py") == []
+
+
+def test_the_interpreter_of_the_environment_may_be_missing_for_help_alone(checkout):
+    assert checkout.run("base2new.sh", "--help").returncode == 0
+    result = checkout.run("base2new.sh", "--help", FAKE_OLD="1")
+    assert result.returncode == 2 and "bash scripts/setup.sh" in result.stderr

@@ -12,7 +12,7 @@ from dassl.data import DataManager, DatasetWrapper
 from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum, build_dataset, read_fewshot, write_fewshot
 from dassl.data.datasets.base_dataset import Datum as DatumByModule
-from dassl.data.samplers import build_sampler
+from dassl.data.samplers import RandomClassSampler, RandomDomainSampler, SeqDomainSampler, build_sampler
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
 from dassl.utils import MissingFile, UserError, set_random_seed
 from PIL import Image
@@ -247,6 +247,40 @@ def test_domain_samplers_share_each_batch():
     assert all(len({data[i].domain for i in two[s : s + 4]}) == 2 for s in range(0, len(two), 4))
     with pytest.raises(UserError, match="batch size 4 cannot be shared by 3 domains"):
         build_sampler("SeqDomainSampler", data_source=data, batch_size=4)
+    with pytest.raises(UserError, match="domain 2 has 3 items, a batch of 12 over 3 domains takes 4 of it"):
+        build_sampler("SeqDomainSampler", data_source=data, batch_size=12)
+
+
+@pytest.mark.parametrize(
+    "kind, arguments",
+    [
+        (RandomDomainSampler, {"batch_size": 4, "n_domain": 2}),
+        (SeqDomainSampler, {"batch_size": 6}),
+        (RandomClassSampler, {"batch_size": 4, "n_ins": 2}),
+    ],
+)
+def test_samplers_are_made_as_stock_code_makes_them(kind, arguments):
+    """By upstream's class names, its arguments by position or by name; build_sampler makes the same."""
+    data = items([0, 1, 2] * 4, domains=[0] * 4 + [1] * 4 + [2] * 4)
+    orders = []
+    for make in (
+        lambda: kind(data, *arguments.values()),
+        lambda: kind(data_source=data, **arguments),
+        lambda: build_sampler(kind.__name__, None, data, **arguments),
+    ):
+        random.seed(0)
+        sampler = make()
+        assert type(sampler) is kind and sampler.data_source is data and sampler.batch_size == arguments["batch_size"]
+        orders.append(list(sampler))
+        assert orders[-1] and len(sampler) > 0
+    assert orders[0] == orders[1] == orders[2]
+    with pytest.raises(TypeError, match="missing"):
+        kind(data)
+
+
+def test_all_domains_where_no_number_is_given():
+    data = items([0] * 6, domains=[0, 1, 2] * 2)
+    assert [RandomDomainSampler(data, 3, count).n_domain for count in (None, 0, -1, 2 + 1)] == [3] * 4
 
 
 def test_class_sampler_fills_batches_with_whole_classes():

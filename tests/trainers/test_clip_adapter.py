@@ -9,7 +9,7 @@ from tiny_data import NAMES
 
 import train
 from trainers.clip_adapter import CLIPAdapterHead, bottleneck
-from trainers.core.prompts import tokenize
+from trainers.core.model.prompts import tokenize
 from trainers.zsclip import ZeroshotHead
 
 PROMPT = "a photo of a {}."
@@ -28,7 +28,7 @@ def plain_logits(raw, down, up, text, scale):
 
 
 def make_head(backbone):
-    return CLIPAdapterHead(bottleneck(backbone.embed_dim, 4), 0.2, ZeroshotHead(backbone, PROMPT, NAMES))
+    return CLIPAdapterHead(bottleneck(backbone.embed_dim, 4), 0.2, ZeroshotHead(backbone, [PROMPT], NAMES))
 
 
 def test_unit_features_equal_the_authors_raw_features(miniclip_backbone):

@@ -9,7 +9,7 @@ from runs import FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone, 
 from tiny_data import NAMES
 
 from trainers.cocoop import CoCoOpHead
-from trainers.core.prompts import initial_context
+from trainers.core.model.prompts import initial_context
 
 
 def plain_logits(backbone, names, parameters, features):

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from tiny_data import NAMES
 
-from trainers.coop import CoOpHead
+from trainers.coop import ClassSpecificHead, CoOpHead
 from trainers.core.errors import ClassesUnsupported
-from trainers.core.prompts import initial_context, tokenize
+from trainers.core.model.prompts import initial_context, tokenize
 
 
 def plain_logits(backbone, names, ctx, position, features):
@@ -59,7 +59,7 @@ def test_context_from_words_equals_the_prompt_in_words(miniclip_backbone):
     head = CoOpHead(miniclip_backbone, NAMES, initial_context(miniclip_backbone, "a_photo_of_a", 16)).eval()
     with torch.no_grad():
         assert head.ctx.shape[0] == 4
-        assert relative(head(features), ZeroshotHead(miniclip_backbone, "a photo of a {}.", NAMES)(features)) <= 1e-5
+        assert relative(head(features), ZeroshotHead(miniclip_backbone, ["a photo of a {}."], NAMES)(features)) <= 1e-5
 
 
 def test_for_classes_keeps_the_context(miniclip_backbone):
@@ -72,7 +72,7 @@ def test_for_classes_keeps_the_context(miniclip_backbone):
 
 def test_class_specific_contexts_know_only_their_classes(miniclip_backbone):
     features = F.normalize(torch.randn(5, miniclip_backbone.embed_dim), dim=-1)
-    head = CoOpHead(miniclip_backbone, NAMES, torch.randn(len(NAMES), 4, miniclip_backbone.width) * 0.02).eval()
+    head = ClassSpecificHead(miniclip_backbone, NAMES, torch.randn(len(NAMES), 4, miniclip_backbone.width) * 0.02).eval()
     with torch.no_grad():
         assert relative(head.for_classes([NAMES[4], NAMES[1]])(features), head(features)[:, [4, 1]]) <= 1e-5
     with pytest.raises(ClassesUnsupported, match="zebra.*CSC False"):

@@ -12,8 +12,8 @@ from plain import plain_text_features, relative
 from runs import FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone, results
 from tiny_data import NAMES
 
-from trainers.coop_vpt import VPTHead, kl_to_standard_normal
-from trainers.core.prompts import initial_context
+from trainers.coop_vpt import VPTHead, mean_kl
+from trainers.core.model.prompts import initial_context
 
 OPTIONS = SimpleNamespace(CONDITIONAL=True, SAMPLES=3, TEST_SAMPLES=4, CHUNK=0)
 SHARED = SimpleNamespace(CONDITIONAL=False, SAMPLES=3, TEST_SAMPLES=4, CHUNK=0)
@@ -82,9 +82,9 @@ def test_prediction_and_gradients_equal_the_plain_formulation(miniclip_backbone,
 
 
 def test_kl_of_the_prior_is_zero_and_of_a_known_gaussian_is_known():
-    assert kl_to_standard_normal(torch.zeros(2, 3), torch.zeros(2, 3)).item() == 0
+    assert mean_kl(torch.zeros(2, 3), torch.zeros(2, 3)).item() == 0
     mean, variance = 0.5, 4.0
-    found = kl_to_standard_normal(torch.full((1, 3), mean), torch.full((1, 3), math.log(variance))).item()
+    found = mean_kl(torch.full((1, 3), mean), torch.full((1, 3), math.log(variance))).item()
     assert found == pytest.approx(0.5 * (mean**2 + variance - 1 - math.log(variance)))
 
 

@@ -13,7 +13,7 @@ from tiny_data import NAMES, make_bank
 
 import trainers
 from trainers.core.errors import ClassesUnsupported
-from trainers.core.prompts import ClassTokens, encode_texts
+from trainers.core.model.prompts import ClassTokens, encode_texts
 from trainers.fvaegan import VAEGAN, Classifier, Scale, layers
 from trainers.tfvaegan import TFVAEGAN, WithHidden, attribute_loss
 
@@ -181,9 +181,9 @@ def test_the_critic_is_updated_more_often_than_the_generator(backbone, classes):
     assert [{int(state["step"]) for state in optimizer.state.values()} for optimizer in optimizers] == [{4}, {1}]
 
 
-def test_the_classifier_over_some_of_its_classes_has_their_rows():
+def test_the_classifier_over_some_of_its_classes_has_their_rows(backbone):
     torch.manual_seed(0)
-    head = Classifier(["a", "b", "c"], Scale(torch.randn(4, DIM)), layers(DIM, 3)[0])
+    head = Classifier(backbone, ["a", "b", "c"], Scale(torch.randn(4, DIM)), layers(DIM, 3)[0])
     features = torch.randn(6, DIM)
     assert torch.allclose(head.for_classes(["c", "a"])(features), head(features)[:, [2, 0]])
     with pytest.raises(ClassesUnsupported, match="'d'"):
@@ -193,7 +193,7 @@ def test_the_classifier_over_some_of_its_classes_has_their_rows():
 def test_tf_vaegan_classifies_the_feature_and_the_decoders_hidden_layer(backbone):
     framework, features, _ = made(TFVAEGAN, backbone)
     decoder, scale = framework.generator.decoder, framework.generator.scale
-    head = Classifier(["a", "b"], scale, layers(DIM + 6, 2)[0], WithHidden(decoder))
+    head = Classifier(backbone, ["a", "b"], scale, layers(DIM + 6, 2)[0], WithHidden(decoder))
     x = (features - scale.low) / scale.span
     expected = linear(torch.cat([x, leaky(linear(x, decoder.hidden[0]))], 1), head.linear)
     assert torch.allclose(head(features), expected, atol=1e-6)
@@ -231,12 +231,12 @@ def test_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, tiny_bank)
 
 
 def test_a_killed_generator_ends_like_one_left_alone(monkeypatch, tmp_path, tiny_bank):
-    from trainers.fvaegan import VAEGANTraining
+    from trainers.generative.training import GeneratorTraining
 
     class Killed(Exception):
         pass
 
-    epoch = VAEGANTraining._epoch
+    epoch = GeneratorTraining._epoch
 
     def kill(self, framework, optimizers, number):
         if number == 2:
@@ -245,7 +245,7 @@ def test_a_killed_generator_ends_like_one_left_alone(monkeypatch, tmp_path, tiny
 
     train.main(argv(tiny_bank, tmp_path / "whole", "TF_VAEGAN"))
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(VAEGANTraining, "_epoch", kill)
+        patch.setattr(GeneratorTraining, "_epoch", kill)
         train.main(argv(tiny_bank, tmp_path / "cut", "TF_VAEGAN"))
     train.main(argv(tiny_bank, tmp_path / "cut", "TF_VAEGAN"))
     states = [

@@ -7,7 +7,7 @@ from plain import plain_text_features
 from runs import FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone, log
 from tiny_data import make_bank
 
-from trainers.core.prompts import tokenize
+from trainers.core.model.prompts import tokenize
 
 
 @pytest.mark.parametrize("weight", [0.0, 8.0])

@@ -9,7 +9,7 @@ from plain import plain_text_features, relative
 from runs import FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone
 from tiny_data import NAMES
 
-from trainers.core.prompts import tokenize
+from trainers.core.model.prompts import tokenize
 from trainers.proda import ProDAHead, WithPromptBatches, positions_of, upper_bound_logits
 
 
@@ -58,7 +58,7 @@ def test_positions_are_mixed():
 
 
 def test_weights_orthogonality_and_gradients_equal_the_plain_formulation(head, miniclip_backbone):
-    weights, orthogonality = head.weights([7, 0, 2]), head.semantic_orthogonality()
+    weights, orthogonality = head.weights(head.tokens, [7, 0, 2]), head.semantic_orthogonality()
     (weights.sum() + orthogonality).backward()
     ctx = head.ctx.detach().clone().requires_grad_()
     reference = plain_weights(miniclip_backbone, NAMES, ctx[[7, 0, 2]], ["end", "front", "middle"])

@@ -11,7 +11,7 @@ from PIL import Image
 from runs import ROOT, argv, log, newest_state, results, train_killed_before_epoch
 from tiny_data import NAMES, make_bank, make_split, poison
 
-from trainers.core.tasks import top1
+from trainers.core.run.tasks import top1
 
 TARGET = ["forest", "river", "highway"]
 SEEN, UNSEEN = NAMES[:5], NAMES[5:]
@@ -26,7 +26,7 @@ def command(bank, out, trainer, task, dataset, *options):
 
 def plain_accuracy(backbone, bank, logits_of, names, part="test", per_class=False):
     """Accuracy in percent of the bank's images of `part` over `names`, class by class in plain Python."""
-    from trainers.core.features import read_bank
+    from trainers.core.features.bank import read_bank
 
     tensors, header = read_bank(bank)
     labels = [item[1] for item in json.loads(header["split"])[part]]
@@ -143,7 +143,7 @@ def test_ship_fine_tunes_the_sources_context_on_synthetic_features_of_the_target
     saved = torch.load(source / "generator/generator.pth.tar", weights_only=True)["state_dict"]
     assert all(
         torch.equal(value, saved[f"generator.{name}"])
-        for name, value in trainer.synthesizer.generator.state_dict().items()
+        for name, value in trainer.plugins[0].synthesizer.generator.state_dict().items()
     )
     assert len(seen) == 3 * (len(TARGET) * 7 // 8)  # epochs x batches of 8 out of 7 features a class
     assert all(features.shape == (8, 256) and features.isfinite().all() for _, features, _ in seen)
@@ -250,7 +250,7 @@ def flo_bank(tmp_path_factory, miniclip_backbone):
 
 
 def test_gzsl_is_the_mean_over_classes_in_the_joint_label_space(flo_bank, miniclip_backbone, tmp_path):
-    from trainers.core.prompts import encode_texts
+    from trainers.core.model.prompts import encode_texts
 
     train.main(command(flo_bank, tmp_path, "ZeroshotCLIP", "gzsl", "flo", "DATASET.NUM_SHOTS", "-1"))
     found = results(tmp_path)["metrics"]
@@ -277,7 +277,7 @@ def test_gzsl_trains_on_all_seen_images(flo_bank, tmp_path, trainer, names):
 
 
 def test_gzsl_takes_base_classes_as_seen_where_a_dataset_has_no_splits_of_its_own(tiny_bank, tmp_path):
-    from trainers.core.features import read_bank
+    from trainers.core.features.bank import read_bank
 
     train.main(
         argv(tiny_bank, tmp_path, "CoOp_SHIP", "DATASET.NUM_SHOTS", "-1", "TEST.FINAL_MODEL", "best_val", task="gzsl")
@@ -289,14 +289,26 @@ def test_gzsl_takes_base_classes_as_seen_where_a_dataset_has_no_splits_of_its_ow
     assert len(json.loads(read_bank(tiny_bank)[1]["split"])["train"]) == 6 * len(NAMES)
 
 
-def test_gzsl_without_unseen_classes_is_refused(tiny_bank):
-    from trainers.core.tasks import build_task
+@pytest.mark.parametrize("task", ["base2new", "gzsl"])
+def test_a_task_takes_its_base_half_by_itself(tiny_bank, tmp_path, task):
+    """Whatever SUBSAMPLE_CLASSES says: no forgotten option may turn a new class into a trained one."""
+    metrics = []
+    for subset in ("base", "all"):
+        args = argv(tiny_bank, tmp_path / subset, "CoOp", "DATASET.SUBSAMPLE_CLASSES", subset, task=task)
+        cfg = train.setup_cfg(train.parse_args(args))
+        trainer = build_trainer(cfg)
+        trainer.train()
+        assert trainer.trained_classnames == NAMES[:4]
+        metrics.append(results(tmp_path / subset)["metrics"])
+        assert "SUBSAMPLE_CLASSES: base" in (tmp_path / subset / "config.yaml").read_text()
+    assert metrics[0] == metrics[1]
 
-    cfg = train.setup_cfg(train.parse_args(argv(tiny_bank, "", "CoOp", task="fewshot")))
-    cfg.defrost()
-    cfg.TASK = "gzsl"
-    with pytest.raises(UserError, match="SUBSAMPLE_CLASSES base"):
-        build_task(cfg).evaluations()
+
+@pytest.mark.parametrize("task", ["base2new", "gzsl"])
+def test_training_on_the_new_half_contradicts_the_task(tiny_bank, tmp_path, task):
+    with pytest.raises(UserError, match="trains on the base half.*SUBSAMPLE_CLASSES is new.*--eval-only"):
+        train.main(argv(tiny_bank, tmp_path, "CoOp", "DATASET.SUBSAMPLE_CLASSES", "new", task=task))
+    assert not (tmp_path / "results.json").exists()
 
 
 # ------------------------------------------------------------------------------- no leak

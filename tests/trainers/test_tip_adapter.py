@@ -19,8 +19,8 @@ from tiny_data import NAMES, make_bank
 import train
 from trainers.core.errors import ClassesUnsupported
 from trainers.core.feature_trainer import FeatureTrainer
-from trainers.core.features import read_bank, write_bank
-from trainers.core.validation import held_out, val_is_test
+from trainers.core.features.bank import read_bank, write_bank
+from trainers.core.run.selection import held_out, val_is_test
 from trainers.tip_adapter import TipHead, grid, search
 
 TRAINERS = ["Tip_Adapter", "Tip_Adapter_F", "Tip_Adapter_F_SHIP"]
@@ -68,7 +68,7 @@ def test_classes_of_the_cache_keep_their_keys_and_columns():
     torch.testing.assert_close(part(features), head(features)[:, [4, 1]])
     assert part.keys.shape == (6, 16) and part.labels.tolist() == [1, 1, 1, 0, 0, 0]
     torch.testing.assert_close(part.for_classes([NAMES[1]])(features), head(features)[:, [1]])
-    with pytest.raises(ClassesUnsupported, match="2 classes .* 'zebra'.*Tip_Adapter_F_SHIP"):
+    with pytest.raises(ClassesUnsupported, match="2 of the classes .* 'zebra'.*Tip_Adapter_F_SHIP"):
         head.for_classes(["zebra", NAMES[0], "okapi"])
 
 
@@ -215,13 +215,13 @@ def test_longer_training_of_a_searched_run_learns_with_the_configured_alpha(tiny
     train.main(argv(tiny_bank, tmp_path, "Tip_Adapter_F"))
     seen = Recorder(monkeypatch)
     train.main(argv(tiny_bank, tmp_path, "Tip_Adapter_F", "OPTIM.MAX_EPOCH", 4))
-    assert len(seen.losses) == 2 and seen.initial["alpha"] == 1.17 and seen.initial["beta"] == 1.0
+    assert len(seen.losses) == 2 and seen.initial["alpha"] == 3.0 and seen.initial["beta"] == 1.0
 
 
 def test_best_val_keeps_the_searched_values_in_the_best_checkpoint(tiny_bank, tmp_path):
     train.main(argv(tiny_bank, tmp_path, "Tip_Adapter_F", "TEST.FINAL_MODEL", "best_val"))
     best = torch.load(tmp_path / "tip_adapter/model-best.pth.tar", weights_only=True)
-    assert best["state_dict"]["alpha"] == results(tmp_path)["extra"]["alpha"] != 1.17
+    assert best["state_dict"]["alpha"] == results(tmp_path)["extra"]["alpha"] != 3.0
     assert "best epoch" in best["selection"] and best["optimizer"] is not None
 
 
@@ -396,7 +396,7 @@ def test_the_joint_cache_is_searched_by_base_images_among_base_names(tiny_bank, 
         head.forward(features),
         joint.for_classes(NAMES[:4])(features)
         - 2.5 * joint.cache(joint.affinity(features), 3.5)[:, :4]
-        + 1.17 * joint.cache(joint.affinity(features), 1.0)[:, :4],
+        + 3.0 * joint.cache(joint.affinity(features), 1.0)[:, :4],
     )
     for names in (NAMES, NAMES[:4], NAMES[4:]):
         part = seen.trainer.head_for(names)
@@ -413,7 +413,7 @@ def test_losses_of_the_twin_equal_plain_adamw_on_the_plain_formula(tiny_bank, tm
     optimizer = torch.optim.AdamW([keys], lr=1e-3, eps=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 6)
     for (features, labels), loss in zip(seen.batches, seen.losses):
-        expected = F.cross_entropy(plain_logits(features, text, keys, values, 1.17, 1.0, scale), labels)
+        expected = F.cross_entropy(plain_logits(features, text, keys, values, 3.0, 1.0, scale), labels)
         assert loss == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
         optimizer.zero_grad()
         expected.backward()

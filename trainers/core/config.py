@@ -23,6 +23,8 @@ def declare(cfg, section, **defaults):
 
 def extend_cfg(cfg):
     declare(cfg, "", TASK="fewshot")
+    # who the run is, as its folder and the tables call it: names of the data set's and the trainer's configuration
+    declare(cfg, "RUN", DATASET="", CONFIG="")
     declare(
         cfg,
         "DATASET",

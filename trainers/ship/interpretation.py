@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 
 from ..core.errors import UserError
-from ..core.openai_clip import import_clip
-from ..core.prompts import embed_words
+from ..core.model.openai_clip import import_clip
+from ..core.model.prompts import embed_words
 
 END_OF_WORD = "</w>"
 

@@ -1,127 +1,178 @@
-"""`register_ship(MyTrainer)`: gives any FeatureTrainer a twin `MyTrainer_SHIP` that also learns from synthetic features
-of new classes."""
+"""SHIP as a plug-in: before training it pretrains or loads the generator; the head is built over base + new names; each
+batch of B real features gains B synthetic ones, labels uniform over the new classes (paper section 3.3).
+
+Base classes are those with training images, new ones those with only a name; there may be none of a kind. Without new
+classes the run is a source for other data sets: the plain method, and a generator. Without base ones (a target of such
+a source, paper section 4.2.2) batches are B synthetic features.
+"""
+
+from functools import cached_property
 
 import torch
 
+from ..core.config import declare
 from ..core.errors import UserError
-from ..core.features import FeatureSet
-from ..core.prompts import ClassTokens
-from ..core.registry import register
+from ..core.features.feature_set import FeatureSet
+from ..core.plugin import Plugin
+from ..core.model.prompts import ClassTokens
 from ..core.randomness import seed_all
-from .pretrain import Pretraining, load_generator
-from .synthesis import SHOTS, SyntheticLoader, Synthesizer, read_class_names
+from ..core.model.text_encoder import in_fp32
+from ..generative.synthesis import SHOTS, SyntheticLoader, Synthesizer
+from ..generative.training import GeneratorTraining
+from .model import ARCHITECTURE, TRAINING, build_framework, load_generator
 
 NOTHING_TO_SYNTHESIZE = "no label-only classes: the generator is for later runs, training sees real features alone"
 
 
-class ShipMixin:
-    """In front of a FeatureTrainer: (1) before training, pretrain or load the generator; (2) build the head over base +
-    new names; (3) join each batch of B real features with B synthetic ones, labels uniform over the new classes (paper
-    section 3.3).
+def extend_cfg(cfg):
+    declare(
+        cfg,
+        "TRAINER.SHIP",
+        FRAMEWORK="vae",  # or gan (Table 4)
+        GENERATOR="clip",  # prompts through CLIP's text encoder; mlp: features by a network from scratch (Table 4)
+        N_CTX=4,  # L, length of the synthesized prompts (Table 6)
+        GLOBAL=True,  # learn global prompts p_1 .. p_L beside the local bias (Table 5)
+        SEQUENTIAL=False,  # one local bias per position instead of one for all (Table 5)
+        HIDDEN_DIM=4096,
+        LATENT_DIM=0,  # of z; 0: the width of the token embedding, as in the paper
+        LR=1e-3,
+        WEIGHT_DECAY=0.01,
+        EPOCHS=50,
+        BATCH_SIZE=256,
+        KL_WEIGHT=1.0,
+        NEW_CLASSES="",  # a text file of label-only class names, a name a line
+        INIT_FROM="",  # a trained generator (the generator/ folder of a run) to use instead of training one
+    )
 
-    Base classes are those with training images, new ones those with only a name; there may be none of a kind. Without
-    new classes the run is a source for other datasets: the plain method, and a generator. Without base ones (a target
-    of such a source, paper section 4.2.2) batches are B synthetic features.
-    """
 
-    def new_classnames(self):
+class SHIP(Plugin):
+    NAME, SECTION = "SHIP", "SHIP"
+
+    synthesizer = None
+    report = {}
+
+    @classmethod
+    def refuses(cls, trainer_class):
+        reason = super().refuses(trainer_class)
+        return reason or ("" if trainer_class.trains else "it trains nothing that synthetic features could enter")
+
+    @cached_property
+    def base(self):
+        """Names of the classes with training images."""
+        return self.trainer.task.real_classnames()
+
+    @cached_property
+    def new(self):
         """Names of the label-only classes: from the file TRAINER.SHIP.NEW_CLASSES, else those of the task."""
-        options = self.cfg.TRAINER.SHIP
-        if options.NEW_CLASSES:
-            return read_class_names(options.NEW_CLASSES, self.task.real_classnames())
-        return self.task.label_only_classnames()
+        if self.options.NEW_CLASSES:
+            return read_class_names(self.options.NEW_CLASSES, self.base)
+        return self.trainer.task.label_only_classnames()
 
-    def head_classnames(self):
-        return self.task.real_classnames() + self.new_classnames() or super().head_classnames()
+    def extra_names(self):
+        return self.new
 
-    def has_training_data(self):
-        return super().has_training_data() or bool(self.new_classnames())
-
-    def build_model(self):
-        """Nothing yet: the head may need synthetic features, so it is built once there is a generator (or a
-        checkpoint)."""
-
-    def before_train(self):
-        self.synthesizer = None
-        if self.has_training_data():
-            with self.watch.stage("generator"):
+    def prepare(self):
+        if self.base or self.new:
+            with self.trainer.watch.stage("generator"):
                 self.synthesizer = self.build_synthesizer()
-        seed_all(self.cfg.SEED, "head")
-        super().build_model()
-        super().before_train()
+        seed_all(self.cfg.SEED, "head")  # where a head starts does not depend on how much the generator drew
 
     def build_synthesizer(self):
         """Pretrains the generator on the base features, or loads it, and binds it to the new names; None where there
         are none of these."""
-        options, n_ctx = self.cfg.TRAINER.SHIP, self.cfg.TRAINER.SHIP.N_CTX
-        base, new = self.task.real_classnames(), self.new_classnames()
-        new = ClassTokens(new, self.backbone, n_ctx=n_ctx) if new else None
+        options, trainer = self.options, self.trainer
+        tower = in_fp32(trainer.backbone)  # as in the released code: half precision spoils the gradients
+        new = ClassTokens(self.new, tower, n_ctx=options.N_CTX) if self.new else None
         if options.INIT_FROM:
-            generator, self.generator_report = load_generator(options.INIT_FROM, options, self.backbone, self.device)
-        elif not base:
+            generator, self.report = load_generator(options.INIT_FROM, options, tower, trainer.device)
+        elif not self.base:
             raise UserError(
                 f"TASK {self.cfg.TASK} needs the generator of a source run: give its folder with TRAINER.SHIP.INIT_FROM"
             )
         else:
-            base = ClassTokens(base, self.backbone, n_ctx=n_ctx)
-            pretraining = Pretraining(
+            training = GeneratorTraining(
+                lambda: build_framework(options, tower),
                 options,
-                self.backbone,
-                self.train_set,
-                base,
+                "TRAINER.SHIP",
+                ARCHITECTURE + TRAINING,
+                "SHIP generator",
+                tower.weights_hash,
+                trainer.train_set,
+                ClassTokens(self.base, tower, n_ctx=options.N_CTX),
                 self.cfg.SEED,
-                self.output_dir,
+                trainer.output_dir,
                 self.cfg.TRAIN.CHECKPOINT_SECONDS,
             )
-            generator, self.generator_report = pretraining.run()
+            generator, self.report = training.run()
         if new is None:
-            print(f"{type(self).__name__}: {NOTHING_TO_SYNTHESIZE}")
+            print(f"SHIP: {NOTHING_TO_SYNTHESIZE}")
             return None
-        return Synthesizer(generator, new, first_label=len(self.task.real_classnames()))
+        return Synthesizer(generator, new, first_label=len(self.base))
 
     def per_class(self):
         """How many synthetic features stand for a class: the shots; without a number of shots, as many as a base class
         has images."""
-        shots, base = self.cfg.DATASET.NUM_SHOTS, len(self.task.real_classnames())
+        shots = self.cfg.DATASET.NUM_SHOTS
         if shots >= 1:
             return shots
-        return round(len(self.train_set) / base) if base else SHOTS
+        return round(len(self.trainer.train_set) / len(self.base)) if self.base else SHOTS
 
-    def make_loader(self):
-        if self.task.real_classnames():
-            return super().make_loader()
-        loader = self.cfg.DATALOADER.TRAIN_X
-        return SyntheticLoader(self.synthesizer, loader.BATCH_SIZE, self.per_class(), self.device, loader.DROP_LAST)
+    def loader(self):
+        c = self.cfg.DATALOADER.TRAIN_X
+        return SyntheticLoader(self.synthesizer, c.BATCH_SIZE, self.per_class(), self.trainer.device, c.DROP_LAST)
 
-    def parse_batch_train(self, batch):
-        features, labels = super().parse_batch_train(batch)
-        if self.synthesizer is None or not self.task.real_classnames():
+    def batch(self, features, labels):
+        if self.synthesizer is None or not self.base:
             return features, labels
-        synthetic, synthetic_labels = self.synthesizer.batch(len(labels), self.device)
+        synthetic, synthetic_labels = self.synthesizer.batch(len(labels), features.device)
         return torch.cat([features, synthetic]), torch.cat([labels, synthetic_labels])
 
-    def support_set(self):
+    def support(self, found):
         """Real few-shot features of the base classes and as many synthetic ones of each new class."""
         seed_all(self.cfg.SEED, "support")
-        parts = [super().support_set()] if self.task.real_classnames() else []
-        if self.synthesizer:
-            parts.append(self.synthesizer.balanced(self.per_class(), self.device))
-        return FeatureSet.join(parts)
+        if self.synthesizer is None:
+            return found
+        made = self.synthesizer.balanced(self.per_class(), self.trainer.device)
+        return made if found is None else FeatureSet.join([found, made])
 
-    def source_path(self):
-        """In a run without images of its own, the generator's source too."""
-        return super().source_path() or (self.cfg.TRAINER.SHIP.INIT_FROM if not self.task.real_classnames() else "")
+    def source(self):
+        """In a run without images of its own."""
+        return "" if self.base else self.options.INIT_FROM
 
-    def extra_results(self):
-        source_only = self.TRAINS and getattr(self, "synthesizer", True) is None
+    def results(self):
+        source_only = self.trainer.trains and self.base and self.synthesizer is None
         remarks = {"remarks": {"accuracy": NOTHING_TO_SYNTHESIZE}} if source_only else {}
-        return {**super().extra_results(), "generator": getattr(self, "generator_report", {}), **remarks}
+        return {"generator": self.report, **remarks}
 
 
-def register_ship(trainer):
-    """Registers and returns `<Name>_SHIP`, the twin of a FeatureTrainer class. One line is all a method needs:
+def read_class_names(path, base_names):
+    """Names from a text file, a name a line. Raises UserError naming lines that are empty, repeat each other or repeat
+    a base class."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file.read().rstrip("\n").split("\n")]
+    except FileNotFoundError:
+        raise UserError(
+            f"TRAINER.SHIP.NEW_CLASSES {path} does not exist; it must be a text file with a class name a line"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"TRAINER.SHIP.NEW_CLASSES {path} cannot be read as UTF-8 text: {error}") from None
+    known = {_plain(name): f"the base class '{name}'" for name in base_names}
+    problems = []
+    for number, name in enumerate(lines, 1):
+        if not name:
+            problems.append(f"line {number} is empty")
+        elif _plain(name) in known:
+            problems.append(f"line {number} '{name}' repeats {known[_plain(name)]}")
+        else:
+            known[_plain(name)] = f"line {number}"
+    if problems:
+        raise UserError(
+            f"TRAINER.SHIP.NEW_CLASSES {path}: {'; '.join(problems[:5])}{' ...' if len(problems) > 5 else ''}"
+        )
+    return lines
 
-    register_ship(MyTrainer)
-    """
-    attributes = {"__doc__": f"{trainer.__name__} + SHIP.", "__module__": trainer.__module__}
-    return register(type(f"{trainer.__name__}_SHIP", (ShipMixin, trainer), attributes))
+
+def _plain(name):
+    """What a prompt makes of a name: underscores and case do not matter to it."""
+    return " ".join(name.replace("_", " ").lower().split())

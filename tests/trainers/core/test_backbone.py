@@ -2,23 +2,28 @@
 
 import hashlib
 import json
+import sys
 import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import ModuleType
 
 import clip.model
 import pytest
+import timm
 import torch
 from dassl.config import get_cfg_default
+from helpers.cuda_rules import impose_cuda_rules
 from safetensors.torch import save_file
 from tiny_clip import tiny_clip
 from torch import nn
 from yacs.config import CfgNode
 
-from trainers.core import openai_clip
-from trainers.core.backbone import apply_preprocessing, known_backbones, load_backbone
+from trainers.core.model import openai_clip
+from trainers.core.model.backbone import Backbone, apply_preprocessing, known_backbones, load_backbone
 from trainers.core.errors import UserError
-from trainers.core.prompts import tokenize
+from trainers.core.model.prompts import tokenize
+from trainers.core.model.text_encoder import TextEncoder
 
 
 def config(name, **precision):
@@ -101,6 +106,65 @@ def test_half_precision_keeps_norms_in_float32():
         assert kinds[name] == torch.float32
     for name in ("transformer.resblocks.0.attn.in_proj_weight", "text_projection"):
         assert kinds[name] == half.dtype == torch.float16
+
+
+class PlainTower(nn.Module):
+    """The smallest image tower with the three kinds of norm that CUDA treats differently, and a mask in a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.batch_norm, self.group_norm = nn.Conv2d(3, 8, 8, 8), nn.BatchNorm2d(8), nn.GroupNorm(2, 8)
+        self.layer_norm, self.own_norm, self.head = nn.LayerNorm(8), clip.model.LayerNorm(8), nn.Linear(8, 32)
+        self.register_buffer("mask", torch.ones(8))
+
+    def forward(self, images):
+        x = self.group_norm(self.batch_norm(self.conv(images))).flatten(2).mean(-1)
+        return self.head(self.own_norm(self.layer_norm(x) * self.mask))
+
+
+def in_half(backbone):
+    """`backbone` cast to half precision, on the CPU, which load_backbone refuses."""
+    pixels = backbone.pixel_mean, backbone.pixel_std, backbone.input_size
+    return Backbone(backbone, backbone.name, backbone.weights_hash, *pixels, dtype=torch.float16)
+
+
+TOWERS = {
+    "plain": PlainTower,
+    "OpenAI's ViT": lambda: small_clip().visual,
+    "timm's ViT": partial(timm.create_model, "test_vit", img_size=32, num_classes=32),
+    "timm's ViT with a table of relative positions": partial(
+        timm.create_model, "test_vit_relpos", img_size=32, num_classes=32
+    ),
+    "timm's ConvNeXt": partial(timm.create_model, "test_convnext", num_classes=32),
+    "timm's EfficientNet": partial(timm.create_model, "test_efficientnet", num_classes=32),
+    "timm's Swin, whose shifted windows have a mask": partial(
+        timm.models.SwinTransformer,
+        img_size=32,
+        patch_size=2,
+        window_size=4,
+        embed_dim=8,
+        depths=(2, 2),
+        num_heads=(2, 2),
+        num_classes=32,
+    ),
+}
+
+
+@pytest.mark.parametrize("tower", TOWERS.values(), ids=TOWERS)
+def test_half_precision_under_cudas_rules(monkeypatch, images, tower):
+    """Both towers run in half precision where a GPU's norms would, and differ from float32 by rounding alone."""
+    full, half = tiny_clip(), tiny_clip()
+    for backbone in (full, half):
+        torch.manual_seed(0)
+        backbone.visual = tower().eval()
+    impose_cuda_rules(monkeypatch)
+    tokens, found = tokenize(["a photo of a dog.", "cat"]), []
+    with torch.no_grad():
+        for backbone in (full, in_half(half)):
+            fast = TextEncoder(backbone)(backbone.token_embedding(tokens), tokens.argmax(-1))
+            found.append((backbone.encode_image(images), backbone.encode_text_plain(tokens), fast))
+    for exact, half in zip(*found, strict=True):
+        assert half.dtype == torch.float16 and (half.float() - exact).norm() < 0.02 * exact.norm()
 
 
 def test_half_precision_on_the_cpu_names_the_key():
@@ -285,8 +349,35 @@ def test_no_network(monkeypatch, tmp_path):
         assert part in message
 
 
-def test_open_clip(tmp_path):
-    """Its own text features, through our layout, for both activations; a text tower that is not CLIP's is refused."""
+@pytest.fixture
+def stand_in_open_clip(monkeypatch):
+    """A module that passes for open_clip with one model, whose weights it rounds to the precision it is asked for."""
+
+    def create_model(architecture, pretrained=None, precision="fp32"):
+        model = small_clip()
+        model.attn_mask, model.text_pool_type = torch.full((77, 77), float("-inf")).triu(1), "argmax"
+        return model.to({"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision])
+
+    module = ModuleType("open_clip")
+    module.list_models, module.list_pretrained = lambda: ["small"], lambda: [("small", "random")]
+    module.create_model = create_model
+    module.get_model_preprocess_cfg = lambda model: {"mean": (0.5,) * 3, "std": (0.5,) * 3, "size": 32}
+    monkeypatch.setitem(sys.modules, "open_clip", module)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_hash_of_open_clips_weights_is_that_of_float32(stand_in_open_clip, dtype):
+    """So a half-precision run accepts banks and generators made in float32. (The device "meta" computes nothing.)"""
+    name = "open_clip:small/random"
+    half = load_backbone(config(name), dtype, device="meta")
+    assert half.dtype == dtype and half.weights_hash == load_backbone(config(name)).weights_hash
+
+
+def test_open_clip(tmp_path, monkeypatch):
+    """Its own features, through our layout: both activations, a tower of timm's, half precision as on a GPU.
+
+    A text tower that is not CLIP's is refused.
+    """
     open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed")
     small = {
         "embed_dim": 32,
@@ -298,18 +389,24 @@ def test_open_clip(tmp_path):
         "small": {},
         "small-quick": {"quick_gelu": True},
         "small-custom": {"custom_text": True},
+        "small-timm": {"vision_cfg": {"timm_model_name": "test_vit", "timm_pool": "", "image_size": 32}},
         "small-open": seeing_all,
     }.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(small | change))
     open_clip.add_model_config(tmp_path)
     tokens, images = tokenize(["a photo of a dog.", "cat"]), torch.rand(2, 3, 32, 32)
-    for name in ("small", "small-quick", "small-custom"):
+    for name in ("small", "small-quick", "small-custom", "small-timm"):
         model, path = open_clip.create_model(name).eval(), tmp_path / f"{name}.pt"
         torch.save(model.state_dict(), path)
         backbone = load_backbone(config(f"open_clip:{name}/{path}"))
-        with torch.no_grad():
-            assert torch.allclose(backbone.encode_text_plain(tokens), model.encode_text(tokens), atol=1e-5)
-            assert torch.allclose(backbone.encode_image(images), model.encode_image(images, normalize=True), atol=1e-5)
+        half = in_half(load_backbone(config(f"open_clip:{name}/{path}")))
+        with torch.no_grad(), monkeypatch.context() as gpu:
+            text, seen = model.encode_text(tokens), model.encode_image(images, normalize=True)
+            assert torch.allclose(backbone.encode_text_plain(tokens), text, atol=1e-5)
+            assert torch.allclose(backbone.encode_image(images), seen, atol=1e-5)
+            impose_cuda_rules(gpu)
+            assert (half.encode_text_plain(tokens).float() - text).norm() < 0.02 * text.norm()
+            assert (half.encode_image(images).float() - seen).norm() < 0.02 * seen.norm()
     torch.save(open_clip.create_model("small-open").state_dict(), tmp_path / "open.pt")
     with pytest.raises(UserError, match="It lacks a causal mask"):
         load_backbone(config(f"open_clip:small-open/{tmp_path / 'open.pt'}"))

@@ -13,8 +13,8 @@ from dassl.utils import UserError
 from PIL import Image
 
 import trainers
-from trainers.core import extraction
-from trainers.core.extraction import ImageStore
+from trainers.core.features import extraction
+from trainers.core.features.extraction import ImageStore
 
 
 class Encoder:
@@ -62,18 +62,18 @@ def make_store(tmp_path, image_dir, **changes):
             *[part for item in changes.items() for part in item],
         ]
     )
-    return ImageStore(cfg, Encoder(), image_dir)
+    return ImageStore(cfg, Encoder(), image_dir, cfg.FEATURES.VIEWS)
 
 
 def test_the_second_time_nothing_is_encoded(tmp_path, images):
     image_dir, items = images
     first = make_store(tmp_path, image_dir)
-    train, plain = first.train(items), first.plain(items)
+    train, plain = first.training_views(items), first.plain_views(items)
     assert train.views.tolist() == [3] * 12 and plain.views.tolist() == [1] * 12 and first.backbone.seen == 48
     assert not torch.equal(train.features[0], train.features[1])
     again = make_store(tmp_path, image_dir)
-    assert torch.equal(again.train(items).features, train.features) and torch.equal(
-        again.plain(items).features, plain.features
+    assert torch.equal(again.training_views(items).features, train.features) and torch.equal(
+        again.plain_views(items).features, plain.features
     )
     assert again.backbone.seen == 0
     assert sorted(p.suffix for p in (tmp_path / "cache").iterdir()) == [".safetensors"] * 2
@@ -81,10 +81,10 @@ def test_the_second_time_nothing_is_encoded(tmp_path, images):
 
 def test_views_depend_on_path_number_and_features_seed_alone(tmp_path, images):
     image_dir, items = images
-    whole = make_store(tmp_path / "a", image_dir).train(items)
-    some = make_store(tmp_path / "b", image_dir).train(items[7:4:-1])
+    whole = make_store(tmp_path / "a", image_dir).training_views(items)
+    some = make_store(tmp_path / "b", image_dir).training_views(items[7:4:-1])
     assert torch.equal(some.features.view(3, 3, -1), whole.features.view(12, 3, -1)[[7, 6, 5]])
-    other = make_store(tmp_path / "c", image_dir, **{"FEATURES.SEED": 1}).train(items)
+    other = make_store(tmp_path / "c", image_dir, **{"FEATURES.SEED": 1}).training_views(items)
     assert not torch.equal(other.features, whole.features)
 
 
@@ -101,41 +101,41 @@ def test_views_depend_on_path_number_and_features_seed_alone(tmp_path, images):
 )
 def test_the_cache_key_knows_every_setting(tmp_path, images, change):
     image_dir, items = images
-    make_store(tmp_path, image_dir).train(items)
+    make_store(tmp_path, image_dir).training_views(items)
     changed = make_store(tmp_path, image_dir, **change)
-    changed.train(items)
+    changed.training_views(items)
     assert changed.backbone.seen > 0
 
 
 def test_a_changed_image_or_backbone_is_encoded_again(tmp_path, images):
     image_dir, items = images
-    make_store(tmp_path, image_dir).plain(items)
+    make_store(tmp_path, image_dir).plain_views(items)
     store = make_store(tmp_path, image_dir)
     os.utime(items[3].impath, (time.time(), time.time() + 5))
-    store.plain(items)
+    store.plain_views(items)
     assert store.backbone.seen == 12
     other = make_store(tmp_path, image_dir)
     other.backbone.weights_hash = "1" * 64
-    other.plain(items)
+    other.plain_views(items)
     assert other.backbone.seen == 12
 
 
 def test_a_damaged_cache_says_so_and_is_rebuilt(tmp_path, images, capsys):
     image_dir, items = images
-    good = make_store(tmp_path, image_dir).plain(items)
+    good = make_store(tmp_path, image_dir).plain_views(items)
     file = next((tmp_path / "cache").iterdir())
     whole = bytearray(file.read_bytes())
     whole[-3] ^= 1
     file.write_bytes(whole)
     again = make_store(tmp_path, image_dir)
-    assert torch.equal(again.plain(items).features, good.features) and again.backbone.seen == 12
+    assert torch.equal(again.plain_views(items).features, good.features) and again.backbone.seen == 12
     assert "damaged" in capsys.readouterr().out
 
 
 def test_an_interruption_costs_at_most_a_part(tmp_path, images, monkeypatch):
     image_dir, items = images
     monkeypatch.setattr(extraction, "PART", 4)
-    expected = make_store(tmp_path / "whole", image_dir).plain(items)
+    expected = make_store(tmp_path / "whole", image_dir).plain_views(items)
     store = make_store(tmp_path, image_dir)
     encode = store._encode_part
     monkeypatch.setattr(
@@ -144,15 +144,15 @@ def test_an_interruption_costs_at_most_a_part(tmp_path, images, monkeypatch):
         lambda data: encode(data) if store.backbone.seen < 8 else (_ for _ in ()).throw(KeyboardInterrupt),
     )
     with pytest.raises(KeyboardInterrupt):
-        store.plain(items)
+        store.plain_views(items)
     again = make_store(tmp_path, image_dir)
-    assert torch.equal(again.plain(items).features, expected.features) and again.backbone.seen == 4
+    assert torch.equal(again.plain_views(items).features, expected.features) and again.backbone.seen == 4
 
 
 def test_two_processes_share_the_work(tmp_path, images, monkeypatch):
     image_dir, items = images
     monkeypatch.setattr(extraction, "PART", 4)
-    expected = make_store(tmp_path / "whole", image_dir).plain(items)
+    expected = make_store(tmp_path / "whole", image_dir).plain_views(items)
     stores = [make_store(tmp_path, image_dir) for _ in range(2)]
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
@@ -161,9 +161,9 @@ def test_two_processes_share_the_work(tmp_path, images, monkeypatch):
     # rank 1 waits for rank 0, which comes later
     monkeypatch.setattr(extraction.time, "sleep", lambda s: (_ for _ in ()).throw(InterruptedError))
     with pytest.raises(InterruptedError):
-        stores[1].plain(items)
+        stores[1].plain_views(items)
     monkeypatch.setenv("RANK", "0")
-    assert torch.equal(stores[0].plain(items).features, expected.features)
+    assert torch.equal(stores[0].plain_views(items).features, expected.features)
     assert (stores[0].backbone.seen, stores[1].backbone.seen) == (8, 4) and cached.exists()
 
 
@@ -172,8 +172,8 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, images, c
     with open(items[5].impath, "wb") as file:
         file.write(b"no image")
     with pytest.raises(UserError, match="05.png.*SKIP_BAD_IMAGES"):
-        make_store(tmp_path, image_dir).plain(items)
-    found = make_store(tmp_path, image_dir, **{"DATASET.SKIP_BAD_IMAGES": True}).train(items)
+        make_store(tmp_path, image_dir).plain_views(items)
+    found = make_store(tmp_path, image_dir, **{"DATASET.SKIP_BAD_IMAGES": True}).training_views(items)
     assert len(found) == 11 and found.labels.tolist() == [item.label for i, item in enumerate(items) if i != 5]
     assert "05.png" in capsys.readouterr().out
 
@@ -181,7 +181,7 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, images, c
 def test_encoding_leaves_the_random_state_alone(tmp_path, images):
     image_dir, items = images
     torch.manual_seed(3)
-    make_store(tmp_path, image_dir).train(items)
+    make_store(tmp_path, image_dir).training_views(items)
     drawn = torch.rand(3)
     torch.manual_seed(3)
     assert torch.equal(drawn, torch.rand(3))
@@ -190,8 +190,8 @@ def test_encoding_leaves_the_random_state_alone(tmp_path, images):
 def test_images_encoded_for_two_lists_serve_both_together(tmp_path, images):
     image_dir, items = images
     store = make_store(tmp_path, image_dir)
-    base, new = store.plain(items[:5]), store.plain(items[5:])
-    both = store.plain(items[8:] + items[:8])
+    base, new = store.plain_views(items[:5]), store.plain_views(items[5:])
+    both = store.plain_views(items[8:] + items[:8])
     assert store.backbone.seen == 12
     assert torch.equal(both.features, torch.cat([new.features[3:], base.features, new.features[:3]]))
 
@@ -200,7 +200,7 @@ def test_images_are_normalised_whatever_the_transforms(tmp_path, images, minicli
     """A config that lists no transforms (zero-shot) must not feed the backbone unnormalised images."""
     from dassl.data.transforms import build_transform
 
-    from trainers.core.backbone import apply_preprocessing
+    from trainers.core.model.backbone import apply_preprocessing
 
     image_dir, items = images
     cfg = get_cfg_default()

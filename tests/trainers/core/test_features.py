@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from dassl.utils import UserError
 
-from trainers.core.features import FeatureSet, FeatureTable, read_bank, write_bank
-from trainers.core.loader import FeatureLoader
+from trainers.core.features.bank import read_bank, write_bank
+from trainers.core.features.feature_set import FeatureSet, FeatureTable
+from trainers.core.features.loader import FeatureLoader
 
 
 def feature_set():

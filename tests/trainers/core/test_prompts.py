@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from tiny_clip import coop_prompts, tiny_clip
 
 from trainers.core.errors import UserError
-from trainers.core.prompts import (
+from trainers.core.model.prompts import (
     TEMPLATES,
     ClassTokens,
     assemble,

@@ -5,9 +5,9 @@ import torch
 from tiny_clip import clip_of_true_shape, coop_prompts, tiny_clip
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainers.core import text_encoder
-from trainers.core.prompts import ClassTokens, assemble, tokenize
-from trainers.core.text_encoder import TextEncoder
+from trainers.core.model import text_encoder
+from trainers.core.model.prompts import ClassTokens, assemble, tokenize
+from trainers.core.model.text_encoder import TextEncoder
 
 TOLERANCE = 1e-5
 NAMES = ["dog", "yellow-bellied sapsucker", "cup", "face_easy", "Boeing 737-800 (old)"]

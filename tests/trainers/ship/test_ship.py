@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from tiny_data import NAMES
 
-from trainers.core.prompts import ClassTokens, tokenize
+from trainers.core.model.prompts import ClassTokens, tokenize
 from trainers.ship.generator import PromptGenerator
-from trainers.ship.pretrain import within_class_std
-from trainers.ship.synthesis import Synthesizer
-from trainers.ship.vae import VAE, kl_to_standard_normal, reconstruction_loss
+from trainers.generative.training import within_class_std
+from trainers.generative.synthesis import Synthesizer
+from trainers.generative.vae import VAE, kl_to_standard_normal, reconstruction_loss
 
 
 def test_kl_by_hand():

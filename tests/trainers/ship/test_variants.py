@@ -13,17 +13,19 @@ from tiny_data import NAMES
 from yacs.config import CfgNode
 
 import train
-from trainers.core.features import FeatureSet
-from trainers.core.loader import FeatureLoader
-from trainers.core.prompts import ClassTokens, tokenize
+from trainers.core.features.feature_set import FeatureSet
+from trainers.core.features.loader import FeatureLoader
+from trainers.core.model.prompts import ClassTokens, tokenize
 from trainers.core.randomness import seed_all
-from trainers.ship import extend_cfg, generator
-from trainers.ship.gan import BETAS, CRITIC_STEPS, PENALTY_WEIGHT, WGAN
+from trainers.generative import nets
+from trainers.ship.plugin import extend_cfg
+from trainers.generative.gan import BETAS, CRITIC_STEPS, PENALTY_WEIGHT, WGAN
 from trainers.ship.generator import FeatureGenerator, PromptGenerator
-from trainers.ship.pretrain import Pretraining, build_framework, load_generator
-from trainers.ship.vae import VAE
+from trainers.generative.training import GeneratorTraining
+from trainers.ship.model import ARCHITECTURE, TRAINING, build_framework, load_generator
+from trainers.generative.vae import VAE
 
-PAPER = Path(__file__).resolve().parents[3] / "configs" / "paper"
+PAPER = Path(__file__).resolve().parents[3] / "configs" / "papers" / "ship"
 
 
 def ship_options(**changes):
@@ -44,8 +46,19 @@ def few_features(backbone, count=10):
 
 def pretraining(backbone, directory, **changes):
     classes = ClassTokens(NAMES[:3], backbone, n_ctx=4)
-    return Pretraining(
-        ship_options(**changes), backbone, few_features(backbone), classes, 1, str(directory), checkpoint_seconds=0.0
+    options = ship_options(**changes)
+    return GeneratorTraining(
+        lambda: build_framework(options, backbone),
+        options,
+        "TRAINER.SHIP",
+        ARCHITECTURE + TRAINING,
+        "SHIP generator",
+        backbone.weights_hash,
+        few_features(backbone),
+        classes,
+        1,
+        str(directory),
+        checkpoint_seconds=0.0,
     )
 
 
@@ -79,9 +92,9 @@ def test_the_scratch_generator_by_hand(miniclip_backbone):
 
 
 def test_text_features_are_made_once_for_each_classes(miniclip_backbone, monkeypatch):
-    made, calls, original = FeatureGenerator(miniclip_backbone, 6, 12), [], generator.encode_texts
+    made, calls, original = FeatureGenerator(miniclip_backbone, 6, 12), [], nets.encode_texts
     monkeypatch.setattr(
-        generator, "encode_texts", lambda backbone, texts: calls.append(texts) or original(backbone, texts)
+        nets, "encode_texts", lambda backbone, texts: calls.append(texts) or original(backbone, texts)
     )
     one, other = ClassTokens(NAMES[:3], miniclip_backbone), ClassTokens(NAMES[3:5], miniclip_backbone)
     for classes in (one, one, other, one, other):
@@ -201,7 +214,7 @@ def test_the_loop_trains_the_vae_as_written_out(miniclip_backbone, tmp_path):
     optimizer = torch.optim.AdamW(vae.parameters(), lr=options.LR, weight_decay=options.WEIGHT_DECAY, fused=True)
     for epoch in range(options.EPOCHS):
         seed_all(1, "generator", epoch)
-        for batch in FeatureLoader(job.features, options.BATCH_SIZE):
+        for batch in FeatureLoader(job.features, options.BATCH_SIZE, drop_last=False):
             loss, _ = vae.loss(batch["features"], batch["label"], job.classes)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -222,7 +235,7 @@ def test_a_killed_pretraining_ends_like_one_left_alone(
 ):
     change = {"FRAMEWORK": framework, "GENERATOR": made}
     whole, report = pretraining(miniclip_backbone, tmp_path / "whole", **change).run()
-    original = Pretraining._epoch
+    original = GeneratorTraining._epoch
 
     def epoch(self, model, optimizers, number):
         if number == 2:
@@ -230,7 +243,7 @@ def test_a_killed_pretraining_ends_like_one_left_alone(
         return original(self, model, optimizers, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Pretraining, "_epoch", epoch)
+        patch.setattr(GeneratorTraining, "_epoch", epoch)
         with pytest.raises(Killed):
             pretraining(miniclip_backbone, tmp_path / "cut", **change).run()
     rolling = torch.load(tmp_path / "cut/generator/generator-rolling.pth.tar", weights_only=True)
@@ -259,7 +272,7 @@ def test_a_loss_that_is_not_finite_stops_either_framework(miniclip_backbone, tmp
             yield {**batch, "features": batch["features"] * (float("nan") if len(drawn) == 4 else 1)}
 
     monkeypatch.setattr(FeatureLoader, "__iter__", poisoned)
-    with pytest.raises(UserError, match=r"SHIP generator: the loss is nan at epoch 2, step 2 of 2.*TRAINER.SHIP.LR"):
+    with pytest.raises(UserError, match=r"SHIP generator: the loss is nan at epoch 2, step 1 of 3.*TRAINER.SHIP.LR"):
         job.run()
     kept = torch.load(tmp_path / "generator/generator-rolling.pth.tar", weights_only=True)
     assert kept["epoch"] == 1 and all(torch.isfinite(value).all() for value in kept["state_dict"].values())

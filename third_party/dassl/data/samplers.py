@@ -8,31 +8,39 @@ from torch.utils.data.sampler import RandomSampler, Sampler, SequentialSampler
 from ..utils import UnknownName, UserError, nearest
 
 
-class DomainSampler(Sampler):
-    """Batches with equally many items of each of `n_domain` domains (not positive: all), without replacement.
+class _DomainSampler(Sampler):
+    """Batches with equally many items of each of `n_domain` domains, without replacement.
 
-    The domains of a batch are drawn anew (`shuffle`) or always come in order. An epoch ends when a domain cannot fill
-    its share of another batch.
+    An epoch ends when a domain cannot fill its share of another batch; one that cannot fill the first is a UserError.
     """
 
-    def __init__(self, data_source, batch_size, n_domain=0, shuffle=True):
+    def __init__(self, data_source, batch_size, n_domain):
+        self.data_source, self.batch_size = data_source, batch_size
         self.groups = _positions(data_source, lambda item: item.domain)
-        self.n_domain = n_domain if n_domain > 0 else len(self.groups)
+        self.n_domain = n_domain if n_domain and n_domain > 0 else len(self.groups)
         if self.n_domain > len(self.groups) or batch_size % self.n_domain:
             raise UserError(
                 f"batch size {batch_size} cannot be shared by {self.n_domain} domains of the {len(self.groups)} there "
                 "are: set BATCH_SIZE to a multiple of N_DOMAIN"
             )
         self.share = batch_size // self.n_domain
-        self.shuffle = shuffle
+        smallest = min(self.groups, key=lambda domain: len(self.groups[domain]))
+        if len(self.groups[smallest]) < self.share:
+            raise UserError(
+                f"domain {smallest} has {len(self.groups[smallest])} items, a batch of {batch_size} over "
+                f"{self.n_domain} domains takes {self.share} of it: set a smaller BATCH_SIZE"
+            )
         self.length = len(list(iter(self)))
+
+    def domains_of_batch(self):
+        """The domains of the next batch, in its order."""
+        raise NotImplementedError
 
     def __iter__(self):
         left = {domain: random.sample(items, len(items)) for domain, items in self.groups.items()}
         order = []
         while all(len(items) >= self.share for items in left.values()):
-            domains = random.sample(list(left), self.n_domain) if self.shuffle else sorted(left)
-            for domain in domains:
+            for domain in self.domains_of_batch():
                 order += [left[domain].pop() for _ in range(self.share)]
         return iter(order)
 
@@ -40,10 +48,31 @@ class DomainSampler(Sampler):
         return self.length
 
 
+class RandomDomainSampler(_DomainSampler):
+    """Batches over `n_domain` domains (None or not positive: all), which are drawn anew for each batch."""
+
+    def __init__(self, data_source, batch_size, n_domain):
+        super().__init__(data_source, batch_size, n_domain)
+
+    def domains_of_batch(self):
+        return random.sample(list(self.groups), self.n_domain)
+
+
+class SeqDomainSampler(_DomainSampler):
+    """Batches over all domains, which always come in the order of their numbers."""
+
+    def __init__(self, data_source, batch_size):
+        super().__init__(data_source, batch_size, n_domain=None)
+
+    def domains_of_batch(self):
+        return sorted(self.groups)
+
+
 class RandomClassSampler(Sampler):
     """Batches of batch_size // n_ins random classes with `n_ins` items each; a smaller class repeats items."""
 
-    def __init__(self, data_source, batch_size, n_ins=16):
+    def __init__(self, data_source, batch_size, n_ins):
+        self.data_source, self.batch_size = data_source, batch_size
         self.groups = _positions(data_source, lambda item: item.label)
         self.n_ins = n_ins
         self.n_classes = batch_size // n_ins
@@ -77,8 +106,8 @@ class RandomClassSampler(Sampler):
 _BUILDERS = {
     "RandomSampler": lambda data, batch_size, n_domain, n_ins: RandomSampler(data),
     "SequentialSampler": lambda data, batch_size, n_domain, n_ins: SequentialSampler(data),
-    "RandomDomainSampler": lambda data, batch_size, n_domain, n_ins: DomainSampler(data, batch_size, n_domain),
-    "SeqDomainSampler": lambda data, batch_size, n_domain, n_ins: DomainSampler(data, batch_size, shuffle=False),
+    "RandomDomainSampler": lambda data, batch_size, n_domain, n_ins: RandomDomainSampler(data, batch_size, n_domain),
+    "SeqDomainSampler": lambda data, batch_size, n_domain, n_ins: SeqDomainSampler(data, batch_size),
     "RandomClassSampler": lambda data, batch_size, n_domain, n_ins: RandomClassSampler(data, batch_size, n_ins),
 }
 

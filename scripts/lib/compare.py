@@ -1,0 +1,107 @@
+"""Each cell of a paper's table beside the runs that stand for it: ours, the paper's, the difference."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean
+
+import yaml
+from tabulate import tabulate
+
+from .run import ROOT, Options, Place, Run, read_results
+
+HARMONIC = {"base2new": ("base", "new"), "gzsl": ("unseen", "seen")}  # H is of the means of these
+AVERAGE = "average"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of ours: the runs of one method, whose `options` say what makes it another variant of it."""
+
+    run: Run
+    options: Options
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one data set. Percent; None where there is no number."""
+
+    ours: dict[str, float | None]
+    papers: dict[str, float | None]
+    note: str
+
+    def line(self, metrics: Iterable[str]) -> list[str]:
+        found = []
+        for metric in metrics:
+            ours, papers = self.ours.get(metric), self.papers.get(metric)
+            both = ours is not None and papers is not None
+            found += [number(ours), number(papers), f"{ours - papers:+.2f}" if both else "-"]
+        return [*found, self.note]
+
+
+def number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def paper_table(paper: str, table: int) -> dict:
+    path = ROOT / f"configs/papers/{paper}/table{table}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def compare(paper: dict, rows: list[Row], datasets: list[str], place: Place) -> str:
+    """The table as text. `datasets`: those that the column Average is the mean of."""
+    metrics, lines = paper["metrics"], []
+    asked = {AVERAGE, *(row.run.dataset for row in rows if row.run.task == paper["task"])}
+    columns = {key: title for key, title in paper["columns"].items() if key in asked}
+    for row in paper["rows"]:
+        if not row.get("trainer"):
+            continue  # no method here stands for it
+        for column, title in columns.items():
+            of = datasets if column == AVERAGE else [column]
+            members = [runs_of(row, paper["task"], dataset, rows) for dataset in of]
+            printed = dict(zip(metrics, row["values"].get(column, []), strict=False))
+            found = cell(paper, members, printed, place)
+            lines.append([row["method"], title, *found.line(metrics)])
+    heads = [head for metric in metrics for head in (metric, "paper", "diff.")]
+    text = tabulate(lines, ["method", "data set", *heads, "seeds"], disable_numparse=True)
+    return f"Table {paper['table']}: {paper['title']}\n\n{text}"
+
+
+def runs_of(row: dict, task: str, dataset: str, rows: list[Row]) -> list[Run]:
+    """The runs, of all seeds, that a row of the paper means on a data set."""
+    wanted = {f"TRAINER.SHIP.{key}": str(value) for key, value in row.get("options", {}).items()}
+    return [
+        one.run
+        for one in rows
+        if (one.run.task, one.run.dataset, one.run.trainer) == (task, dataset, row["trainer"])
+        and dict(one.options) == wanted
+    ]
+
+
+def cell(paper: dict, members: list[list[Run]], printed: dict, place: Place) -> Cell:
+    """`members`: the runs of each data set. A mean over data sets needs all of them."""
+    done = [[read_results(run.results(place)) for run in runs if run.done(place)] for runs in members]
+    counts = [len(results) for results in done]
+    of = max((len(runs) for runs in members), default=0)
+    if not members or not all(counts):
+        missing = "not run" if not any(counts) else f"no mean: {counts.count(0)} data sets are missing"
+        return Cell({}, printed, missing)
+    names = {result["backbone"]["name"] for results in done for result in results}
+    ours = means(paper, [[result["metrics"] for result in results] for results in done])
+    note = f"{min(counts)}" if min(counts) == of else f"{min(counts)} of {of}"
+    if names != {paper["backbone"]}:  # another backbone's numbers do not compare
+        return Cell(ours, {}, f"{note}; {', '.join(sorted(names))}, the paper has {paper['backbone']}")
+    return Cell(ours, printed, note)
+
+
+def means(paper: dict, results: list[list[dict]]) -> dict[str, float | None]:
+    """Over seeds, then over data sets; H of the means, as the paper's Table 1 has it."""
+    found: dict[str, float | None] = {}
+    for metric in paper["metrics"]:
+        values = [[one[metric] for one in seeds if one.get(metric) is not None] for seeds in results]
+        found[metric] = fmean(fmean(seeds) for seeds in values) if all(values) else None
+    sides = [found.get(name) for name in HARMONIC.get(paper["task"], ())]
+    if "H" in found and len(sides) == 2:
+        first, second = sides
+        known = first is not None and second is not None
+        found["H"] = (2 * first * second / (first + second) if first + second else 0.0) if known else None
+    return found

@@ -1,0 +1,171 @@
+"""Runs that differ by their seed only share a cell; a trainer's cells over datasets and shots are a Method, a row."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from .paper import method_title, reconstruction_note, trainer_rank
+from .runs import Run, split_trainer
+from .stats import Cell, Sample, Stat, summarise
+
+IDENTITY = ("task", "source", "dataset", "shots", "trainer", "config")  # of a run but for its seed
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row: `cells` by (dataset, shots), each with its runs by seed."""
+
+    trainer: str
+    title: str
+    cells: dict[tuple[str, int], list[Run]]
+    options: str = ""  # of an ablation's variant
+    absent: str = ""  # why a cell is empty, where that is known
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        return [run for runs in self.cells.values() for run in runs]
+
+    @cached_property
+    def backbones(self) -> tuple[str, ...]:
+        return tuple(sorted({run.backbone for run in self.runs}))
+
+    @cached_property
+    def config(self) -> str:
+        """ "" where datasets differ in it (CoOp has fewer epochs on ImageNet)."""
+        configs = {run.config for run in self.runs}
+        return configs.pop() if len(configs) == 1 else ""
+
+    @cached_property
+    def parts(self) -> tuple[str, tuple[str, ...]]:
+        """The method and its plug-ins."""
+        return (self.runs[0].method, self.runs[0].plugins) if self.runs else split_trainer(self.trainer)
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds: "3", or "1-3" where that differs."""
+        counts = {len(runs) for runs in self.cells.values()} or {0}
+        return "-".join(str(count) for count in sorted({min(counts), max(counts)}))
+
+    @property
+    def note(self) -> str:
+        return reconstruction_note((self.parts[0], *self.parts[1]))
+
+
+def methods(runs: Iterable[Run]) -> list[Method]:
+    """One Method a backbone and trainer, or one a configuration where a dataset has several; in the paper's order."""
+    found, rows = [], defaultdict(lambda: defaultdict(dict))
+    for (trainer, source, dataset, shots, config), mine in split(
+        runs, "trainer", "source", "dataset", "shots", "config"
+    ):
+        rows[trainer, source, frozenset(run.backbone for run in mine)][dataset, shots][config] = mine
+    for (trainer, *_), cells in rows.items():
+        configs = sorted({config for cell in cells.values() for config in cell})
+        if all(len(cell) == 1 for cell in cells.values()):
+            found.append(Method(trainer, "", {key: mine for key, cell in cells.items() for mine in cell.values()}))
+            configs = []
+        found += [Method(trainer, c, {key: cell[c] for key, cell in cells.items() if c in cell}) for c in configs]
+    found = [replace(m, title=method_title(*m.parts) + (f" ({m.title})" if m.title else "")) for m in found]
+    return sorted(found, key=lambda m: (m.backbones, *trainer_rank(m.trainer, m.parts[1]), m.config))
+
+
+def twins(ours: Method, others: Sequence[Method]) -> list[Method]:
+    """The rows without one of this row's plug-ins, and without any: of the same configuration, or of the only one."""
+    method, plugins = ours.parts
+    fewer = {tuple(p for p in plugins if p != name) for name in plugins} | ({()} if plugins else set())
+    found = []
+    for names in sorted(fewer, key=lambda names: (-len(names), names)):
+        plain = [m for m in others if m.parts == (method, names) and m.backbones == ours.backbones]
+        plain = [m for m in plain if m.runs[0].source == ours.runs[0].source]
+        same = [m for m in plain if m.config == ours.config]
+        found += same[:1] or (plain if len(plain) == 1 else [])
+    return found
+
+
+def split(runs: Iterable[Run], *names: str) -> list[tuple[tuple, list[Run]]]:
+    """[(values of these fields, the runs that have them)], sorted."""
+    found = defaultdict(list)
+    for run in runs:
+        found[tuple(getattr(run, name) for name in names)].append(run)
+    return sorted(found.items())
+
+
+def sample(runs: Sequence[Run], parts: Sequence[str]) -> Sample:
+    """Of the seeds that have all parts."""
+    records = ((run.seed, {**run.costs, **run.metrics}) for run in runs)
+    return {seed: tuple(found[part] for part in parts) for seed, found in records if found.keys() >= set(parts)}
+
+
+def measure(cells: Sequence[Sequence[Run]], metric: str, parts: Sequence[str], stat: Stat) -> Cell:
+    """Of one dataset, or the average of several; with its seeds and their folders."""
+    samples = [sample(runs, parts) for runs in cells]
+    if not all(samples):
+        empty = (_note(runs, metric, parts, ()) for runs, found in zip(cells, samples, strict=True) if not found)
+        return Cell(note="; ".join(dict.fromkeys(empty)))
+    cell = summarise(samples, stat)
+    if len(cells) > 1:
+        return cell
+    folders = {run.seed: run.path.parent for run in cells[0]}
+    return replace(cell, note=_note(cells[0], metric, parts, samples[0]), folders=folders)
+
+
+def _note(runs: Sequence[Run], metric: str, parts: Sequence[str], measured: Iterable[int]) -> str:
+    """Why seeds have no value, and how values were measured where that is unusual."""
+    names, measured = (metric, *parts), sorted(measured)
+    missing = [run.unsupported for run in runs if run.seed not in measured]
+    absent = f"no {metric} in results.json"
+    said = sorted({next((found[name] for name in names if name in found), absent) for found in missing})
+    if missing and measured:
+        said = [f"{metric} of seed {_listed(measured)} only: {'; '.join(said)}"]
+    return "; ".join(said + sorted({run.remarks[name] for run in runs for name in names if name in run.remarks}))
+
+
+def unique(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
+    """Of two results of the same run the newer file counts, with a warning; and warnings of what does not compare."""
+    found, warnings = {}, []
+    for run in sorted(runs, key=lambda run: (run.path.stat().st_mtime_ns, str(run.path))):
+        key = (*(getattr(run, name) for name in IDENTITY), run.seed)
+        if key in found:
+            warnings.append(f"two results of the same run: using {run.path}, not {found[key].path}")
+        found[key] = run
+    found = [found[key] for key in sorted(found)]
+    return found, warnings + _compare(found)
+
+
+def _compare(runs: Sequence[Run]) -> list[str]:
+    """Warnings of runs on the same dataset and task that should not be compared, and of rows with other seeds."""
+    warnings = []
+    for _, mine in split(runs, *IDENTITY):
+        first = mine[0]
+        if len({run.backbone for run in mine}) > 1 or len({run.backbone_hash for run in mine if run.backbone_hash}) > 1:
+            used = _listed(f"seed {run.seed}: {run.backbone} {run.backbone_hash[:8]}".rstrip() for run in mine)
+            name = f"{first.task} {first.dataset} {first.trainer}/{first.config}"
+            warnings.append(f"{name}: its seeds ran on different backbones ({used})")
+    for (task, _, dataset), mine in split(runs, "task", "source", "dataset"):
+        for name, what in (("split_hash", "splits"), ("classnames_hash", "class names")):
+            users = {(getattr(run, name), f"{run.trainer}/{run.config} seed {run.seed}"): None for run in mine}
+            listed = _users((value[:12], who) for value, who in users if value)
+            warnings += [f"{task} {dataset}: results of different {what} should not be compared ({listed})"] * bool(
+                listed
+            )
+        rows = split(mine, "shots", "trainer", "config")
+        listed = _users((_listed(run.seed for run in row), f"{who}/{cfg} {k} shots") for (k, who, cfg), row in rows)
+        warnings += [f"{task} {dataset}: rows have different seeds ({listed})"] * bool(listed)
+    return warnings
+
+
+def _users(pairs: Iterable[tuple[str, str]]) -> str:
+    """(value, who has it) -> "value: who, who; value: who"; "" where all have the same."""
+    users = defaultdict(list)
+    for value, name in pairs:
+        users[value].append(name)
+    more = {value: f" and {len(who) - 3} more" if len(who) > 3 else "" for value, who in users.items()}
+    return "; ".join(f"{v}: {_listed(who[:3])}{more[v]}" for v, who in users.items()) if len(users) > 1 else ""
+
+
+def _listed(items: Iterable) -> str:
+    return ", ".join(map(str, items))
+
+
+def backbone_title(runs: Iterable[Run]) -> str:
+    return " and ".join(sorted({run.backbone for run in runs}))

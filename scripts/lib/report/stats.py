@@ -1,0 +1,80 @@
+"""Numbers: mean, deviation, and the two rules for the harmonic mean H."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+Sample = dict[int, tuple[float, ...]]  # seed -> a number's parts: itself, or the two that its harmonic mean is made of
+
+
+@dataclass(frozen=True)
+class Stat:
+    """How a table sums up seeds and datasets."""
+
+    ci95: bool = False  # half width of the 95% interval, as CoOp's parse_test_res.py has it, instead of the deviation
+    mean_of_h: bool = False  # mean of the H of seeds and datasets, instead of H of the means
+
+    @property
+    def spread_name(self) -> str:
+        return "95% interval" if self.ci95 else "population deviation"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of a table, or its words. Without either it is shown as "-". `note` becomes a footnote."""
+
+    mean: float | None = None
+    spread: float | None = None
+    note: str = ""
+    signed: bool = False  # a difference: shows its plus sign
+    words: str = ""
+    seeds: dict[int, float] = field(default_factory=dict)
+    folders: dict[int, Path] = field(default_factory=dict)  # seed -> its run
+
+    def text(self, digits: int = 2) -> str:
+        if self.mean is None:
+            return self.words or "-"
+        text = f"{self.mean:{'+' if self.signed else ''}.{digits}f}"
+        return text if self.spread is None else f"{text} ± {self.spread:.{digits}f}"
+
+
+def mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return math.fsum(values) / len(values)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Of the population (ddof 0), as CoOp's scripts have it."""
+    centre = mean(values)
+    return math.sqrt(mean((value - centre) ** 2 for value in values))
+
+
+def harmonic(a: float, b: float) -> float:
+    """H = 2ab / (a + b), 0 where both are 0."""
+    return 2 * a * b / (a + b) if a + b else 0.0
+
+
+def whole(parts: Sequence[float]) -> float:
+    return harmonic(*parts) if len(parts) == 2 else parts[0]
+
+
+def summarise(samples: Sequence[Sample], stat: Stat) -> Cell:
+    """Of one dataset, or the average of several: the mean over datasets of the means over seeds, and H of such means.
+
+    The spread is that of each seed's number. It is given only where all datasets have the same seeds, more than one."""
+    if stat.mean_of_h:
+        samples = [{seed: (whole(parts),) for seed, parts in sample.items()} for sample in samples]
+    seeds = samples[0].keys()
+    if any(sample.keys() != seeds for sample in samples):
+        seeds = ()
+    each = {seed: _centre([{seed: sample[seed]} for sample in samples]) for seed in sorted(seeds)}
+    spread = deviation(list(each.values())) if len(each) > 1 else None
+    if spread is not None and stat.ci95:
+        spread *= 1.96 / math.sqrt(len(each))
+    return Cell(_centre(samples), spread, seeds=each)
+
+
+def _centre(samples: Sequence[Sample]) -> float:
+    means = [[mean(part) for part in zip(*sample.values(), strict=True)] for sample in samples]
+    return whole([mean(part) for part in zip(*means, strict=True)])

@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""Every table of SHIP's paper on your machine, each cell beside the paper's.
+
+    bash scripts/reproduce.sh DATA               checks weights, data and zero-shot figures; then all runs, seeds 1 to 3
+    bash scripts/reproduce.sh DATA 1             one seed
+    bash scripts/reproduce.sh DATA --dry-run     shows everything, runs nothing
+    bash scripts/reproduce.sh DATA 1 --tables 1 --datasets caltech101 dtd --cfg miniclip
+
+It stops at the first check that fails and says what to do. The same command goes on from where it was interrupted: done
+runs are skipped. OUTPUT names the folder of the results (default: output), BANK a feature bank that takes the place of
+images. Options of all runs come last, after --: KEY VALUE ..., and name their own folders.
+"""
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import _path  # noqa: F401
+from lib import choices, sweeps
+from lib.cli import pairs, refuse_without_set_up, say_errors
+from lib.compare import Row, compare, paper_table
+from lib.estimate import calibrate, work_of
+from lib.launch import Launcher, jobs_of, with_sources
+from lib.protocols import PAPER_DATASETS
+from lib.run import ROOT, Options, Place, Run, UserError, seen_from_user
+from lib.status import clock
+
+SWEEPS = {1: "table1", 2: "table2", 3: "table3", 4: "ablation4", 5: "ablation5", 6: "ablation6"}
+
+
+def parse_args(argv):
+    cut = argv.index("--") if "--" in argv else len(argv)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="bash scripts/reproduce.sh DATA [SEED ...] [--tables N ...] [...] [-- KEY VALUE ...]",
+    )
+    add = parser.add_argument
+    add("data", help="folder that holds the data sets; `python scripts/data.py list` names them")
+    add("seeds", nargs="*", default=["1 2 3"], help="1 2 3 unless given")
+    add("--tables", nargs="+", type=int, choices=SWEEPS, default=list(SWEEPS), help="of the paper; all unless given")
+    add("--datasets", nargs="+", default=[], help="these alone of each table's data sets")
+    add("--cfg", default="vit_b16", help="the family of configurations; the paper's is vit_b16")
+    add("--source", default="imagenet", help="Table 2's source")
+    add("--jobs", default=os.environ.get("JOBS") or "1", help="runs side by side (on one GPU rarely more than 2)")
+    add("--skip-check", action="store_true", help="do not check the data sets")
+    add("--skip-verify", action="store_true", help="do not verify zero-shot figures")
+    add("--dry-run", action="store_true", help="show everything, run nothing")
+    args = parser.parse_intermixed_args(argv[:cut])
+    args.seeds, args.options = " ".join(args.seeds), pairs(argv[cut + 1 :])
+    return args
+
+
+def tables_of(args) -> dict[int, sweeps.Sweep]:
+    """{number of the table: its runs as a sweep}"""
+    found = {}
+    for number in sorted(set(args.tables)):
+        sweep = sweeps.load(SWEEPS[number]).changed("cfg", args.cfg).changed("seeds", args.seeds)
+        of = (
+            list(sweep.datasets)
+            if number == 3
+            else [name for name in PAPER_DATASETS if number != 2 or name != args.source]
+        )
+        of = [name for name in of if not args.datasets or name in args.datasets]
+        if of:
+            found[number] = replace(sweep, datasets=tuple(of), source_dataset=args.source)
+    if not found:
+        raise UserError(f"none of the tables has one of these data sets: {', '.join(args.datasets)}")
+    return found
+
+
+def rows_of(tables: dict[int, sweeps.Sweep], options: Options) -> list[Row]:
+    """All runs, each with the options that make it a variant."""
+    return [Row(run, run.options[len(options) :]) for sweep in tables.values() for run in sweep.runs(options)]
+
+
+class Configurations:
+    """A run's resolved configuration, from train.py itself."""
+
+    def __init__(self, place: Place):
+        self.place, self.found = place, {}
+
+    def __call__(self, run: Run):
+        one = replace(run, seed=1)  # all seeds have the same
+        if one not in self.found:
+            import train  # PyTorch: only when something is to be run
+
+            with plain_errors():
+                self.found[one] = train.setup_cfg(train.parse_args(one.command(self.place)[1:]))
+        return self.found[one]
+
+
+@contextlib.contextmanager
+def plain_errors():
+    """dassl's UserError as ours."""
+    from dassl.utils import UserError as DasslError
+
+    try:
+        yield
+    except DasslError as error:
+        raise UserError(str(error)) from None
+
+
+# ---------------------------------------------------------------------------------------------------- the checks
+
+
+def fetch_weights(backbone: str):
+    from trainers.core.model.openai_clip import fetch, model_urls
+
+    if backbone not in model_urls():
+        print(f"weights: {backbone} is no download")
+        return
+    with plain_errors():
+        path, _ = fetch(backbone)
+    print(f"weights: {backbone} in {path}", flush=True)
+
+
+def call(command: list[str], what_to_do: str):
+    """A script of ours as a process; raises UserError with what to do where it fails."""
+    print(f"$ python {' '.join(command)}", flush=True)
+    if subprocess.run([sys.executable, *command], cwd=ROOT).returncode:
+        raise UserError(what_to_do)
+
+
+def checks(args, place: Place, datasets: list[str], backbone: str) -> list[tuple[list[str], str]]:
+    """(command, what to do when it fails) of each check."""
+    if place.bank:
+        return []  # there are no images to check
+    names, found = " ".join(datasets), []
+    if not args.skip_check:
+        found.append(
+            (
+                ["scripts/data.py", "check", *datasets, "--root", place.data],
+                f"data are missing or differ (above). Get them with\n  python scripts/data.py prepare {names} "
+                f"--root {place.data}\nor leave data sets out with --datasets, or go on with --skip-check",
+            )
+        )
+    printed = [name for name in datasets if name in PAPER_DATASETS]
+    if not args.skip_verify and printed:
+        found.append(
+            (
+                ["scripts/verify.py", "--root", place.data, "--backbone", backbone, *printed],
+                "zero-shot figures differ from the published ones (above): training would not give the paper's either. "
+                "Mend what it names, or go on with --skip-verify",
+            )
+        )
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------- the whole
+
+
+def main(argv=None) -> int:
+    args = parse_args(sys.argv[1:] if argv is None else argv)
+    place = Place.from_environment()
+    place = replace(place, data="" if place.bank else seen_from_user(args.data))
+    os.chdir(ROOT)
+    tables = tables_of(args)
+    rows = rows_of(tables, args.options)
+    runs = with_sources([row.run for row in rows])
+    choices.check(runs)
+    datasets = sorted({run.dataset for run in runs})
+    launcher = Launcher(runs, place, jobs_of(args.jobs), name="reproduce")
+    done = sum(run.done(place) for run in runs)
+    for number, sweep in tables.items():
+        print(f"Table {number}: {len(sweep.runs())} runs on {', '.join(sweep.datasets)}")
+    print(f"{len(runs)} different runs, {done} of them done; results in {place.output}\n")
+    if args.dry_run:
+        ready = "SHIP_NO_ENVIRONMENT" not in os.environ
+        backbone = Configurations(place)(runs[0]).MODEL.BACKBONE.NAME if ready else "BACKBONE"
+        print(f"# download the weights of {backbone}, where they are not there")
+        for command, _ in checks(args, place, datasets, backbone):
+            print(f"python {' '.join(command)}")
+        print("# estimate the hours, from two short runs of CoOp")
+        print("\n".join(launcher.commands()))
+        return 0
+    refuse_without_set_up()
+    code = execute(args, place, runs, datasets, launcher)
+    show(tables, rows, place)
+    return code
+
+
+def execute(args, place: Place, runs: list[Run], datasets: list[str], launcher: Launcher) -> int:
+    if not (place.bank or os.path.isdir(place.data)):
+        raise UserError(f"{place.data} is no folder; DATA is the folder that holds the data sets")
+    configure = Configurations(place)
+    backbone = configure(runs[0]).MODEL.BACKBONE.NAME
+    fetch_weights(backbone)
+    for command, what_to_do in checks(args, place, datasets, backbone):
+        call(command, what_to_do)
+    waiting = [run for run in runs if not run.done(place)]
+    if waiting:
+        rates = calibrate(waiting, configure, place, args.options)
+        works = {run: work_of(run, configure(run)) for run in waiting}
+        seconds = rates.total(works) / launcher.jobs
+        print(f"\nEstimate: {clock(seconds)} for {len(waiting)} runs (from {rates.said}).")
+        print(
+            f"It would end about {time.strftime('%A %H:%M', time.localtime(time.time() + seconds))}. "
+            f"While it runs: {place.output}/status_reproduce.txt\n",
+            flush=True,
+        )
+        launcher.status.cost = lambda run: rates.seconds(works[run]) if run in works else 0.0
+    return launcher.run()
+
+
+def show(tables: dict[int, sweeps.Sweep], rows: list[Row], place: Place):
+    """Each table beside the paper's, also in <output>/reproduced.txt."""
+    texts = []
+    for number, sweep in tables.items():
+        average = [name for name in PAPER_DATASETS if number != 2 or name != sweep.source_dataset]
+        texts.append(compare(paper_table("ship", number), rows, average, place))
+    path = ROOT / place.output / "reproduced.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    print("\n" + "\n\n".join(texts) + f"\n\nalso in {path}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(say_errors(main))

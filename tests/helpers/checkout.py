@@ -1,0 +1,156 @@
+"""A small copy of the repository in which the real scripts run, with a Python, a train.py and a report.py that only
+note what they were asked."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DATASETS = ("caltech101", "eurosat")
+TRAINERS = ("ZeroshotCLIP", "CoOp", "CoOp_SHIP")
+
+# A Python that notes its arguments and does what a set-up would leave behind; our scripts run in the real one.
+FAKE_PYTHON = r"""#!/bin/sh
+echo "$*" >> "{log}"
+case "$1 $2" in
+  "--version "*) echo "Python ${{FAKE_VERSION:-3.11.7}}" ;;
+  "-c import sys; sys.exit(sys.version_info"*) [ -z "$FAKE_OLD" ] ;;
+  "-c import venv"*) [ -z "$FAKE_NO_VENV" ] ;;
+  "-m venv")
+    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && [ -z "$FAKE_VENV_FAILS" ] ;;
+  "-m pip") [ -z "$FAKE_PIP_FAILS" ] ;;
+  "-W ignore") [ -z "$FAKE_IMPORT_FAILS" ] ;;
+  "scripts/"*) exec "{python}" "$@" ;;
+esac
+"""
+
+# FAKE_FAILS: part of the folders whose runs fail; FAKE_SECONDS: how long one takes; FAKE_NO_RESULTS: ends without them.
+FAKE_TRAIN = r"""
+import json, os, sys, time
+from pathlib import Path
+
+words = sys.argv[1:]
+with open({log!r}, "a") as file:
+    file.write(" ".join(["train.py", *words]) + "\n")
+value = dict(zip(words[::2], words[1::2]))
+folder = Path(value["--output-dir"])
+folder.mkdir(parents=True, exist_ok=True)
+print("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS"))
+with open(folder / "started", "a") as file:
+    file.write("once\n")
+for step in range(25):
+    print(f"step {{step}} of {{folder}}")
+time.sleep(float(os.environ.get("FAKE_SECONDS", 0)))
+if os.environ.get("FAKE_FAILS", "nothing") in str(folder):
+    sys.exit(print("error: the data are gone", file=sys.stderr) or 3)
+if "FAKE_NO_RESULTS" in os.environ:
+    sys.exit()
+metrics = {{"base": 80.0, "new": 50.0, "H": 61.5, "all": 60.0}}
+if value["TASK"] in ("fewshot", "cross_dataset", "domain_generalization"):
+    metrics = {{"accuracy": 70.0}}
+if value["TASK"] == "gzsl":
+    metrics = {{"seen": 80.0, "unseen": 50.0, "H": 61.5}}
+dataset = value["RUN.DATASET"]
+record = {{
+    "task": value["TASK"],
+    "dataset": dataset,
+    "trainer": value["--trainer"],
+    "config": value["RUN.CONFIG"],
+    "seed": int(value["--seed"]),
+    "shots": int(value["DATASET.NUM_SHOTS"]),
+    "backbone": {{"name": os.environ.get("FAKE_BACKBONE", "MiniCLIP"), "sha256": "ab" * 32}},
+    "split_hash": f"split-{{dataset}}",
+    "classnames_hash": f"names-{{dataset}}",
+    "metrics": metrics,
+    "unsupported": {{}},
+    "selection": "last epoch",
+    "seconds": {{"features": 1.0, "finetune": 30.0}},
+    "peak_memory_mb": 800,
+    "versions": {{"python": "3.11"}},
+    "extra": {{}},
+}}
+(folder / "results.json").write_text(json.dumps(record))
+"""
+
+FAKE_REPORT = r"""
+import sys
+with open({log!r}, "a") as file:
+    file.write(" ".join(["scripts/report.py", *sys.argv[1:]]) + "\n")
+"""
+
+
+class Checkout:
+    """Two data sets and three trainers, in a folder whose name has a space."""
+
+    def __init__(self, tmp_path: Path):
+        self.root = tmp_path / "a checkout"
+        self.log = tmp_path / "python.log"
+        shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "configs/sweeps", self.root / "configs/sweeps")
+        self.add_configs(
+            *(f"datasets/{name}" for name in DATASETS), *(f"trainers/{name}/miniclip" for name in TRAINERS)
+        )
+        (self.root / "requirements.txt").write_text("torch>=2.4\n")
+        (self.root / "train.py").write_text(FAKE_TRAIN.format(log=str(self.log)))
+        (self.root / "scripts/report.py").write_text(FAKE_REPORT.format(log=str(self.log)))
+        self.bin = tmp_path / "bin"
+        self.bin.mkdir()
+        for name in ("python3", "python", "python3.10", "python3.11", "python3.12", "python3.13"):
+            (self.bin / name).write_text(FAKE_PYTHON.format(log=self.log, python=sys.executable))
+            (self.bin / name).chmod(0o755)
+
+    def add_configs(self, *names: str):
+        """Empty files configs/<name>.yaml."""
+        for name in names:
+            path = self.root / "configs" / f"{name}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+    def with_report(self):
+        """The real report.py, and the papers' tables that it reads."""
+        shutil.copy(ROOT / "scripts/report.py", self.root / "scripts/report.py")
+        for folder in (ROOT / "configs").glob("paper*"):
+            shutil.copytree(folder, self.root / "configs" / folder.name, dirs_exist_ok=True)
+        return self
+
+    def environment(self, **env: str) -> dict[str, str]:
+        """Only the fake Pythons are to be found."""
+        return {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(self.root), **env}
+
+    def run(self, script: str, *arguments: str, cwd: Path | None = None, **env: str):
+        """Runs scripts/<script>, a .sh or a .py. Returns the completed process."""
+        return subprocess.run(
+            [*self.interpreter(script), str(self.root / "scripts" / script), *arguments],
+            cwd=cwd or self.root,
+            env=self.environment(**env),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def start(self, script: str, *arguments: str, **env: str) -> subprocess.Popen:
+        """The same, left running: for interrupts."""
+        return subprocess.Popen(
+            [*self.interpreter(script), str(self.root / "scripts" / script), *arguments],
+            cwd=self.root,
+            env=self.environment(**env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @staticmethod
+    def interpreter(script: str) -> list[str]:
+        return ["bash"] if script.endswith(".sh") else [sys.executable]
+
+    def calls(self, start: str) -> list[str]:
+        """Calls of the fakes since the last look that begin with `start`; forgets them."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.write_text("")
+        return [line for line in lines if line.startswith(start) and not line.startswith("scripts/protocol.py")]
+
+    def started(self) -> list[str]:
+        """The folders of runs that were started, each as often as it was."""
+        found = sorted(self.root.rglob("started"))
+        return [str(path.parent) for path in found for _ in path.read_text().splitlines()]

@@ -1,0 +1,50 @@
+"""A random CLIP as OpenAI publishes one: a TorchScript archive in half precision, with a vision transformer."""
+
+import math
+import warnings
+
+import torch
+from torch import nn
+
+from trainers.core.model.openai_clip import import_clip
+from trainers.core.model.prompts import tokenize
+
+INPUT_SIZE, EMBED_DIM, LOGIT_SCALE = 32, 32, 100.0
+
+
+def write_archive(path, seed=0, embed_dim=EMBED_DIM):
+    """Writes a CLIP with the true vocabulary and 77 positions, two layers of width 64 a tower, input 32 x 32, CLIP's
+    initialisation and its trained logit scale. The same seed gives the same weights. -> path"""
+    clip = import_clip().model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = clip.CLIP(
+            embed_dim=embed_dim,
+            image_resolution=INPUT_SIZE,
+            vision_layers=2,
+            vision_width=64,  # 64 is the width of an attention head, so the smallest that CLIP's code can have
+            vision_patch_size=16,
+            context_length=77,
+            vocab_size=49408,
+            transformer_width=64,
+            transformer_heads=1,
+            transformer_layers=2,
+        )
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                nn.init.normal_(parameter, std=0.02)  # a bias of zero would hide one that is forgotten
+    with torch.no_grad():  # as drawn, all images and all texts have nearly the same features
+        model.visual.conv1.weight.mul_(10)
+        model.token_embedding.weight.mul_(20)
+    nn.init.constant_(model.logit_scale, math.log(LOGIT_SCALE))
+    for name, value in {"input_resolution": INPUT_SIZE, "context_length": 77, "vocab_size": 49408}.items():
+        value = torch.tensor(value)
+        if hasattr(model, name):
+            delattr(model, name)
+        model.register_buffer(name, value)  # scalars that the published archives carry beside the weights
+    clip.convert_weights(model)
+    images = torch.zeros(1, 3, INPUT_SIZE, INPUT_SIZE)
+    with warnings.catch_warnings():  # torch announces the end of TorchScript; OpenAI's files stay as they are
+        warnings.simplefilter("ignore")
+        torch.jit.trace(model.eval(), (images, tokenize(["dog"])), check_trace=False).save(str(path))
+    return path

@@ -1,0 +1,82 @@
+"""Every trainer in half precision and with autocast, on a CPU under CUDA's rules for dtypes: as in float32, nearly."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers.cuda_dtypes import CudaAutocast, CudaDtypes, as_on_a_gpu
+from helpers.rehearsal import command, numbers, rehearse, small, trainers
+from runs import logged_losses
+
+pytestmark = pytest.mark.rehearsal
+# several steps, whose losses depend on the gradients of those before
+STEPS = "OPTIM.MAX_EPOCH 2 OPTIM.WARMUP_EPOCH -1 DATALOADER.TRAIN_X.BATCH_SIZE 3".split()
+
+
+@pytest.fixture(scope="module")
+def run(data, features, tmp_path_factory):
+    """run(trainer, precision) -> (losses of the steps, results.json)."""
+
+    def run(trainer, precision):
+        section = trainers()[trainer].SECTION
+        key = [f"TRAINER.{section}.PREC", precision] if section else []
+        out = tmp_path_factory.mktemp("half") / trainer / precision
+        found = rehearse(command(data, out, f"{trainer}/vit_b16", "dtd", *small(features), *STEPS, *key))
+        return logged_losses(out), found
+
+    return run
+
+
+@pytest.mark.parametrize("trainer", sorted(trainers()))
+def test_losses_are_nearly_those_of_float32(run, trainer):
+    """Of the fine-tuning's steps, and of the generator where there is one."""
+    plain_losses, plain_results = run(trainer, "fp32")
+    assert plain_losses or not trainers()[trainer].trains
+    for precision in ("fp16", "amp"):
+        with as_on_a_gpu():
+            losses, results = run(trainer, precision)
+        assert all(map(math.isfinite, losses)), precision
+        assert losses == pytest.approx(plain_losses, rel=0.02, abs=0.02), precision
+        generator, plain = (found["extra"].get("generator", {}) for found in (results, plain_results))
+        assert [*numbers(generator)] == pytest.approx([*numbers(plain)], rel=0.05, abs=0.01), precision
+
+
+# ---- the self-test: what CUDA refuses is refused
+
+HALF, FULL = torch.ones(4, 4, dtype=torch.float16), torch.ones(4, 4)
+MIXTURES = {
+    "layer_norm": lambda: F.layer_norm(HALF, (4,), FULL[0], FULL[0]),
+    "group_norm": lambda: F.group_norm(HALF, 2, FULL[0], FULL[0]),
+    "linear": lambda: F.linear(HALF, FULL),
+    "matmul": lambda: HALF @ FULL,
+    "bmm": lambda: torch.bmm(HALF[None], FULL[None]),
+    "conv": lambda: F.conv2d(HALF[None, None], FULL[None, None]),
+    "index_put": lambda: HALF.clone().index_put_((torch.tensor([0]),), FULL[:1]),
+    "scatter": lambda: HALF.clone().scatter_(0, torch.zeros(1, 4, dtype=torch.long), FULL[:1]),
+    "attention": lambda: F.scaled_dot_product_attention(HALF[None, None], FULL[None, None], HALF[None, None]),
+    "binary cross-entropy": lambda: F.binary_cross_entropy(HALF, FULL),
+    "singular values": lambda: torch.linalg.svdvals(HALF),
+}
+
+
+@pytest.mark.parametrize("mixture", MIXTURES.values(), ids=MIXTURES)
+def test_mixtures_are_refused(mixture):
+    with CudaDtypes(), pytest.raises(RuntimeError):
+        mixture()
+
+
+def test_norms_in_the_backward_pass_are_watched():
+    weight = FULL[0].clone().requires_grad_()
+    F.layer_norm(HALF, (4,), weight)  # what a CPU forgives
+    with CudaDtypes():
+        F.layer_norm(FULL, (4,), weight).sum().backward()
+        F.batch_norm(HALF, FULL[0], FULL[0], FULL[0], FULL[0])  # what CUDA has
+
+
+def test_autocast_has_cudas_lists():
+    with CudaDtypes(), CudaAutocast(), torch.autocast("cpu"):
+        assert F.linear(FULL, FULL).dtype == torch.float16 and F.layer_norm(HALF, (4,), FULL[0]).dtype == torch.float32
+        assert torch.cat([HALF, FULL]).dtype == torch.float32 and (HALF + HALF).dtype == torch.float16
+        with pytest.raises(RuntimeError, match="unsafe to autocast"):
+            F.binary_cross_entropy(FULL, FULL)

@@ -1,0 +1,53 @@
+"""The published values of every method, released.yaml, are those of our configurations for the papers' backbone."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from helpers.merging import check_merges, tasks_of
+from helpers.miniatures import TABLE1
+from helpers.rehearsal import CONFIGS
+
+pytestmark = pytest.mark.rehearsal
+RELEASED = yaml.safe_load((Path(__file__).parent / "released.yaml").read_text())
+CASES = [(config, entry) for entry in RELEASED for config in entry["configs"]]
+
+
+def plain(value):
+    """Tuples as lists, as YAML has them."""
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def differences(config, entry, configs=CONFIGS):
+    """Lines that name each value of an entry that is not ours."""
+    found = []
+    for dataset in entry.get("datasets", TABLE1):
+        cfg = check_merges(config, dataset, tasks_of(dataset)[0], configs)
+        for key, released in entry["values"].items():
+            ours = cfg
+            for part in key.split("."):
+                ours = ours[part]
+            if plain(ours) != released:
+                found.append(f"{config} on {dataset}: {key} is {plain(ours)!r}, {entry['source']} has {released!r}")
+    return found
+
+
+@pytest.mark.parametrize(("config", "entry"), CASES, ids=[f"{config}-{entry['source']}" for config, entry in CASES])
+def test_released_values_are_ours(config, entry):
+    assert not differences(config, entry)
+
+
+def test_every_published_setting_is_listed():
+    """A configuration of the papers' backbone without an entry would be checked by nobody."""
+    trainers = {path.parent.name for path in CONFIGS.glob("trainers/*/vit_b16.yaml")}
+    assert trainers - {config.split("/")[0] for config, _ in CASES} == {"ZeroshotCLIP"}  # which has no setting
+
+
+def test_another_value_is_named(tmp_path):
+    copied = shutil.copytree(CONFIGS, tmp_path / "configs")
+    path = copied / "trainers/KgCoOp/vit_b16.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "TRAINER": {"KGCOOP": {"W": 4.0}}}))
+    (entry,) = [entry for config, entry in CASES if config == "KgCoOp/vit_b16"]
+    found = differences("KgCoOp/vit_b16", entry, copied)
+    assert len(found) == len(TABLE1) and "TRAINER.KGCOOP.W is 4.0, KgCoOp has 8.0" in found[0]

@@ -1,0 +1,121 @@
+"""What most heads are: learned prompts around class names (PromptHead), or fixed rows, one for each name (RowHead).
+
+A head maps unit image features [B, d] to logits [B, C] over its `classnames`. `head.for_classes(names)` is the same
+head over other names; ClassesUnsupported says why where that is impossible.
+"""
+
+import copy
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import ClassesUnsupported
+from .names import find_positions
+from .model.prompts import ClassTokens, assemble
+from .model.text_encoder import TextEncoder
+
+
+class Head(nn.Module):
+    """Class names and a frozen backbone, which is in a tuple so that it is no part of the head's state."""
+
+    def __init__(self, backbone, classnames: list[str]):
+        super().__init__()
+        self._backbone, self.classnames = (backbone,), list(classnames)
+
+    @property
+    def backbone(self):
+        return self._backbone[0]
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """What cosines are multiplied with: exp of the backbone's logarithm."""
+        return self.backbone.logit_scale.exp().float()
+
+    def for_classes(self, names: list[str]) -> "Head":
+        raise NotImplementedError
+
+
+class RowHead(Head):
+    """A head with one row of its parameters for each class: over other names it can only choose among its rows."""
+
+    UNKNOWN = "it knows only the classes it was trained on"  # why it has no row for another class
+
+    def rows(self, names: list[str]) -> Tensor:
+        """Where `names` stand among the head's own [len(names)], equal ones by position. Raises ClassesUnsupported."""
+        found, unknown = find_positions(names, self.classnames)
+        if unknown:
+            raise ClassesUnsupported(
+                f"not trained with {len(unknown)} of the classes asked for, such as '{unknown[0]}': {self.UNKNOWN}"
+            )
+        return torch.tensor(found, dtype=torch.long)
+
+
+class PromptHead(Head):
+    """Learned prompts, apart from the names that they are read with.
+
+    A method gives `encode_names(tokens)`, and its own `forward` where logits are not the scaled cosine with
+    `text_features()`.
+    """
+
+    def __init__(self, backbone, classnames: list[str], n_ctx: int, chunk: int = 0):
+        """`n_ctx` tokens of context must fit beside each name; `chunk` > 0 bounds memory (TextEncoder)."""
+        super().__init__(backbone, classnames)
+        self.tokens = ClassTokens(classnames, backbone, n_ctx=n_ctx)
+        self._encoder = TextEncoder(backbone, chunk)
+        self._pass, self._kept = None, {}
+
+    def encode_names(self, tokens: ClassTokens) -> Tensor:
+        """Unit text features [N, d] of any names under the learned prompts, differentiable in these."""
+        raise NotImplementedError
+
+    def text_features(self) -> Tensor:
+        """Unit text features [C, d] of the head's names; computed once in a pass and once while evaluating."""
+        return self.once("text features", lambda: self.encode_names(self.tokens))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.logit_scale * features @ self.text_features().t()
+
+    def class_weights(self) -> Tensor | None:
+        """Unit vectors W [C, d] with logits = scale * f @ W^T; None where prompts depend on the image."""
+        return self.text_features()
+
+    def over(self, names: list[str]) -> "PromptHead":
+        """The same parameters, not a copy of them, read with other names."""
+        head = copy.copy(self)
+        head.classnames, head._pass, head._kept = list(names), None, {}
+        head.tokens = ClassTokens(names, self.backbone, n_ctx=self.tokens.n_ctx)
+        return head
+
+    def for_classes(self, names: list[str]) -> "PromptHead":
+        return self.over(names)
+
+    def encode(self, tokens: ClassTokens, ctx: Tensor, position: str = "end", index: Tensor | None = None) -> Tensor:
+        """Unit text features [N, d] of `tokens` under contexts [n, w], or one a row [N, n, w] (prompts.assemble)."""
+        prompts, eot, prefix = assemble(tokens, ctx.to(self.backbone.dtype), position, index)
+        return F.normalize(self._encoder(prompts, eot, prefix).float(), dim=-1)
+
+    @contextmanager
+    def one_pass(self):
+        """Within it the parameters stay as they are: what `once` computes serves a method's loss and the penalties of
+        plug-ins alike."""
+        self._pass = {}
+        try:
+            yield
+        finally:
+            self._pass = None
+
+    def once(self, name: str, compute):
+        """`compute()`, kept under `name` within a pass, and between batches while evaluating."""
+        evaluating = not self.training and not torch.is_grad_enabled()
+        kept = self._pass if self._pass is not None else self._kept if evaluating else None
+        if kept is None:
+            return compute()
+        if name not in kept:
+            kept[name] = compute()
+        return kept[name]
+
+    def train(self, mode: bool = True):
+        self._kept = {}
+        return super().train(mode)

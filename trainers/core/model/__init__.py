@@ -1,0 +1,1 @@
+"""The frozen model: backbones, their text encoder, prompts."""

@@ -1,0 +1,209 @@
+"""From class names to prompts: token ids, embeddings, where EOT is, and the datasets' hand-written templates."""
+
+import torch
+import torch.nn.functional as F
+
+from ..errors import UserError
+from .openai_clip import import_clip
+from .text_encoder import TextEncoder
+
+CONTEXT_LENGTH = 77
+# The hand-written prompts that CoOp (arXiv 2109.01134) compares with; keys are the readers' names.
+PHOTO = "a photo of a {}."
+TEMPLATES = {
+    "Caltech101": PHOTO,
+    "DescribableTextures": "{} texture.",
+    "EuroSAT": "a centered satellite photo of {}.",
+    "FGVCAircraft": "a photo of a {}, a type of aircraft.",
+    "Food101": "a photo of {}, a type of food.",
+    "OxfordFlowers": "a photo of a {}, a type of flower.",
+    "OxfordPets": "a photo of a {}, a type of pet.",
+    "StanfordCars": PHOTO,
+    "SUN397": PHOTO,
+    "UCF101": "a photo of a person doing {}.",
+    "ImageNet": PHOTO,
+    "ImageNetV2": PHOTO,
+    "ImageNetSketch": PHOTO,
+    "ImageNetA": PHOTO,
+    "ImageNetR": PHOTO,
+}
+
+
+def templates_for(dataset_name, override=None):
+    """The hand-written prompts of a dataset (one as a rule), or `override`, a text or a list of texts, when it is set.
+
+    -> list of texts. Raises UserError unless each has exactly one {}.
+    """
+    override = [override] if isinstance(override, str) and override else override
+    templates = list(override or [TEMPLATES.get(dataset_name, PHOTO)])
+    for template in templates:
+        if template.count("{}") != 1:
+            raise UserError(
+                f"the template {template!r} must have exactly one {{}}, the place of the class name, as in "
+                f"{PHOTO!r} (key DATASET.TEMPLATE)"
+            )
+    return templates
+
+
+def announced_templates(cfg):
+    """`templates_for` a run, with a line that says which."""
+    templates = templates_for(cfg.DATASET.NAME, cfg.DATASET.TEMPLATE)
+    print(f"prompt: {' | '.join(templates)}")
+    return templates
+
+
+def fill(template, classnames):
+    """The template with each class name in it; underscores in names become spaces."""
+    return [template.replace("{}", name.replace("_", " ")) for name in classnames]
+
+
+def _bpe():
+    return import_clip().clip._tokenizer
+
+
+def _sos_eot():
+    encoder = _bpe().encoder
+    return encoder["<|startoftext|>"], encoder["<|endoftext|>"]
+
+
+def tokenize(texts, context_length=CONTEXT_LENGTH):
+    """CLIP's BPE: SOS, the text, EOT, zeros -> LongTensor [N, context_length]; UserError names the first too long."""
+    sos, eot = _sos_eot()
+    ids = torch.zeros(len(texts), context_length, dtype=torch.long)
+    for row, text in zip(ids, texts, strict=True):
+        tokens = [sos, *_bpe().encode(text), eot]
+        if len(tokens) > context_length:
+            raise UserError(f"the text {text!r} has {len(tokens)} tokens, SOS and EOT included; {context_length} fit")
+        row[: len(tokens)] = torch.tensor(tokens)
+    return ids
+
+
+@torch.no_grad()
+def encode_texts(backbone, texts, batch=256):
+    """Texts -> unit text features [N, d], without gradients."""
+    encoder, ids = TextEncoder(backbone), tokenize(texts, backbone.context_length)
+    rows = [encoder(backbone.token_embedding(part.to(backbone.device)), part.argmax(-1)) for part in ids.split(batch)]
+    return F.normalize(torch.cat(rows).float(), dim=-1).to(backbone.dtype)
+
+
+def encode_classes(backbone, templates, classnames):
+    """Unit text features [C, d] fp32 of class names under hand-written prompts: of one, or the mean over several."""
+    found = [encode_texts(backbone, fill(template, classnames)).float() for template in templates]
+    return found[0] if len(found) == 1 else F.normalize(torch.stack(found).mean(0), dim=-1)
+
+
+@torch.no_grad()
+def embed_words(backbone, words):
+    """Token embeddings [n, w] of a text alone, without SOS and EOT: the start value of a context ("a photo of a")."""
+    return backbone.token_embedding(torch.tensor(_bpe().encode(words), dtype=torch.long, device=backbone.device))
+
+
+def initial_context(backbone, words, n_ctx, classes=None):
+    """Where a learned context starts, as CoOp's: the embeddings of `words` [n, w] (underscores are spaces), else
+    N(0, 0.02) of shape [n_ctx, w], or [classes, n_ctx, w] for class-specific contexts. UserError where n_ctx is not
+    positive.
+    """
+    words = words.replace("_", " ").strip()
+    if words:
+        return embed_words(backbone, words).float()
+    if n_ctx < 1:
+        raise UserError(f"the context length N_CTX is {n_ctx}; it must be at least 1")
+    shape = (n_ctx, backbone.width) if classes is None else (classes, n_ctx, backbone.width)
+    return torch.randn(shape, device="cpu").to(backbone.device) * 0.02
+
+
+def announced_context(backbone, options, classes=None):
+    """`initial_context` by a method's options CTX_INIT and N_CTX, with a line that says where it starts."""
+    ctx = initial_context(backbone, options.CTX_INIT, options.N_CTX, classes)
+    print(f"context: '{options.CTX_INIT}'" if options.CTX_INIT else f"context: random, {tuple(ctx.shape)}")
+    return ctx
+
+
+class ClassTokens:
+    """Token embeddings of "<name>." + EOT for each class, the part of a prompt that is never learned.
+
+    embedding [C, T, w] on the backbone's device; length [C] (tokens of "<name>." + EOT) and name_length [C] (tokens of
+    the name alone, as CoOp counts them) on the CPU; sos [w]. `n_ctx` is the context length they must leave room for.
+    """
+
+    def __init__(self, classnames, backbone, n_ctx=0):
+        self.names, self.n_ctx = list(classnames), n_ctx
+        self.context_length = backbone.context_length
+        clean = [name.replace("_", " ").strip() for name in self.names]
+        sos, eot = _sos_eot()
+        # The word in front (CoOp's placeholder context, cut off again) lets the BPE see the name inside a sentence.
+        rows = [[*_bpe().encode(f"X {name}.")[1:], eot] for name in clean]
+        empty = [i for i, name in enumerate(clean) if not name]
+        if empty or not clean:
+            raise UserError(f"class names at positions {empty[:5]} are empty" if clean else "there are no class names")
+        special = [name for name, row in zip(self.names, rows, strict=True) if sos in row or eot in row[:-1]]
+        if special:
+            raise UserError(f"class names must not contain CLIP's start or end token: {special[:5]}")
+        self.length = torch.tensor([len(row) for row in rows])
+        self.name_length = torch.tensor([len(_bpe().encode(name)) for name in clean])
+        self.check_fits(n_ctx)
+        ids = torch.zeros(len(rows), int(self.length.max()), dtype=torch.long)
+        for target, row in zip(ids, rows, strict=True):
+            target[: len(row)] = torch.tensor(row)
+        with torch.no_grad():
+            self.embedding = backbone.token_embedding(ids.to(backbone.device)).to(backbone.dtype)
+            self.sos = backbone.token_embedding(torch.tensor(sos, device=backbone.device)).to(backbone.dtype)
+
+    def __len__(self):
+        return len(self.names)
+
+    def check_fits(self, n_ctx):
+        """UserError naming the classes whose prompt with a context of n_ctx tokens exceeds the context length."""
+        total = 1 + n_ctx + self.length
+        long = (total > self.context_length).nonzero().flatten().tolist()
+        if long:
+            shown = ", ".join(f"{self.names[i][:80]!r} ({int(total[i])})" for i in long[:5])
+            raise UserError(
+                f"{len(long)} prompts exceed {self.context_length} tokens with a context of {n_ctx}: "
+                f"{shown}. Shorten the names or the context (N_CTX)"
+            )
+
+
+def assemble(tokens, ctx, position="end", index=None):
+    """Prompts of classes with a learned context, in CoOp's layout, ready for TextEncoder: (prompts, eot, prefix).
+
+    ctx [n, w] is shared by all rows; ctx [N, n, w] has one context a row. `index` [N] picks the class of each row
+    (default: every class once). The name stands behind the context ("end"), in its middle (n // 2 tokens precede it) or
+    before it ("front").
+    prefix [P, w] is the start that all rows share: SOS, and a shared context as far as it precedes the name.
+    prompts [N, L, w] is what follows; eot [N] (CPU) is the position of EOT, counted from SOS.
+    """
+    n, shared = ctx.shape[-2], ctx.dim() == 2
+    if position not in ("end", "middle", "front"):
+        raise UserError(f"the class token position is {position!r}; expected end, middle or front")
+    tokens.check_fits(n)
+    if index is None:
+        body, length, name_length = tokens.embedding, tokens.length, tokens.name_length
+    else:
+        body, index = tokens.embedding[index.to(tokens.embedding.device)], index.cpu()
+        length, name_length = tokens.length[index], tokens.name_length[index]
+    if not shared and len(ctx) != len(body):
+        raise ValueError(f"{len(ctx)} contexts for {len(body)} prompts")
+    before = {"end": n, "middle": n // 2, "front": 0}[position]
+    head, tail = ctx[..., :before, :].to(body.dtype), ctx[..., before:, :].to(body.dtype)
+    if tail.shape[-2]:
+        body = _insert(body, tail, name_length.to(body.device))
+    eot = n + length
+    sos = tokens.sos[None]
+    if shared:
+        return body, eot, torch.cat([sos, head])
+    return torch.cat([head, body], 1), eot, sos
+
+
+def _insert(body, ctx, at):
+    """body [N, T, w] with ctx ([m, w] or [N, m, w]) put in front of position at[i] of row i -> [N, T + m, w].
+
+    As a product with a 0/1 matrix (exact), because the backward of an indexed write is slow on the CPU.
+    """
+    (_, length, width), m = body.shape, ctx.shape[-2]
+    place = torch.arange(length + m, device=body.device) - at[:, None]  # [N, T + m]: 0 where the context starts
+    own = torch.arange(length + m, device=body.device) - (place >= m) * m
+    own = own.masked_fill((place >= 0) & (place < m), 0).clamp(max=length - 1)
+    kept = body.gather(1, own[..., None].expand(-1, -1, width))
+    inside = F.one_hot(place.clamp(-1, m) + 1, m + 2)[..., 1:-1].to(ctx.dtype)  # [N, T + m, m]
+    return kept * (1 - inside.sum(-1, keepdim=True)) + inside @ ctx

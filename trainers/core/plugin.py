@@ -1,0 +1,91 @@
+"""What a plug-in may do to a run. Each hook is called at one place (feature_trainer.py, run/), in the order in which the
+plug-ins stand in the trainer's name; no hook is required.
+
+    class LabelSmoothing(Plugin):
+        NAME, SECTION = "SMOOTH", "SMOOTH"
+
+        def penalty(self, features, labels, logits):
+            return {"smooth": -self.options.W * logits.log_softmax(1).mean()}
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .randomness import derive_seed
+
+
+class Plugin:
+    """One plug-in of one run. `trainer` is its FeatureTrainer, `options` its own node of the config."""
+
+    NAME = ""  # the suffix of a trainer that has it: CoOp_<NAME>
+    SECTION = ""  # its node under cfg.TRAINER
+    RECONSTRUCTION = False  # built without the paper's code or full text: results say so
+
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    @property
+    def cfg(self):
+        return self.trainer.cfg
+
+    @property
+    def options(self):
+        return self.cfg.TRAINER[self.SECTION]
+
+    @classmethod
+    def refuses(cls, trainer_class: type) -> str:
+        """Why a method cannot have this plug-in; "" where it can."""
+        return trainer_class.REFUSES.get(cls.NAME, "")
+
+    def extra_names(self) -> list[str]:
+        """Class names, behind the real ones, that the head is built over."""
+        return []
+
+    def prepare(self):
+        """Before the head is built: train or load what the plug-in needs."""
+
+    def attach(self, head: nn.Module):
+        """The head exists, with the parameters that training starts or goes on from."""
+
+    def loader(self):
+        """Batches for a run whose task gives no images to train on; None where the plug-in makes none."""
+
+    def batch(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """A training batch, unit features [B, d] and labels [B], as the method shall see it."""
+        return features, labels
+
+    def penalty(self, features: Tensor, labels: Tensor, logits: Tensor) -> dict[str, Tensor]:
+        """{name: scalar}, weights included, that are added to the method's loss and logged by name."""
+        return {}
+
+    def support(self, found):
+        """The few-shot FeatureSet (or None) that a cache is built from, as the method shall see it."""
+        return found
+
+    def tune(self) -> str:
+        """Once, after training: a phrase for results.json that says what was chosen on which images, or ""."""
+        return ""
+
+    def head_for(self, head: nn.Module, names: list[str]) -> nn.Module:
+        """What evaluates `names`, given the method's head over them."""
+        return head
+
+    def save(self, folder: str):
+        """Writes the plug-in's own state into the run's output folder, beside the head's."""
+
+    def load(self, folder: str):
+        """Reads what `save` wrote."""
+
+    def source(self) -> str:
+        """The output folder of another run that this one starts from; "" where there is none."""
+        return ""
+
+    def results(self) -> dict:
+        """What results.json keeps under "extra"."""
+        return {}
+
+    def draws(self, *purpose) -> torch.Generator:
+        """A generator of the plug-in's own (CPU), a function of seed, epoch and `purpose`: what it draws does not move
+        the draws of the method, so that a plug-in of weight zero leaves a run as it is, bit for bit."""
+        epoch = getattr(self.trainer, "epoch", 0)
+        return torch.Generator().manual_seed(derive_seed(self.cfg.SEED, self.NAME, epoch, *purpose))

@@ -1,0 +1,1 @@
+"""What a run is beside its method: task, checkpoints, evaluation, results."""

@@ -1,0 +1,56 @@
+"""The features of a run's images, by what they are for."""
+
+from functools import cached_property
+
+import torch
+
+from ..errors import UserError
+from ..features.feature_set import FeatureSet
+from ..features.store import describe, open_store, stored_views
+from .selection import held_out, val_is_test
+
+
+class FeatureData:
+    """Features of a task's images, on `device` in fp32; each set is encoded when it is first asked for."""
+
+    def __init__(self, cfg, task, backbone, device, watch):
+        self.cfg, self.task, self.device, self.watch = cfg, task, device, watch
+        self.dataset = task.dataset
+        image_dir = getattr(self.dataset, "image_dir", getattr(self.dataset, "dataset_dir", ""))
+        self.store = open_store(cfg, backbone, image_dir)
+
+    @cached_property
+    def train_set(self) -> FeatureSet:
+        """The labelled training images, with their random views; evaluation alone never needs them."""
+        with self.watch.stage("features"):
+            found = self._here(self.dataset.train_x, self.store.training_views)
+        print(describe(found, stored_views(self.cfg)))
+        return found
+
+    @cached_property
+    def val_set(self) -> FeatureSet | None:
+        """The few-shot validation images of the trained classes; None where the dataset exposes none (but its test
+        images)."""
+        if val_is_test(self.dataset):
+            print(f"{type(self.dataset).__name__} gives its test images as validation images: they are not used")
+            return None
+        return self.plain(self.dataset.val) if self.dataset.val else None
+
+    def search_set(self) -> tuple[FeatureSet, str]:
+        """Real images of the trained classes to choose hyper-parameters on, and what they are: few-shot validation,
+        else a held-out draw of training images. Raises UserError where the dataset has neither."""
+        classes = f"{'base' if self.task.subset == 'base' else 'all'} classes"
+        if self.val_set is not None:
+            return self.val_set, f"few-shot validation of {classes}"
+        items = held_out(self.dataset, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
+        return self.plain(items), f"held-out training images of {classes}"
+
+    def plain(self, items) -> FeatureSet:
+        """`items` (Datum) in their plain view."""
+        return self._here(items, self.store.plain_views)
+
+    def _here(self, items, source):
+        found = source(items)
+        if not len(found):
+            raise UserError(f"{self.cfg.DATASET.NAME}: no readable image among {len(items)}")
+        return found.to(self.device, torch.float32)

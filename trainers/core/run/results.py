@@ -1,0 +1,123 @@
+"""results.json: what a run found, under which conditions, written last and atomically. A run is done if and only if it
+exists."""
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+
+class Stopwatch:
+    """Seconds per stage of a run; a stage may be entered several times."""
+
+    def __init__(self):
+        self.seconds = {}
+
+    @contextmanager
+    def stage(self, name):
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name, seconds):
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+
+def harmonic_mean(a, b):
+    """H of two accuracies in percent; 0 where both are."""
+    return 2 * a * b / (a + b) if a + b else 0.0
+
+
+def names_hash(classnames):
+    """12 hex digits that stand for these class names in this order."""
+    return hashlib.sha256("\n".join(classnames).encode()).hexdigest()[:12]
+
+
+def peak_memory_mb(device):
+    """Peak memory in MiB: of the GPU where there is one, else of the process."""
+    if torch.device(device).type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def versions():
+    import dassl
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "dassl": getattr(dassl, "__version__", "unknown"),
+    }
+
+
+def write(path, record):
+    """Writes `record` as JSON, atomically."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(record, indent=1) + "\n")
+    os.replace(part, path)
+
+
+def read_source(path):
+    """results.json of the run that the folder or checkpoint `path` belongs to; {} without one, as with stock CoOp's."""
+    path = Path(path).resolve()
+    for folder in (path, *path.parents[:2]):
+        if (folder / "results.json").is_file():
+            return json.loads((folder / "results.json").read_text())
+    return {}
+
+
+def save_config(cfg):
+    """config.yaml in the output folder: everything that the run was configured with, whoever's train.py started it."""
+    if cfg.OUTPUT_DIR:
+        path = Path(cfg.OUTPUT_DIR) / "config.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(cfg.dump())
+
+
+def record(trainer, metrics, unsupported=None, subset=None):
+    """What results.json holds of a finished run; `subset` names the metrics measured on a part of the test images.
+
+    A run that starts from another one has that run's data set as `source`; where it sees no image itself, its shots.
+    """
+    cfg, task, dataset = trainer.cfg, trainer.task, trainer.task.dataset
+    start = cfg.MODEL.INIT_WEIGHTS or next(filter(None, (plugin.source() for plugin in trainer.plugins)), "")
+    source = read_source(start) if start else {}
+    origin = {"source": source["dataset"]} if "dataset" in source else {}
+    extra = trainer.own_results()
+    for plugin in trainer.plugins:
+        extra.update(plugin.results())
+    return {
+        "task": cfg.TASK,
+        "dataset": cfg.RUN.DATASET or cfg.DATASET.NAME,
+        "trainer": cfg.TRAINER.NAME,
+        "method": type(trainer).__name__.removesuffix("".join(f"_{plugin.NAME}" for plugin in trainer.plugins)),
+        "plugins": [plugin.NAME for plugin in trainer.plugins],
+        "config": cfg.RUN.CONFIG,
+        "seed": cfg.SEED,
+        "shots": cfg.DATASET.NUM_SHOTS if task.real_classnames() else source.get("shots", cfg.DATASET.NUM_SHOTS),
+        **origin,
+        "backbone": {"name": trainer.backbone.name, "sha256": trainer.backbone.weights_hash},
+        "split_hash": getattr(dataset, "split_hash", ""),
+        "fewshot": getattr(dataset, "fewshot_source", ""),
+        "classnames_hash": names_hash(getattr(dataset, "all_classnames", dataset.classnames)),
+        "metrics": metrics,
+        "unsupported": unsupported or {},
+        "subset": subset or {},
+        "selection": trainer.selection,
+        "seconds": {name: round(value, 3) for name, value in trainer.watch.seconds.items()},
+        "peak_memory_mb": peak_memory_mb(trainer.device),
+        "versions": versions(),
+        "extra": extra,
+    }

@@ -1,0 +1,246 @@
+"""The tasks (DESIGN section 8): what a run may train on, and what it evaluates over which class names.
+
+A Task opens the dataset and knows which of its classes have training images and which have only a name. It lists
+`Evaluation`s; the trainer runs them, and the results go into results.json under their names.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+
+from dassl.data.datasets import DATASET_REGISTRY, build_dataset
+
+from ..errors import UserError
+from ..randomness import derive_seed, preserved_randomness
+from .results import harmonic_mean
+
+
+@dataclass
+class Evaluation:
+    """Top-1 accuracy of `items` (Datum, labels over `classnames`). `log` is the name in the log line `* <log>: x%`.
+
+    `of`: where the items are a fixed subset of a test set, how many that has; 0 where they are all of it.
+    `per_class`: the mean of the classes' accuracies instead of the images'.
+    """
+
+    name: str
+    classnames: list
+    items: list
+    log: str
+    of: int = 0
+    per_class: bool = False
+
+
+def top1(predicted, labels, per_class=False):
+    """Percent of images [N] predicted right; `per_class`: of each class that has images, then the mean over these
+    classes."""
+    right = (predicted == labels).double()
+    if per_class:
+        return sum(right[labels == label].mean().item() for label in labels.unique()) / len(labels.unique()) * 100
+    return right.mean().item() * 100
+
+
+def with_options(cfg, **dataset):
+    """A copy of `cfg` with other values under DATASET."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    for key, value in dataset.items():
+        cfg.DATASET[key] = value
+    return cfg
+
+
+def shifted(items, by):
+    """The same items with labels moved up by `by`."""
+    return [
+        type(item)(impath=item.impath, label=item.label + by, domain=item.domain, classname=item.classname)
+        for item in items
+    ]
+
+
+def fixed_subset(items, count):
+    """`count` of the items, in proportion to the classes' sizes: the same ones in every run, on every machine.
+
+    They are ordered by class, within a class by a hash of the file's name; then every len(items) / count-th is taken.
+    """
+    order = sorted(items, key=lambda item: (item.label, derive_seed("subset", os.path.basename(item.impath))))
+    return [order[(2 * i + 1) * len(order) // (2 * count)] for i in range(count)]
+
+
+class Task:
+    """What all tasks answer; as it is, few-shot classification: over all classes of the dataset (or the subset that was
+    asked for)."""
+
+    H_OF = None  # the two metrics whose harmonic mean is H
+
+    def __init__(self, cfg, training=True):
+        """Opens the data set: for `training` with the classes that the task trains on, else as the options ask."""
+        self.cfg = self.for_training(cfg) if training else cfg
+        self.dataset = self.open(self.cfg)
+
+    def open(self, cfg):
+        return build_dataset(cfg)
+
+    def for_training(self, cfg):
+        """The options of a training run, with the classes that the task takes whatever was asked for.
+
+        Raises UserError where they contradict the task.
+        """
+        return cfg
+
+    @property
+    def subset(self):
+        """DATASET.SUBSAMPLE_CLASSES as it is in force: all, base or new."""
+        return self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
+
+    @cached_property
+    def new_half(self):
+        """The dataset's new classes, as CoOp's readers give them; of its images only the test set is ever used."""
+        with preserved_randomness():  # its few-shot draw must not change that of the base classes
+            return build_dataset(with_options(self.cfg, SUBSAMPLE_CLASSES="new"))
+
+    def real_classnames(self):
+        """The classes with training images, in the order of their labels 0, 1, ...; [] for a task that gives no images
+        to train on."""
+        return list(self.dataset.classnames)
+
+    def label_only_classnames(self):
+        """The classes that have only a name: their labels follow those of the real ones. Their images are never trained
+        or selected on."""
+        return list(self.new_half.classnames) if self.subset == "base" else []
+
+    def evaluations(self):
+        return [Evaluation("accuracy", list(self.dataset.classnames), self.dataset.test, "accuracy")]
+
+    def summarise(self, metrics):
+        """Adds to {name: percent} what follows from it: H, where both of its parts are there."""
+        if self.H_OF and all(name in metrics for name in self.H_OF):
+            metrics["H"] = harmonic_mean(*(metrics[name] for name in self.H_OF))
+        return metrics
+
+
+def base_half(cfg):
+    """`cfg` with the base half of the classes, which a task trains on. Raises UserError where the new half is asked
+    for."""
+    if cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "new":
+        raise UserError(
+            f"TASK {cfg.TASK} trains on the base half of the classes, but DATASET.SUBSAMPLE_CLASSES is new: leave it "
+            "out; to evaluate a trained model on the new half, add --eval-only --model-dir FOLDER"
+        )
+    return with_options(cfg, SUBSAMPLE_CLASSES="base")
+
+
+class BaseToNew(Task):
+    """Base over base names, new over new names, and all: pooled over both, among all names."""
+
+    H_OF = ("base", "new")
+
+    def for_training(self, cfg):
+        return base_half(cfg)
+
+    def evaluations(self):
+        base, new = self.dataset, self.new_half
+        base_names, new_names = list(base.classnames), list(new.classnames)
+        pooled, count = base.test + shifted(new.test, len(base_names)), self.cfg.TEST.get("ALL_SUBSET", 0)
+        of = len(pooled) if 0 < count < len(pooled) else 0
+        items = fixed_subset(pooled, count) if of else pooled
+        return [
+            Evaluation("base", base_names, base.test, "accuracy"),
+            Evaluation("new", new_names, new.test, "new_accuracy"),
+            Evaluation("all", base_names + new_names, items, "all_accuracy", of),
+        ]
+
+
+class GeneralizedZeroShot(Task):
+    """Seen and unseen test images over the names of both, mean accuracy of the classes (Xian et al.,
+    https://arxiv.org/abs/1707.00600).
+
+    A reader with splits of its own has seen_classnames, unseen_classnames, test_seen and test_unseen, labels over both,
+    seen ones first. Of any other dataset the base classes are the seen ones and the new classes the unseen ones.
+    """
+
+    H_OF = ("seen", "unseen")
+
+    @property
+    def has_own_splits(self):
+        return hasattr(self.dataset, "unseen_classnames")
+
+    def for_training(self, cfg):
+        own = hasattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "unseen_classnames")
+        return cfg if own else base_half(cfg)
+
+    def real_classnames(self):
+        return list(self.dataset.seen_classnames if self.has_own_splits else self.dataset.classnames)
+
+    def label_only_classnames(self):
+        return list(self.dataset.unseen_classnames if self.has_own_splits else self.new_half.classnames)
+
+    def evaluations(self):
+        seen = self.real_classnames()
+        names = seen + self.label_only_classnames()
+        if self.has_own_splits:
+            seen_items, unseen_items = self.dataset.test_seen, self.dataset.test_unseen
+        else:
+            seen_items, unseen_items = self.dataset.test, shifted(self.new_half.test, len(seen))
+        return [
+            Evaluation("seen", names, seen_items, "accuracy", per_class=True),
+            Evaluation("unseen", names, unseen_items, "unseen_accuracy", per_class=True),
+        ]
+
+
+class Target:
+    """A dataset of which there are only the names and the test images, to apply to them what a run on another dataset,
+    the source, learned."""
+
+    val = train_u = unused_train = None
+
+    def __init__(self, dataset, task):
+        self._dataset, self._task = dataset, task
+
+    def __getattr__(self, name):
+        return getattr(self._dataset, name)
+
+    @property
+    def train_x(self):
+        raise UserError(
+            f"TASK {self._task} gives no training images of the target: start from a source run, MODEL.INIT_WEIGHTS "
+            "with its output folder (and TRAINER.SHIP.INIT_FROM for a twin with SHIP)"
+        )
+
+
+class DomainGeneralization(Task):
+    """What a source run learned, over the target's own class names: CoCoOp's protocol
+    (https://arxiv.org/abs/2203.05557). Nothing is trained."""
+
+    def open(self, cfg):
+        # -1: draws no few-shot selection, keeps none
+        return Target(build_dataset(with_options(cfg, NUM_SHOTS=-1)), cfg.TASK)
+
+    def real_classnames(self):
+        return []
+
+    def label_only_classnames(self):
+        return []
+
+
+class CrossDataset(DomainGeneralization):
+    """The same for a target with other classes, all of which have only a name (paper section 4.2.2): a twin with SHIP
+    learns from their names."""
+
+    def label_only_classnames(self):
+        return list(self.dataset.classnames)
+
+
+TASKS = {
+    "base2new": BaseToNew,
+    "fewshot": Task,
+    "cross_dataset": CrossDataset,
+    "domain_generalization": DomainGeneralization,
+    "gzsl": GeneralizedZeroShot,
+}
+
+
+def build_task(cfg, training=True):
+    """The Task of a run. Raises UserError for one that does not exist."""
+    if cfg.TASK not in TASKS:
+        raise UserError(f"TASK {cfg.TASK} is unknown; known tasks: {', '.join(TASKS)}")
+    return TASKS[cfg.TASK](cfg, training)
