@@ -33,7 +33,8 @@ from PIL import ImageOps
 from trainers import run_config
 from trainers.core.model.backbone import apply_preprocessing, load_backbone
 from trainers.core.features.bank import BankStore
-from trainers.ship.interpretation import instance_prompts, listed_words, nearest_words, token_words
+from trainers.core.model.vocabulary import listed_words, token_words
+from trainers.ship.interpretation import instance_prompts, nearest_words
 from trainers.ship.model import load_framework
 
 COLUMNS = 4  # of the panel

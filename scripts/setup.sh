@@ -6,8 +6,6 @@
 # (it is never cleared; pip only adds what is missing). PYTHON=... chooses the interpreter. pip's own settings apply.
 source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"
 
-is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
-
 find_base_python() {
   local candidate found=""
   for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11 python3.10 python; do

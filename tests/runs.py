@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import train
+from scripts.lib.run import config_files
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = (
@@ -30,16 +31,16 @@ def argv(bank, out, trainer, *options, cfg="miniclip", task="base2new", seed=1):
     from dassl.engine import TRAINER_REGISTRY
 
     section = getattr(TRAINER_REGISTRY.get(trainer), "SECTION", None)
-    small = SMALL + (SMALL_SHIP if trainer.endswith("SHIP") else []) + QUICK.get(section, [])
-    dataset, config = "configs/datasets/caltech101.yaml", f"configs/trainers/{trainer}/{cfg}.yaml"
+    small = SMALL + (SMALL_SHIP if "SHIP" in trainer.split("_") else []) + QUICK.get(section, [])
+    dataset = "configs/datasets/caltech101.yaml"
     flags = {
         "--seed": seed,
         "--trainer": trainer,
         "--dataset-config-file": ROOT / dataset,
-        "--config-file": ROOT / config,
         "--output-dir": out,
     }
     words = [word for pair in flags.items() for word in pair]
+    words += [word for path in config_files(trainer, cfg) for word in ("--config-file", ROOT / path)]
     return [str(word) for word in [*words, "TASK", task, "FEATURES.BANK", bank, *small, *options]]
 
 

@@ -13,9 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
+COLOURS = ["blue", "green", "red", "white", "black", "yellow"]
 
 TRAIN = """
 import argparse
@@ -35,6 +37,7 @@ def extend_cfg(cfg):
     cfg.TRAINER.COOP.CTX_INIT = ""
     cfg.TRAINER.COOP.PREC = "fp16"
     cfg.TRAINER.COOP.CLASS_TOKEN_POSITION = "end"
+    cfg.TRAINER.COOP.THEIRS = 1
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
     ship.extend_cfg(cfg)
 
@@ -123,7 +126,7 @@ def checkout(tmp_path):
     shutil.copytree(
         ROOT / "trainers", tmp_path / "checkout/trainers/ship_trainers", ignore=shutil.ignore_patterns("__pycache__")
     )
-    for i, name in enumerate(["blue", "green", "red", "white", "black", "yellow"]):
+    for i, name in enumerate(COLOURS):
         for j in range(4):
             file = tmp_path / "data/colours" / name / f"{j}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -146,15 +149,33 @@ def run(checkout, *flags):
 def test_the_twin_trains_and_evaluates_in_a_coop_checkout(checkout):
     out = checkout / "out"
     ship = "--trainer CoOp_SHIP --output-dir".split()
-    base = "TASK base2new DATASET.SUBSAMPLE_CLASSES base TRAINER.COOP.PREC fp32".split()
+    base = "TASK base2new TRAINER.COOP.PREC fp32".split()  # the checkout's SUBSAMPLE_CLASSES is all: the task's is base
     done = run(checkout, *ship, str(out), *base)
     assert done.returncode == 0, done.stderr
+    assert "CoOp_SHIP: 6 classes" in done.stdout
     found = json.loads((out / "results.json").read_text())
-    assert set(found["metrics"]) == {"base", "new", "H", "all"} and found["dataset"] == "Colours"
+    assert {"base", "new", "H", "all"} <= set(found["metrics"]) and found["dataset"] == "Colours"
+    assert (found["method"], found["plugins"]) == ("CoOp", ["SHIP"])
+    checkpoint = torch.load(out / "generator/generator.pth.tar", weights_only=True)
+    assert json.loads(checkpoint["settings"])["classnames"] == ["black", "blue", "green"]
     new = "DATASET.SUBSAMPLE_CLASSES new TRAINER.COOP.PREC fp32".split()
     again = run(checkout, *ship, str(checkout / "new"), "--eval-only", "--model-dir", str(out), *new)
     assert again.returncode == 0, again.stderr
     assert f"* accuracy: {found['metrics']['new']:.1f}%" in again.stdout
+
+
+def test_a_run_of_the_checkout_is_opened_by_our_scripts(checkout):
+    """Its config.yaml is written by the trainer; the keys of the checkout's own trainers do not stand in the way."""
+    out, photo = checkout / "out", next((checkout / "data/colours/red").glob("*.png"))
+    options = "TASK base2new TRAINER.COOP.PREC fp32 TRAINER.COOP.THEIRS 3".split()
+    done = run(checkout, "--trainer", "CoOp_SHIP", "--output-dir", str(out), *options)
+    assert done.returncode == 0, done.stderr
+    asked = subprocess.run(
+        [sys.executable, ROOT / "scripts/predict.py", out, photo], cwd=checkout, capture_output=True, text=True
+    )
+    assert asked.returncode == 0, asked.stderr
+    predicted = asked.stdout.splitlines()[-1].removeprefix(f"{photo}: ").split(", ")
+    assert len(predicted) == 3 and {name.split()[0] for name in predicted} <= set(COLOURS)
 
 
 def test_a_taken_name_stays_with_its_owner(checkout):
@@ -172,4 +193,6 @@ def test_a_taken_name_stays_with_its_owner(checkout):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "trainers.ship_trainers.coop"
+    assert done.stdout.splitlines() == [
+        "CoOp is registered already, by trainers.coop", "trainers.ship_trainers.coop"
+    ]  # fmt: skip

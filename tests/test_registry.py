@@ -5,9 +5,12 @@ import json
 import pytest
 import train
 from dassl.engine import TRAINER_REGISTRY
-from runs import ROOT, argv, results
+from runs import argv, results
+
+from scripts.lib.run import config_files
 
 FIELDS = {"task": "base2new", "dataset": "caltech101", "config": "miniclip", "seed": 1, "shots": 4, "subset": {}}
+JOINT = {"all_base", "all_new", "all_H", "crossed_base", "crossed_new"}
 NAMES = TRAINER_REGISTRY.registered_names()
 OURS = sorted(name for name in NAMES if TRAINER_REGISTRY.get(name).__module__.startswith("trainers."))
 
@@ -17,15 +20,20 @@ def test_the_methods_of_the_papers_table_are_there():
     assert {*methods, "CoOp_SHIP", "CLIP_Adapter_SHIP", "Tip_Adapter_F_SHIP"} <= set(OURS)
 
 
+@pytest.mark.parametrize("cfg", ["miniclip", "vit_b16"])
+def test_one_configuration_name_serves_a_whole_table(cfg):
+    assert not [trainer for trainer in OURS if not config_files(trainer, cfg)]
+
+
 @pytest.mark.parametrize("trainer", OURS)
 def test_trains_evaluates_and_is_evaluated_again(tiny_bank, tmp_path, trainer):
-    assert (ROOT / f"configs/trainers/{trainer}/miniclip.yaml").exists(), f"{trainer} has no miniclip.yaml"
     out = tmp_path / "base2new/caltech101/shots_4" / trainer / "miniclip/seed1"
     quick = ["OPTIM.MAX_EPOCH", "2", "TEST.ALL_SUBSET", "0"]
     train.main(argv(tiny_bank, out, trainer, *quick))
     found = results(out)
     assert {name: found[name] for name in FIELDS} == FIELDS and found["trainer"] == trainer
-    assert {*found["metrics"], *found["unsupported"]} - {"H"} == {"base", "new", "all"} and "base" in found["metrics"]
+    assert {*found["metrics"], *found["unsupported"]} - JOINT - {"H"} == {"base", "new", "all"}
+    assert "base" in found["metrics"] and found["plugins"] == trainer.removeprefix(found["method"]).split("_")[1:]
     assert ("H" in found["metrics"]) == ("new" in found["metrics"])
     assert all(0 <= value <= 100 for value in found["metrics"].values()) and all(found["unsupported"].values())
     assert found["backbone"]["name"] == "MiniCLIP" and len(found["backbone"]["sha256"]) == 64

@@ -22,7 +22,7 @@ def test_base2new_writes_every_metric(tiny_bank, tmp_path, trainer):
     out = tmp_path / "base2new" / "caltech101" / "shots_4" / trainer / "miniclip" / "seed1"
     train.main(argv(tiny_bank, out, trainer))
     found = results(out)
-    assert set(found["metrics"]) == {"base", "new", "H", "all"}
+    assert {"base", "new", "H", "all"} <= set(found["metrics"])
     assert all(0 <= value <= 100 for value in found["metrics"].values())
     assert (found["task"], found["dataset"], found["trainer"], found["config"], found["seed"]) == (
         "base2new",

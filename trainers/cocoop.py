@@ -64,6 +64,7 @@ class CoCoOpHead(PromptHead):
 class CoCoOp(FeatureTrainer):
     SECTION = "COCOOP"
     MODEL_NAME = "prompt_learner"  # stock CoCoOp's checkpoints load
+    LEARNS_PROMPTS = True
 
     def build_head(self, classnames):
         options = self.options

@@ -50,6 +50,7 @@ class ClassSpecificHead(CoOpHead, RowHead):
 class CoOp(FeatureTrainer):
     SECTION = "COOP"
     MODEL_NAME = "prompt_learner"  # stock CoOp's checkpoints load
+    LEARNS_PROMPTS = True
 
     def build_head(self, classnames):
         options = self.options

@@ -134,6 +134,7 @@ class VPTHead(PromptHead):
 class CoOp_VPT(FeatureTrainer):
     SECTION = "VPT"
     MODEL_NAME = "prompt_learner"
+    LEARNS_PROMPTS = True
 
     def build_head(self, classnames):
         options = self.options

@@ -4,10 +4,11 @@ from itertools import combinations
 
 from .core import Plugin, UserError, register
 from .core.registry import known_trainers
+from .sar import SAR
 from .ship.plugin import SHIP
 
 # In the order in which their suffixes stand in a name: data, loss, decision.
-PLUGINS = (SHIP,)
+PLUGINS = (SHIP, SAR)
 
 
 def composed(trainer: type, plugins) -> type:

@@ -6,8 +6,8 @@ semantic orthogonality L_so, measured on the prompts without a class name; the m
 authors' code, as its public ports keep it: a quarter of the prompts has the name in front, a quarter in the middle,
 half at the end; a batch of images meets all K / B batches of prompts, a step each; L_so is over all K prompts; the
 covariance is diagonal over feature dimensions and divided by B + 1; the mean is not normalised again; SGD without
-weight decay, 20 images. Two public ports (github.com/bbbdylan/proda, the authors', and the one in Dassl's form) agree
-with this on the loss; a third, whose L_so is over the prompts of a step alone, differs by 14% in the first step.
+weight decay, 20 images. Two public ports agree with this on the loss of a step. A third, in Dassl's form, computes L_so and leaves it out of
+the loss, which makes its first step 14% smaller.
 """
 
 import torch
@@ -45,15 +45,17 @@ def upper_bound_logits(features, labels, weights, scale):
     A_iy = S_ii + S_yy - S_iy - S_yi and S_ij is the covariance of the weights of classes i and j. As S is diagonal over
     dimensions, x^T A_iy x = sum over prompts and dimensions of x^2 (c_i - c_y)^2 / (B + 1), c the centred weights.
     """
-    mean = weights.mean(0)
-    centred = (weights - mean).transpose(0, 1)  # [C, B, d]
-    squares = features**2
-    own = centred[labels]  # [N, B, d]
-    variance = squares @ centred.pow(2).sum(1).t()  # x^T S_ii x [N, C]
-    own_variance = variance.gather(1, labels[:, None])  # x^T S_yy x [N, 1]
-    covariance = (squares[:, None] * own).flatten(1) @ centred.flatten(1).t()  # x^T S_iy x [N, C]
-    spread = (variance + own_variance - 2 * covariance) / (len(weights) + 1)
-    return scale * features @ mean.t() + 0.5 * scale**2 * spread
+    # in float32 also under autocast: 0.5 scale^2 = 5000 times a product in half precision overflows its gradient
+    with torch.autocast(features.device.type, enabled=False):
+        mean = weights.mean(0)
+        centred = (weights - mean).transpose(0, 1)  # [C, B, d]
+        squares = features**2
+        own = centred[labels]  # [N, B, d]
+        variance = squares @ centred.pow(2).sum(1).t()  # x^T S_ii x [N, C]
+        own_variance = variance.gather(1, labels[:, None])  # x^T S_yy x [N, 1]
+        covariance = (squares[:, None] * own).flatten(1) @ centred.flatten(1).t()  # x^T S_iy x [N, C]
+        spread = (variance + own_variance - 2 * covariance) / (len(weights) + 1)
+        return scale * features @ mean.t() + 0.5 * scale**2 * spread
 
 
 class ProDAHead(PromptHead):
@@ -71,9 +73,14 @@ class ProDAHead(PromptHead):
         """Classifier weights of names under the prompts `chosen`, unit norm [len(chosen), N, d]."""
         return torch.stack([self.encode(tokens, self.ctx[i], self.positions[i]) for i in chosen])
 
+    def step_weights(self):
+        """Those of the head's names under the step's prompts."""
+        return self.once("step weights", lambda: self.weights(self.tokens, self.chosen))
+
     def encode_names(self, tokens):
         """The unit mean over the step's prompts."""
-        return F.normalize(self.weights(tokens, self.chosen).mean(0), dim=-1)
+        weights = self.step_weights() if tokens is self.tokens else self.weights(tokens, self.chosen)
+        return F.normalize(weights.mean(0), dim=-1)
 
     def semantic_orthogonality(self):
         """L_so: mean |cosine| between the text features of any two prompts without a class name (`context.`)."""
@@ -108,6 +115,7 @@ class WithPromptBatches:
 class ProDA(FeatureTrainer):
     SECTION = "PRODA"
     MODEL_NAME = "prompt_learner"
+    LEARNS_PROMPTS = True
 
     def build_head(self, classnames):
         options = self.options
@@ -130,7 +138,7 @@ class ProDA(FeatureTrainer):
 
     def compute_loss(self, features, labels):
         head = self.head
-        logits = upper_bound_logits(features, labels, head.weights(head.tokens, head.chosen), head.logit_scale)
+        logits = upper_bound_logits(features, labels, head.step_weights(), head.logit_scale)
         return F.cross_entropy(logits, labels) + self.options.ALPHA * head.semantic_orthogonality(), logits
 
 

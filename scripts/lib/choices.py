@@ -1,8 +1,6 @@
 """The datasets, trainers and configurations that there are: the files below configs/."""
 
-import os
-
-from .run import ROOT, Run, UserError
+from .run import ROOT, Run, UserError, config_files
 
 PLACE = "configs/trainers"
 LONGEST = 255  # characters of a file's name
@@ -21,11 +19,13 @@ def trainers() -> dict[str, list[str]]:
 def listing() -> str:
     """What usage and errors show."""
     lines = ["datasets:", *(f"  {name}" for name in datasets()), "trainers (and their configurations):"]
-    return "\n".join([*lines, *(f"  {name:<20} {' '.join(cfgs)}".rstrip() for name, cfgs in trainers().items())])
+    lines += [f"  {name:<20} {' '.join(cfgs)}".rstrip() for name, cfgs in trainers().items()]
+    plugins = sorted(path.name for path in (ROOT / "configs/plugins").glob("*") if path.is_dir())
+    return "\n".join([*lines, f"plug-ins, behind a trainer's name as in CoOp_SHIP: {' '.join(plugins)}"])
 
 
 def exists(trainer: str, cfg: str) -> bool:
-    return os.path.exists(ROOT / PLACE / trainer / f"{cfg}.yaml")
+    return bool(config_files(trainer, cfg))
 
 
 def shortened(trainer: str, cfg: str) -> str:

@@ -24,6 +24,25 @@ class UserError(Exception):
     """What the user can mend: shown without a traceback. (dassl.utils.UserError would load PyTorch first.)"""
 
 
+def config_files(trainer: str, cfg: str) -> list[str]:
+    """The files of a configuration, from the repository's root: the trainer's own, or those of its method and of each
+    of its plug-ins (vit_b16_ctxv1 -> vit_b16, where a plug-in has no such file). [] where there are none."""
+    own = f"configs/trainers/{trainer}/{cfg}.yaml"
+    if (ROOT / own).exists():
+        return [own]
+    method, plugins = trainer, []
+    while "_" in method and (ROOT / "configs/plugins" / method.rpartition("_")[2]).is_dir():
+        method, _, plugin = method.rpartition("_")
+        plugins.insert(0, plugin)
+    found = [f"configs/trainers/{method}/{cfg}.yaml"]
+    for plugin in plugins:
+        name = cfg
+        while "_" in name and not (ROOT / f"configs/plugins/{plugin}/{name}.yaml").exists():
+            name = name.rpartition("_")[0]
+        found.append(f"configs/plugins/{plugin}/{name}.yaml")
+    return found if plugins and all((ROOT / path).exists() for path in found) else []
+
+
 @dataclass(frozen=True)
 class Place:
     """Where runs read and write: the variables DATA, BANK and OUTPUT of the scripts. A folder `output` that is not
@@ -89,7 +108,7 @@ class Run:
             *(("--root", place.data) if place.data else ()),
             *("--seed", str(self.seed), "--trainer", self.trainer),
             *("--dataset-config-file", f"configs/datasets/{self.dataset}.yaml"),
-            *("--config-file", f"configs/trainers/{self.trainer}/{self.cfg}.yaml"),
+            *(word for path in config_files(self.trainer, self.cfg) for word in ("--config-file", path)),
             *("--output-dir", self.folder(place)),
             *identity,
             *protocol,

@@ -2,6 +2,7 @@
 
 import math
 
+import clip.model
 import pytest
 import torch
 import torch.nn.functional as F
@@ -43,6 +44,17 @@ def test_losses_are_nearly_those_of_float32(run, trainer):
 
 
 # ---- the self-test: what CUDA refuses is refused
+
+
+def test_a_norm_that_forgets_to_cast_stops_a_run(monkeypatch, data, tmp_path):
+    monkeypatch.setattr(clip.model.LayerNorm, "forward", torch.nn.LayerNorm.forward)
+    argv = command(data, tmp_path / "out", "CoOp/vit_b16", "dtd", *small(tmp_path / "features"))
+    with (
+        as_on_a_gpu(),
+        pytest.raises(RuntimeError, match="CUDA has no kernel native_layer_norm for tensors of float16"),
+    ):
+        rehearse(argv)
+
 
 HALF, FULL = torch.ones(4, 4, dtype=torch.float16), torch.ones(4, 4)
 MIXTURES = {

@@ -104,3 +104,48 @@ def test_whole_numbers_are_taken_for_floats(tmp_path):
     assert cfg.OPTIM.LR == 2.0 and type(cfg.OPTIM.LR) is float
     with pytest.raises(UserError):
         cfg.merge_from_list(["OPTIM.MAX_EPOCH", "1.5"])
+
+
+def written(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_file_says_what_differs_from_its_bases(tmp_path):
+    written(tmp_path / "base/one.yaml", "OPTIM: {LR: 0.1, MAX_EPOCH: 7}\nSEED: 1\n")
+    written(tmp_path / "base/two.yaml", "OPTIM: {LR: 0.2}\n")
+    path = written(tmp_path / "own/cfg.yaml", '_BASE_: ["../base/one.yaml", "../base/two.yaml"]\nSEED: 3\n')
+    cfg = get_cfg_default()
+    cfg.merge_from_file(path)
+    assert (cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH, cfg.SEED) == (0.2, 7, 3)
+    with pytest.raises(MissingFile, match="its _BASE_ gone.yaml does not exist"):
+        get_cfg_default().merge_from_file(written(tmp_path / "bad.yaml", "_BASE_: gone.yaml"))
+    with pytest.raises(UserError, match="is its own _BASE_"):
+        get_cfg_default().merge_from_file(written(tmp_path / "loop.yaml", "_BASE_: loop.yaml"))
+
+
+def test_values_of_a_data_set_go_on_top_once_it_is_known(tmp_path):
+    text = "OPTIM: {MAX_EPOCH: 20}\nPER_DATASET:\n  EuroSAT: {OPTIM: {MAX_EPOCH: 100}}\n"
+    path = written(tmp_path / "tip.yaml", text)
+    for name, epochs in (("EuroSAT", 100), ("Caltech101", 20), ("", 20)):
+        cfg = get_cfg_default()
+        cfg.DATASET.NAME = name
+        cfg.merge_from_file(path)
+        assert cfg.OPTIM.MAX_EPOCH == epochs and "PER_DATASET" not in cfg
+    wrong = written(tmp_path / "wrong.yaml", "PER_DATASET:\n  EuroSAT: {OPTIM: {MAX_EPOCHS: 100}}\n")
+    with pytest.raises(UserError, match="OPTIM.MAX_EPOCHS.*PER_DATASET EuroSAT"):  # also where it is not in force
+        get_cfg_default().merge_from_file(wrong)
+
+
+def test_a_configuration_file_is_read_and_never_run(tmp_path):
+    path = written(tmp_path / "x.py", f"open({str(tmp_path / 'executed')!r}, 'w')\ncfg = {{}}\n")
+    with pytest.raises(UserError):
+        get_cfg_default().merge_from_file(path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_single_text_stands_for_a_list_of_one():
+    cfg = get_cfg_default()
+    cfg.merge_from_list(["INPUT.TRANSFORMS", "normalize", "DATASET.SOURCE_DOMAINS", "('a', 'b')"])
+    assert cfg.INPUT.TRANSFORMS == ("normalize",) and cfg.DATASET.SOURCE_DOMAINS == ("a", "b")

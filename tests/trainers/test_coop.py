@@ -90,3 +90,14 @@ def test_evaluation_sees_the_trained_context(miniclip_backbone):
         head.ctx.add_(0.02)
         head.eval()
         assert not torch.equal(before, head(features))
+
+
+def test_equal_names_have_contexts_of_their_own(miniclip_backbone):
+    """ImageNet has two missiles: class-specific contexts tell them apart by position."""
+    names = ["dog", "missile", "cat", "missile"]
+    features = F.normalize(torch.randn(5, miniclip_backbone.embed_dim), dim=-1)
+    head = ClassSpecificHead(miniclip_backbone, names, torch.randn(4, 2, miniclip_backbone.width) * 0.02).eval()
+    with torch.no_grad():
+        part = head.for_classes(["missile", "dog", "missile"])
+        assert relative(part(features), head(features)[:, [1, 0, 3]]) <= 1e-5
+        assert relative(part.for_classes(["missile", "missile"])(features), head(features)[:, [1, 3]]) <= 1e-5

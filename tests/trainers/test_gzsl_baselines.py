@@ -254,3 +254,25 @@ def test_a_killed_generator_ends_like_one_left_alone(monkeypatch, tmp_path, tiny
     ]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
     assert results(tmp_path / "whole")["metrics"] == results(tmp_path / "cut")["metrics"]
+
+
+def test_equal_names_have_rows_of_their_own(backbone):
+    head = Classifier(backbone, ["a", "b", "a"], Scale(torch.randn(4, DIM)), layers(DIM, 3)[0])
+    features = torch.randn(6, DIM)
+    assert torch.allclose(head.for_classes(["a", "a"])(features), head(features)[:, [0, 2]])
+
+
+def test_the_encoder_has_betas_of_its_own(backbone):
+    """The public code leaves them at torch's default; generator and critic have 0.5."""
+    framework, _, _ = made(VAEGAN, backbone)
+    critic, trained = framework.optimizers(framework.options)
+    encoder = {id(p) for p in framework.encoder.parameters()}
+    betas = {id(p): group["betas"] for group in trained.param_groups for p in group["params"]}
+    assert {betas[i] for i in encoder} == {(0.9, 0.999)}
+    assert {betas[i] for i in betas.keys() - encoder} == {(0.5, 0.999)} == {critic.param_groups[0]["betas"]}
+
+
+def test_attribute_loss_does_not_grow_with_the_number_of_attributes():
+    """Of an error spread evenly over d attributes, sum_j |e_j|^3 / |e| = |e|^2 / sqrt(d)."""
+    found = [attribute_loss(torch.full((1, d), d**-0.5), torch.zeros(1, d)).item() for d in (16, 64)]
+    assert found == pytest.approx([1 / 4, 1 / 8])

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 import train
+from dassl.engine import build_trainer
 from dassl.utils import UserError
 from PIL import Image
 from runs import ROOT, argv, log, newest_state, results, train_killed_before_epoch

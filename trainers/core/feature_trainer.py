@@ -34,12 +34,14 @@ from .run.schedule import build_schedule
 
 class FeatureTrainer(TrainerX):
     """Class attributes that a method may set: SECTION (its node under cfg.TRAINER), MODEL_NAME (its checkpoint folder),
-    trains (False: there is nothing to train), NEEDS_FEATURES (its head is built from features), REFUSES ({plug-in: why
-    it cannot have it}). PLUGINS are those of a composed class such as CoOp_SHIP."""
+    trains (False: there is nothing to train), NEEDS_FEATURES (its head is built from features), LEARNS_PROMPTS (its
+    head is a PromptHead whose text features training moves), REFUSES ({plug-in: why it cannot have it}). PLUGINS are
+    those of a composed class such as CoOp_SHIP."""
 
     SECTION = None
     MODEL_NAME = "head"
     NEEDS_FEATURES = False
+    LEARNS_PROMPTS = False
     REFUSES: dict[str, str] = {}
     PLUGINS: tuple[type, ...] = ()
     trains = True

@@ -152,7 +152,9 @@ def read_state_dict(path):
 
             state = load_file(path)
         elif zipfile.is_zipfile(path) and any("/code/" in name for name in zipfile.ZipFile(path).namelist()):
-            state = torch.jit.load(path, map_location="cpu").state_dict()
+            with warnings.catch_warnings():  # torch announces the end of TorchScript at each load
+                warnings.simplefilter("ignore")
+                state = torch.jit.load(path, map_location="cpu").state_dict()
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

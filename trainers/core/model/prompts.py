@@ -1,5 +1,7 @@
 """From class names to prompts: token ids, embeddings, where EOT is, and the datasets' hand-written templates."""
 
+import copy
+
 import torch
 import torch.nn.functional as F
 
@@ -151,6 +153,14 @@ class ClassTokens:
 
     def __len__(self):
         return len(self.names)
+
+    def select(self, index):
+        """The tokens of the names at the positions `index` [K] alone."""
+        chosen, at = copy.copy(self), index.cpu()
+        chosen.names = [self.names[i] for i in at.tolist()]
+        chosen.length, chosen.name_length = self.length[at], self.name_length[at]
+        chosen.embedding = self.embedding[index.to(self.embedding.device), : int(chosen.length.max())]
+        return chosen
 
     def check_fits(self, n_ctx):
         """UserError naming the classes whose prompt with a context of n_ctx tokens exceeds the context length."""

@@ -3,8 +3,9 @@
 import torch
 from tqdm import tqdm
 
-from . import tasks
 from ..errors import ClassesUnsupported
+from ..features.feature_set import FeatureSet
+from .metrics import joint, top1
 
 BATCH = 8192  # features; a head that works per image sets its own `evaluation_batch`
 
@@ -22,33 +23,53 @@ def logits_of(head, features, autocast=False):
 
 def evaluate(trainer):
     """Runs the evaluations of a trainer's task and prints their lines -> (metrics, unsupported: {metric: why it has no
-    value}, subset: {metric: on how many of the test images})."""
-    metrics, unsupported, subset = {}, {}, {}
-    for evaluation in trainer.task.evaluations():
+    value}, subset: {metric: on how many of the test images}).
+
+    Joint metrics follow from the logits of an evaluation; where that is unsupported they are just not there.
+    """
+    task, metrics, jointly, unsupported, subset = trainer.task, {}, {}, {}, {}
+    for evaluation in task.evaluations():
         try:
-            metrics[evaluation.name] = _run(trainer, evaluation)
-            if evaluation.of:
-                subset[evaluation.name] = {"images": len(evaluation.items), "of": evaluation.of}
+            metrics[evaluation.name], further = _run(trainer, evaluation)
         except ClassesUnsupported as reason:
             unsupported[evaluation.name] = str(reason)
             print(f"* {evaluation.log}: not available: {reason}")
-    trainer.task.summarise(metrics)
-    if "H" in metrics:
-        print(f"* H: {metrics['H']:.1f}%")
+            continue
+        jointly.update({name: value for name, (value, _, _) in further.items()})
+        if evaluation.of:
+            subset[evaluation.name] = {"images": evaluation.images, "of": evaluation.of}
+            subset.update({name: {"images": images, "of": side.images} for name, (_, side, images) in further.items()})
+    task.summarise(metrics)  # H in front of the joint metrics
+    metrics = task.summarise({**metrics, **jointly})
+    for name in task.H_OF:
+        if name in metrics:
+            print(f"* {name}: {metrics[name]:.1f}%")
     return metrics, unsupported, subset
 
 
 def _run(trainer, evaluation):
-    if evaluation.log == "accuracy" and not evaluation.per_class:
+    """Prints the evaluation's lines -> (accuracy in percent, what `joint` says)."""
+    prints_dassls = evaluation.log == "accuracy" and not evaluation.per_class
+    if prints_dassls and not evaluation.more:
         trainer.test(split="test")
-        return trainer.last_results["accuracy"]
+        return trainer.last_results["accuracy"], {}
     head = trainer.head_for(evaluation.classnames)
-    found = trainer.data.plain(evaluation.items)
-    accuracy = tasks.top1(trainer.logits(head, found.first()).argmax(1), found.labels, evaluation.per_class)
+    lists = [items for items in (evaluation.items, evaluation.more) if items]
+    found = FeatureSet.join([trainer.data.plain(items) for items in lists])
+    logits = trainer.logits(head, found.first())
+    if prints_dassls:
+        trainer.evaluator.reset()
+        trainer.evaluator.process(logits, found.labels)
+        return trainer.evaluator.evaluate()["accuracy"], {}
+    predicted = logits.argmax(1)
+    accuracy = top1(predicted, found.labels, evaluation.per_class)
     if evaluation.per_class:
-        images, names = len(evaluation.items), len(evaluation.classnames)
-        print(f"{evaluation.name}: the mean accuracy of the classes of {images:,} images, among {names} names")
+        names = len(evaluation.classnames)
+        print(f"{evaluation.name}: the mean accuracy of the classes of {evaluation.images:,} images, among {names} names")
     if evaluation.of:
-        print(f"{evaluation.name}: on a fixed subset, {len(evaluation.items):,} of {evaluation.of:,} test images")
+        print(f"{evaluation.name}: on a fixed subset, {evaluation.images:,} of {evaluation.of:,} test images")
     print(f"* {evaluation.log}: {accuracy:.1f}%")
-    return accuracy
+    further = joint(evaluation, predicted, found.labels)
+    for name, (value, _, _) in further.items():
+        print(f"* {name if name.startswith('crossed') else f'{name}_accuracy'}: {value:.1f}%")
+    return accuracy, further

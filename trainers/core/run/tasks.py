@@ -4,40 +4,19 @@ A Task opens the dataset and knows which of its classes have training images and
 `Evaluation`s; the trainer runs them, and the results go into results.json under their names.
 """
 
-import os
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 
 from ..errors import UserError
-from ..randomness import derive_seed, preserved_randomness
+from ..randomness import preserved_randomness
+from .items import fixed_subset, shifted
+from .leave_out import leave_out
+from .metrics import Evaluation, Side, top1
 from .results import harmonic_mean
 
-
-@dataclass
-class Evaluation:
-    """Top-1 accuracy of `items` (Datum, labels over `classnames`). `log` is the name in the log line `* <log>: x%`.
-
-    `of`: where the items are a fixed subset of a test set, how many that has; 0 where they are all of it.
-    `per_class`: the mean of the classes' accuracies instead of the images'.
-    """
-
-    name: str
-    classnames: list
-    items: list
-    log: str
-    of: int = 0
-    per_class: bool = False
-
-
-def top1(predicted, labels, per_class=False):
-    """Percent of images [N] predicted right; `per_class`: of each class that has images, then the mean over these
-    classes."""
-    right = (predicted == labels).double()
-    if per_class:
-        return sum(right[labels == label].mean().item() for label in labels.unique()) / len(labels.unique()) * 100
-    return right.mean().item() * 100
+__all__ = ["Evaluation", "TASKS", "Task", "build_task", "top1"]
 
 
 def with_options(cfg, **dataset):
@@ -49,28 +28,11 @@ def with_options(cfg, **dataset):
     return cfg
 
 
-def shifted(items, by):
-    """The same items with labels moved up by `by`."""
-    return [
-        type(item)(impath=item.impath, label=item.label + by, domain=item.domain, classname=item.classname)
-        for item in items
-    ]
-
-
-def fixed_subset(items, count):
-    """`count` of the items, in proportion to the classes' sizes: the same ones in every run, on every machine.
-
-    They are ordered by class, within a class by a hash of the file's name; then every len(items) / count-th is taken.
-    """
-    order = sorted(items, key=lambda item: (item.label, derive_seed("subset", os.path.basename(item.impath))))
-    return [order[(2 * i + 1) * len(order) // (2 * count)] for i in range(count)]
-
-
 class Task:
     """What all tasks answer; as it is, few-shot classification: over all classes of the dataset (or the subset that was
     asked for)."""
 
-    H_OF = None  # the two metrics whose harmonic mean is H
+    H_OF = {}  # {H: the two metrics whose harmonic mean it is}
 
     def __init__(self, cfg, training=True):
         """Opens the data set: for `training` with the classes that the task trains on, else as the options ask."""
@@ -112,9 +74,10 @@ class Task:
         return [Evaluation("accuracy", list(self.dataset.classnames), self.dataset.test, "accuracy")]
 
     def summarise(self, metrics):
-        """Adds to {name: percent} what follows from it: H, where both of its parts are there."""
-        if self.H_OF and all(name in metrics for name in self.H_OF):
-            metrics["H"] = harmonic_mean(*(metrics[name] for name in self.H_OF))
+        """Adds to {name: percent} what follows from it: an H where both of its parts are there."""
+        for name, parts in self.H_OF.items():
+            if all(part in metrics for part in parts):
+                metrics[name] = harmonic_mean(*(metrics[part] for part in parts))
         return metrics
 
 
@@ -129,10 +92,16 @@ def base_half(cfg):
     return with_options(cfg, SUBSAMPLE_CLASSES="base")
 
 
-class BaseToNew(Task):
-    """Base over base names, new over new names, and all: pooled over both, among all names."""
+def has_own_splits(cfg):
+    """Whether the data set's reader says by itself which classes have images and which are unseen (gzsl.GZSL)."""
+    return hasattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "unseen_classnames")
 
-    H_OF = ("base", "new")
+
+class BaseToNew(Task):
+    """Base over base names, new over new names, and all: pooled over both, among all names. From the same logits as
+    `all` come the joint metrics: H over own names alone can be put together from two heads without any joint skill."""
+
+    H_OF = {"H": ("base", "new"), "all_H": ("all_base", "all_new")}
 
     def for_training(self, cfg):
         return base_half(cfg)
@@ -143,10 +112,11 @@ class BaseToNew(Task):
         pooled, count = base.test + shifted(new.test, len(base_names)), self.cfg.TEST.get("ALL_SUBSET", 0)
         of = len(pooled) if 0 < count < len(pooled) else 0
         items = fixed_subset(pooled, count) if of else pooled
+        sides = Side("base", len(base_names), len(base.test)), Side("new", len(new_names), len(new.test))
         return [
             Evaluation("base", base_names, base.test, "accuracy"),
             Evaluation("new", new_names, new.test, "new_accuracy"),
-            Evaluation("all", base_names + new_names, items, "all_accuracy", of),
+            Evaluation("all", base_names + new_names, items, "all_accuracy", of, sides=sides),
         ]
 
 
@@ -158,15 +128,14 @@ class GeneralizedZeroShot(Task):
     seen ones first. Of any other dataset the base classes are the seen ones and the new classes the unseen ones.
     """
 
-    H_OF = ("seen", "unseen")
+    H_OF = {"H": ("seen", "unseen")}
 
     @property
     def has_own_splits(self):
         return hasattr(self.dataset, "unseen_classnames")
 
     def for_training(self, cfg):
-        own = hasattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "unseen_classnames")
-        return cfg if own else base_half(cfg)
+        return cfg if has_own_splits(cfg) else base_half(cfg)
 
     def real_classnames(self):
         return list(self.dataset.seen_classnames if self.has_own_splits else self.dataset.classnames)
@@ -175,16 +144,54 @@ class GeneralizedZeroShot(Task):
         return list(self.dataset.unseen_classnames if self.has_own_splits else self.new_half.classnames)
 
     def evaluations(self):
-        seen = self.real_classnames()
-        names = seen + self.label_only_classnames()
+        seen, unseen = self.real_classnames(), self.label_only_classnames()
         if self.has_own_splits:
             seen_items, unseen_items = self.dataset.test_seen, self.dataset.test_unseen
         else:
             seen_items, unseen_items = self.dataset.test, shifted(self.new_half.test, len(seen))
+        sides = Side("seen", len(seen), len(seen_items)), Side("unseen", len(unseen), len(unseen_items))
         return [
-            Evaluation("seen", names, seen_items, "accuracy", per_class=True),
-            Evaluation("unseen", names, unseen_items, "unseen_accuracy", per_class=True),
+            Evaluation("seen", seen + unseen, seen_items, "accuracy", per_class=True, sides=sides),
+            Evaluation("unseen", seen + unseen, unseen_items, "unseen_accuracy", per_class=True, sides=sides),
         ]
+
+
+class LeaveClassesOut(BaseToNew):
+    """Base-to-new in small, where hyper-parameters may be chosen: half of the base classes, drawn by the seed, stand
+    for new ones. Judged by images of base classes that training left over; no test image is read."""
+
+    def __init__(self, cfg, training=True):
+        if not training:
+            raise UserError(
+                "TASK leave_classes_out is evaluated at the end of its own training, into results.json; for "
+                "--eval-only on test images set TASK base2new"
+            )
+        super().__init__(cfg)
+
+    def for_training(self, cfg):
+        return cfg if has_own_splits(cfg) else base_half(cfg)
+
+    def open(self, cfg):
+        drawn = build_dataset(cfg)
+        with preserved_randomness():  # -1: all images of these classes, drawn or not
+            whole = build_dataset(with_options(cfg, NUM_SHOTS=-1))
+        base, self.new_half, self.left_over = leave_out(drawn, whole, cfg.DATASET.NUM_SHOTS, cfg.SEED)
+        names = ", ".join(self.new_half.classnames)
+        print(f"leave-classes-out: {base.num_classes} classes with images; {self.new_half.num_classes} by name: {names}")
+        return base
+
+    def label_only_classnames(self):
+        return list(self.new_half.classnames)
+
+    def evaluations(self):
+        return [self._apart(evaluation) for evaluation in super().evaluations()]
+
+    def _apart(self, evaluation):
+        """Training images apart from validation images."""
+        val, train = [], []
+        for item in evaluation.items:
+            (train if item.impath in self.left_over else val).append(item)
+        return replace(evaluation, items=val or train, more=train if val else [])
 
 
 class Target:
@@ -236,6 +243,7 @@ TASKS = {
     "cross_dataset": CrossDataset,
     "domain_generalization": DomainGeneralization,
     "gzsl": GeneralizedZeroShot,
+    "leave_classes_out": LeaveClassesOut,
 }
 
 

@@ -1,0 +1,288 @@
+"""SAR as a plug-in: Similarity Alignment Regularization, of "Learning Generalizable Prompt for CLIP with Class
+Similarity Knowledge" (Jung and Lee, https://arxiv.org/abs/2502.11969).
+
+A reconstruction: the abstract could be read and a digest of the paper, no equation, no table and no code. From the
+abstract: learned prompts spoil the relations among unseen classes; so the similarities among text features under the
+learned prompt are aligned with those under the hand-written one, over base classes and related names that a language
+model gave. From the digest: embeddings are drawn at random against overfitting; other sources of words work too. Our
+choices are all formulas, and W, TAU and SAMPLE. V are the trained and the further names, I is drawn from V anew each
+step, t are text features under the learned prompt, t0 those under the hand-written one, unit norm:
+
+    (S1)  n = |I| = min(SAMPLE, |V|)
+    (S2)  S_ij = t_i . t_j,  S0_ij = t0_i . t0_j,  i != j
+    (S3)  p_i = softmax_j(S_ij / TAU),  p0_i = softmax_j(S0_ij / TAU)
+    (S4)  L_SAR = 1/n sum_i KL(p0_i || p_i)              DISTANCE kl
+          L_SAR = mean of (S_ij - S0_ij)^2               DISTANCE mse
+          L_SAR = cross-entropy of softmax_j(s t_i . t0_j), s the logit scale: not relations but LASP's text-to-text
+                  loss (https://arxiv.org/abs/2210.01115), to compare with               DISTANCE lasp
+    (S5)  L = L_method + W L_SAR
+
+kl and mse ignore a common rotation of all t; kl also ignores a constant added to a row of similarities.
+"""
+
+import os
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .core import Plugin, PromptHead, RowHead, UserError, declare
+from .core.errors import nearest
+from .core.model.prompts import ClassTokens, encode_classes, templates_for
+from .core.model.vocabulary import has_embedding, listed_words, token_words
+
+DISTANCES = ("kl", "mse", "lasp")
+SOURCES = ("list", "task", "imagenet", "vocabulary", "random")
+WORDS = ("vocabulary", "random")  # sources of thousands of words
+
+
+def extend_cfg(cfg):
+    declare(
+        cfg,
+        "TRAINER.SAR",
+        W=5.0,  # weight of L_SAR; 0 leaves the method as it is, bit for bit
+        TAU=0.1,  # temperature of the softmax over similarities (kl)
+        DISTANCE="kl",  # kl, mse or lasp
+        NAMES="",  # further names: none (""), a text file with a name a line, list, task, imagenet, vocabulary, random
+        COUNT=0,  # how many of them at most, the first ones of a list; 0: all
+        SAMPLE=64,  # names drawn in each step, trained and further ones alike; 0: all
+        EXCLUDE_LABEL_ONLY=False,  # leaves out further names that are label-only classes of the task
+        LISTS="datasets",  # folder of novel_names/<data set>.txt (list) and imagenet_classnames.txt (imagenet)
+    )
+
+
+def relations(features: Tensor) -> Tensor:
+    """(S2): unit features [n, d] -> similarities of each to the others [n, n - 1]."""
+    others = ~torch.eye(len(features), dtype=torch.bool, device=features.device)
+    return (features @ features.t())[others].view(len(features), -1)
+
+
+def distance(kind: str, learned: Tensor, fixed: Tensor, tau: float, scale: float) -> Tensor:
+    """(S3, S4): L_SAR of unit text features t, t0 [n, d]. In float64 by the caller: near zero, a divergence in float32
+    is rounding."""
+    if kind == "lasp":
+        return F.cross_entropy(scale * learned @ fixed.t(), torch.arange(len(fixed), device=fixed.device))
+    s, s0 = relations(learned), relations(fixed)
+    if kind == "mse":
+        return (s - s0).square().mean()
+    return F.kl_div((s / tau).log_softmax(1), (s0 / tau).log_softmax(1), reduction="batchmean", log_target=True)
+
+
+class SAR(Plugin):
+    NAME, SECTION, RECONSTRUCTION = "SAR", "SAR", True
+
+    hand_written = None  # t0 of the names V [N, d] float64; None: there is nothing to align
+    names: list[str] = []  # V, the trained ones first
+    tokens = None  # ClassTokens of V
+    report: dict = {}
+
+    def __init__(self, trainer):
+        super().__init__(trainer)
+        check(self.options)
+
+    @classmethod
+    def refuses(cls, trainer_class):
+        reason = super().refuses(trainer_class)
+        return reason or ("" if trainer_class.LEARNS_PROMPTS else "it learns no prompts, its text features are fixed")
+
+    def prepare(self):
+        if not self.options.W or not self.trainer.trains:
+            return
+        trained, further = self.trainer.head_classnames(), self.further_names()
+        self.names = trained + further
+        if len(self.names) < 3:
+            raise UserError(
+                f"SAR aligns the relations of three names or more, and there are {len(self.names)}: give further ones "
+                "with TRAINER.SAR.NAMES"
+            )
+        templates = templates_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
+        self.hand_written = encode_classes(self.trainer.backbone, templates, self.names).double()
+        found = self.report
+        print(
+            f"SAR: {found['trained']} trained and {found['count']} further names ({found['source']}); "
+            f"{len(found['overlap'])} of the source are label-only classes"
+            f"{', left out' if self.options.EXCLUDE_LABEL_ONLY else ''}, {found['repeated']} repeat others, "
+            f"{found['without_embedding']} have no embedding; hand-written: {' | '.join(templates)}"
+        )
+
+    def attach(self, head):
+        if self.hand_written is None:
+            return
+        if isinstance(head, RowHead) or not isinstance(head, PromptHead):
+            reason = getattr(head, "UNKNOWN", "its head is no PromptHead")
+            raise UserError(f"{type(self.trainer).__name__}: SAR needs text features of any name; {reason}")
+        self.tokens = ClassTokens(self.names, self.trainer.backbone, n_ctx=head.tokens.n_ctx)
+
+    def penalty(self, features, labels, logits):
+        """(S5): W L_SAR of the names drawn in this step."""
+        if self.hand_written is None:
+            return {}
+        options, chosen = self.options, self.draw()
+        learned, fixed = self.learned(chosen).double(), self.hand_written[chosen.to(self.hand_written.device)]
+        scale = self.trainer.head.logit_scale.item()
+        return {"sar": (options.W * distance(options.DISTANCE, learned, fixed, options.TAU, scale)).float()}
+
+    def draw(self) -> Tensor:
+        """(S1): positions in V [n], in order."""
+        count, size = len(self.names), self.options.SAMPLE
+        if not 0 < size < count:
+            return torch.arange(count)
+        return torch.randperm(count, generator=self.draws("names", self.trainer.batch_idx))[:size].sort().values
+
+    def learned(self, chosen: Tensor) -> Tensor:
+        """Unit text features of the names `chosen` [n, d]. Those of trained names are the method's own, where it has
+        them; only the further names that were drawn are encoded on top."""
+        head = self.trainer.head
+        own = head.class_weights()
+        if own is None:  # prompts depend on the image: the head encodes names under the mean of this batch
+            return head.encode_names(self.tokens.select(chosen))
+        trained, further = chosen[chosen < len(own)], chosen[chosen >= len(own)]
+        found = [own[trained.to(own.device)]]
+        if len(further):
+            found.append(head.encode_names(self.tokens.select(further)))
+        return torch.cat(found)
+
+    # ---- names
+
+    def further_names(self) -> list[str]:
+        """The names beside the trained ones; what was left out is counted in `report`."""
+        options, trained = self.options, self.trainer.head_classnames()
+        label_only = {plain(name) for name in self.trainer.task.label_only_classnames()}
+        known, found, overlap, repeated, unknown = {plain(name) for name in trained}, [], [], 0, 0
+        source, candidates = self.source_names(options.COUNT + len(known) + len(label_only))
+        for name in candidates:
+            if options.COUNT and len(found) == options.COUNT:
+                break
+            if plain(name) in label_only:
+                overlap.append(name)
+            if plain(name) in known:
+                repeated += 1
+            elif not has_embedding(self.trainer.backbone, name.replace("_", " ")):
+                unknown += 1
+            elif not (options.EXCLUDE_LABEL_ONLY and plain(name) in label_only):
+                found.append(name)
+            known.add(plain(name))
+        self.report = {
+            "reconstruction": self.RECONSTRUCTION,
+            "source": source,
+            "trained": len(trained),
+            "count": len(found),
+            "names": found,
+            "overlap": overlap,  # names of the source that are label-only classes
+            "overlap_left_out": options.EXCLUDE_LABEL_ONLY,
+            "repeated": repeated,  # names that were there already
+            "without_embedding": unknown,
+        }
+        return found
+
+    def source_names(self, enough: int) -> tuple[str, list[str]]:
+        """-> (what TRAINER.SAR.NAMES stands for, its names in order); of nearest words, `enough` for each base name."""
+        source, task, backbone = self.options.NAMES, self.trainer.task, self.trainer.backbone
+        if not source:
+            return "none", []
+        if source == "task":
+            found = task.label_only_classnames()
+            if not found:
+                raise UserError(
+                    f"TRAINER.SAR.NAMES task: TASK {self.cfg.TASK} has no label-only classes here; choose another source"
+                )
+            return "task", found
+        if source == "list":
+            path = self.list_file()
+            return path.name, read_names(path)
+        if source == "imagenet":
+            return source, [name.partition(" ")[2] for name in read_names(self.folder() / "imagenet_classnames.txt")]
+        if source not in WORDS:
+            return source, read_names(Path(source).expanduser())
+        words = token_words(backbone)
+        if source == "random":
+            order = torch.randperm(len(words.words), generator=self.draws("words"))
+        else:
+            order = nearest_first(words, backbone, task.real_classnames() or self.trainer.head_classnames(), enough)
+        return source, [words.words[i] for i in order.tolist()]
+
+    def folder(self) -> Path:
+        """TRAINER.SAR.LISTS, from the working folder or beside this package."""
+        given = Path(self.options.LISTS).expanduser()
+        beside = Path(__file__).resolve().parents[1] / given
+        if not given.is_dir() and not beside.is_dir():
+            raise UserError(
+                f"TRAINER.SAR.NAMES {self.options.NAMES} reads the folder TRAINER.SAR.LISTS, {given}, and there is none: "
+                "type where datasets/ of this project is, or TRAINER.SAR.NAMES FILE, a text file with a name a line"
+            )
+        return given if given.is_dir() else beside
+
+    def list_file(self) -> Path:
+        """The list of this data set, by its configuration's name, else by its reader's."""
+        name, folder = self.cfg.RUN.DATASET or self.cfg.DATASET.NAME, self.folder() / "novel_names"
+        files = {_letters(path.stem): path for path in sorted(folder.glob("*.txt"))}
+        if _letters(name) not in files:
+            raise UserError(
+                f"TRAINER.SAR.NAMES list: no list for {name} in {folder} (there are "
+                f"{', '.join(path.stem for path in files.values()) or 'none'}). Type TRAINER.SAR.NAMES FILE, a text file "
+                "with a name a line, or another source"
+            )
+        return files[_letters(name)]
+
+    def results(self):
+        if not self.report:
+            return {}
+        history = self.trainer.history
+        return {"sar": {**self.report, "penalty": history[-1].get("sar") if history else None}}  # of the last epoch
+
+
+def nearest_first(words, backbone, names: list[str], enough: int) -> Tensor:
+    """Positions of vocabulary words: the nearest of each name, then the second nearest of each, ... `enough` for each
+    name. Near is the cosine of token embeddings, a name's being the mean over its tokens."""
+    of_names = listed_words(backbone, [name.replace("_", " ") for name in names]).vectors
+    cosine = F.normalize(of_names, dim=-1) @ F.normalize(words.vectors, dim=-1).t()  # [C, V]
+    ranked = cosine.topk(min(enough, cosine.shape[1]), dim=1).indices
+    return torch.tensor(list(dict.fromkeys(ranked.t().flatten().tolist())))
+
+
+def plain(name: str) -> str:
+    """What a prompt makes of a name: underscores and case do not matter to it."""
+    return " ".join(name.replace("_", " ").lower().split())
+
+
+def _letters(name):
+    return name.lower().replace("_", "")
+
+
+def read_names(path: Path) -> list[str]:
+    """The lines of a text file that are not empty and do not begin with #."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"TRAINER.SAR.NAMES {path} cannot be read ({error}); it is a text file with a name a line, or one of "
+            f"{', '.join(SOURCES)}"
+        ) from None
+    found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not found:
+        raise UserError(f"TRAINER.SAR.NAMES {path} holds no name; it is a text file with a name a line")
+    return found
+
+
+def check(options):
+    """Raises UserError for what the options do not allow; no file is opened."""
+    key, source = "TRAINER.SAR.", options.NAMES
+    if options.DISTANCE not in DISTANCES:
+        raise UserError(f"{key}DISTANCE is {options.DISTANCE}; it must be one of {', '.join(DISTANCES)}")
+    if options.W < 0 or options.TAU <= 0 or options.COUNT < 0:
+        raise UserError(
+            f"{key}W is {options.W}, TAU {options.TAU} and COUNT {options.COUNT}: W and COUNT must not be negative, and "
+            "TAU must be positive"
+        )
+    if options.SAMPLE < 3 and options.SAMPLE != 0:
+        raise UserError(f"{key}SAMPLE is {options.SAMPLE}; relations take three names or more, or 0 for all of them")
+    if source and source not in SOURCES and not any(sign in source for sign in (".", "/", os.sep)):
+        raise UserError(
+            f"{key}NAMES is '{source}'; it must be one of {', '.join(nearest(source, SOURCES))}, or a text file with a "
+            f"name a line (./{source}, where that is one)"
+        )
+    if source in WORDS and not options.COUNT:
+        raise UserError(f"{key}NAMES {source} has thousands of words; say how many with {key}COUNT, such as 100")
+    if source == "task" and options.EXCLUDE_LABEL_ONLY:
+        raise UserError(f"{key}NAMES task are the label-only classes, which {key}EXCLUDE_LABEL_ONLY leaves out; set one")
