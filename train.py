@@ -55,6 +55,7 @@ def parse_args(argv=None):
     parser.add_argument("--model-dir", default="", help="output folder whose model to evaluate")
     parser.add_argument("--load-epoch", type=int, help="which epoch of it (default: the last)")
     parser.add_argument("--no-train", action="store_true", help="set everything up, but do not train")
+    parser.add_argument("--print-config", action="store_true", help="print the resulting configuration, and stop")
     parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, as in the config files")
     return parser.parse_args(argv)
 
@@ -88,7 +89,11 @@ def setup_cfg(args):
     cfg.RUN.DATASET = cfg.RUN.DATASET or Path(args.dataset_config_file).stem
     cfg.RUN.CONFIG = cfg.RUN.CONFIG or Path(*args.config_file[:1]).stem
     if not cfg.DATASET.ROOT and not cfg.FEATURES.BANK:
-        cfg.FEATURES.BANK = str(shipped_bank(cfg, args.dataset_config_file))
+        bank = shipped_bank(cfg, args.dataset_config_file)
+        if bank.exists():
+            cfg.FEATURES.BANK = str(bank)
+        elif not args.print_config:  # that needs no data
+            raise UserError(no_data(cfg, bank))
     cfg.USE_CUDA = cfg.USE_CUDA and torch.cuda.is_available()
     cfg.freeze()
     return cfg
@@ -104,27 +109,31 @@ def check_names(cfg):
         if name not in known:
             reason = trainers.explain(name) if what == "trainer" else ""
             raise UserError(
-                reason or
-                f"{what} '{name}' ({key}) is unknown. Known, nearest first: {', '.join(nearest(name, known))}"
+                reason or f"{what} '{name}' ({key}) is unknown. Known, nearest first: {', '.join(nearest(name, known))}"
             )
 
 
 def shipped_bank(cfg, dataset_config_file):
-    """The bank in datasets/banks/ of this dataset and backbone. Raises UserError where there is none."""
+    """Where the bank of this dataset and backbone would be in datasets/banks/."""
     dataset = Path(dataset_config_file).stem or cfg.DATASET.NAME.lower()
-    path = BANKS / f"{dataset}_{cfg.MODEL.BACKBONE.NAME.lower().replace('/', '-')}.safetensors"
-    if not path.exists():
-        shipped = ", ".join(sorted(bank.stem for bank in BANKS.glob("*.safetensors"))) or "none"
-        raise UserError(
-            f"no --root given, and no feature bank of {dataset} with {cfg.MODEL.BACKBONE.NAME} is shipped ({shipped}). "
-            "Give --root FOLDER with the dataset in it, or FEATURES.BANK FILE"
-        )
-    return path
+    return BANKS / f"{dataset}_{cfg.MODEL.BACKBONE.NAME.lower().replace('/', '-')}.safetensors"
+
+
+def no_data(cfg, bank):
+    """What to say to a run without images and without the feature bank `bank`."""
+    shipped = ", ".join(sorted(found.stem for found in bank.parent.glob("*.safetensors"))) or "none"
+    return (
+        f"no --root given, and no feature bank of {cfg.RUN.DATASET or cfg.DATASET.NAME} with {cfg.MODEL.BACKBONE.NAME} "
+        f"is shipped ({shipped}). Give --root FOLDER with the dataset in it, or FEATURES.BANK FILE"
+    )
 
 
 def main(argv=None):
     args = parse_args(argv)
     cfg = setup_cfg(args)
+    if args.print_config:
+        print(cfg.dump(), end="")
+        return
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR)

@@ -3,10 +3,8 @@ unseen.
 """
 
 from dassl.data.datasets import DATASET_REGISTRY
-from dassl.utils import UserError
 
-from .files import read_mat
-from .gzsl import GZSL
+from .core import GZSL, explained, read_mat
 
 
 @DATASET_REGISTRY.register()
@@ -18,9 +16,7 @@ class AWA2(GZSL):
     def image_order(self):
         """As in res101.mat, whose image_files end in 'antelope/antelope_10001.jpg'."""
         path = self.splits_path("res101.mat")
-        try:
+        with explained(f"{path} has no usable image_files"):
             files = [str(entry[0]) for entry in read_mat(path, ["image_files"])["image_files"].ravel()]
             steps = [file.replace("\\", "/").split("/")[-2:] for file in files]
             return [(f"{folder}/{image}", folder) for folder, image in steps]
-        except (KeyError, IndexError, ValueError, TypeError) as error:
-            raise UserError(f"{path} has no usable image_files: {error!r}") from None

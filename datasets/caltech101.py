@@ -4,17 +4,13 @@ two ignored folders.
 
 from dassl.data.datasets import DATASET_REGISTRY
 
-from .benchmark import Benchmark
-
-IGNORED = ("BACKGROUND_Google", "Faces_easy")
-NAMES = {"airplanes": "airplane", "Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike"}
+from .core import Reader
 
 
 @DATASET_REGISTRY.register()
-class Caltech101(Benchmark):
+class Caltech101(Reader):
     dataset_dir = "caltech-101"
     image_folder = "101_ObjectCategories"
     split_file = "split_zhou_Caltech101.json"
-
-    def make_split(self):
-        return self.split_folders(IGNORED, NAMES)
+    folder_names = {"airplanes": "airplane", "Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike"}
+    ignored_folders = ("BACKGROUND_Google", "Faces_easy")

@@ -5,8 +5,7 @@
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
 
-from .files import read_lines
-from .gzsl import GZSL
+from .core import GZSL, read_lines
 
 
 @DATASET_REGISTRY.register()

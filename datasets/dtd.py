@@ -2,15 +2,12 @@
 
 from dassl.data.datasets import DATASET_REGISTRY
 
-from .benchmark import Benchmark
+from .core import Reader
 
 
 @DATASET_REGISTRY.register()
-class DescribableTextures(Benchmark):
+class DescribableTextures(Reader):
     dataset_dir = "dtd"
     image_folder = "images"
     split_file = "split_zhou_DescribableTextures.json"
     template = "{} texture."
-
-    def make_split(self):
-        return self.split_folders()

@@ -2,26 +2,22 @@
 
 from dassl.data.datasets import DATASET_REGISTRY
 
-from .benchmark import Benchmark
-
-NAMES = {
-    "AnnualCrop": "Annual Crop Land",
-    "HerbaceousVegetation": "Herbaceous Vegetation Land",
-    "Highway": "Highway or Road",
-    "Industrial": "Industrial Buildings",
-    "Pasture": "Pasture Land",
-    "PermanentCrop": "Permanent Crop Land",
-    "Residential": "Residential Buildings",
-    "SeaLake": "Sea or Lake",
-}  # 'Forest' and 'River' stay
+from .core import Reader
 
 
 @DATASET_REGISTRY.register()
-class EuroSAT(Benchmark):
+class EuroSAT(Reader):
     dataset_dir = "eurosat"
     image_folder = "2750"
     split_file = "split_zhou_EuroSAT.json"
     template = "a centered satellite photo of {}."
-
-    def make_split(self):
-        return self.split_folders(names=NAMES)
+    folder_names = {
+        "AnnualCrop": "Annual Crop Land",
+        "HerbaceousVegetation": "Herbaceous Vegetation Land",
+        "Highway": "Highway or Road",
+        "Industrial": "Industrial Buildings",
+        "Pasture": "Pasture Land",
+        "PermanentCrop": "Permanent Crop Land",
+        "Residential": "Residential Buildings",
+        "SeaLake": "Sea or Lake",
+    }  # 'Forest' and 'River' stay

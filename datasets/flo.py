@@ -5,8 +5,7 @@ unseen classes.
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError, read_json
 
-from .files import read_mat
-from .gzsl import GZSL
+from .core import GZSL, explained, read_mat
 
 
 @DATASET_REGISTRY.register()
@@ -23,12 +22,10 @@ class FLO(GZSL):
         """
         paths = [self.path_of(name) for name in ("setid.mat", "imagelabels.mat", "cat_to_name.json")]
         self.names = read_json(paths[2])
-        try:
+        with explained(f"{paths[0]} and {paths[1]} do not belong together"):
             sets, labels = read_mat(paths[0]), read_mat(paths[1])["labels"].ravel()
             numbers = [int(number) for name in ("trnid", "valid", "tstid") for number in sets[name].ravel()]
             return [(f"image_{number:05d}.jpg", int(labels[number - 1])) for number in numbers]
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise UserError(f"{paths[0]} and {paths[1]} do not belong together: {error!r}") from None
 
     def class_name(self, key):
         if not isinstance(self.names, dict) or str(key) not in self.names:

@@ -2,15 +2,12 @@
 
 from dassl.data.datasets import DATASET_REGISTRY
 
-from .benchmark import Benchmark
+from .core import Reader
 
 
 @DATASET_REGISTRY.register()
-class Food101(Benchmark):
+class Food101(Reader):
     dataset_dir = "food-101"
     image_folder = "images"
     split_file = "split_zhou_Food101.json"
     template = "a photo of {}, a type of food."
-
-    def make_split(self):
-        return self.split_folders()

@@ -10,25 +10,22 @@ import os
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
 
-from .benchmark import Benchmark
-from .files import list_folders, read_lines
-from .splits import Split
+from .core import Reader, Split, list_folders, parse_lines
 
 CLASSNAMES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "imagenet_classnames.txt")
 
 
 def read_classnames(path):
     """{folder: class name} of lines 'n01440764 tench', in their order."""
-    names = {}
-    for line in read_lines(path):
-        folder, _, name = line.partition(" ")
-        if not name:
-            raise UserError(f"{path}: expected 'folder class name', found {line!r:.80}")
-        names[folder] = name.strip()
-    return names
+
+    def row(line):
+        folder, name = line.split(" ", 1)
+        return folder, name.strip()
+
+    return dict(parse_lines(path, row, "'folder class name'"))
 
 
-class ImageNetFamily(Benchmark):
+class ImageNetFamily(Reader):
     """Sets whose class folders are named by WordNet ids."""
 
     def known_names(self):

@@ -1,17 +1,13 @@
 """Oxford Flowers 102 (Nilsback and Zisserman 2008), https://www.robots.ox.ac.uk/~vgg/data/flowers/102."""
 
-import random
-
 from dassl.data.datasets import DATASET_REGISTRY
-from dassl.utils import UserError, read_json
+from dassl.utils import read_json
 
-from .benchmark import SPLIT_SEED, Benchmark
-from .files import read_mat
-from .splits import Item, split_classes
+from .core import Item, Reader, explained, read_mat, split_classes
 
 
 @DATASET_REGISTRY.register()
-class OxfordFlowers(Benchmark):
+class OxfordFlowers(Reader):
     dataset_dir = "oxford_flowers"
     image_folder = "jpg"
     split_file = "split_zhou_OxfordFlowers.json"
@@ -20,10 +16,8 @@ class OxfordFlowers(Benchmark):
     def make_split(self):
         """50/20/30 of each class; the labels of imagelabels.mat and the names of cat_to_name.json count from 1."""
         labels_path, names_path = self.path_of("imagelabels.mat"), self.path_of("cat_to_name.json")
-        try:
+        with explained(f"{labels_path} and {names_path} do not belong together"):
             names = read_json(names_path)
             labels = [int(label) for label in read_mat(labels_path)["labels"].ravel()]
             items = [Item(f"image_{i + 1:05d}.jpg", label - 1, names[str(label)]) for i, label in enumerate(labels)]
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{labels_path} and {names_path} do not belong together: {error!r}") from None
-        return split_classes(items, random.Random(SPLIT_SEED))
+        return split_classes(items)

@@ -2,19 +2,15 @@
 video.
 """
 
-import random
 import re
 
 from dassl.data.datasets import DATASET_REGISTRY
-from dassl.utils import UserError
 
-from .benchmark import SPLIT_SEED, Benchmark
-from .files import read_lines
-from .splits import Item, Split, split_trainval
+from .core import Item, Reader, split_trainval
 
 
 @DATASET_REGISTRY.register()
-class UCF101(Benchmark):
+class UCF101(Reader):
     dataset_dir = "ucf101"
     image_folder = "UCF-101-midframes"
     split_file = "split_zhou_UCF101.json"
@@ -22,26 +18,18 @@ class UCF101(Benchmark):
 
     def make_split(self):
         """The first of the published partitions; 20% of each class of its training videos become val."""
-        path = self.path_of("ucfTrainTestlist", "classInd.txt")
-        labels = {}
-        for line in read_lines(path):
-            number, _, action = line.partition(" ")
-            if not number.isdecimal() or not action:
-                raise UserError(f"{path}: expected 'number action', found {line!r:.80}")
-            labels[action] = int(number) - 1
-        train, val = split_trainval(self.read_list("trainlist01.txt", labels), random.Random(SPLIT_SEED))
-        return Split(train, val, self.read_list("testlist01.txt", labels))
 
-    def read_list(self, name, labels):
-        """Items of lines 'ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1', as frames Apply_Eye_Makeup/v_..._c01.jpg."""
-        path = self.path_of("ucfTrainTestlist", name)
-        items = []
-        for line in read_lines(path):
-            action, _, video = line.split(" ")[0].partition("/")
-            if action not in labels or not video.endswith(".avi"):
-                raise UserError(
-                    f"{path}: expected 'action/video.avi' with an action of classInd.txt, found {line!r:.80}"
-                )
+        def action(line):
+            number, name = line.split(" ", 1)
+            return name, int(number) - 1
+
+        def item(line):
+            """Of 'ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1': frame Apply_Eye_Makeup/v_..._c01.jpg."""
+            action, video = re.fullmatch(r"([^/ ]+)/([^ ]+)\.avi( .*)?", line).group(1, 2)
             name = "_".join(re.findall("[A-Z][^A-Z]*", action))
-            items.append(Item(f"{name}/{video.removesuffix('.avi')}.jpg", labels[action], name))
-        return items
+            return Item(f"{name}/{video}.jpg", labels[action], name)
+
+        files = [f"ucfTrainTestlist/{name}.txt" for name in ("classInd", "trainlist01", "testlist01")]
+        labels = dict(*self.read_lists(files[:1], action, "'number action'"))
+        expected = "'action/video.avi' with an action of classInd.txt"
+        return split_trainval(*self.read_lists(files[1:], item, expected))

@@ -13,17 +13,16 @@ from pathlib import Path
 
 import _path  # noqa: F401
 import torch
-from _run import say_errors
+from lib.console import say_errors
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
 from safetensors import SafetensorError, safe_open
 
-import datasets  # noqa: F401  (registers the readers)
 import trainers
-from datasets.splits import PARTS, check_split, read_split
-from trainers.core.model.backbone import load_backbone
+from datasets.core.splits import PARTS
 from trainers.core.features.bank import write_bank
+from trainers.core.model.backbone import load_backbone
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -66,16 +65,6 @@ def read_features(path):
     return features, labels, images, header
 
 
-def split_of(dataset, root):
-    """The dataset's split, whether its images are there or not."""
-    reader = DATASET_REGISTRY.get(dataset)
-    reader = reader.__new__(reader)
-    reader.locate(root)
-    if reader.split_file and Path(reader.split_path).exists():
-        return read_split(reader.split_path, reader.needs_train)
-    return check_split(reader.make_split()._asdict(), reader.dataset_dir, reader.needs_train)
-
-
 def rows_of(split, images, labels):
     """{part: row of each of its images}. Raises UserError for an image without features, or labels that group the
     images in another way."""
@@ -106,7 +95,7 @@ def main(argv=None):
             f"{args.features} was made with weights {header['backbone_sha256'][:12]}, "
             f"{backbone.name} has {backbone.weights_hash[:12]}"
         )
-    split = split_of(cfg.DATASET.NAME, args.root)
+    split = DATASET_REGISTRY.get(cfg.DATASET.NAME).examine(args.root, images=False)
     rows = rows_of(split, images, labels)
     tensors = {f"{part}.features": features[rows[part]].half() for part in PARTS}
     tensors["train.offsets"] = torch.arange(len(split.train) + 1)

@@ -15,10 +15,10 @@ import _path  # noqa: F401
 from dassl.utils import UserError
 from tabulate import tabulate
 
-import datasets  # noqa: F401  (registers the readers)
-from datasets.page import markdown
-from datasets.prepare import check, missing_places, prepare, reader_name
-from datasets.sources import SOURCES
+from datasets.prepare.check import reader_name, show
+from datasets.prepare.page import markdown
+from datasets.prepare.prepare import prepare
+from datasets.prepare.sources import SOURCES
 
 
 def parse_args(argv=None):
@@ -42,34 +42,28 @@ def table(root):
     """One row a dataset; with a root, how many of its parts are there."""
     rows = []
     for source in SOURCES.values():
-        there = (
-            f"{len(source.places()) - len(missing_places(source, root))} of {len(source.places())} parts"
-            if root
-            else ""
-        )
-        rows.append([source.reader, source.config, f"{sum(source.sizes):,}", source.classes, source.licence, there])
-    return tabulate(
-        rows, ["dataset", "config", "images", "classes", "licence", "there" if root else ""], disable_numparse=True
-    )
+        row = [source.reader, source.config, f"{sum(source.sizes):,}", source.classes, source.licence]
+        if root:
+            parts = len(source.places())
+            row.append(f"{parts - len(source.missing(root))} of {parts} parts")
+        rows.append(row)
+    heads = ["dataset", "config", "images", "classes", "licence", *(["there"] if root else [])]
+    return tabulate(rows, heads, disable_numparse=True)
 
 
 def main(argv=None):
     """Exit code: 0 complete, 1 something is missing."""
     args = parse_args(argv)
-    if args.command == "list":
-        print(table(args.root))
-    elif args.command == "page":
-        print(markdown(), end="")
-    names = list(SOURCES) if "all" in args.names else [reader_name(name) for name in args.names]
+    if args.command in ("list", "page"):
+        print(table(args.root) if args.command == "list" else markdown().rstrip("\n"))
+        return 0
     complete, faults = True, []
-    for name in names if args.command in ("check", "prepare") else ():
-        if args.command == "check":
-            one, lines = check(name, args.root)
-            print("\n".join(lines))
-            complete &= one
-            continue
+    for name in list(SOURCES) if "all" in args.names else [reader_name(name) for name in args.names]:
         try:
-            complete &= prepare(name, args.root, args.keep_archives)
+            if args.command == "check":
+                complete &= show(name, args.root)
+            else:
+                complete &= prepare(name, args.root, args.keep_archives)
         except UserError as error:  # with several names, one that fails must not keep the others from being prepared
             faults.append(str(error))
     if faults:

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import _path  # noqa: F401
 import torch
-from _run import say_errors
+from lib.console import say_errors
 from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
 from dassl.utils import set_random_seed
 
 import datasets  # noqa: F401
 import trainers
-from trainers.core.model.backbone import apply_preprocessing, load_backbone
-from trainers.core.features.extraction import ImageStore
 from trainers.core.features.bank import write_bank
+from trainers.core.features.extraction import ImageStore
+from trainers.core.model.backbone import apply_preprocessing, load_backbone
 
 ROOT = Path(__file__).resolve().parent.parent
 

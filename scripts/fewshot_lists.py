@@ -1,21 +1,20 @@
 """Writes the few-shot lists of datasets/fewshot/ from CoOp's split files, or checks that they are what this would
 write.
 
-python scripts/fewshot_lists.py SPLITS           SPLITS: a folder with split_zhou_<Reader>.json files python
-scripts/fewshot_lists.py SPLITS --check
+    python scripts/fewshot_lists.py SPLITS           SPLITS: a folder with split_zhou_<Reader>.json files
+    python scripts/fewshot_lists.py SPLITS --check
 """
 
 import argparse
-import filecmp
 import os
-import sys
-import tempfile
 
 import _path  # noqa: F401
-from dassl.utils import UserError
+from dassl.utils import UserError, atomic_path
+from lib.console import say_errors
 
-from datasets import fewshot_lists
-from datasets.splits import read_split, split_hash
+from datasets.core import lists
+from datasets.core.files import read_text
+from datasets.core.splits import read_split
 
 PREFIX = "split_zhou_"
 
@@ -32,13 +31,13 @@ def main(argv=None):
     for file in files:
         name = file.removeprefix(PREFIX).removesuffix(".json")
         split = read_split(os.path.join(args.splits, file))
-        for seed in fewshot_lists.SEEDS:
-            path = fewshot_lists.list_path(name, split_hash(split), seed)
-            with tempfile.TemporaryDirectory() as folder:
-                target = os.path.join(folder, "list.txt") if args.check else path
-                fewshot_lists.write(split, target, seed, f"{name}, split {split_hash(split)}")
-                if args.check and not (os.path.exists(path) and filecmp.cmp(target, path, shallow=False)):
-                    stale.append(path)
+        for seed in lists.SEEDS:
+            path, text = lists.text_of(split, name, seed)
+            if not args.check:
+                with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as target:
+                    target.write(text)
+            elif not os.path.exists(path) or read_text(path) != text:
+                stale.append(path)
             print(f"{'checked' if args.check else 'wrote'} {os.path.relpath(path)}")
     if stale:
         raise UserError(
@@ -48,7 +47,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"error: {error}")
+    say_errors(main)

@@ -23,16 +23,15 @@ import textwrap
 
 import _path  # noqa: F401
 import torch
-from _run import generator_folder, say_errors
 from dassl.data.datasets import Datum
 from dassl.data.transforms import build_transform
 from dassl.utils import UserError, read_image
-from lib.inputs import image_files
+from lib.console import generator_folder, image_files, say_errors
 from PIL import ImageOps
 
 from trainers import run_config
-from trainers.core.model.backbone import apply_preprocessing, load_backbone
 from trainers.core.features.bank import BankStore
+from trainers.core.model.backbone import apply_preprocessing, load_backbone
 from trainers.core.model.vocabulary import listed_words, token_words
 from trainers.ship.interpretation import instance_prompts, nearest_words
 from trainers.ship.model import load_framework

@@ -3,7 +3,7 @@
     python scripts/predict.py output/.../CoOp_SHIP/miniclip/seed1 photo.jpg pictures/ --top 3 --csv predictions.csv
 
 Prints the most probable names of each image and writes them as CSV. --names FILE asks among other names, a name a line,
-where the method can.
+where the method can. A run that separates base from new images (GATE, PVA) also says which of the two an image is like.
 """
 
 import argparse
@@ -12,10 +12,9 @@ import sys
 
 import _path  # noqa: F401
 import torch
-from _run import say_errors
+from lib.console import image_files, read_lines, say_errors
 from dassl.data.transforms import build_transform
 from dassl.utils import UserError, atomic_path, read_image
-from lib.inputs import image_files, read_lines
 from tqdm import tqdm
 
 from trainers import open_run
@@ -55,6 +54,22 @@ def classify(trainer, features, names, top):
     ]
 
 
+def known_names(trainer):
+    """The names of a run: those that a gate of it separates, else those that it was trained over."""
+    found = (plugin.known_names() for plugin in trainer.plugins if hasattr(plugin, "known_names"))
+    return next(filter(None, found), trainer.trained_classnames)
+
+
+@torch.no_grad()
+def likeness(trainer, features, names):
+    """-> for each image " (base-like 93.1%)" or " (new-like ...)", with the probability; "" where nothing separates."""
+    head = trainer.head_for(names).eval()
+    shares = head.base_share(features) if hasattr(head, "base_share") else None
+    if shares is None:
+        return [""] * len(features)
+    return [f" ({'base' if p >= 0.5 else 'new'}-like {max(p, 1 - p):.1%})" for p in shares.tolist()]
+
+
 def write_csv(path, files, predictions):
     with atomic_path(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -69,10 +84,11 @@ def main(argv=None):
         raise UserError(f"--top is {args.top}; it must be at least 1")
     files = image_files(args.images)
     trainer = open_run(args.run, args.load_epoch)
-    names = read_lines(args.names, "--names", "class name") if args.names else trainer.trained_classnames
-    predictions = classify(trainer, features_of(files, trainer), names, args.top)
-    for image, ranked in zip(files, predictions):
-        print(f"{image}: " + ", ".join(f"{name} {p:.1%}" for name, p in ranked))
+    names = read_lines(args.names, "--names", "class name") if args.names else known_names(trainer)
+    features = features_of(files, trainer)
+    predictions = classify(trainer, features, names, args.top)
+    for image, ranked, kind in zip(files, predictions, likeness(trainer, features, names)):
+        print(f"{image}: " + ", ".join(f"{name} {p:.1%}" for name, p in ranked) + kind)
     if args.csv:
         write_csv(args.csv, files, predictions)
         print(f"wrote {args.csv}", file=sys.stderr)

@@ -13,18 +13,17 @@ import json
 
 import _path  # noqa: F401
 import torch
-from _run import generator_folder, say_errors
+from lib.console import generator_folder, read_lines, say_errors
 from dassl.utils import UserError, atomic_path
-from lib.inputs import read_lines
 from safetensors.torch import save_file
 
 from trainers import open_run
 from trainers.core.model.prompts import ClassTokens
-from trainers.core.randomness import seed_all
 from trainers.core.model.text_encoder import in_fp32
+from trainers.core.randomness import seed_all
+from trainers.generative.synthesis import Synthesizer
 from trainers.ship.model import load_generator
 from trainers.ship.plugin import SHIP
-from trainers.generative.synthesis import Synthesizer
 
 
 def parse_args(argv=None):
@@ -75,7 +74,9 @@ def main(argv=None):
     args = parse_args(argv)
     if args.per_class < 1:
         raise UserError(f"--per-class is {args.per_class}; it must be at least 1")
-    tensors, header = export(args.run, args.per_class, read_lines(args.names, "--names", "class name") if args.names else [], args.seed)
+    tensors, header = export(
+        args.run, args.per_class, read_lines(args.names, "--names", "class name") if args.names else [], args.seed
+    )
     with atomic_path(args.out) as part:
         save_file(tensors, part, header)
     shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())

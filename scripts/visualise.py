@@ -13,24 +13,24 @@ from pathlib import Path
 
 import _path  # noqa: F401
 import torch
-from _run import generator_folder, say_errors
+from lib.console import generator_folder, say_errors
 from dassl.data.datasets import Datum
 from dassl.engine import build_trainer
 from dassl.utils import UserError, load_checkpoint, set_random_seed
-from matplotlib.lines import Line2D
 from lib.report.plots import STYLE, plt, save_figure
+from matplotlib.lines import Line2D
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 import datasets  # noqa: F401  (registers the readers)
 from trainers import run_config
 from trainers.core.model.prompts import ClassTokens
-from trainers.core.run.checkpoints import Checkpoints
-from trainers.core.randomness import seed_all
 from trainers.core.model.text_encoder import in_fp32
+from trainers.core.randomness import seed_all
+from trainers.core.run.checkpoints import Checkpoints
+from trainers.generative.synthesis import Synthesizer
 from trainers.ship.model import load_framework
 from trainers.ship.plugin import SHIP
-from trainers.generative.synthesis import Synthesizer
 
 _TAB = [colour for i, colour in enumerate(plt.get_cmap("tab20").colors) if i not in (14, 15)]  # without its greys
 COLOURS = _TAB[::2] + _TAB[1::2]  # the strong ones first

@@ -14,35 +14,46 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_worked_example_is_a_method_with_a_twin(tiny_bank, tmp_path):
-    """Copied into a tree's trainers/ as the README says, and nothing else: LinearProbe and LinearProbe_SHIP train."""
-    block = re.search(r"```python\n(# trainers/linear_probe.py\n.*?)```", README, re.S).group(1)
+def dropped_in(tree, name):
+    """A tree with the README's block `# trainers/<name>.py` in its trainers/, as it says, and nothing else changed."""
+    block = re.search(rf"```python\n(# trainers/{name}.py\n.*?)```", README, re.S).group(1)
     assert len(re.sub(r"^\s*(#.*)?$\n?", "", block, flags=re.M).splitlines()) <= 25
-    for name in ("train.py", "trainers", "datasets", "configs", "third_party"):
-        place = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        if name in ("datasets", "third_party", "configs"):
-            os.symlink(ROOT / name, tmp_path / name)
-        else:
-            place(ROOT / name, tmp_path / name)
-    (tmp_path / "trainers/linear_probe.py").write_text(block)
+    for folder in ("datasets", "third_party", "configs"):
+        os.symlink(ROOT / folder, tree / folder)
+    shutil.copy(ROOT / "train.py", tree)
+    shutil.copytree(ROOT / "trainers", tree / "trainers")
+    (tree / f"trainers/{name}.py").write_text(block)
+
+
+def trained(tree, bank, trainer, *options):
+    """results.json of a small run of `trainer` through the tree's own train.py."""
+    flags = f"--trainer {trainer} --backbone MiniCLIP --seed 1 --output-dir {trainer}".split()
+    flags += ["--dataset-config-file", "configs/datasets/caltech101.yaml"]
     small = "DATASET.NUM_SHOTS 4 OPTIM.MAX_EPOCH 5 DATALOADER.TRAIN_X.BATCH_SIZE 8 TASK base2new FEATURES.BANK".split()
-    small += [str(tiny_bank)]
-    for trainer, metrics in (("LinearProbe", {"base"}), ("LinearProbe_SHIP", {"base", "new", "H", "all"})):
-        out = tmp_path / trainer
-        flags = f"--trainer {trainer} --backbone MiniCLIP --seed 1 --output-dir {trainer}".split()
-        flags += ["--dataset-config-file", "configs/datasets/caltech101.yaml"]
-        ship = "TRAINER.SHIP.EPOCHS 2 TRAINER.SHIP.BATCH_SIZE 8 TRAINER.SHIP.HIDDEN_DIM 16".split()
-        done = subprocess.run(
-            [sys.executable, "train.py", *flags, *small, *(ship if "SHIP" in trainer else [])],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        found = json.loads((out / "results.json").read_text())
-        assert set(found["metrics"]) == metrics, found
-        if trainer == "LinearProbe":
-            assert "knows only the classes" in found["unsupported"]["new"]
+    ship = "TRAINER.SHIP.EPOCHS 2 TRAINER.SHIP.BATCH_SIZE 8 TRAINER.SHIP.HIDDEN_DIM 16".split()
+    words = [*flags, *small, str(bank), *(ship if "SHIP" in trainer else []), *options]
+    done = subprocess.run([sys.executable, "train.py", *words], cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads((tree / trainer / "results.json").read_text())
+
+
+def test_the_worked_example_is_a_method_with_a_twin(tiny_bank, tmp_path):
+    dropped_in(tmp_path, "linear_probe")
+    found = trained(tmp_path, tiny_bank, "LinearProbe")
+    assert set(found["metrics"]) == {"base"} and "knows only the classes" in found["unsupported"]["new"]
+    assert {"base", "new", "H", "all"} <= set(trained(tmp_path, tiny_bank, "LinearProbe_SHIP")["metrics"])
+
+
+def test_the_worked_plug_in_changes_what_it_says(tiny_bank, tmp_path):
+    """Weight 0 is CoOp; another weight is not; and it composes with SHIP."""
+    dropped_in(tmp_path, "coop_smooth")
+    plain = trained(tmp_path, tiny_bank, "CoOp")
+    none = trained(tmp_path, tiny_bank, "CoOp_SMOOTH", "TRAINER.SMOOTH.W", "0.0")
+    assert (none["method"], none["plugins"], none["metrics"]) == ("CoOp", ["SMOOTH"], plain["metrics"])
+    found = trained(tmp_path, tiny_bank, "CoOp_SHIP_SMOOTH", "TRAINER.SMOOTH.W", "5.0")
+    assert found["plugins"] == ["SHIP", "SMOOTH"]
+    log = "".join(path.read_text() for path in (tmp_path / "CoOp_SHIP_SMOOTH").glob("log.txt*"))
+    assert " smooth " in log and " smooth 0.0000" not in log
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-import train
 from dassl.engine import TRAINER_REGISTRY
 from runs import argv, results
 
+import train
 from scripts.lib.run import config_files
 
 FIELDS = {"task": "base2new", "dataset": "caltech101", "config": "miniclip", "seed": 1, "shots": 4, "subset": {}}

@@ -1,8 +1,9 @@
 """Prompt-learning trainers on frozen CLIP features. A file dropped into this folder is found and registered; there is
 no list to edit.
 
-In a stock CoOp checkout the folder works under any name: `import trainers.ship_trainers as ship` registers the
-trainers, and `ship.extend_cfg(cfg)` at the end of CoOp's own `extend_cfg` declares their options.
+In a stock CoOp checkout the folder works under any name: installed it is `ship_trainers`, copied or linked it is
+`trainers.ship_trainers`. Importing it registers the trainers; `ship_trainers.extend_cfg(cfg)` at the end of CoOp's own
+`extend_cfg` declares their options.
 """
 
 import importlib
@@ -15,9 +16,10 @@ from dassl.engine import build_trainer
 
 from . import requires  # noqa: F401  (first: it names a missing package in one line)
 from .core import UserError, config
+from .core.version import __version__
 from .plugins import PLUGINS, explain
 
-__all__ = ["explain", "extend_cfg", "open_run", "run_config"]
+__all__ = ["__version__", "explain", "extend_cfg", "open_run", "run_config"]
 
 _modules = [
     importlib.import_module(f".{found.name}", __name__) for found in pkgutil.iter_modules(__path__) if not found.ispkg

@@ -55,7 +55,7 @@ class CoOp(FeatureTrainer):
     def build_head(self, classnames):
         options = self.options
         ctx = announced_context(self.backbone, options, len(classnames) if options.CSC else None)
-        kind = ClassSpecificHead if options.CSC else CoOpHead
+        kind = ClassSpecificHead if ctx.dim() == 3 else CoOpHead  # words to start from are shared, as in CoOp
         return kind(self.backbone, classnames, ctx, options.CLASS_TOKEN_POSITION, options.CHUNK)
 
 

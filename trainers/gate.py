@@ -1,8 +1,8 @@
-"""GATE: whose image is it, a base class's or a new one's? Each answer has an expert of its own.
+"""GATE: is an image of a base class or of a new one? Each answer has an expert of its own.
 
 A fine-tuned method takes images of new classes for base ones. PVA (ECCV 2024) separates the two kinds first; this is
-the same idea for every method. It is a reconstruction: PVA's paper could not be read, the form is that of the two
-experts in generalized zero-shot learning (COSMO; DeCoOp, ICML 2024; the boundary classifier of Chen et al., ECCV 2020).
+the same idea for every method. A reconstruction: PVA's paper could not be read, and the form is that of the two experts
+of generalized zero-shot learning (COSMO; DeCoOp, ICML 2024; the boundary classifier of Chen et al., ECCV 2020).
 
     log p(y | x) = log pi(x)       + log_softmax(base logits)_y    y base
                  = log(1 - pi(x)) + log_softmax(new logits)_y     y new
@@ -11,28 +11,27 @@ experts in generalized zero-shot learning (COSMO; DeCoOp, ICML 2024; the boundar
     P_c   = unit(mean of the training features of base class c)
     Q_n   = unit(t0_n + mean_c P_c - mean_c t0_c)        t0: text features of the hand-written prompt
 
-Ours: kappa is the backbone's logit scale, so that SOFTNESS 1 makes pi the posterior of one softmax over all P and Q;
-an image of the training set counts as the mean of its views.
+Ours: kappa is the backbone's logit scale, so with SOFTNESS 1 and eta 0 pi is the base classes' share of one softmax
+over all P and Q. An image of the training set counts as the mean of its views.
 
-eta is chosen on images of base classes alone. Rule `leave_classes_out`: in eight folds some base classes play the new
-ones, known by name only; P and Q classify; the eta with the best H (or accuracy) of both sides is taken. A fold takes
-as large a share of the base classes as the task has new ones among its names, because the sums of g grow with the
-number of names. For the same reason eta is kept for equal numbers, and log(base names / new names) is added in use.
-Rule `quantile`: a share KEEP of the images counts as base.
+eta is chosen on images of base classes alone. RULE leave_classes_out: in eight folds some base classes play the new
+ones, known by name only; P and Q classify, and the eta with the best H (or accuracy) is taken. A fold's share of
+pseudo-new names is that of the task's new names, because the sums in g grow with the number of names. For the same
+reason eta is kept for equal numbers, and log(base names / new names) is added in use. RULE quantile: a share KEEP of
+the images counts as base.
 
-Over base names alone, or new ones alone, nothing is routed: base, new and H stay as they are without GATE.
+Over base names alone, or new ones alone, nothing is routed: base, new and H stay what they are without GATE.
 """
 
 import json
 import math
 import os
-from collections import Counter
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from .core.config import declare
 from .core.errors import UserError
@@ -40,16 +39,17 @@ from .core.heads import Head
 from .core.model.prompts import encode_classes, templates_for
 from .core.names import find_positions
 from .core.plugin import Plugin
-from .core.run.evaluation import BATCH
+from .core.separation import RoutedHead, class_means, cosines, judges, test_auroc, which_are_base
 
 FOLDS = 8
-NEVER = -1e4  # log probability of the losing side of a step
 FILE = os.path.join("gate", "gate.safetensors")
 CHOICES = {
     "RULE": ("leave_classes_out", "quantile"),
     "OBJECTIVE": ("h", "accuracy"),
     "NEW_EXPERT": ("method", "zero_shot"),
 }
+ALL_BASE = "every class has training images: there are no new ones to tell from them"
+NO_BASE = "no class has training images here: there are no base ones to tell from new ones"
 
 
 def extend_cfg(cfg):
@@ -57,177 +57,37 @@ def extend_cfg(cfg):
         cfg,
         "TRAINER.GATE",
         RULE="leave_classes_out",  # how eta is chosen; or quantile
-        OBJECTIVE="h",  # of leave_classes_out: h, the harmonic mean of both sides, or accuracy of all images
+        OBJECTIVE="h",  # of leave_classes_out: h, the harmonic mean of both sides, or accuracy over all images
         KEEP=0.95,  # of quantile: the share of base images that counts as base
         SOFTNESS=1.0,  # of pi, in logits; 0: a step
-        NEW_EXPERT="method",  # what answers for new names: the method, or zero_shot CLIP
+        NEW_EXPERT="method",  # what answers among new names: the method, or zero_shot CLIP
     )
 
 
-# ---- the formulas
-
-
 def gate_score(features: Tensor, prototypes: Tensor, queries: Tensor, kappa: float) -> Tensor:
-    """g [B] of unit features [B, d], P [C_b, d] and Q [C_n, d]; larger is more like base."""
+    """g [B] of unit features [B, d], P [C_b, d] and Q [C_n, d]: the larger, the more like base."""
     base, new = (kappa * features @ rows.t() for rows in (prototypes, queries))
     return base.logsumexp(1) - new.logsumexp(1)
-
-
-def log_shares(score: Tensor, eta: float, softness: float) -> tuple[Tensor, Tensor]:
-    """log pi and log(1 - pi), each [B]; at softness 0 the side that loses has NEVER."""
-    if softness == 0:
-        base = score >= eta
-        return torch.where(base, 0.0, NEVER), torch.where(base, NEVER, 0.0)
-    margin = (score - eta) / softness
-    return F.logsigmoid(margin), F.logsigmoid(-margin)
-
-
-def route(base_logits: Tensor, new_logits: Tensor, shares: tuple[Tensor, Tensor], is_base: Tensor) -> Tensor:
-    """log p(y | x) [B, C], columns in the order of `is_base` [C]: which names are base ones."""
-    sides = [share[:, None] + logits.log_softmax(1) for share, logits in zip(shares, (base_logits, new_logits))]
-    stand = torch.cat([is_base.nonzero().flatten(), (~is_base).nonzero().flatten()])
-    return torch.cat(sides, 1)[:, stand.argsort().to(base_logits.device)]
-
-
-def which_are_base(names: list[str], base: list[str]) -> Tensor:
-    """Which of `names` are base ones [C]. Of equal names the first stand for base classes, as often as these have
-    it."""
-    left, found = Counter(base), []
-    for name in names:
-        found.append(left[name] > 0)
-        left[name] -= 1
-    return torch.tensor(found, dtype=torch.bool)
-
-
-def auroc(base: Tensor, new: Tensor) -> float:
-    """Probability that a base image scores above a new one; ties count half."""
-    order = new.sort().values
-    below, not_above = torch.searchsorted(order, base), torch.searchsorted(order, base, right=True)
-    return (below + not_above).double().mean().item() / 2 / len(new)
-
-
-def test_auroc(trainer, split, score) -> float | None:
-    """AUROC of a score on the test images that the task evaluates among base and new names; None without such.
-
-    `split(names)` -> which are base [C]; `score(features, names)` -> [N]. It is reported, and nothing is chosen by it.
-    """
-    found = {True: [], False: []}
-    for evaluation in trainer.task.evaluations():
-        is_base = split(evaluation.classnames)
-        if is_base.any() and not is_base.all():
-            images = trainer.data.plain(evaluation.items)
-            scores, of_base = score(images.first(), evaluation.classnames).cpu(), is_base[images.labels.cpu()]
-            for side in (True, False):
-                found[side].append(scores[of_base == side])
-    base, new = (torch.cat(found[side]) if found[side] else torch.empty(0) for side in (True, False))
-    return auroc(base, new) if len(base) and len(new) else None
-
-
-# ---- the experts
-
-
-class ZeroShotExpert(Head):
-    """CLIP with the hand-written prompt: unit features [B, d] -> logits [B, C]."""
-
-    def __init__(self, backbone, templates, classnames):
-        super().__init__(backbone, classnames)
-        self.register_buffer("text_features", encode_classes(backbone, templates, classnames), persistent=False)
-
-    def forward(self, features):
-        return self.logit_scale * features @ self.text_features.t()
-
-
-class RoutedHead(nn.Module):
-    """Unit features [B, d] -> log p(y | x) [B, C] in the caller's order of names. `base` and `new` are heads over its
-    base and its new names, `is_base` [C] says which are which, `shares(features)` -> log pi and log(1 - pi)."""
-
-    def __init__(self, base: nn.Module, new: nn.Module, is_base: Tensor, shares):
-        super().__init__()
-        self.base, self.new, self.is_base, self.shares = base, new, is_base, shares
-        self.evaluation_batch = min(getattr(head, "evaluation_batch", BATCH) for head in (base, new))
-
-    def base_share(self, features: Tensor) -> Tensor:
-        """pi(x) [B]."""
-        return self.shares(features)[0].exp()
-
-    def forward(self, features):
-        return route(self.base(features).float(), self.new(features).float(), self.shares(features), self.is_base)
-
-
-class Gate:
-    """What GATE learned: base names with their prototypes P [C_b, d], what text lacks to be an image (`offset` [d]),
-    the names that were new, eta for equal numbers of names, kappa and softness."""
-
-    def __init__(self, base, new, prototypes, offset, eta, kappa, softness):
-        self.base, self.new, self.prototypes, self.offset = list(base), list(new), prototypes, offset
-        self.eta, self.kappa, self.softness = eta, kappa, softness
-
-    def split(self, names: list[str]) -> Tensor:
-        """Which of `names` are base ones [C]. The new names as they were are new, also those that a base class has."""
-        return which_are_base(names, [] if list(names) == self.new else self.base)
-
-    def eta_among(self, base: int, new: int) -> float:
-        """The threshold of g over so many base and new names."""
-        return self.eta + math.log(base / new)
-
-    def over(self, base: list[str], new_text: Tensor) -> "tuple":
-        """g and the shares over some of the base names and new ones of text features t0 [C_n, d]: two functions of
-        features [B, d]."""
-        rows, _ = find_positions(base, self.base)
-        prototypes, queries = self.prototypes[rows], F.normalize(new_text + self.offset, dim=-1)
-        eta = self.eta_among(len(base), len(new_text))
-
-        def score(features):
-            return gate_score(features.float(), prototypes, queries, self.kappa)
-
-        return score, lambda features: log_shares(score(features), eta, self.softness)
 
 
 # ---- eta from base classes alone
 
 
-def judges(trainer):
-    """-> (FeatureSet of base images to choose eta on, what they are, whether they are the training images).
-
-    Validation images, or training images that were left over; without either, the training images themselves.
-    """
-    if trainer.data.val_set is None and not getattr(trainer.dataset, "unused_train", None):
-        return trainer.train_set, "training images, each without its share in its prototype", True
-    return (*trainer.search_set(), False)
-
-
-def class_means(features: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Sums [C, d] of the features [N, d] of each class, and the same as unit vectors, the prototypes."""
-    sums = features.new_zeros(count, features.shape[1]).index_add_(0, labels, features)
-    return sums, F.normalize(sums, dim=-1)
-
-
-def cosines(features: Tensor, labels: Tensor, sums: Tensor, prototypes: Tensor, own: bool) -> Tensor:
-    """Cosines [N, C] with the prototypes; `own`: the features made them, so each is taken out of its class's first."""
-    found = features @ prototypes.t()
-    if own:
-        rest = F.normalize(sums[labels] - features, dim=-1)
-        found[torch.arange(len(labels), device=found.device), labels] = (features * rest).sum(1)
-    return found
-
-
 def folds(count: int, share: float, generator) -> list[Tensor]:
-    """FOLDS masks [count] of the classes that play the new ones: a share of them, each class about as often."""
+    """FOLDS masks [count]: which classes play the new ones, a `share` of them; each class does about as often."""
     chosen = min(max(round(share * count), 1), count - 1)
-    order, masks = torch.randperm(count, generator=generator), []
-    for i in range(FOLDS):
-        mask = torch.zeros(count, dtype=torch.bool)
+    order, masks = torch.randperm(count, generator=generator), torch.zeros(FOLDS, count, dtype=torch.bool)
+    for i, mask in enumerate(masks):
         mask[order.roll(-(i * count // FOLDS))[:chosen]] = True
-        masks.append(mask)
-    return masks
+    return list(masks)
 
 
 def critical_etas(cosine, features, labels, pseudo_new, prototypes, text, kappa, softness):
-    """One fold -> for each image: the eta (for equal numbers of names) below which it is given to the base side, and
-    whether it is of that side, right there, right on the other; each [N].
+    """One fold -> of each image the eta (for equal numbers of names) below which the base side gets it; whether it is
+    of that side; whether it is right there; whether it is right on the other side. Each [N].
 
-    On the base side its most probable name has log pi + b, on the other log(1 - pi) + n, and log pi - log(1 - pi) =
-    (g - eta) / softness: base wins if and only if eta < g + softness (b - n).
+    The base side's best name has log pi + b, the other's log(1 - pi) + n, and log pi - log(1 - pi) = (g - eta) /
+    softness. So base wins if and only if eta < g + softness (b - n).
     """
     old, new = (~pseudo_new).nonzero().flatten(), pseudo_new.nonzero().flatten()
     queries = F.normalize(text[new] + prototypes[old].mean(0) - text[old].mean(0), dim=-1)
@@ -238,21 +98,202 @@ def critical_etas(cosine, features, labels, pseudo_new, prototypes, text, kappa,
 
 
 def best_eta(critical: Tensor, of_base: Tensor, right_base: Tensor, right_new: Tensor, objective: str):
-    """-> (eta, the objective there in percent). The objective only changes at critical etas, so all values that it has
-    are tried; of equal ones the middle."""
+    """-> (eta, its objective in percent). Between two neighbouring critical etas nothing changes: each gap is tried
+    once, and of equally good ones the middle one taken."""
     critical, order = critical.double().sort()
-    hit_base, hit_new = (right_base & of_base)[order], (right_new & ~of_base)[order]
-    zero = torch.zeros(1, device=critical.device)
-    new = torch.cat([zero, hit_new.cumsum(0)])  # [N + 1]: the first i images, by critical eta, are given to new
-    base = hit_base.sum() - torch.cat([zero, hit_base.cumsum(0)])
+    hit_base, hit_new = (right_base & of_base)[order].double(), (right_new & ~of_base)[order].double()
+    # in gap i the first i images are given to the new side
+    new, base = F.pad(hit_new.cumsum(0), (1, 0)), hit_base.sum() - F.pad(hit_base.cumsum(0), (1, 0))
     if objective == "h":
         a, b = base / of_base.sum(), new / (~of_base).sum()
         value = 2 * a * b / (a + b).clamp(min=1e-12)
     else:
         value = (base + new) / len(critical)
+    value[1:-1][critical[1:] == critical[:-1]] = -1  # there is no such gap
     edges = torch.cat([critical[:1] - 1, (critical[1:] + critical[:-1]) / 2, critical[-1:] + 1])
-    # between equal critical etas there is no eta
-    value[1:-1][critical[1:] == critical[:-1]] = -1
     best = (value == value.max()).nonzero().flatten()
     chosen = best[len(best) // 2]
     return edges[chosen].item(), value[chosen].item() * 100
+
+
+# ---- the plug-in
+
+
+class ZeroShotExpert(Head):
+    """CLIP with the hand-written prompt: unit features [B, d] -> logits [B, C]."""
+
+    def __init__(self, backbone, classnames, text_features):
+        super().__init__(backbone, classnames)
+        self.register_buffer("text_features", text_features, persistent=False)
+
+    def forward(self, features):
+        return self.logit_scale * features @ self.text_features.t()
+
+
+class GATE(Plugin):
+    """State after tune() or load(): `settings`, plain values, and P [C_b, d] with the offset [d] from text to images.
+
+    settings: base and new names, eta for equal numbers of names, kappa, softness, the backbone; or `idle`, why there is
+    nothing to separate.
+    """
+
+    NAME, SECTION = "GATE", "GATE"
+    RECONSTRUCTION = True
+
+    settings, prototypes, offset, report = None, None, None, {}
+
+    # ---- choosing
+
+    def prepare(self):
+        """What cannot work is said before training."""
+        for key, known in CHOICES.items():
+            if self.options[key] not in known:
+                raise UserError(f"TRAINER.GATE.{key} is '{self.options[key]}'; it must be one of {', '.join(known)}")
+        if not 0 < self.options.KEEP <= 1 or self.options.SOFTNESS < 0:
+            raise UserError(
+                f"TRAINER.GATE.KEEP is {self.options.KEEP} and SOFTNESS {self.options.SOFTNESS}; KEEP is a share above "
+                "0 and at most 1, SOFTNESS is 0 or more"
+            )
+        base, new = self.sides()
+        if new and len(base) == 1 and self.options.RULE == "leave_classes_out":
+            raise UserError("TRAINER.GATE.RULE leave_classes_out needs two base classes or more; use quantile")
+
+    def sides(self):
+        """-> names with training images, names without: what the trainer knows of both."""
+        task = self.trainer.task
+        return task.real_classnames(), task.label_only_classnames() or self.trainer.extra_names()
+
+    @torch.no_grad()
+    def tune(self):
+        base, new = self.sides()
+        if not base or not new:
+            self.settings = {"idle": NO_BASE if not base else ALL_BASE}
+            self.report = dict(self.settings)
+            print(f"GATE: {self.settings['idle']}")
+            return ""
+        trainer, options = self.trainer, self.options
+        kappa = trainer.backbone.logit_scale.exp().item()
+        text, train = self.hand_written(base), trainer.train_set
+        sums, self.prototypes = class_means(train.mean(), train.labels, len(base))
+        self.offset = self.prototypes.mean(0) - text.mean(0)
+        images, source, own = judges(trainer)
+        features, labels = (images.mean() if own else images.first()), images.labels
+        cosine = cosines(features, labels, sums, self.prototypes, own)
+        if options.RULE == "quantile":
+            queries = F.normalize(self.hand_written(new) + self.offset, dim=-1)
+            score = (kappa * cosine).logsumexp(1) - (kappa * features @ queries.t()).logsumexp(1)
+            eta = score.quantile(1 - options.KEEP, interpolation="lower").item() - math.log(len(base) / len(new))
+            found = f"{options.KEEP:.0%} of them count as base"
+        else:
+            masks = folds(len(base), len(new) / (len(base) + len(new)), self.draws("folds"))
+            given = self.prototypes, text, kappa, options.SOFTNESS
+            rows = [critical_etas(cosine, features, labels, mask.to(labels.device), *given) for mask in masks]
+            eta, reached = best_eta(*(torch.cat(column) for column in zip(*rows)), options.OBJECTIVE)
+            found = f"{options.OBJECTIVE} {reached:.1f}% over {FOLDS} folds of base classes"
+        self.settings = {
+            "base": base,
+            "new": new,
+            "eta": eta,
+            "kappa": kappa,
+            "softness": options.SOFTNESS,
+            "backbone": trainer.backbone.weights_hash,
+        }
+        self.report = {
+            "reconstruction": self.RECONSTRUCTION,
+            "rule": options.RULE,
+            "eta": self.eta_among(len(base), len(new)),
+            "images": len(labels),
+        }
+        print(f"GATE: eta {self.report['eta']:.4g}, {found}; {len(labels)} images: {source}")
+        return f"gate's eta ({options.RULE}) on {source}"
+
+    def hand_written(self, names):
+        """t0 [C, d]."""
+        dataset = self.cfg.DATASET
+        return encode_classes(self.trainer.backbone, templates_for(dataset.NAME, dataset.TEMPLATE), names)
+
+    # ---- deciding
+
+    def eta_among(self, base: int, new: int) -> float:
+        """The threshold of g over so many names."""
+        return self.settings["eta"] + math.log(base / new)
+
+    def split(self, names):
+        """Which of `names` are base ones [C]. The new names as they were all are new, also one that a base class
+        has."""
+        return which_are_base(names, [] if list(names) == self.settings["new"] else self.settings["base"])
+
+    def score_among(self, names):
+        """g over `names`, base and new: unit features [B, d] -> [B]."""
+        base, new = self.parted(names)
+        rows, _ = find_positions(base, self.settings["base"])
+        prototypes, kappa = self.prototypes[rows], self.settings["kappa"]
+        queries = F.normalize(self.hand_written(new) + self.offset, dim=-1)
+        return lambda features: gate_score(features.float(), prototypes, queries, kappa)
+
+    def parted(self, names):
+        """-> the base ones of `names`, the new ones, each in their order."""
+        is_base = self.split(names).tolist()
+        return tuple([name for name, base in zip(names, is_base) if base == side] for side in (True, False))
+
+    def head_for(self, head, names):
+        """The method's head over base names or over new ones; the routed one over both. `head` is None where the method
+        cannot have these names: an expert for each side may still do."""
+        if self.settings is None or "idle" in self.settings:
+            return head
+        is_base = self.split(names)
+        if is_base.all():
+            return head
+        if not is_base.any():
+            return self.new_expert(names) if self.options.NEW_EXPERT == "zero_shot" else head
+        base, new = self.parted(names)
+        eta, softness = self.eta_among(len(base), len(new)), self.settings["softness"]
+        return RoutedHead(
+            self.trainer.method_head(base), self.new_expert(new), is_base, self.score_among(names), eta, softness
+        )
+
+    def new_expert(self, names):
+        if self.options.NEW_EXPERT == "zero_shot":
+            return ZeroShotExpert(self.trainer.backbone, names, self.hand_written(names))
+        return self.trainer.method_head(names)
+
+    def known_names(self):
+        """The names that it separates; [] where it is idle."""
+        return [*self.settings.get("base", []), *self.settings.get("new", [])]
+
+    # ---- keeping
+
+    def save(self, folder):
+        if not folder or self.settings is None:
+            return
+        path = os.path.join(folder, FILE)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        tensors = {} if self.prototypes is None else {"prototypes": self.prototypes, "offset": self.offset}
+        part = f"{path}.{os.getpid()}.part"
+        tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
+        save_file(tensors, part, {"settings": json.dumps(self.settings)})
+        os.replace(part, path)
+
+    def load(self, folder):
+        path = os.path.join(folder, FILE)
+        if not os.path.isfile(path):
+            raise UserError(
+                f"no {FILE} in {folder}; expected the output folder of a finished run of a trainer with GATE"
+            )
+        try:
+            with safe_open(path, framework="pt", device=str(self.trainer.device)) as file:
+                self.settings = json.loads((file.metadata() or {})["settings"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise UserError(f"{path} is damaged ({error}); train again, which takes a finished checkpoint up") from None
+        self.prototypes, self.offset = tensors.get("prototypes"), tensors.get("offset")
+        own = self.trainer.backbone.weights_hash
+        if self.settings.get("backbone", own) != own:
+            raise UserError(f"{path} was made on another backbone ({self.settings['backbone'][:12]}, now {own[:12]})")
+
+    def results(self):
+        """With the gate's AUROC on the test images, of the run that chose eta."""
+        if "rule" in self.report:
+            found = test_auroc(self.trainer, self.split, lambda features, names: self.score_among(names)(features))
+            return {"gate": {**self.report, "auroc": found}}
+        return {"gate": self.report} if self.report else {}

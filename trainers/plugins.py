@@ -4,11 +4,12 @@ from itertools import combinations
 
 from .core import Plugin, UserError, register
 from .core.registry import known_trainers
+from .gate import GATE
 from .sar import SAR
 from .ship.plugin import SHIP
 
 # In the order in which their suffixes stand in a name: data, loss, decision.
-PLUGINS = (SHIP, SAR)
+PLUGINS = (SHIP, SAR, GATE)
 
 
 def composed(trainer: type, plugins) -> type:

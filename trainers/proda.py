@@ -6,8 +6,8 @@ semantic orthogonality L_so, measured on the prompts without a class name; the m
 authors' code, as its public ports keep it: a quarter of the prompts has the name in front, a quarter in the middle,
 half at the end; a batch of images meets all K / B batches of prompts, a step each; L_so is over all K prompts; the
 covariance is diagonal over feature dimensions and divided by B + 1; the mean is not normalised again; SGD without
-weight decay, 20 images. Two public ports agree with this on the loss of a step. A third, in Dassl's form, computes L_so and leaves it out of
-the loss, which makes its first step 14% smaller.
+weight decay, 20 images. Two public ports agree with this on the loss of a step. A third, in Dassl's form, computes L_so
+and leaves it out of the loss, which makes its first step 14% smaller.
 """
 
 import torch
@@ -91,9 +91,12 @@ class ProDAHead(PromptHead):
         cosine = features @ features.t()
         return (cosine.abs().sum() - cosine.diagonal().abs().sum()) / (count * (count - 1))
 
+    def class_weights(self):
+        """The mean over all prompts [C, d], which is shorter than 1."""
+        return self.once("mean weights", lambda: self.weights(self.tokens, range(len(self.ctx))).mean(0))
+
     def forward(self, features):
-        mean = self.once("mean weights", lambda: self.weights(self.tokens, range(len(self.ctx))).mean(0))
-        return self.logit_scale * features @ mean.t()
+        return self.logit_scale * features @ self.class_weights().t()
 
 
 class WithPromptBatches:

@@ -31,8 +31,10 @@ from .core import Plugin, PromptHead, RowHead, UserError, declare
 from .core.errors import nearest
 from .core.model.prompts import ClassTokens, encode_classes, templates_for
 from .core.model.vocabulary import has_embedding, listed_words, token_words
+from .core.names import plain, read_names
 
 DISTANCES = ("kl", "mse", "lasp")
+KEY = "TRAINER.SAR.NAMES"
 SOURCES = ("list", "task", "imagenet", "vocabulary", "random")
 WORDS = ("vocabulary", "random")  # sources of thousands of words
 
@@ -94,7 +96,7 @@ class SAR(Plugin):
         if len(self.names) < 3:
             raise UserError(
                 f"SAR aligns the relations of three names or more, and there are {len(self.names)}: give further ones "
-                "with TRAINER.SAR.NAMES"
+                f"with {KEY}"
             )
         templates = templates_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
         self.hand_written = encode_classes(self.trainer.backbone, templates, self.names).double()
@@ -184,17 +186,16 @@ class SAR(Plugin):
         if source == "task":
             found = task.label_only_classnames()
             if not found:
-                raise UserError(
-                    f"TRAINER.SAR.NAMES task: TASK {self.cfg.TASK} has no label-only classes here; choose another source"
-                )
+                raise UserError(f"{KEY} task: TASK {self.cfg.TASK} has no label-only classes here; type another source")
             return "task", found
         if source == "list":
             path = self.list_file()
-            return path.name, read_names(path)
+            return path.name, read_names(path, KEY)
         if source == "imagenet":
-            return source, [name.partition(" ")[2] for name in read_names(self.folder() / "imagenet_classnames.txt")]
+            lines = read_names(self.files("imagenet_classnames.txt")[0], KEY)
+            return source, [line.partition(" ")[2] for line in lines]  # "n01440764 tench"
         if source not in WORDS:
-            return source, read_names(Path(source).expanduser())
+            return source, read_names(Path(source).expanduser(), KEY)
         words = token_words(backbone)
         if source == "random":
             order = torch.randperm(len(words.words), generator=self.draws("words"))
@@ -202,26 +203,26 @@ class SAR(Plugin):
             order = nearest_first(words, backbone, task.real_classnames() or self.trainer.head_classnames(), enough)
         return source, [words.words[i] for i in order.tolist()]
 
-    def folder(self) -> Path:
-        """TRAINER.SAR.LISTS, from the working folder or beside this package."""
+    def files(self, pattern: str) -> list[Path]:
+        """Those in TRAINER.SAR.LISTS: seen from the working folder, else from the folder that holds this package."""
         given = Path(self.options.LISTS).expanduser()
-        beside = Path(__file__).resolve().parents[1] / given
-        if not given.is_dir() and not beside.is_dir():
+        places = (given, Path(__file__).resolve().parents[1] / given)
+        found = next(filter(None, (sorted(place.glob(pattern)) for place in places)), [])
+        if not found:
             raise UserError(
-                f"TRAINER.SAR.NAMES {self.options.NAMES} reads the folder TRAINER.SAR.LISTS, {given}, and there is none: "
-                "type where datasets/ of this project is, or TRAINER.SAR.NAMES FILE, a text file with a name a line"
+                f"{KEY} {self.options.NAMES} reads {given / pattern}, and there is none: type TRAINER.SAR.LISTS and "
+                f"where this project's datasets/ is, or {KEY} FILE, a text file with a name a line"
             )
-        return given if given.is_dir() else beside
+        return found
 
     def list_file(self) -> Path:
         """The list of this data set, by its configuration's name, else by its reader's."""
-        name, folder = self.cfg.RUN.DATASET or self.cfg.DATASET.NAME, self.folder() / "novel_names"
-        files = {_letters(path.stem): path for path in sorted(folder.glob("*.txt"))}
+        name = self.cfg.RUN.DATASET or self.cfg.DATASET.NAME
+        files = {_letters(path.stem): path for path in self.files("novel_names/*.txt")}
         if _letters(name) not in files:
             raise UserError(
-                f"TRAINER.SAR.NAMES list: no list for {name} in {folder} (there are "
-                f"{', '.join(path.stem for path in files.values()) or 'none'}). Type TRAINER.SAR.NAMES FILE, a text file "
-                "with a name a line, or another source"
+                f"{KEY} list: there is none for {name}, but for {', '.join(path.stem for path in files.values())}. "
+                f"Type {KEY} FILE, a text file with a name a line, or another source"
             )
         return files[_letters(name)]
 
@@ -241,28 +242,8 @@ def nearest_first(words, backbone, names: list[str], enough: int) -> Tensor:
     return torch.tensor(list(dict.fromkeys(ranked.t().flatten().tolist())))
 
 
-def plain(name: str) -> str:
-    """What a prompt makes of a name: underscores and case do not matter to it."""
-    return " ".join(name.replace("_", " ").lower().split())
-
-
 def _letters(name):
     return name.lower().replace("_", "")
-
-
-def read_names(path: Path) -> list[str]:
-    """The lines of a text file that are not empty and do not begin with #."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"TRAINER.SAR.NAMES {path} cannot be read ({error}); it is a text file with a name a line, or one of "
-            f"{', '.join(SOURCES)}"
-        ) from None
-    found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    if not found:
-        raise UserError(f"TRAINER.SAR.NAMES {path} holds no name; it is a text file with a name a line")
-    return found
 
 
 def check(options):
@@ -272,8 +253,8 @@ def check(options):
         raise UserError(f"{key}DISTANCE is {options.DISTANCE}; it must be one of {', '.join(DISTANCES)}")
     if options.W < 0 or options.TAU <= 0 or options.COUNT < 0:
         raise UserError(
-            f"{key}W is {options.W}, TAU {options.TAU} and COUNT {options.COUNT}: W and COUNT must not be negative, and "
-            "TAU must be positive"
+            f"{key}W is {options.W}, TAU {options.TAU} and COUNT {options.COUNT}: W and COUNT must not be negative, "
+            "and TAU must be positive"
         )
     if options.SAMPLE < 3 and options.SAMPLE != 0:
         raise UserError(f"{key}SAMPLE is {options.SAMPLE}; relations take three names or more, or 0 for all of them")
@@ -285,4 +266,6 @@ def check(options):
     if source in WORDS and not options.COUNT:
         raise UserError(f"{key}NAMES {source} has thousands of words; say how many with {key}COUNT, such as 100")
     if source == "task" and options.EXCLUDE_LABEL_ONLY:
-        raise UserError(f"{key}NAMES task are the label-only classes, which {key}EXCLUDE_LABEL_ONLY leaves out; set one")
+        raise UserError(
+            f"{key}NAMES task are the label-only classes, which {key}EXCLUDE_LABEL_ONLY leaves out; set one"
+        )

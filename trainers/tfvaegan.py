@@ -26,7 +26,6 @@ from .generative.framework import descend
 from .generative.nets import gaussian_init
 from .plugins import register_twins
 
-
 TINY = 1e-24
 
 

@@ -55,7 +55,7 @@ class Rates:
 @cache
 def sizes() -> dict[str, tuple[int, tuple[int, int, int]]]:
     """{config name: (classes, images in train, val and test)}"""
-    from datasets.sources import SOURCES  # registers all readers: needs PyTorch
+    from datasets.prepare.sources import SOURCES  # registers all readers: needs PyTorch
 
     return {source.config: (source.classes, source.sizes) for source in SOURCES.values()}
 

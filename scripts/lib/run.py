@@ -30,7 +30,8 @@ def config_files(trainer: str, cfg: str) -> list[str]:
     own = f"configs/trainers/{trainer}/{cfg}.yaml"
     if (ROOT / own).exists():
         return [own]
-    method, plugins = trainer, []
+    method = trainer
+    plugins: list[str] = []
     while "_" in method and (ROOT / "configs/plugins" / method.rpartition("_")[2]).is_dir():
         method, _, plugin = method.rpartition("_")
         plugins.insert(0, plugin)
@@ -114,7 +115,7 @@ class Run:
             *protocol,
             *(("FEATURES.BANK", place.bank) if place.bank else ()),
             *(word for option in self.options for word in option),
-            *(word for key in self.start for word in (key, self.source.folder(place))),
+            *(word for key in self.start if self.source for word in (key, self.source.folder(place))),
         ]
 
     @property

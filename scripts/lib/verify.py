@@ -14,7 +14,7 @@ from dassl.data.transforms import build_transform
 from PIL import Image
 from torchvision import transforms as T
 
-from datasets.sources import SOURCES
+from datasets.prepare.sources import SOURCES
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs/papers/zeroshot"
 METRICS = ("base", "new", "all")

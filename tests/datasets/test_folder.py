@@ -64,7 +64,7 @@ def test_val_may_be_missing(load, tmp_path, images):
         (["train/a/1.jpg", "test/b/1.jpg"], "class 'b' is in test/ but not in train/"),
         (["train/a/1.jpg", "val/a/1.jpg"], "expected train/ and test/"),
         (["a/1.jpg", "a/2.jpg", "b/notes.txt"], "b holds no images"),
-        (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "'b' has only one image"),
+        (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "'b' has only 1 image"),
         (["1.jpg"], "has no sub-folders"),
         (["a\nb/1.jpg", "a\nb/2.jpg"], "unprintable"),
     ],

@@ -18,8 +18,9 @@ from PIL import Image
 from safetensors.numpy import save_file
 from scipy.io import savemat
 
-from datasets import sampling, unpack
-from datasets.splits import read_split
+from datasets.core import sampling
+from datasets.core.splits import read_split
+from datasets.prepare import unpack
 
 ODD = [
     None,

@@ -8,7 +8,7 @@ from dassl.utils import UserError
 from helpers.trees import add_aircraft, add_flowers, add_pets
 from scipy.io import savemat
 
-from datasets.splits import read_split
+from datasets.core.splits import read_split
 
 
 def counts(data):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from datasets.splits import class_names, read_split, subsample
+from datasets.core.splits import class_names, read_split, subsample
 
 FULL = {
     "Caltech101": ("caltech101", 4128, 1649, 2465),

@@ -4,7 +4,6 @@ from contextlib import redirect_stdout
 from io import StringIO
 from types import SimpleNamespace
 
-import train
 from dassl.config.files import PER_DATASET, read_file
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.data.transforms import build_transform
@@ -13,6 +12,7 @@ from dassl.optim import build_lr_scheduler, build_optimizer
 from torch import nn
 from yacs.config import CfgNode
 
+import train
 from trainers.core.config import PRECISIONS
 from trainers.core.run import tasks
 
@@ -54,7 +54,10 @@ def check_merges(config, dataset, task, configs=CONFIGS):
     for name, section in cfg.TRAINER.items():
         if isinstance(section, CfgNode) and "PREC" in section:
             assert section.PREC in PRECISIONS, f"TRAINER.{name}.PREC is {section.PREC}"
-    TRAINER_REGISTRY.get(cfg.TRAINER.NAME).check_cfg(SimpleNamespace(), cfg)  # what the method itself refuses
+    kind = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+    kind.check_cfg(SimpleNamespace(), cfg)  # what the method itself refuses
+    for plugin in kind.PLUGINS:
+        plugin(SimpleNamespace(cfg=cfg))
     per_dataset = {name for path in files_of(config, configs) for name in read_file(path).get(PER_DATASET, {})}
     unknown = per_dataset - set(DATASET_REGISTRY.registered_names())
     assert not unknown, f"{config}: {PER_DATASET} names no data set: {unknown}"

@@ -90,8 +90,9 @@ def ready(checkout):
 @pytest.fixture(scope="session")
 def ship_run(tiny_bank, tmp_path_factory):
     """The output folder of a small, finished run of CoOp_SHIP on the tiny bank."""
-    import train
     from runs import argv
+
+    import train
 
     out = tmp_path_factory.mktemp("ship") / "base2new" / "caltech101" / "shots_4" / "CoOp_SHIP" / "miniclip" / "seed1"
     train.main(argv(tiny_bank, out, "CoOp_SHIP"))

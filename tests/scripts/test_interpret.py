@@ -8,9 +8,9 @@ from PIL import Image
 from trainers.core.model.prompts import embed_words, tokenize
 from trainers.core.model.vocabulary import Vocabulary, listed_words, token_words
 from trainers.generative.gan import WGAN
+from trainers.generative.vae import VAE
 from trainers.ship.generator import FeatureGenerator, PromptGenerator
 from trainers.ship.interpretation import instance_prompts, nearest_words
-from trainers.generative.vae import VAE
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ def run(tiny_bank, tmp_path_factory):
 
 def test_the_loaded_run_predicts_what_it_was_evaluated_with(run, tiny_bank):
     import predict
+
     from trainers.core.features.bank import read_bank
 
     trainer = predict.open_run(str(run))
@@ -87,6 +88,7 @@ def test_bad_input(run, tmp_path):
 def test_synthesize_exports_features_and_the_weights_the_run_classifies_with(run, tmp_path, tiny_bank):
     import predict
     from safetensors import safe_open
+
     from trainers.core.features.bank import read_bank
 
     done = subprocess.run(

@@ -79,8 +79,9 @@ def test_the_history_survives_a_kill(tiny_bank, tmp_path, monkeypatch, ship_run)
 
 
 def test_a_run_without_a_generator(tiny_bank, tmp_path):
-    import train
     import visualise
+
+    import train
 
     train.main(argv(tiny_bank, tmp_path / "run", "CoOp", "OPTIM.MAX_EPOCH", "1"))
     with pytest.raises(UserError, match="CoOp, which has no generator"):

@@ -1,4 +1,4 @@
-"""dassl.optim: the schedules of DESIGN section 3, checked against figures and against PyTorch's own."""
+"""dassl.optim: upstream's schedules, checked against figures and against PyTorch's own."""
 
 import pytest
 import torch

@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-import train
 from plain import plain_text_features, relative
 from runs import FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone, results
 from tiny_data import NAMES
 
+import train
 from trainers.cocoop import CoCoOpHead
 from trainers.core.model.prompts import initial_context
 

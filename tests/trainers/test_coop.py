@@ -72,7 +72,9 @@ def test_for_classes_keeps_the_context(miniclip_backbone):
 
 def test_class_specific_contexts_know_only_their_classes(miniclip_backbone):
     features = F.normalize(torch.randn(5, miniclip_backbone.embed_dim), dim=-1)
-    head = ClassSpecificHead(miniclip_backbone, NAMES, torch.randn(len(NAMES), 4, miniclip_backbone.width) * 0.02).eval()
+    head = ClassSpecificHead(
+        miniclip_backbone, NAMES, torch.randn(len(NAMES), 4, miniclip_backbone.width) * 0.02
+    ).eval()
     with torch.no_grad():
         assert relative(head.for_classes([NAMES[4], NAMES[1]])(features), head(features)[:, [4, 1]]) <= 1e-5
     with pytest.raises(ClassesUnsupported, match="zebra.*CSC False"):
@@ -101,3 +103,9 @@ def test_equal_names_have_contexts_of_their_own(miniclip_backbone):
         part = head.for_classes(["missile", "dog", "missile"])
         assert relative(part(features), head(features)[:, [1, 0, 3]]) <= 1e-5
         assert relative(part.for_classes(["missile", "missile"])(features), head(features)[:, [1, 3]]) <= 1e-5
+
+
+def test_words_to_start_from_are_shared_by_all_classes(tiny_bank, tmp_path):
+    """As in CoOp's code, where CTX_INIT is set CSC says nothing: the context serves new classes too."""
+    train.main(argv(tiny_bank, tmp_path, "CoOp", "TRAINER.COOP.CSC", "True", "OPTIM.MAX_EPOCH", "1"))
+    assert "new" in results(tmp_path)["metrics"]

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-import train
 from plain import plain_text_features, relative
 from runs import FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone, results
 from tiny_data import NAMES
 
+import train
 from trainers.coop_vpt import VPTHead, mean_kl
 from trainers.core.model.prompts import initial_context
 

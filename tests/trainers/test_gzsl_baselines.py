@@ -5,12 +5,12 @@ import math
 
 import pytest
 import torch
-import train
 from dassl.config import get_cfg_default
 from runs import argv, check_a_killed_run_ends_like_one_left_alone, results
 from tiny_clip import tiny_clip
 from tiny_data import NAMES, make_bank
 
+import train
 import trainers
 from trainers.core.errors import ClassesUnsupported
 from trainers.core.model.prompts import ClassTokens, encode_texts

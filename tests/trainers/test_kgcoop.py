@@ -2,11 +2,11 @@
 
 import pytest
 import torch.nn.functional as F
-import train
 from plain import plain_text_features
 from runs import FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone, log
 from tiny_data import make_bank
 
+import train
 from trainers.core.model.prompts import tokenize
 
 

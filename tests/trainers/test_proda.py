@@ -3,12 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-import train
 from dassl.utils import UserError
 from plain import plain_text_features, relative
 from runs import FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone
 from tiny_data import NAMES
 
+import train
 from trainers.core.model.prompts import tokenize
 from trainers.proda import ProDAHead, WithPromptBatches, positions_of, upper_bound_logits
 

@@ -32,7 +32,7 @@ def extend_cfg(cfg):
         TEMPLATE=None,  # hand-written prompt, or a list of them whose features are averaged; None: the data set's own
         SKIP_BAD_IMAGES=False,
     )
-    # False keeps the last partial batch of an epoch, as SHIP's and Tip-Adapter's released code do; True is Dassl's way
+    # True leaves the last partial batch of an epoch out, as Dassl does; False keeps it, as other published code does
     declare(cfg, "DATALOADER.TRAIN_X", DROP_LAST=True)
     declare(
         cfg,
@@ -49,7 +49,7 @@ def extend_cfg(cfg):
         "TEST",
         ALL_SUBSET=0,  # for slow methods: base2new's `all` on so many test images, marked as such; 0: on all
     )
-    declare(cfg, "OPTIM", SCHEDULE_PER="epoch")  # epoch (Dassl's way) or step (Tip-Adapter's and SHIP's released code)
+    declare(cfg, "OPTIM", SCHEDULE_PER="epoch")  # epoch (Dassl's way) or step (that of other published code)
 
 
 def resolve_precision(requested, device, key):

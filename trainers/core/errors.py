@@ -6,7 +6,7 @@ try:
     from dassl.utils import UserError
 except ImportError:  # an upstream dassl has no such class
 
-    class UserError(Exception):
+    class UserError(Exception):  # type: ignore[no-redef]
         """An error of the user's input: the message says what was expected, what was found and what to type."""
 
 
@@ -14,7 +14,7 @@ class ClassesUnsupported(UserError):
     """A trained head cannot be applied to other class names; the message says why."""
 
 
-def nearest(name, known):
+def nearest(name: str, known) -> list[str]:
     """`known`, the ones spelt most like `name` first."""
 
     def distance(candidate):

@@ -21,14 +21,14 @@ from dassl.metrics import compute_accuracy
 from dassl.optim import build_optimizer
 from torch import Tensor, nn
 
-from .run import evaluation, results, resuming, tasks
-from .model.backbone import apply_preprocessing, load_backbone
-from .run.checkpoints import BEST, Checkpoints
 from .config import resolve_precision
 from .errors import ClassesUnsupported, UserError
-from .run.data import FeatureData
 from .features.loader import FeatureLoader, image_loader
+from .model.backbone import apply_preprocessing, load_backbone
 from .randomness import seed_all
+from .run import evaluation, results, resuming, tasks
+from .run.checkpoints import BEST, Checkpoints
+from .run.data import FeatureData
 from .run.schedule import build_schedule
 
 
@@ -36,7 +36,7 @@ class FeatureTrainer(TrainerX):
     """Class attributes that a method may set: SECTION (its node under cfg.TRAINER), MODEL_NAME (its checkpoint folder),
     trains (False: there is nothing to train), NEEDS_FEATURES (its head is built from features), LEARNS_PROMPTS (its
     head is a PromptHead whose text features training moves), REFUSES ({plug-in: why it cannot have it}). PLUGINS are
-    those of a composed class such as CoOp_SHIP."""
+    those of a composed class, <Method>_<PLUGIN>."""
 
     SECTION = None
     MODEL_NAME = "head"
@@ -155,6 +155,7 @@ class FeatureTrainer(TrainerX):
         """Opens the backbone. The data set is opened when it is known what for: training and evaluation take other
         classes of it."""
         self.watch, self.history, self._steps = results.Stopwatch(), [], []  # history: means of each epoch
+        self.versions = results.versions()  # now, as files may change under a long run
         self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
         self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"
         self.plugins = [plugin(self) for plugin in self.PLUGINS]
@@ -194,7 +195,7 @@ class FeatureTrainer(TrainerX):
         return self.data.train_set
 
     def support_set(self):
-        """The few-shot FeatureSet that a head may be built from (Tip-Adapter's cache), as plug-ins made it."""
+        """The few-shot FeatureSet that a head may be built from (a cache of them), as plug-ins made it."""
         found = self.train_set if self.task.real_classnames() else None
         for plugin in self.plugins:
             found = plugin.support(found)

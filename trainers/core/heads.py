@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import ClassesUnsupported
-from .names import find_positions
 from .model.prompts import ClassTokens, assemble
 from .model.text_encoder import TextEncoder
+from .names import find_positions
 
 
 class Head(nn.Module):
@@ -64,7 +64,8 @@ class PromptHead(Head):
         super().__init__(backbone, classnames)
         self.tokens = ClassTokens(classnames, backbone, n_ctx=n_ctx)
         self._encoder = TextEncoder(backbone, chunk)
-        self._pass, self._kept = None, {}
+        self._pass: dict[str, object] | None = None
+        self._kept: dict[str, object] = {}
 
     def encode_names(self, tokens: ClassTokens) -> Tensor:
         """Unit text features [N, d] of any names under the learned prompts, differentiable in these."""
@@ -78,7 +79,7 @@ class PromptHead(Head):
         return self.logit_scale * features @ self.text_features().t()
 
     def class_weights(self) -> Tensor | None:
-        """Unit vectors W [C, d] with logits = scale * f @ W^T; None where prompts depend on the image."""
+        """W [C, d] with logits = scale * f @ W^T; None where prompts depend on the image."""
         return self.text_features()
 
     def over(self, names: list[str]) -> "PromptHead":

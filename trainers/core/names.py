@@ -1,12 +1,36 @@
-"""Class names by position: data sets may have a name twice (ImageNet has two missiles)."""
+"""Class names: by position, since data sets may have one twice (ImageNet has two missiles); and in text files."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from .errors import UserError
 
 
-def find_positions(wanted, known):
+def plain(name: str) -> str:
+    """What a prompt makes of a name: underscores and case do not matter to it."""
+    return " ".join(name.replace("_", " ").lower().split())
+
+
+def read_names(path: Path, key: str) -> list[str]:
+    """The lines of a text file that are not empty and do not begin with #. Raises UserError that names the config
+    `key` where there are none."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{key} {path} cannot be read ({error}); it is a text file with a name a line") from None
+    found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise UserError(f"{key} {path} holds no name; it is a text file with a name a line")
+    return found
+
+
+def find_positions(wanted: Iterable[str], known: Iterable[str]) -> tuple[list[int], list[str]]:
     """Where the names `wanted` stand in `known` -> (positions, the names that do not).
 
     A name that is there twice stands for each of its places in turn, so equal names are told apart by their order.
     """
-    places, positions, unknown = {}, [], []
+    places: dict[str, list[int]] = {}
+    positions, unknown = [], []
     for i, name in enumerate(known):
         places.setdefault(name, []).append(i)
     for name in wanted:

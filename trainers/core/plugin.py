@@ -1,5 +1,5 @@
-"""What a plug-in may do to a run. Each hook is called at one place (feature_trainer.py, run/), in the order in which the
-plug-ins stand in the trainer's name; no hook is required.
+"""What a plug-in may do to a run. Each hook is called at one place (feature_trainer.py, run/), in the order in which
+the plug-ins stand in the trainer's name; no hook is required.
 
     class LabelSmoothing(Plugin):
         NAME, SECTION = "SMOOTH", "SMOOTH"
@@ -8,20 +8,26 @@ plug-ins stand in the trainer's name; no hook is required.
             return {"smooth": -self.options.W * logits.log_softmax(1).mean()}
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
+from .features.feature_set import FeatureSet
 from .randomness import derive_seed
+
+if TYPE_CHECKING:
+    from .feature_trainer import FeatureTrainer
 
 
 class Plugin:
     """One plug-in of one run. `trainer` is its FeatureTrainer, `options` its own node of the config."""
 
-    NAME = ""  # the suffix of a trainer that has it: CoOp_<NAME>
+    NAME = ""  # the suffix of a trainer that has it: <Method>_<NAME>
     SECTION = ""  # its node under cfg.TRAINER
     RECONSTRUCTION = False  # built without the paper's code or full text: results say so
 
-    def __init__(self, trainer):
+    def __init__(self, trainer: "FeatureTrainer"):
         self.trainer = trainer
 
     @property
@@ -33,7 +39,7 @@ class Plugin:
         return self.cfg.TRAINER[self.SECTION]
 
     @classmethod
-    def refuses(cls, trainer_class: type) -> str:
+    def refuses(cls, trainer_class: "type[FeatureTrainer]") -> str:
         """Why a method cannot have this plug-in; "" where it can."""
         return trainer_class.REFUSES.get(cls.NAME, "")
 
@@ -58,7 +64,7 @@ class Plugin:
         """{name: scalar}, weights included, that are added to the method's loss and logged by name."""
         return {}
 
-    def support(self, found):
+    def support(self, found: FeatureSet | None) -> FeatureSet | None:
         """The few-shot FeatureSet (or None) that a cache is built from, as the method shall see it."""
         return found
 

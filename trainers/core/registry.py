@@ -1,9 +1,13 @@
 """Registration beside other people's trainers."""
 
+from typing import TypeVar
+
 from dassl.engine import TRAINER_REGISTRY
 
+Trainer = TypeVar("Trainer", bound=type)
 
-def register(trainer):
+
+def register(trainer: Trainer) -> Trainer:
     """Registers a trainer class under its own name; where a stock trainer has that name already, ours steps aside.
     Returns the class."""
     if trainer.__name__ not in TRAINER_REGISTRY.registered_names():
@@ -13,6 +17,6 @@ def register(trainer):
     return trainer
 
 
-def known_trainers():
+def known_trainers() -> dict[str, type]:
     """{name: class} of all registered trainers."""
     return {name: TRAINER_REGISTRY.get(name) for name in TRAINER_REGISTRY.registered_names()}

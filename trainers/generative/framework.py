@@ -6,7 +6,7 @@ import torch.nn as nn
 
 
 class Framework(nn.Module):
-    """`generator` and whatever trains it; all of it is one state dict. vae.py and gan.py are the two of SHIP's Table 4."""
+    """`generator` and whatever trains it; all of it is one state dict. vae.py and gan.py have one each."""
 
     generator: nn.Module
 

@@ -5,7 +5,6 @@ import torch
 import torch.nn.functional as F
 from tiny_clip import tiny_clip
 from tiny_data import NAMES
-
 from yacs.config import CfgNode
 
 from trainers.core.model.prompts import ClassTokens

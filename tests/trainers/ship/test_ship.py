@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from tiny_data import NAMES
 
 from trainers.core.model.prompts import ClassTokens, tokenize
-from trainers.ship.generator import PromptGenerator
-from trainers.generative.training import within_class_std
 from trainers.generative.synthesis import Synthesizer
+from trainers.generative.training import within_class_std
 from trainers.generative.vae import VAE, kl_to_standard_normal, reconstruction_loss
+from trainers.ship.generator import PromptGenerator
 
 
 def test_kl_by_hand():

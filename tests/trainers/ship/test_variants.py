@@ -18,12 +18,12 @@ from trainers.core.features.loader import FeatureLoader
 from trainers.core.model.prompts import ClassTokens, tokenize
 from trainers.core.randomness import seed_all
 from trainers.generative import nets
-from trainers.ship.plugin import extend_cfg
 from trainers.generative.gan import BETAS, CRITIC_STEPS, PENALTY_WEIGHT, WGAN
-from trainers.ship.generator import FeatureGenerator, PromptGenerator
 from trainers.generative.training import GeneratorTraining
-from trainers.ship.model import ARCHITECTURE, TRAINING, build_framework, load_generator
 from trainers.generative.vae import VAE
+from trainers.ship.generator import FeatureGenerator, PromptGenerator
+from trainers.ship.model import ARCHITECTURE, TRAINING, build_framework, load_generator
+from trainers.ship.plugin import extend_cfg
 
 PAPER = Path(__file__).resolve().parents[3] / "configs" / "papers" / "ship"
 
@@ -93,9 +93,7 @@ def test_the_scratch_generator_by_hand(miniclip_backbone):
 
 def test_text_features_are_made_once_for_each_classes(miniclip_backbone, monkeypatch):
     made, calls, original = FeatureGenerator(miniclip_backbone, 6, 12), [], nets.encode_texts
-    monkeypatch.setattr(
-        nets, "encode_texts", lambda backbone, texts: calls.append(texts) or original(backbone, texts)
-    )
+    monkeypatch.setattr(nets, "encode_texts", lambda backbone, texts: calls.append(texts) or original(backbone, texts))
     one, other = ClassTokens(NAMES[:3], miniclip_backbone), ClassTokens(NAMES[3:5], miniclip_backbone)
     for classes in (one, one, other, one, other):
         made(torch.randn(2, 6), torch.tensor([0, 1]), classes)

@@ -23,9 +23,12 @@ class Config(CfgNode):
         if not isinstance(per_dataset, dict) or not all(isinstance(found, dict) for found in per_dataset.values()):
             raise UserError(f"{cfg_filename}: {PER_DATASET} must map a data set's DATASET.NAME to its settings")
         self._merge_settings(settings, cfg_filename)
-        for name, found in per_dataset.items():  # of the other data sets the keys are checked all the same
+        for name, found in per_dataset.items():
             where = f"{cfg_filename}, {PER_DATASET} {name}"
-            (self if name == self.DATASET.NAME else self.clone())._merge_settings(found, where)
+            if name == self.DATASET.NAME:
+                self._merge_settings(found, where)
+            else:  # of the other data sets the keys are checked all the same
+                self._check_keys(_leaves(CfgNode(found)), where)
 
     def _merge_settings(self, settings, source):
         """Merges a nested dict; complaints name `source`."""

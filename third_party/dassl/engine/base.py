@@ -4,8 +4,17 @@ from os import path as osp
 
 import torch
 
-from ..utils import MissingFile, NonFiniteLoss, UnknownName, UserError, load_checkpoint, nearest, resume_from_checkpoint
-from ..utils import save_checkpoint, tolist_if_not
+from ..utils import (
+    MissingFile,
+    NonFiniteLoss,
+    UnknownName,
+    UserError,
+    load_checkpoint,
+    nearest,
+    resume_from_checkpoint,
+    save_checkpoint,
+    tolist_if_not,
+)
 from ..utils.torchtools import BEST_NAME, load_weights, newest_checkpoint
 
 

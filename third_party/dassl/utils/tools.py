@@ -11,6 +11,7 @@ import PIL
 import torch
 from PIL import Image
 
+from .. import __version__
 from .errors import MissingFile, UnreadableImage
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -53,9 +54,7 @@ def other_installs():
 
 def collect_env_info():
     """A few lines about the machine and the versions, with the dassl in use first."""
-    import dassl
-
-    lines = [f"dassl {dassl.__version__} ({_PACKAGE})"]
+    lines = [f"dassl {__version__} ({_PACKAGE})"]
     lines += [f"another dassl is installed and not used: {folder}" for folder in other_installs()]
     lines.append(f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} CPU cores")
     lines.append(f"PyTorch {torch.__version__}, NumPy {np.__version__}, Pillow {PIL.__version__}")

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from ..errors import UserError
+from ..randomness import derive_seed, preserved_randomness
 from .bank import read_bank, write_bank
 from .feature_set import FeatureTable
-from ..randomness import derive_seed, preserved_randomness
 
 PART = 256  # images; what an interruption can cost
 BATCH = {"cpu": 8, "cuda": 256}  # images an encoder pass; a CPU is fastest where activations stay in its cache

@@ -1,7 +1,10 @@
 """Features of labelled images, each with one or more views: the random training views, or the one plain view (resize,
 centre crop) of a test image."""
 
+from collections.abc import Iterable, Sequence
+
 import torch
+from torch import Tensor
 
 
 class FeatureSet:
@@ -10,38 +13,38 @@ class FeatureSet:
     features [R, d] unit norm; offsets [N + 1]: the views of image i are rows offsets[i]:offsets[i + 1]; labels [N].
     """
 
-    def __init__(self, features, offsets, labels):
+    def __init__(self, features: Tensor, offsets: Tensor, labels: Tensor):
         self.features, self.offsets, self.labels = features, offsets, labels
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.labels)
 
     @property
-    def views(self):
+    def views(self) -> Tensor:
         """Views per image [N]."""
         return self.offsets[1:] - self.offsets[:-1]
 
-    def to(self, device, dtype):
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "FeatureSet":
         return FeatureSet(self.features.to(device, dtype), self.offsets.to(device), self.labels.to(device))
 
-    def first(self):
+    def first(self) -> Tensor:
         """The first view of each image [N, d]."""
         return self.features[self.offsets[:-1]]
 
-    def draw(self, index):
+    def draw(self, index: Tensor) -> Tensor:
         """One view at random for each image of `index` [B] -> features [B, d], by torch's global generator."""
         index = index.to(self.offsets.device)
         views = self.views[index]
         pick = (torch.rand(len(index)).to(views.device) * views).long()
         return self.features[self.offsets[index] + pick.clamp(max=views - 1)]
 
-    def mean(self):
+    def mean(self) -> Tensor:
         """The average over views of each image, back on the unit sphere [N, d]."""
         owner = torch.repeat_interleave(torch.arange(len(self), device=self.offsets.device), self.views)
         total = self.features.new_zeros(len(self), self.features.shape[1]).index_add_(0, owner, self.features)
         return torch.nn.functional.normalize(total, dim=-1)
 
-    def select(self, keep):
+    def select(self, keep: Tensor | Sequence[int]) -> "FeatureSet":
         """The images of `keep` (indices or a boolean mask, [N])."""
         keep = torch.as_tensor(keep, device=self.labels.device)
         keep = keep.nonzero().flatten() if keep.dtype == torch.bool else keep
@@ -49,11 +52,11 @@ class FeatureSet:
         offsets = torch.cat([self.offsets.new_zeros(1), self.views[keep].cumsum(0)])
         return FeatureSet(self.features[torch.cat(rows)] if rows else self.features[:0], offsets, self.labels[keep])
 
-    def relabel(self, shift):
+    def relabel(self, shift: int) -> "FeatureSet":
         return FeatureSet(self.features, self.offsets, self.labels + shift)
 
     @staticmethod
-    def join(sets):
+    def join(sets: Iterable["FeatureSet"]) -> "FeatureSet":
         """The images of several sets, one after another."""
         sets = list(sets)
         offsets = torch.cat([sets[0].offsets[:1], torch.cat([s.views for s in sets]).cumsum(0)])
@@ -64,12 +67,12 @@ class FeatureTable:
     """Features by image path: what one list of images became. features [R, d], offsets [N + 1], paths N relative
     paths."""
 
-    def __init__(self, features, offsets, paths):
+    def __init__(self, features: Tensor, offsets: Tensor, paths: Iterable[str]):
         self.features, self.offsets = features, offsets
         self.row = {path: i for i, path in enumerate(paths)}
 
     @staticmethod
-    def join(tables):
+    def join(tables: Sequence["FeatureTable"]) -> "FeatureTable":
         """One table of the images of several, which have no image in common."""
         if len(tables) == 1:
             return tables[0]
@@ -78,7 +81,7 @@ class FeatureTable:
             torch.cat([table.features for table in tables]), offsets, [path for table in tables for path in table.row]
         )
 
-    def lookup(self, paths, labels):
+    def lookup(self, paths: Iterable[str], labels: Sequence[int]) -> FeatureSet:
         """-> FeatureSet of the images at `paths`; images without a view (skipped as unreadable) are left out."""
         rows = torch.tensor([self.row[path] for path in paths], dtype=torch.long)
         found = FeatureSet(self.features, self.offsets, torch.zeros(len(self.row), dtype=torch.long)).select(rows)

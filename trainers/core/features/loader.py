@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 def batches(count, batch_size, drop_last):
     """How many batches an epoch over `count` items has. With `drop_last` a last partial batch is left out, unless it
-    is the only one: Dassl's rule. SHIP's and Tip-Adapter's released code keep it."""
+    is the only one: Dassl's rule, which not all published code follows."""
     return max(count // batch_size, 1) if drop_last else -(-count // batch_size)
 
 

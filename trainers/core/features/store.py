@@ -1,5 +1,5 @@
-"""Where a run's features come from: whoever trains asks a store for the FeatureSet of some items and never learns whether
-it came from a shipped bank, a cache or the images."""
+"""Where a run's features come from: whoever trains asks a store for the FeatureSet of some items and never learns
+whether it came from a shipped bank, a cache or the images."""
 
 from .bank import BankStore
 from .extraction import ImageStore

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import open_clip_models, openai_clip
 from ..errors import UserError, nearest
+from . import open_clip_models, openai_clip
 
 DASSL_PIXELS = {"PIXEL_MEAN": (0.485, 0.456, 0.406), "PIXEL_STD": (0.229, 0.224, 0.225)}  # dassl's default: ImageNet's
 WEIGHT_FILES = (".pt", ".pth", ".bin", ".safetensors")

@@ -70,8 +70,7 @@ def listed_words(backbone, words):
     """The Vocabulary of a list of words or phrases; one of several tokens stands at the mean of their embeddings (our
     choice).
 
-    The words of SHIP's Figure 2 ("odd-pinnate", "three-lobed") are of this kind: CLIP has no token for them, and
-    the paper does not name its list.
+    Words such as "odd-pinnate" and "three-lobed", which papers show, are of this kind: CLIP has no token for them.
     """
     words = list(dict.fromkeys(word.strip() for word in words if word.strip()))
     chosen = [word for word in words if has_embedding(backbone, word)]

@@ -49,6 +49,8 @@ class Checkpoints:
     def rewrite_final(self, final_model: str, **changes):
         """Puts `changes` into the file that counts: the best one for TEST.FINAL_MODEL best_val, else the newest."""
         path = os.path.join(self.folder, BEST) if final_model == "best_val" else self.newest()
+        if path is None:
+            raise UserError(f"no checkpoint in {self.folder} to write {', '.join(changes)} into")
         self.write({**load_checkpoint(path), **changes}, name=os.path.basename(path))
 
     def drop_rolling(self):

@@ -13,7 +13,7 @@ from .selection import held_out, val_is_test
 class FeatureData:
     """Features of a task's images, on `device` in fp32; each set is encoded when it is first asked for."""
 
-    def __init__(self, cfg, task, backbone, device, watch):
+    def __init__(self, cfg, task, backbone, device: torch.device, watch):
         self.cfg, self.task, self.device, self.watch = cfg, task, device, watch
         self.dataset = task.dataset
         image_dir = getattr(self.dataset, "image_dir", getattr(self.dataset, "dataset_dir", ""))
@@ -45,7 +45,7 @@ class FeatureData:
         items = held_out(self.dataset, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
         return self.plain(items), f"held-out training images of {classes}"
 
-    def plain(self, items) -> FeatureSet:
+    def plain(self, items: list) -> FeatureSet:
         """`items` (Datum) in their plain view."""
         return self._here(items, self.store.plain_views)
 

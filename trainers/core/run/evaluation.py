@@ -65,7 +65,9 @@ def _run(trainer, evaluation):
     accuracy = top1(predicted, found.labels, evaluation.per_class)
     if evaluation.per_class:
         names = len(evaluation.classnames)
-        print(f"{evaluation.name}: the mean accuracy of the classes of {evaluation.images:,} images, among {names} names")
+        print(
+            f"{evaluation.name}: the mean accuracy of the classes of {evaluation.images:,} images, among {names} names"
+        )
     if evaluation.of:
         print(f"{evaluation.name}: on a fixed subset, {evaluation.images:,} of {evaluation.of:,} test images")
     print(f"* {evaluation.log}: {accuracy:.1f}%")

@@ -10,7 +10,7 @@ from ..randomness import derive_seed
 from .items import fixed_subset, relabelled
 from .selection import held_out
 
-AT_MOST = 10_000  # images that a half is evaluated on; on more of them CoCoOp would take days
+AT_MOST = 10_000  # images that a half is evaluated on: on more, a head with prompts of each image takes days
 
 
 class Half:

@@ -11,7 +11,10 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import dassl
 import torch
+
+from ..version import __version__, commit
 
 
 class Stopwatch:
@@ -50,10 +53,11 @@ def peak_memory_mb(device):
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
-def versions():
-    import dassl
-
+def versions() -> dict[str, str]:
+    """The software of a run, as it is now."""
     return {
+        "ship": __version__,
+        "commit": commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "dassl": getattr(dassl, "__version__", "unknown"),
@@ -118,6 +122,6 @@ def record(trainer, metrics, unsupported=None, subset=None):
         "selection": trainer.selection,
         "seconds": {name: round(value, 3) for name, value in trainer.watch.seconds.items()},
         "peak_memory_mb": peak_memory_mb(trainer.device),
-        "versions": versions(),
+        "versions": trainer.versions,
         "extra": extra,
     }

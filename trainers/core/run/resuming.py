@@ -6,9 +6,9 @@ import os
 from dassl.utils import load_checkpoint
 from torch import nn
 
+from ..errors import UserError
 from . import results
 from .checkpoints import Checkpoints
-from ..errors import UserError
 
 
 def state_of(trainer, done: int, val_result=None) -> dict:

@@ -176,8 +176,11 @@ class LeaveClassesOut(BaseToNew):
         with preserved_randomness():  # -1: all images of these classes, drawn or not
             whole = build_dataset(with_options(cfg, NUM_SHOTS=-1))
         base, self.new_half, self.left_over = leave_out(drawn, whole, cfg.DATASET.NUM_SHOTS, cfg.SEED)
-        names = ", ".join(self.new_half.classnames)
-        print(f"leave-classes-out: {base.num_classes} classes with images; {self.new_half.num_classes} by name: {names}")
+        new, names = self.new_half, ", ".join(self.new_half.classnames)
+        print(
+            f"leave-classes-out: {base.num_classes} classes with images, {new.num_classes} by name alone ({names}); "
+            f"{len(base.test):,} and {len(new.test):,} left-over images judge"
+        )
         return base
 
     def label_only_classnames(self):

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-import train
 from dassl.engine import build_trainer
 from PIL import Image
 from runs import Recorder, argv, results
 
+import train
 from trainers.core.features.feature_set import FeatureSet
 from trainers.core.features.loader import FeatureLoader
 

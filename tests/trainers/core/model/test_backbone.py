@@ -19,9 +19,9 @@ from tiny_clip import tiny_clip
 from torch import nn
 from yacs.config import CfgNode
 
+from trainers.core.errors import UserError
 from trainers.core.model import openai_clip
 from trainers.core.model.backbone import Backbone, apply_preprocessing, known_backbones, load_backbone
-from trainers.core.errors import UserError
 from trainers.core.model.prompts import tokenize
 from trainers.core.model.text_encoder import TextEncoder
 

@@ -1,4 +1,4 @@
-"""The fast text encoder equals the backbone's own 77-token path (DESIGN 5: ||a - b|| / ||b|| <= 1e-5 in fp32)."""
+"""The fast text encoder equals the backbone's own 77-token path (||a - b|| / ||b|| <= 1e-5 in fp32)."""
 
 import pytest
 import torch

@@ -1,0 +1,86 @@
+"""The few-shot selections that come with the project, so that everyone trains on the same images.
+
+`fewshot/<Reader>-<split hash>-seed<s>.txt` holds, per number of shots, the training and validation images that
+`sampling.draw` takes from the split of that hash: a section header `[16 train]`, then a line for each class, its images
+in the order drawn. Images of one class share most of their path, so a line reads `Faces/image_{0274,0339}.jpg`. The
+first line has the file's name and a digest of the others. scripts/fewshot_lists.py writes the files.
+"""
+
+import hashlib
+import os
+import re
+
+from dassl.utils import UserError
+
+from .files import explained, read_text
+from .sampling import draw
+from .splits import by_label, split_hash
+
+FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fewshot")
+SHOTS = (1, 2, 4, 8, 16)
+SEEDS = (1, 2, 3)
+
+
+def list_path(name, hash_of_split, seed):
+    return os.path.join(FOLDER, f"{name}-{hash_of_split}-seed{seed}.txt")
+
+
+def find(name, hash_of_split, seed, shots):
+    """Path of the list for a reader's split, '' where there is none."""
+    path = list_path(name, hash_of_split, seed)
+    return path if shots in SHOTS and os.path.exists(path) else ""
+
+
+def read(path, split, shots):
+    """(train, val) items of a list, which must belong to `split`. Raises UserError."""
+    text = read_text(path)
+    body = text.partition("\n")[2]
+    if text != with_header(os.path.basename(path), body):
+        raise UserError(
+            f"{path} is damaged: its lines do not match the digest in its first line; restore it (git checkout), or "
+            "write it anew with scripts/fewshot_lists.py"
+        )
+    parts = re.split(r"^\[(.+)\]\n", body, flags=re.MULTILINE)
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    chosen = []
+    for part in ("train", "val"):
+        known = {item.path: item for item in getattr(split, part)}
+        with explained(f"{path} does not belong to the loaded split"):
+            lines = sections[f"{shots} {part}"].splitlines()
+            chosen.append([known[name] for line in lines for name in expand(line)])
+    return tuple(chosen)
+
+
+def text_of(split, name, seed):
+    """(path, text) of the list of `split`, which reader `name` reads, for one seed and all of SHOTS."""
+    lines = []
+    for shots in SHOTS:
+        for part, items in zip(("train", "val"), draw(split, shots, seed), strict=True):
+            lines.append(f"[{shots} {part}]")
+            lines += [compact([item.path for item in group]) for group in by_label(items).values()]
+    path = list_path(name, split_hash(split), seed)
+    return path, with_header(os.path.basename(path), "\n".join(lines) + "\n")
+
+
+def with_header(name, body):
+    """`body` under the line that a list called `name` must begin with."""
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    return f"# {name}: few-shot images as CoOp draws them; sha256 of the lines below: {digest}\n{body}"
+
+
+def compact(paths):
+    """One line for several paths: what they share, around the parts that differ in braces."""
+    if any(mark in path for path in paths for mark in "{},") or paths[0][0] in "[#":
+        raise UserError(f"a path with a brace or comma, or one that starts with [ or #, cannot be listed: {paths[0]!r}")
+    if len(paths) == 1:
+        return paths[0]
+    start = os.path.commonprefix(paths)
+    rest = [path[len(start) :] for path in paths]
+    end = os.path.commonprefix([text[::-1] for text in rest])[::-1]
+    return f"{start}{{{','.join(text[: len(text) - len(end)] for text in rest)}}}{end}"
+
+
+def expand(line):
+    """The paths of a line."""
+    match = re.fullmatch(r"([^{}]*)\{([^{}]*)\}([^{}]*)", line)
+    return [match[1] + middle + match[3] for middle in match[2].split(",")] if match else [line]

@@ -1,0 +1,220 @@
+"""The base of all readers: finds the data, loads the split, draws the few-shot images, picks base or new classes.
+
+The way through `__init__`: split (of a file, of folders, or of a bank's header) -> few-shot selection -> base/new ->
+lists of Datum.
+"""
+
+import os
+
+from dassl.data.datasets import DatasetBase
+from dassl.utils import UserError
+
+from . import lists, sampling
+from .bank import read_bank_split
+from .files import IMAGE_SUFFIXES, list_folders, list_images, missing_files, parse_lines, require_writable
+from .splits import (
+    SPLIT_SEED,
+    Item,
+    check_split,
+    class_names,
+    read_split,
+    split_classes,
+    split_hash,
+    subsample,
+    write_split,
+)
+
+
+class Reader(DatasetBase):
+    """One dataset in CoOp's layout.
+
+    After construction: train_x, val, test (lists of Datum), classnames, all_classnames, image_dir ('' with a bank),
+    split_hash, template, fewshot_source. Raises UserError for missing or unusable data.
+    """
+
+    dataset_dir = ""  # below DATASET.ROOT
+    image_folder = ""  # below dataset_dir; paths of the split are relative to it
+    split_file = ""  # below dataset_dir; '' for datasets whose own files fix the split
+    template = "a photo of a {}."
+    needs_train = True  # whether each class has training images; not in test sets, nor in zero-shot learning
+    folder_names = {}  # {class folder: class name} where they differ
+    ignored_folders = ()  # class folders to leave out
+
+    def __init__(self, cfg):
+        self.template = check_template(cfg.DATASET.get("TEMPLATE", "") or self.template)
+        bank = cfg.get("FEATURES", {}).get("BANK", "")
+        if bank:
+            self.dataset_dir = self.image_dir = ""
+            split = read_bank_split(bank, type(self).__name__, self.needs_train)
+        else:
+            self.locate(cfg.DATASET.ROOT)
+            split = self.load_split()
+        self.split_hash = split_hash(split)
+        self.all_classnames = class_names(split)
+        selected = self.select(split, cfg)
+        self._candidates, self._drawn = split.train, selected.train
+        train, val, test = (sampling.to_datums(part, self.image_dir) for part in selected)
+        # Sets for testing only have no training images; as in CoOp, a stock DataManager gets their test images instead.
+        super().__init__(train_x=train or test, val=val, test=test)
+
+    @property
+    def unused_train(self):
+        """Training images (Datum) of the kept classes that the few-shot selection left over, labelled as train_x; []
+        where it took all.
+        """
+        drawn = {item.path: item.label for item in self._drawn}
+        labels = {item.label: drawn[item.path] for item in self._candidates if item.path in drawn}
+        left = [
+            item._replace(label=labels[item.label])
+            for item in self._candidates
+            if item.label in labels and item.path not in drawn
+        ]
+        return sampling.to_datums(left, self.image_dir)
+
+    def locate(self, root):
+        """Sets the folders for DATASET.ROOT `root`."""
+        if not root:
+            raise UserError("DATASET.ROOT (--root) is not set: the folder that holds the datasets' folders")
+        self.root = os.path.abspath(os.path.expanduser(root))
+        self.dataset_dir = os.path.normpath(os.path.join(self.root, self.dataset_dir))
+        self.image_dir = os.path.normpath(os.path.join(self.dataset_dir, self.image_folder))
+        self.split_path = os.path.join(self.dataset_dir, self.split_file)
+
+    @classmethod
+    def examine(cls, root, images=True):
+        """Split that a run below `root` would use, found without writing anything; `images`: whether these must be
+        there. Raises UserError.
+        """
+        reader = cls.__new__(cls)
+        reader.locate(root)
+        return reader.find_split(images)
+
+    def load_split(self):
+        """Split of the dataset; one that had to be made is kept in the split file if the folder is writable."""
+        made = self.split_file and not os.path.exists(self.split_path)
+        split = self.find_split()
+        if made:
+            print(f"{self.split_path} was missing: made a split of {self.image_dir} (seed {SPLIT_SEED})")
+            self.keep(lambda: write_split(split, self.split_path), "split")
+        return split
+
+    def find_split(self, images=True):
+        """Split of the split file, else a new one; with `images`, all of them must be there."""
+        if images:
+            self.require(self.image_dir)
+        source = self.dataset_dir
+        if self.split_file and os.path.exists(self.split_path):
+            print(f"Reading split from {self.split_path}")
+            split, source = read_split(self.split_path, self.needs_train), self.split_path
+        else:
+            split = check_split(self.make_split()._asdict(), source, self.needs_train)
+        missing = missing_files(self.image_dir, [item.path for item in split.items()]) if images else ()
+        if missing:
+            raise UserError(
+                f"{source} names {len(missing)} images that are not in {self.image_dir}: {first_five(missing)}."
+                f"{self.how_to_get()}"
+            )
+        return split
+
+    def make_split(self):
+        """Split by the dataset's own files; here 50/20/30 of one folder a class. Where CoOp splits at random, so does
+        this, but with a seed of its own.
+        """
+        folders = [folder for folder in list_folders(self.image_dir) if folder not in self.ignored_folders]
+        return split_classes(self.read_folders({name: self.folder_names.get(name, name) for name in folders}))
+
+    def select(self, split, cfg):
+        """`split` cut to the few-shot selection, then to base or new classes."""
+        shots = cfg.DATASET.NUM_SHOTS
+        if shots >= 1 and split.train:
+            split = self.select_fewshot(split, shots, cfg.SEED)
+        else:
+            self.fewshot_source = "all training images"
+        return subsample(split, cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
+
+    def select_fewshot(self, split, shots, seed):
+        """`split` with train and val cut to a selection: the user's pickle, else the shared list, else a draw, which is
+        kept.
+        """
+        small = sampling.small_classes(split, shots)
+        if small:
+            print(
+                f"{len(small)} of {len(self.all_classnames)} classes have fewer than {shots} training images "
+                f"and keep all of theirs: {first_five(small)}"
+            )
+        path = sampling.pickle_path(self.dataset_dir, shots, seed)
+        may_keep = bool(self.dataset_dir) and seed >= 0  # a bank has no folder of its own; unseeded runs draw anew
+        if may_keep and os.path.exists(path):
+            try:
+                train, val = sampling.read_pickle(path, split, shots)
+                print(f"Few-shot images from {path}")
+                self.fewshot_source = path
+                return split._replace(train=train, val=val)
+            except UserError as error:
+                print(f"Few-shot file ignored: {error}")
+                may_keep = False  # the user's file stays as it is
+        kept = lists.find(type(self).__name__, self.split_hash, seed, shots)
+        train, val = lists.read(kept, split, shots) if kept else sampling.draw(split, shots, seed)
+        self.fewshot_source = os.path.basename(kept) if kept else "sampled"
+        print(f"Few-shot images: {self.fewshot_source} ({shots} shots, seed {seed})")
+        if may_keep:
+            self.keep(lambda: sampling.write_pickle(path, train, val, self.image_dir), "few-shot selection")
+        return split._replace(train=train, val=val)
+
+    def keep(self, write, what):
+        """Calls `write` if the dataset's folder can be written to; says so if not. What is kept can always be made
+        again.
+        """
+        try:
+            require_writable(self.dataset_dir)
+            write()
+        except OSError as error:
+            print(
+                f"The {what} could not be kept in {self.dataset_dir} ({error.strerror}); later runs make the same one"
+            )
+
+    def require(self, path):
+        """Raises UserError with the way to get the data unless `path` exists."""
+        if not os.path.exists(path):
+            raise UserError(f"{type(self).__name__}: expected {path}, which does not exist.{self.how_to_get()}")
+
+    def how_to_get(self):
+        return f"\nTo get it: python scripts/data.py prepare {type(self).__name__} --root {self.root}"
+
+    def path_of(self, *steps):
+        """Path of one of the dataset's own files, which must exist."""
+        path = os.path.join(self.dataset_dir, *steps)
+        self.require(path)
+        return path
+
+    def read_lists(self, files, parse, expected):
+        """For each of the dataset's own text files, `parse(line)` of its lines, which must have the `expected` form."""
+        return [parse_lines(self.path_of(file), parse, expected) for file in files]
+
+    def read_folders(self, names, below=""):
+        """Items of the class folders image_dir/below/<folder>, labelled in the order of `names` (folder -> name)."""
+        items = []
+        for label, (folder, name) in enumerate(names.items()):
+            items += self.read_folder(f"{below}/{folder}".lstrip("/"), label, name)
+        return items
+
+    def read_folder(self, folder, label, name):
+        """Items of all images in image_dir/folder and the folders below it."""
+        top = os.path.join(self.image_dir, folder)
+        images = list_images(top)
+        if not images:
+            raise UserError(f"{top} holds no images ({' '.join(IMAGE_SUFFIXES)}), but each folder there is a class")
+        return [Item(f"{folder}/{image}", label, name) for image in images]
+
+
+def first_five(names):
+    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+
+
+def check_template(template):
+    """`template`, a text or a list of texts, if each has exactly one place for a class name, '{}'. Raises UserError."""
+    for text in [template] if isinstance(template, str) else template:
+        rest = text.replace("{}", "", 1)
+        if rest == text or "{" in rest or "}" in rest:
+            raise UserError(f"DATASET.TEMPLATE must contain {{}} once, where the class name goes, but is {text!r}")
+    return template

@@ -1,0 +1,104 @@
+"""Few-shot selections, equal to CoOp's for the same split and seed.
+
+CoOp draws in the reader, directly after `random.seed(seed)`: per class, in order of appearance, `random.sample(images,
+k)` from train, then min(k, 4) from val; a class with fewer images keeps all of them, in order, without a call to the
+generator. It keeps the result in `split_fewshot/shot_{k}-seed_{s}.pkl` as Datum lists with the absolute paths of the
+machine that drew them.
+"""
+
+import os
+import pickletools
+import random
+
+from dassl.data.datasets import Datum, read_fewshot, write_fewshot
+from dassl.utils import UserError
+
+from .splits import Item, by_label
+
+VAL_SHOTS = 4
+
+
+def draw(split, shots, seed):
+    """(train, val) items drawn as CoOp does. A negative seed draws anew each time, as everywhere in Dassl."""
+    rng = random.Random(seed if seed >= 0 else None)  # in the state of the global generator after random.seed(seed)
+    return sample(split.train, shots, rng), sample(split.val, min(shots, VAL_SHOTS), rng)
+
+
+def sample(items, shots, rng):
+    """`shots` items of each class, all where it has fewer."""
+    drawn = []
+    for group in by_label(items).values():
+        drawn += rng.sample(group, shots) if len(group) >= shots else group
+    return drawn
+
+
+def small_classes(split, shots):
+    """Names of the classes with fewer than `shots` training images."""
+    return [group[0].classname for group in by_label(split.train).values() if len(group) < shots]
+
+
+def check_selection(train, val, split, shots, source):
+    """Raises UserError unless (train, val), kept in `source`, has 1 to `shots` training images of each class, all of
+    `split`.
+    """
+    for name, chosen, available in (("train", train, split.train), ("val", val, split.val)):
+        known = set(available)
+        foreign = [item for item in chosen if item not in known]
+        if foreign:
+            raise UserError(
+                f"{source}: {len(foreign)} of {len(chosen)} {name} images are not in that part of the split "
+                f"with the same label and name, first {tuple(foreign[0])}"
+            )
+    groups = by_label(train)
+    absent = len({item.label for item in split.train} - groups.keys())
+    if absent:
+        raise UserError(f"{source}: {absent} classes have no training image")
+    if max(map(len, groups.values())) > shots:
+        raise UserError(f"{source}: a class has more than {shots} training images")
+
+
+def pickle_path(dataset_dir, shots, seed):
+    return os.path.join(dataset_dir, "split_fewshot", f"shot_{shots}-seed_{seed}.pkl")
+
+
+def read_pickle(path, split, shots):
+    """(train, val) items of a few-shot pickle, whichever machine made it. Raises UserError."""
+    refuse_bomb(path)
+    data = read_fewshot(path)
+    train, val = reroot(data["train"], split.train), reroot(data["val"], split.val)
+    check_selection(train, val, split, shots, path)
+    return train, val
+
+
+def refuse_bomb(path):
+    """Raises UserError for a pickle that numbers an object higher than it has bytes: for ten bytes, loading would take
+    gigabytes.
+    """
+    try:
+        with open(path, "rb") as file:
+            for code, number, place in pickletools.genops(file.read()):
+                if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and number > place:
+                    raise UserError(f"{path}: not a few-shot pickle (its object {number} is out of range)")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a few-shot pickle ({error})") from None
+
+
+def write_pickle(path, train, val, image_dir):
+    """Keeps a selection as CoOp does."""
+    write_fewshot(path, to_datums(train, image_dir), to_datums(val, image_dir))
+
+
+def to_datums(items, image_dir):
+    """Datum list of items; the path stays relative where there is no image folder."""
+    return [Datum(impath=os.path.join(image_dir, i.path), label=i.label, classname=i.classname) for i in items]
+
+
+def reroot(datums, items):
+    """Items of `datums`: of each absolute path the longest end that is a path of `items` (else the file name)."""
+    known = {item.path for item in items}
+    found = []
+    for datum in datums:
+        steps = datum.impath.replace("\\", "/").split("/")
+        ends = ("/".join(steps[i:]) for i in range(len(steps)))
+        found.append(Item(next((end for end in ends if end in known), steps[-1]), datum.label, datum.classname))
+    return found

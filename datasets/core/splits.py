@@ -1,0 +1,185 @@
+"""Splits: which image belongs to train, val or test, under which label and name; and their base and new halves.
+
+On disk a split is CoOp's `split_zhou_*.json`: {"train": [[relative path, label, class name], ...], "val": .., "test":
+..}.
+"""
+
+import hashlib
+import json
+import math
+import random
+import re
+from typing import NamedTuple
+
+from dassl.utils import UserError, read_json, write_json
+
+PARTS = ("train", "val", "test")
+SUBSETS = ("all", "base", "new")
+SPLIT_SEED = 0  # of splits made here; fixed, so that every run, seed and machine makes the same one
+# A step that is empty, '.' or '..' (so also a '/' in front), or a backslash.
+LEAVES = re.compile(r"(^|/)\.{0,2}(/|$)|\\")
+
+
+class Item(NamedTuple):
+    """One image: path relative to the image folder (with '/'), label counted from 0, class name."""
+
+    path: str
+    label: int
+    classname: str
+
+
+class Split(NamedTuple):
+    """Three lists of Item; each may be empty where a dataset has no such part."""
+
+    train: list
+    val: list
+    test: list
+
+    def items(self):
+        return [item for part in self for item in part]
+
+
+def read_split(path, needs_train=True):
+    """Split in the json file at `path`, validated. Raises UserError."""
+    try:
+        raw = read_json(path)
+    except (OSError, UserError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as a split file: {error}") from None
+    return check_split(raw, path, needs_train)
+
+
+def write_split(split, path):
+    """Writes CoOp's json, atomically."""
+    write_json(split._asdict(), path)
+
+
+def check_split(raw, source, needs_train=True):
+    """Split from decoded json `raw`, or a UserError that names `source` and what is wrong.
+
+    Paths must stay below the image folder and occur once, labels must run from 0 without a gap, each label has one
+    name, and (`needs_train`) each label has a training image.
+    """
+
+    def fail(fault):
+        raise UserError(f"{source} is not a valid split: {fault}")
+
+    if not isinstance(raw, dict) or any(not isinstance(raw.get(part), list) for part in PARTS):
+        fail('expected {"train": [...], "val": [...], "test": [...]}')
+    split = Split(
+        *([_check_item(entry, f"{part} item {i}", fail) for i, entry in enumerate(raw[part])] for part in PARTS)
+    )
+
+    names, seen = {}, set()
+    for item in split.items():
+        if item.path in seen:
+            fail(f"{item.path!r} is listed twice")
+        seen.add(item.path)
+        if names.setdefault(item.label, item.classname) != item.classname:
+            fail(f"label {item.label} has two names, {names[item.label]!r} and {item.classname!r}")
+    if not names:
+        fail("it lists no images")
+    if sorted(names) != list(range(len(names))):
+        gap = next(label for label in range(len(names)) if label not in names)
+        fail(f"labels must be 0 to {len(names) - 1} without a gap, but {gap} is missing (highest: {max(names)})")
+    if needs_train:
+        untrained = sorted(set(names) - {item.label for item in split.train})
+        if untrained:
+            fail(f"{len(untrained)} classes have no training image, first {names[untrained[0]]!r}")
+    return split
+
+
+def _check_item(entry, where, fail):
+    """Item from one [path, label, name] of a split file."""
+    if not isinstance(entry, list | tuple) or len(entry) != 3:
+        fail(f"{where} is not [path, label, class name]")
+    path, label, name = entry
+    if not isinstance(path, str) or not isinstance(name, str) or type(label) is not int:
+        fail(f"{where} is not [text, integer, text]: {entry!r:.100}")
+    if not name.strip() or not name.isprintable():
+        fail(f"{where} has an empty or unprintable class name {name!r:.60}")
+    if not is_inside(path):
+        fail(f"{where} has a path that is empty or leaves the image folder: {path!r:.100}")
+    if label < 0:
+        fail(f"{where} has the negative label {label}")
+    return Item(path, label, name)
+
+
+def is_inside(path):
+    """Whether a relative path with '/' stays below the folder it is relative to, and is printable."""
+    return LEAVES.search(path) is None and path.isprintable()
+
+
+def split_hash(split):
+    """12 hex digits of sha256 over the whole split in order: order matters, few-shot draws depend on it."""
+    canonical = json.dumps(split._asdict(), ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:12]
+
+
+def class_names(split):
+    """All class names in the order of their labels."""
+    names = {item.label: item.classname for item in split.items()}
+    return [names[label] for label in sorted(names)]
+
+
+def subsample(split, subset):
+    """Split of the classes of `subset`, relabelled from 0: 'base' is the first ceil(n/2) of the sorted labels, 'new'
+    the rest.
+    """
+    if subset not in SUBSETS:
+        raise UserError(f"DATASET.SUBSAMPLE_CLASSES is {subset!r}; it must be one of: {', '.join(SUBSETS)}")
+    if subset == "all":
+        return split
+    labels = sorted({item.label for item in split.items()})
+    half = math.ceil(len(labels) / 2)
+    chosen = labels[:half] if subset == "base" else labels[half:]
+    if not chosen:
+        raise UserError("DATASET.SUBSAMPLE_CLASSES new leaves no class: the dataset has only one class")
+    new_label = {label: i for i, label in enumerate(chosen)}
+    return Split(*([i._replace(label=new_label[i.label]) for i in part if i.label in new_label] for part in split))
+
+
+def split_classes(items, seed=SPLIT_SEED):
+    """Split of `items`, 50/20/30 of each class, shuffled. Classes in order of appearance.
+
+    Classes too small for that keep at least one training and one test image.
+    """
+    split = Split([], [], [])
+    for group in _shuffled_classes(items, seed, 2):
+        n_train = max(1, round(0.5 * len(group)))
+        n_val = min(round(0.2 * len(group)), len(group) - n_train - 1)
+        split.train.extend(group[:n_train])
+        split.val.extend(group[n_train : n_train + n_val])
+        split.test.extend(group[n_train + n_val :])
+    return split
+
+
+def split_trainval(items, test, seed=SPLIT_SEED):
+    """Split with a published `test`: of `items`, 20% of each class, shuffled, become val. Classes in order of
+    appearance.
+    """
+    split = Split([], [], test)
+    for group in _shuffled_classes(items, seed, 3):
+        n_val = round(0.2 * len(group))
+        split.val.extend(group[:n_val])
+        split.train.extend(group[n_val:])
+    return split
+
+
+def _shuffled_classes(items, seed, least):
+    """The items of each class, shuffled. Raises UserError for a class with fewer than `least`."""
+    rng = random.Random(seed)
+    for group in by_label(items).values():
+        if len(group) < least:
+            raise UserError(
+                f"class {group[0].classname!r} has only {len(group)} image(s); a split needs {least} of each class"
+            )
+        rng.shuffle(group)
+        yield group
+
+
+def by_label(items):
+    """{label: [items]} in order of appearance."""
+    groups = {}
+    for item in items:
+        groups.setdefault(item.label, []).append(item)
+    return groups

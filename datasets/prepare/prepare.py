@@ -1,0 +1,150 @@
+"""Preparing a dataset: download, unpack, put in place, check."""
+
+import errno
+import glob
+import os
+import shutil
+
+from dassl.utils import UserError, read_json
+from filelock import FileLock, Timeout
+
+from ..core.files import require_writable
+from ..core.splits import read_split, split_hash
+from .check import full_path, reader_name, show
+from .download import check_md5, fetch, refuse
+from .sources import SOURCES
+from .unpack import BadArchive, disk_full, unpack
+
+WORK = ".prepare"  # below the root, on the disk that the data go to
+
+
+def prepare(name, root, keep_archives=False):
+    """Puts in place whatever of dataset `name` is missing below `root`, then checks it; True if it is complete.
+
+    Safe to repeat and to run twice at once: every download and archive has a lock, and a folder appears under its name
+    only when it is whole. Raises UserError with what failed and what to do by hand.
+    """
+    source = SOURCES.get(reader_name(name))
+    if not source:
+        raise UserError(
+            "ImageFolder reads a folder of your own; there is nothing to prepare. Check it with: "
+            f"python scripts/data.py check ImageFolder --root {root}"
+        )
+    root = full_path(root)
+    try:
+        os.makedirs(root, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{root} is to hold the data, but cannot be made: {error.strerror}") from None
+    if not source.missing(root):
+        print(f"{source.reader}: everything is in place, nothing to do")
+    reasons = []
+    for resource in source.downloads():
+        try:
+            install(resource, root, source, keep_archives)
+        except UserError as error:
+            reasons.append(str(error))
+        except OSError as error:
+            reasons.append(str(disk_full(root) if error.errno == errno.ENOSPC else error))
+    missing = source.missing(root)
+    if missing:
+        steps = f"\nBy hand (ROOT is {root}):\n{source.manual.rstrip()}" if source.manual else ""
+        raise UserError(
+            "\n".join([f"{source.reader} is not complete; missing: {', '.join(missing)}", *reasons]) + steps
+        )
+    return show(source.reader, root)
+
+
+def install(resource, root, source, keep_archives=False):
+    """Puts what `resource` gives below `root`, unless all of it is there. Raises UserError and leaves no half of a
+    place.
+    """
+
+    def wanted():
+        return [(place, end) for place, end in resource.gives.items() if not os.path.exists(os.path.join(root, place))]
+
+    if not wanted():
+        return
+    work = os.path.join(root, WORK)
+    require_writable(root)
+    os.makedirs(work, exist_ok=True)
+    file = os.path.join(work, resource.name)
+    with _locked(f"{file}.lock", resource.name):
+        if not wanted():  # another process was faster
+            return
+        if not os.path.exists(file):
+            fetch(resource.urls, file, lambda path: check_download(path, resource, source))
+        if "" in resource.gives.values():
+            _place(file, os.path.join(root, *resource.gives))
+            return
+        staging = f"{file}.unpacked"
+        shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+        try:
+            top = _unpack(resource, file, staging)
+            for place, end in wanted():
+                _place(find(top, end, resource.name), os.path.join(root, place))
+        except BadArchive:
+            os.remove(file)  # so that the next run fetches it anew
+            raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        if not keep_archives:
+            os.remove(file)
+
+
+def _unpack(resource, file, staging):
+    print(f"Unpacking {resource.name}")
+    top = os.path.join(staging, "content")
+    unpack(file, top)
+    if resource.inner:
+        inner, top = find(top, resource.inner, resource.name), os.path.join(staging, "inner")
+        unpack(inner, top)
+    return top
+
+
+def find(folder, end, archive):
+    """The entry below `folder` whose path ends in `end`, at most four folders down. Raises BadArchive."""
+    for depth in range(5):
+        found = sorted(glob.glob(os.path.join(glob.escape(folder), *["*"] * depth, glob.escape(end))))
+        if found:
+            return found[0]
+    raise BadArchive(f"{archive} does not hold {end}: it is another archive than expected")
+
+
+def check_download(path, resource, source):
+    """Raises a DownloadError and removes the file unless it is what `resource` promises."""
+    if resource.md5:
+        check_md5(path, resource.md5)
+    try:
+        if resource.name.startswith("split_"):
+            split = read_split(path)
+            sizes = tuple(map(len, split))
+            if resource.split_hash and split_hash(split) != resource.split_hash or sizes != source.sizes:
+                refuse(path, f"it is another split than CoOp's: {sizes} images, hash {split_hash(split)}")
+        elif resource.name.endswith(".json"):
+            read_json(path)
+    except UserError as error:
+        refuse(path, str(error))
+
+
+def _place(path, target):
+    """Moves a file or folder to `target`, which appears whole, also on another disk."""
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    try:
+        os.rename(path, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = f"{target}.part"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.move(path, copy)
+        os.rename(copy, target)
+
+
+def _locked(path, what):
+    """Context that holds the lock file `path`; it stays where it is, as removing it would let two processes in."""
+    lock = FileLock(path)
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Another process is getting {what}; waiting for it")
+        return lock.acquire()

@@ -1,0 +1,333 @@
+import json
+import os
+import random
+from pathlib import Path
+
+import pytest
+from dassl.utils import UserError
+
+from datasets.core import lists, sampling
+from datasets.core.splits import check_split, read_split, split_hash, write_split
+
+REPO = Path(__file__).resolve().parents[3]
+
+READERS = ["Caltech101", "DescribableTextures", "EuroSAT", "OxfordFlowers", "OxfordPets", "StanfordCars", "UCF101"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(lists, "FOLDER", str(tmp_path / "fewshot"))
+    return tmp_path / "fewshot"
+
+
+@pytest.mark.parametrize(
+    "paths, line",
+    [
+        (["a/1.jpg"], "a/1.jpg"),
+        (["a/x1.jpg", "a/x22.jpg"], "a/x{1,22}.jpg"),
+        (["a/x1.jpg", "a/x11.jpg"], "a/x1{,1}.jpg"),
+        (["a/11.jpg", "a/1.jpg"], "a/1{1,}.jpg"),
+        (["a.jpg", "b.bmp"], "{a.jpg,b.bmp}"),
+    ],
+)
+def test_lines_are_compact_and_expand_again(paths, line):
+    assert lists.compact(paths) == line and lists.expand(line) == paths
+
+
+@pytest.mark.parametrize("path", ["a/{1}.jpg", "a,b.jpg", "[a].jpg", "#a.jpg"])
+def test_paths_that_would_not_expand_are_refused(path):
+    with pytest.raises(UserError, match="cannot be listed"):
+        lists.compact([path])
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_lists_equal_sampling(shared, name):
+    """Every shipped list, in its order, is the draw for its seed."""
+    split = read_split(shared / "splits_zhou" / f"split_zhou_{name}.json")
+    for seed in lists.SEEDS:
+        for shots in lists.SHOTS:
+            path = lists.find(name, split_hash(split), seed, shots)
+            assert path, "no list for the full split"
+            assert lists.read(path, split, shots) == sampling.draw(split, shots, seed)
+
+
+def test_lists_are_small_and_named_by_reader_hash_and_seed():
+    names = sorted(os.listdir(lists.FOLDER))
+    assert len(names) == 7 * 3 and {name.split("-")[0] for name in names} == set(READERS)
+    assert sum(os.path.getsize(os.path.join(lists.FOLDER, name)) for name in names) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "reader, shots, seed, train, val",
+    [
+        (
+            "EuroSAT",
+            2,
+            1,
+            [
+                275,
+                1165,
+                1629,
+                2022,
+                3241,
+                4014,
+                5420,
+                5467,
+                6527,
+                6179,
+                7096,
+                7499,
+                8058,
+                8798,
+                10136,
+                10494,
+                10754,
+                11662,
+                12545,
+                13477,
+            ],
+            [
+                234,
+                104,
+                925,
+                631,
+                1222,
+                1226,
+                2132,
+                2077,
+                2304,
+                2780,
+                2995,
+                3151,
+                3310,
+                3696,
+                4132,
+                3729,
+                4570,
+                4413,
+                5248,
+                5307,
+            ],
+        ),
+        (
+            "OxfordPets",
+            1,
+            3,
+            [
+                30,
+                155,
+                229,
+                256,
+                367,
+                477,
+                540,
+                634,
+                645,
+                794,
+                798,
+                937,
+                984,
+                1098,
+                1137,
+                1212,
+                1328,
+                1417,
+                1498,
+                1568,
+                1638,
+                1687,
+                1777,
+                1844,
+                1971,
+                2034,
+                2066,
+                2153,
+                2245,
+                2380,
+                2390,
+                2503,
+                2548,
+                2658,
+                2764,
+                2860,
+                2913,
+            ],
+            [
+                13,
+                32,
+                58,
+                74,
+                84,
+                111,
+                123,
+                141,
+                163,
+                194,
+                205,
+                227,
+                251,
+                266,
+                290,
+                313,
+                329,
+                355,
+                368,
+                394,
+                415,
+                430,
+                455,
+                463,
+                486,
+                496,
+                524,
+                555,
+                561,
+                586,
+                613,
+                634,
+                654,
+                659,
+                682,
+                714,
+                724,
+            ],
+        ),
+    ],
+)
+def test_draws_equal_published_ones(shared, reader, shots, seed, train, val):
+    """Places in the split's lists as linzhiqiu/cross_modal_adaptation (CVPR 2023) published them for CoOp's protocol:
+    indices/*/shot_*-seed_*.json.
+    """
+    split = read_split(shared / "splits_zhou" / f"split_zhou_{reader}.json")
+    drawn = sampling.draw(split, shots, seed)
+    assert [split.train.index(item) for item in drawn[0]] == train
+    assert [split.val.index(item) for item in drawn[1]] == val
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+@pytest.fixture
+def split(caltech):
+    return read_split(caltech / "caltech-101" / "split_zhou_Caltech101.json")
+
+
+@pytest.fixture
+def listed(split, folder):
+    """A list of the miniature Caltech101 that differs from the draw in one image, to see whether it is used."""
+    path, text = lists.text_of(split, "Caltech101", 1)
+    chosen = lists.read(write(path, text), split, 4)[0]
+    other = next(item for item in split.train if item.label == 3 and item not in chosen)
+    drawn = [item.path for item in chosen if item.label == 3]
+    line, body = lists.compact(drawn), text.partition("\n")[2]
+    assert body.count(line) == 1
+    body = body.replace(line, lists.compact([other.path, *drawn[1:]]))
+    write(path, lists.with_header(os.path.basename(path), body))
+    return other
+
+
+def test_reader_prefers_pickle_then_list_then_draw(load, caltech, listed):
+    first = load("Caltech101", caltech, 4)
+    assert first.fewshot_source.startswith("Caltech101-") and first.fewshot_source.endswith("-seed1.txt")
+    assert any(d.impath.endswith(listed.path) for d in first.train_x)
+    # the selection was kept
+    assert load("Caltech101", caltech, 4).fewshot_source.endswith("split_fewshot/shot_4-seed_1.pkl")
+    assert load("Caltech101", caltech, 4, seed=2).fewshot_source == "sampled"
+    assert load("Caltech101", caltech, 3).fewshot_source == "sampled"
+
+
+def test_list_of_another_split_is_not_used(load, caltech, listed):
+    path = caltech / "caltech-101" / "split_zhou_Caltech101.json"
+    raw = json.loads(path.read_text())
+    raw["test"].reverse()
+    path.write_text(json.dumps(raw))
+    assert load("Caltech101", caltech, 4).fewshot_source == "sampled"
+
+
+@pytest.fixture
+def kept(split, folder):
+    """Path of a good list, and its text."""
+    path, text = lists.text_of(split, "Caltech101", 1)
+    return write(path, text), text
+
+
+def refused(path, split, shots=4):
+    with pytest.raises(UserError, match="is damaged: its lines do not match the digest in its first line") as error:
+        lists.read(path, split, shots)
+    assert path in str(error.value) and "\n" not in str(error.value)
+
+
+def test_every_flipped_bit_is_refused(split, kept):
+    path, text = kept
+    content, rng = text.encode(), random.Random(0)
+    for place in [*range(200), *(rng.randrange(len(content)) for _ in range(200))]:
+        changed = bytearray(content)
+        changed[place] ^= 1 << rng.randrange(7)  # stays one of ASCII's characters
+        with open(path, "wb") as file:
+            file.write(changed)
+        refused(path, split)
+    with open(path, "wb") as file:
+        file.write(content[:-1] + b"\xff")
+    with pytest.raises(UserError, match="cannot read"):
+        lists.read(path, split, 4)
+
+
+def test_every_lost_doubled_or_swapped_line_is_refused(split, kept):
+    path, text = kept
+    lines = text.splitlines(keepends=True)
+    for i in range(len(lines)):
+        for changed in (lines[:i] + lines[i + 1 :], lines[: i + 1] + lines[i:], lines[:i]):
+            refused(write(path, "".join(changed)), split)
+    refused(write(path, "".join([*lines[:1], lines[2], lines[1], *lines[3:]])), split)
+
+
+def test_list_of_another_seed_under_this_name_is_refused(split, kept):
+    path, _ = kept
+    refused(write(path, lists.text_of(split, "Caltech101", 2)[1]), split)
+
+
+def test_lines_of_another_system_end_as_they_like(split, kept):
+    path, text = kept
+    with open(path, "w", newline="\r\n") as file:
+        file.write(text)
+    assert lists.read(path, split, 4) == sampling.draw(split, 4, 1)
+
+
+@pytest.mark.parametrize("old, new", [("Faces", "Fazes"), ("[4 train]", "[5 train]")])
+def test_whole_list_of_another_split_is_an_error(split, kept, old, new):
+    path, text = kept
+    body = text.partition("\n")[2].replace(old, new)
+    write(path, lists.with_header(os.path.basename(path), body))
+    with pytest.raises(UserError, match="does not belong to the loaded split"):
+        lists.read(path, split, 4)
+
+
+def test_paths_that_cannot_be_listed_are_told():
+    split = check_split({"train": [["a,b.jpg", 0, "x"]], "val": [], "test": []}, "here")
+    with pytest.raises(UserError, match="cannot be listed"):
+        lists.text_of(split, "X", 1)
+
+
+def test_script_writes_lists_and_checks_them(split, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(REPO / "scripts"))
+    import fewshot_lists
+
+    splits = tmp_path / "splits"
+    splits.mkdir()
+    with pytest.raises(UserError, match="holds no split_zhou_"):
+        fewshot_lists.main([str(splits)])
+    write_split(split, splits / "split_zhou_Caltech101.json")
+    with pytest.raises(UserError, match="3 lists are missing or differ"):
+        fewshot_lists.main([str(splits), "--check"])
+    assert not folder.exists()
+    fewshot_lists.main([str(splits)])
+    fewshot_lists.main([str(splits), "--check"])
+    path = folder / f"Caltech101-{split_hash(split)}-seed2.txt"
+    assert lists.read(str(path), split, 16) == sampling.draw(split, 16, 2)
+    path.write_text(path.read_text().replace("[1 val]", "[1 var]"))
+    with pytest.raises(UserError, match="1 lists are missing or differ: .*seed2.txt"):
+        fewshot_lists.main([str(splits), "--check"])

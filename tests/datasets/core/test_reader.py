@@ -1,0 +1,140 @@
+import json
+import os
+import re
+import stat
+
+import numpy as np
+import pytest
+from dassl.utils import UserError
+from safetensors.numpy import save_file
+
+from datasets.core.splits import read_split, split_hash
+
+NAMES = ["face", "ant", "bass", "crab"]
+
+
+def files(folder):
+    return sorted(os.path.join(top, name) for top, _, names in os.walk(folder) for name in names)
+
+
+def paths(items):
+    return [item.impath for item in items]
+
+
+def make_bank(path, **changes):
+    header = {"format": "ship-bank-1", "dataset": "Caltech101"} | changes
+    save_file({"train.features": np.zeros((1, 4), np.float16)}, path, header)
+    return path
+
+
+@pytest.fixture
+def bank(caltech, tmp_path):
+    return make_bank(
+        tmp_path / "bank.safetensors", split=(caltech / "caltech-101" / "split_zhou_Caltech101.json").read_text()
+    )
+
+
+def test_all_classes_all_images(load, caltech):
+    data = load("Caltech101", caltech)
+    assert (len(data.train_x), len(data.val), len(data.test)) == (62, 24, 12)
+    assert data.classnames == data.all_classnames == NAMES and data.num_classes == 4
+    assert data.lab2cname == dict(enumerate(NAMES))
+    assert data.image_dir == str(caltech / "caltech-101" / "101_ObjectCategories")
+    assert data.train_x[0].impath == os.path.join(data.image_dir, "Faces/image_0040.jpg")
+    assert all(os.path.isfile(item.impath) for item in data.train_x + data.val + data.test)
+    assert data.split_hash == split_hash(read_split(caltech / "caltech-101" / "split_zhou_Caltech101.json"))
+    assert data.template == "a photo of a {}." and data.fewshot_source == "all training images"
+
+
+@pytest.mark.parametrize("subset, names", [("base", NAMES[:2]), ("new", NAMES[2:])])
+def test_half_of_the_classes(load, caltech, subset, names):
+    whole, half = load("Caltech101", caltech, 4), load("Caltech101", caltech, 4, subset=subset)
+    assert half.classnames == names and half.num_classes == 2 and half.all_classnames == NAMES
+    assert half.split_hash == whole.split_hash
+    for part in ("train_x", "val", "test"):
+        expected = [(d.impath, names.index(d.classname)) for d in getattr(whole, part) if d.classname in names]
+        assert [(d.impath, d.label) for d in getattr(half, part)] == expected
+
+
+def test_template_of_the_config_wins_and_is_checked(load, caltech):
+    assert load("Caltech101", caltech, template="art of the {}.").template == "art of the {}."
+    for template in ("a photo", "{} and {}", "{0}", "{name}", "{} {x}", "{}}"):
+        with pytest.raises(UserError, match="DATASET.TEMPLATE"):
+            load("Caltech101", caltech, template=template)
+
+
+def test_stock_config_without_our_keys_works(caltech):
+    from dassl.config import get_cfg_default
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    cfg = get_cfg_default()
+    cfg.DATASET.ROOT = str(caltech)
+    assert DATASET_REGISTRY.get("Caltech101")(cfg).num_classes == 4
+
+
+@pytest.mark.parametrize("subset", ["all", "base", "new"])
+@pytest.mark.parametrize("shots", [-1, 1, 4])
+def test_bank_gives_the_same_items_without_images(load, caltech, bank, subset, shots):
+    images = load("Caltech101", caltech, shots, seed=3, subset=subset)
+    items = load("Caltech101", "", shots, seed=3, subset=subset, bank=bank)
+    assert items.image_dir == "" and items.split_hash == images.split_hash
+    assert items.all_classnames == images.all_classnames and items.lab2cname == images.lab2cname
+    for part in ("train_x", "val", "test"):
+        expected = [(os.path.relpath(d.impath, images.image_dir), d.label, d.classname) for d in getattr(images, part)]
+        assert [(d.impath, d.label, d.classname) for d in getattr(items, part)] == expected
+
+
+def test_bank_leaves_the_data_root_alone(load, caltech, bank):
+    before = files(caltech)
+    load("Caltech101", caltech, 4, bank=bank)
+    assert files(caltech) == before
+
+
+def test_foreign_and_damaged_banks_are_refused(load, tmp_path, bank):
+    split = json.dumps({"train": [["a", 0, "x"]], "val": [], "test": [["a", 0, "x"]]})
+    for name, changes, fault in (
+        ("format", {"format": "v0"}, "no feature bank"),
+        ("dataset", {"dataset": "EuroSAT"}, "bank of 'EuroSAT'"),
+        ("split", {"split": "{"}, "damaged"),
+        ("twice", {"split": split}, "listed twice"),
+    ):
+        with pytest.raises(UserError, match=fault):
+            load("Caltech101", bank=make_bank(tmp_path / f"{name}.safetensors", **changes))
+    content = bank.read_bytes()
+    for damaged in (content[:50], b"", b"\xff" * 100, content[:8] + b"x" * 100):
+        (tmp_path / "damaged.safetensors").write_bytes(damaged)
+        with pytest.raises(UserError, match="cannot read the feature bank .*damaged.safetensors"):
+            load("Caltech101", bank=tmp_path / "damaged.safetensors")
+    with pytest.raises(UserError, match="cannot read the feature bank"):
+        load("Caltech101", bank=tmp_path / "nothing.safetensors")
+
+
+def test_missing_data_names_the_path_and_the_command(load, tmp_path):
+    with pytest.raises(UserError) as error:
+        load("Caltech101", tmp_path)
+    assert str(tmp_path / "caltech-101" / "101_ObjectCategories") in str(error.value)
+    assert f"python scripts/data.py prepare Caltech101 --root {tmp_path}" in str(error.value)
+    with pytest.raises(UserError, match="--root"):
+        load("Caltech101", "")
+
+
+def test_missing_images_are_counted_and_the_first_five_named(load, caltech):
+    gone = sorted((caltech / "caltech-101" / "101_ObjectCategories" / "bass").iterdir())[:7]
+    for path in gone:
+        path.unlink()
+    with pytest.raises(UserError) as error:
+        load("Caltech101", caltech)
+    assert "names 7 images that are not in" in str(error.value)
+    assert len(re.findall(r"bass/image_\d+\.jpg", str(error.value))) == 5
+
+
+def test_read_only_root_is_read_and_not_written(load, caltech, capsys):
+    top = caltech / "caltech-101"
+    before = files(caltech)
+    top.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        data = load("Caltech101", caltech, 4)
+        assert files(caltech) == before and len(data.train_x) == 14
+        assert "could not be kept" in capsys.readouterr().out
+    finally:
+        top.chmod(0o755)

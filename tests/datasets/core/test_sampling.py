@@ -1,0 +1,188 @@
+import multiprocessing
+import os
+import pickle
+import random
+from collections import Counter
+
+import pytest
+from dassl.data.datasets import DatasetBase, Datum
+from dassl.utils import UserError, set_random_seed
+
+from datasets.core import sampling
+from datasets.core.splits import Item, Split
+
+
+def make_split(sizes=(20, 20, 3)):
+    """Classes of these sizes, their images mixed, the first to appear not being class 0."""
+    items = [Item(f"{label}/{i}.jpg", label, f"c{label}") for label, size in enumerate(sizes) for i in range(size)]
+    random.Random(5).shuffle(items)
+    val = [Item(f"{label}/v{i}.jpg", label, f"c{label}") for label in range(len(sizes)) for i in range(6)]
+    return Split(items, val, [])
+
+
+@pytest.mark.parametrize("shots", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_draw_equals_coops_draw_from_the_seeded_global_generator(shots, seed):
+    split = make_split()
+    datums = [sampling.to_datums(part, "") for part in split]
+    set_random_seed(seed)
+    base = DatasetBase(datums[0])
+    train = base.generate_fewshot_dataset(datums[0], num_shots=shots)
+    val = base.generate_fewshot_dataset(datums[1], num_shots=min(shots, 4))
+    ours = sampling.draw(split, shots, seed)
+    assert [[item.path for item in part] for part in ours] == [[d.impath for d in part] for part in (train, val)]
+
+
+def test_draw_of_a_known_seed_is_fixed():
+    """Written out once by hand with random.seed(1); random.sample(items, 2): guards the order of the calls."""
+    split = Split([Item(f"{label}{i}", label, "xy"[label]) for label in (1, 0) for i in range(10)], [], [])
+    random.seed(1)
+    expected = random.sample([f"1{i}" for i in range(10)], 2) + random.sample([f"0{i}" for i in range(10)], 2)
+    assert [item.path for item in sampling.draw(split, 2, 1)[0]] == expected
+
+
+def test_class_with_too_few_images_keeps_all_in_order_without_a_call():
+    split = make_split(sizes=(20, 3, 20))
+    few = [item for item in split.train if item.label == 1]
+    train, _ = sampling.draw(split, 16, 1)
+    assert [item for item in train if item.label == 1] == few
+    without = Split([item for item in split.train if item.label != 1], [], [])
+    assert [item for item in train if item.label != 1] == sampling.draw(without, 16, 1)[0]
+    assert sampling.small_classes(split, 16) == ["c1"]
+
+
+def test_drawing_leaves_the_global_generator_alone():
+    state = random.getstate()
+    sampling.draw(make_split(), 4, 1)
+    assert random.getstate() == state
+
+
+def test_negative_seed_draws_anew():
+    split = make_split(sizes=(200, 200))
+    assert sampling.draw(split, 16, -1) != sampling.draw(split, 16, -1)
+
+
+def write_elsewhere(path, train, val, top="/home/someone/DATA/caltech-101/101_ObjectCategories"):
+    sampling.write_pickle(str(path), train, val, top)
+
+
+def test_pickle_of_another_machine_is_read_by_the_ends_of_its_paths(tmp_path):
+    split = make_split()
+    train, val = sampling.draw(split, 2, 1)
+    write_elsewhere(tmp_path / "a.pkl", train, val)
+    assert sampling.read_pickle(tmp_path / "a.pkl", split, 2) == (train, val)
+
+
+def test_windows_paths_are_read(tmp_path):
+    split = make_split()
+    train, val = sampling.draw(split, 2, 1)
+    datums = [Datum("C:\\data\\" + i.path.replace("/", "\\"), i.label, 0, i.classname) for i in train]
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"train": datums, "val": []}))
+    assert sampling.read_pickle(tmp_path / "a.pkl", split, 2) == (train, [])
+
+
+def test_written_pickle_is_what_coop_reads(tmp_path):
+    """A plain unpickler finds Datum under its Dassl name, with absolute paths."""
+    split = make_split()
+    train, val = sampling.draw(split, 2, 1)
+    sampling.write_pickle(str(tmp_path / "split_fewshot" / "shot_2-seed_1.pkl"), train, val, "/data/images")
+    with open(tmp_path / "split_fewshot" / "shot_2-seed_1.pkl", "rb") as file:
+        content = file.read()
+    assert b"dassl.data.datasets.base_dataset" in content
+    data = pickle.loads(content)
+    assert data.keys() == {"train", "val"}
+    assert [d.impath for d in data["train"]] == [f"/data/images/{i.path}" for i in train]
+    assert set(vars(data["val"][0])) == {"_impath", "_label", "_domain", "_classname"}
+
+
+@pytest.mark.parametrize(
+    "change, fault",
+    [
+        (lambda i: i._replace(label=i.label + 1), "not in that part"),
+        (lambda i: i._replace(classname="other"), "not in that part"),
+        (lambda i: i._replace(path="0/v0.jpg", label=0, classname="c0"), "not in that part"),  # a validation image
+        (lambda i: i._replace(path="0/unknown.jpg"), "not in that part"),
+    ],
+)
+def test_selection_with_a_foreign_item_is_unusable(tmp_path, change, fault):
+    split = make_split()
+    train, val = sampling.draw(split, 2, 1)
+    write_elsewhere(tmp_path / "a.pkl", [change(train[0]), *train[1:]], val)
+    with pytest.raises(UserError, match=f"a.pkl: 1 of 6 train images are {fault}"):
+        sampling.read_pickle(tmp_path / "a.pkl", split, 2)
+
+
+def test_selection_without_a_class_or_with_too_many_images_is_unusable(tmp_path):
+    split = make_split()
+    train, val = sampling.draw(split, 2, 1)
+    write_elsewhere(tmp_path / "a.pkl", [i for i in train if i.label], val)
+    with pytest.raises(UserError, match="1 classes have no training image"):
+        sampling.read_pickle(tmp_path / "a.pkl", split, 2)
+    write_elsewhere(tmp_path / "a.pkl", train, val)
+    with pytest.raises(UserError, match="more than 1 training images"):
+        sampling.read_pickle(tmp_path / "a.pkl", split, 1)
+
+
+def test_reader_uses_a_valid_pickle_and_ignores_a_foreign_one(load, caltech, capsys):
+    first = load("Caltech101", caltech, 4, seed=2)
+    path = caltech / "caltech-101" / "split_fewshot" / "shot_4-seed_2.pkl"
+    assert first.fewshot_source == "sampled" and path.is_file()
+    again = load("Caltech101", caltech, 4, seed=2)
+    assert again.fewshot_source == str(path)
+    assert [vars(d) for d in again.train_x] == [vars(d) for d in first.train_x]
+    assert [vars(d) for d in again.val] == [vars(d) for d in first.val]
+
+    path.rename(path.with_name("shot_4-seed_3.pkl"))
+    kept = path.with_name("shot_4-seed_3.pkl").read_bytes()
+    other = load("Caltech101", caltech, 4, seed=3)  # a selection is judged by its content, not by its name's seed
+    assert [d.impath for d in other.train_x] == [d.impath for d in first.train_x]
+
+    path.write_bytes(kept.replace(b"image_0040.jpg", b"image_0041.jpg").replace(b"bass", b"carp"))
+    changed = path.read_bytes()
+    capsys.readouterr()
+    sampled = load("Caltech101", caltech, 4, seed=2)
+    assert sampled.fewshot_source == "sampled"
+    assert [vars(d) for d in sampled.train_x] == [vars(d) for d in first.train_x]
+    assert [line for line in capsys.readouterr().out.splitlines() if "ignored" in line and str(path) in line]
+    assert path.read_bytes() == changed, "the user's file was overwritten"
+
+
+def test_reader_says_once_which_classes_are_small(load, caltech, capsys):
+    data = load("Caltech101", caltech, 4)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "fewer than 4" in line]
+    assert lines == ["1 of 4 classes have fewer than 4 training images and keep all of theirs: ant"]
+    assert Counter(d.classname for d in data.train_x) == {"face": 4, "ant": 2, "bass": 4, "crab": 4}
+    assert Counter(d.classname for d in data.val) == dict.fromkeys(["face", "ant", "bass", "crab"], 4)
+
+
+def test_pickle_that_names_other_code_is_refused_without_running_it(load, caltech, tmp_path, capsys):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "exploded"),)
+
+    path = caltech / "caltech-101" / "split_fewshot" / "shot_4-seed_1.pkl"
+    path.parent.mkdir()
+    path.write_bytes(pickle.dumps({"train": [Bomb()], "val": []}))
+    assert load("Caltech101", caltech, 4).fewshot_source == "sampled"
+    assert not (tmp_path / "exploded").exists()
+    assert "mkdir" in capsys.readouterr().out
+
+
+def test_processes_that_sample_at_once_agree(load, caltech):
+    """Four readers start together on a folder without a selection; the file they leave is whole and equal to theirs."""
+    context = multiprocessing.get_context("fork")
+    together, drawn = context.Barrier(4), context.Queue()
+
+    def read():
+        together.wait()
+        drawn.put([vars(d) for d in load("Caltech101", caltech, 4).train_x])
+
+    runs = [context.Process(target=read) for _ in range(4)]
+    for run in runs:
+        run.start()
+    found = [drawn.get(timeout=60) for _ in runs]
+    for run in runs:
+        run.join()
+    assert found[0] == found[1] == found[2] == found[3]
+    assert [p.name for p in (caltech / "caltech-101" / "split_fewshot").iterdir()] == ["shot_4-seed_1.pkl"]
+    assert [vars(d) for d in load("Caltech101", caltech, 4).train_x] == found[0]

@@ -1,0 +1,186 @@
+import copy
+import json
+import os
+from collections import Counter
+
+import pytest
+from dassl.utils import UserError
+
+from datasets.core.files import missing_files
+from datasets.core.splits import (
+    Item,
+    Split,
+    check_split,
+    class_names,
+    is_inside,
+    read_split,
+    split_classes,
+    split_hash,
+    split_trainval,
+    subsample,
+    write_split,
+)
+
+GOOD = {
+    "train": [["b/1.jpg", 1, "bee"], ["a/1.jpg", 0, "ant"], ["c/1.jpg", 2, "cat"]],
+    "val": [["a/2.jpg", 0, "ant"]],
+    "test": [["b/3.jpg", 1, "bee"], ["c/3.jpg", 2, "cat"]],
+}
+
+
+def changed(part, index, entry):
+    raw = copy.deepcopy(GOOD)
+    raw[part][index : index + 1] = [] if entry is None else [entry]
+    return raw
+
+
+def test_written_split_reads_back_in_coops_form(tmp_path):
+    split = check_split(GOOD, "here")
+    write_split(split, tmp_path / "split.json")
+    assert json.loads((tmp_path / "split.json").read_text()) == GOOD
+    assert read_split(tmp_path / "split.json") == split
+    assert [path.name for path in tmp_path.iterdir()] == ["split.json"]
+
+
+@pytest.mark.parametrize(
+    "raw, fault",
+    [
+        ([], "expected"),
+        ({"train": [], "val": []}, "expected"),
+        ({"train": [], "val": [], "test": []}, "no images"),
+        (changed("train", 0, "b/1.jpg"), r"train item 0 is not \[path"),
+        (changed("val", 0, ["a/2.jpg", 0]), r"val item 0 is not \[path"),
+        (changed("test", 1, ["c/3.jpg", "2", "cat"]), "test item 1 is not .text, integer, text"),
+        (changed("test", 1, ["c/3.jpg", True, "cat"]), "test item 1 is not .text, integer, text"),
+        (changed("test", 1, ["c/3.jpg", 2, None]), "test item 1 is not .text, integer, text"),
+        (changed("train", 0, ["b/1.jpg", -1, "bee"]), "negative label -1"),
+        (changed("train", 0, ["b/1.jpg", 1, "  "]), "empty or unprintable class name"),
+        (changed("train", 0, ["b/1.jpg", 1, "b\nee"]), "empty or unprintable class name"),
+        (changed("train", 0, ["b/1.jpg", 1, "\ud800"]), "empty or unprintable class name"),
+        (changed("train", 0, ["../b/1.jpg", 1, "bee"]), "leaves the image folder"),
+        (changed("train", 0, ["/etc/passwd", 1, "bee"]), "leaves the image folder"),
+        (changed("train", 0, ["b/1.jpg\0", 1, "bee"]), "leaves the image folder"),
+        (changed("train", 0, ["", 1, "bee"]), "empty or leaves"),
+        (changed("test", 0, ["a/1.jpg", 0, "ant"]), "'a/1.jpg' is listed twice"),
+        (changed("test", 0, ["b/3.jpg", 1, "wasp"]), "label 1 has two names, 'bee' and 'wasp'"),
+        (changed("train", 1, ["a/1.jpg", 7, "ant"]), "two names|gap"),
+        (changed("train", 0, None), "1 classes have no training image, first 'bee'"),
+    ],
+)
+def test_faulty_split_is_refused_with_the_reason(raw, fault):
+    with pytest.raises(UserError, match=fault):
+        check_split(raw, "here")
+
+
+def test_gap_in_labels_names_the_missing_one():
+    raw = {"train": [["a", 0, "ant"], ["c", 2, "cat"]], "val": [], "test": []}
+    with pytest.raises(UserError, match="0 to 1 without a gap, but 1 is missing"):
+        check_split(raw, "here")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"train": NaN}', "\x00", '{"train": [[' + "9" * 5000])
+def test_damaged_file_is_refused_by_name(tmp_path, text):
+    (tmp_path / "split.json").write_text(text)
+    with pytest.raises(UserError, match="split.json"):
+        read_split(tmp_path / "split.json")
+
+
+def test_binary_and_missing_files_and_folders_are_refused(tmp_path):
+    (tmp_path / "split.json").write_bytes(b"\xff\xfe\x80")
+    for name in ("split.json", "nothing.json", ""):
+        with pytest.raises(UserError, match="cannot be read"):
+            read_split(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "path, inside",
+    [
+        ("a.jpg", True),
+        ("a/b c.jpg", True),
+        ("é/b.jpg", True),
+        ("a/..b.jpg", True),
+        ("", False),
+        (".", False),
+        ("a/../b", False),
+        ("a//b", False),
+        ("/a", False),
+        ("a\\..\\b", False),
+        ("a\n", False),
+        ("a/", False),
+    ],
+)
+def test_is_inside(path, inside):
+    assert is_inside(path) is inside
+
+
+def test_hash_depends_on_order_labels_and_parts_alone():
+    split = check_split(GOOD, "here")
+    assert split_hash(split) == split_hash(check_split(copy.deepcopy(GOOD), "elsewhere"))
+    others = [
+        split._replace(train=split.train[::-1]),
+        split._replace(val=[], test=split.test + split.val),
+        split._replace(val=[split.val[0]._replace(classname="Ant")]),
+    ]
+    assert len({split_hash(s) for s in [split, *others]}) == 4
+    assert len(split_hash(split)) == 12 and int(split_hash(split), 16) >= 0
+
+
+def test_base_is_the_first_ceil_half_of_the_labels_and_both_are_relabelled():
+    split = check_split(GOOD, "here")
+    base, new = subsample(split, "base"), subsample(split, "new")
+    assert class_names(base) == ["ant", "bee"] and class_names(new) == ["cat"]
+    assert base.train == [Item("b/1.jpg", 1, "bee"), Item("a/1.jpg", 0, "ant")]  # order of the split is kept
+    assert new == Split([Item("c/1.jpg", 0, "cat")], [], [Item("c/3.jpg", 0, "cat")])
+    assert subsample(split, "all") is split
+
+
+def test_unknown_subset_and_empty_half_are_errors():
+    one = Split([Item("a", 0, "ant")], [], [])
+    with pytest.raises(Exception, match="all, base, new"):
+        subsample(one, "old")
+    with pytest.raises(Exception, match="only one class"):
+        subsample(one, "new")
+
+
+def test_split_classes_is_50_20_30_per_class_and_repeats():
+    items = [Item(f"{name}/{i}", label, name) for label, name in enumerate("xy") for i in range(40)]
+    split = split_classes(items)
+    for part, size in zip(split, (20, 8, 12), strict=True):
+        assert Counter(item.label for item in part) == {0: size, 1: size}
+    assert sorted(split.items()) == sorted(items)
+    assert split == split_classes(items, seed=0) != split_classes(items, seed=1)
+
+
+@pytest.mark.parametrize(
+    "size, sizes", [(2, (1, 0, 1)), (3, (2, 0, 1)), (4, (2, 1, 1)), (5, (2, 1, 2)), (7, (4, 1, 2)), (10, (5, 2, 3))]
+)
+def test_small_classes_keep_a_training_and_a_test_image(size, sizes):
+    split = split_classes([Item(str(i), 0, "x") for i in range(size)])
+    assert tuple(map(len, split)) == sizes
+
+
+def test_class_of_one_image_is_refused():
+    with pytest.raises(UserError, match=r"'x' has only 1 image\(s\); a split needs 2 of each class"):
+        split_classes([Item("1", 0, "x")])
+    with pytest.raises(UserError, match=r"'x' has only 2 image\(s\); a split needs 3 of each class"):
+        split_trainval([Item("1", 0, "x"), Item("2", 0, "x")], [])
+
+
+def test_split_trainval_takes_a_fifth_of_each_class():
+    items = [Item(f"{name}/{i}", label, name) for label, name in enumerate("xy") for i in range(10 * (label + 1))]
+    test = [Item("x/100", 0, "x")]
+    split = split_trainval(items, test)
+    assert Counter(i.label for i in split.val) == {0: 2, 1: 4} and sorted(split.train + split.val) == sorted(items)
+    assert split.test == test and split != split_trainval(items, test, seed=1)
+
+
+def test_missing_files_are_found_with_one_listing_a_folder(tmp_path, monkeypatch):
+    for name in ("a/1.jpg", "a/2.jpg", "b/1.jpg", "top.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    listed = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
+    wanted = ["a/1.jpg", "a/2.jpg", "a/3.jpg", "b/1.jpg", "c/1.jpg", "top.jpg", "topmost.jpg"]
+    assert missing_files(str(tmp_path), wanted) == ["a/3.jpg", "c/1.jpg", "topmost.jpg"]
+    assert len(listed) == 4

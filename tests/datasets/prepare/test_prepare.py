@@ -1,0 +1,373 @@
+"""scripts/data.py from end to end against a server on this machine: a table with its addresses, real archives, real
+readers.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import io
+import json
+import multiprocessing
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from dassl.utils import UserError
+
+from datasets.core.splits import read_split, split_hash
+from datasets.prepare.check import check, reader_name
+from datasets.prepare.prepare import prepare
+from datasets.prepare.sources import SOURCES, Resource, Source
+
+REPO = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def data(monkeypatch):
+    """scripts/data.py, which is no part of a package."""
+    monkeypatch.syspath_prepend(str(REPO / "scripts"))
+    return importlib.import_module("data")
+
+
+def tar_gz(folder, name):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        tar.add(folder, name)
+    return buffer.getvalue()
+
+
+def zipped(files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as pack:
+        for name, content in files.items():
+            pack.writestr(name, content)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def hosted(caltech, server, monkeypatch):
+    """The miniature Caltech101 on the server, as CaltechDATA packs it (a tar.gz in a zip), and its table."""
+    top = caltech / "caltech-101"
+    archive = zipped(
+        {
+            "caltech-101/101_ObjectCategories.tar.gz": tar_gz(top / "101_ObjectCategories", "101_ObjectCategories"),
+            "caltech-101/Annotations.tar": b"not needed",
+            "__MACOSX/._x": b"",
+        }
+    )
+    split = (top / "split_zhou_Caltech101.json").read_bytes()
+    server.files |= {"/caltech-101.zip": archive, "/split.json": split}
+    known = split_hash(read_split(top / "split_zhou_Caltech101.json"))
+    images = Resource(
+        "caltech-101.zip",
+        (f"{server.url}/caltech-101.zip",),
+        {"caltech-101/101_ObjectCategories": "101_ObjectCategories"},
+        md5=hashlib.md5(archive).hexdigest(),
+        inner="101_ObjectCategories.tar.gz",
+    )
+    splits = Resource(
+        "split_zhou_Caltech101.json",
+        (f"{server.url}/split.json",),
+        {"caltech-101/split_zhou_Caltech101.json": ""},
+        split_hash=known,
+    )
+    table = Source("Caltech101", "caltech101", "here", "any", (62, 24, 12), 4, resources=(images, splits))
+    monkeypatch.setitem(SOURCES, "Caltech101", table)
+    return table
+
+
+def change(monkeypatch, table, **fields):
+    """The table's row with its first resource changed."""
+    first = dataclasses.replace(table.resources[0], **{key: value for key, value in fields.items() if key != "mirror"})
+    row = dataclasses.replace(table, resources=(first, *table.resources[1:]), mirror=fields.get("mirror"))
+    monkeypatch.setitem(SOURCES, "Caltech101", row)
+
+
+def all_files(folder):
+    return sorted(
+        os.path.relpath(os.path.join(top, name), folder) for top, _, names in os.walk(folder) for name in names
+    )
+
+
+def test_prepare_downloads_unpacks_places_and_checks(data, load, hosted, server, tmp_path, capsys):
+    root = tmp_path / "new" / "DATA"
+    assert data.main(["prepare", "caltech101", "--root", str(root)]) == 0
+    output = capsys.readouterr().out
+    assert "62 train, 24 val, 12 test images of 4 classes" in output and output.rstrip().endswith("  complete")
+    assert load("Caltech101", root).split_hash == hosted.resources[1].split_hash
+    files = [name for name in all_files(root) if not name.endswith(".lock")]
+    assert len(files) == 98 + 1 and not any(
+        "Annotations" in name or name.endswith((".zip", ".part", ".tag")) for name in files
+    )
+
+
+def test_second_run_has_nothing_to_do(hosted, server, tmp_path, capsys):
+    prepare("Caltech101", str(tmp_path / "D"))
+    before, server.requests[:] = all_files(tmp_path / "D"), []
+    stamps = {name: os.stat(tmp_path / "D" / name).st_mtime_ns for name in before}
+    assert prepare("Caltech101", str(tmp_path / "D"))
+    assert server.requests == [] and "nothing to do" in capsys.readouterr().out
+    assert {name: os.stat(tmp_path / "D" / name).st_mtime_ns for name in all_files(tmp_path / "D")} == stamps
+
+
+def test_what_is_there_is_not_downloaded_again(hosted, server, tmp_path):
+    prepare("Caltech101", str(tmp_path / "D"))
+    (tmp_path / "D" / "caltech-101" / "split_zhou_Caltech101.json").unlink()
+    server.requests[:] = []
+    assert prepare("Caltech101", str(tmp_path / "D"))
+    assert [path for path, *_ in server.requests] == ["/split.json"]
+
+
+def test_archives_may_be_kept(hosted, server, tmp_path):
+    prepare("Caltech101", str(tmp_path / "D"), keep_archives=True)
+    assert (tmp_path / "D" / ".prepare" / "caltech-101.zip").exists()
+
+
+def test_wrong_checksum_leaves_nothing_and_says_so(hosted, server, tmp_path, monkeypatch):
+    change(monkeypatch, hosted, md5="0" * 32)
+    with pytest.raises(UserError, match="(?s)not complete; missing: caltech-101/101_ObjectCategories.*MD5 sum"):
+        prepare("Caltech101", str(tmp_path / "D"))
+    assert [name for name in all_files(tmp_path / "D") if not name.endswith(".lock")] == [
+        "caltech-101/split_zhou_Caltech101.json"
+    ]
+
+
+def test_cut_archive_is_finished_by_the_next_run(hosted, server, tmp_path):
+    whole = server.files["/caltech-101.zip"]
+    server.files["/caltech-101.zip"] = [(whole, {"cut": 1000}), 503]
+    with pytest.raises(UserError, match="goes on from 1000 bytes"):
+        prepare("Caltech101", str(tmp_path / "D"))
+    server.files["/caltech-101.zip"], server.requests[:] = whole, []
+    assert prepare("Caltech101", str(tmp_path / "D")) and server.requests[0][1] == "bytes=1000-"
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        b"no archive at all",
+        zipped({"other/1.jpg": b"1"}),
+        zipped({"101_ObjectCategories.tar.gz": b"broken"}),
+        zipped({"../evil": b"1"}),
+    ],
+)
+def test_archive_that_is_not_what_it_should_be(hosted, server, tmp_path, monkeypatch, archive):
+    change(monkeypatch, hosted, md5="")
+    server.files["/caltech-101.zip"] = archive
+    with pytest.raises(UserError, match="neither a tar nor a zip|does not hold 101_ObjectCategories|refused"):
+        prepare("Caltech101", str(tmp_path / "D"))
+    assert [name for name in all_files(tmp_path / "D") if not name.endswith(".lock")] == [
+        "caltech-101/split_zhou_Caltech101.json"
+    ]
+    assert not (tmp_path / "evil").exists()
+
+
+def test_mirror_fills_in_what_the_official_source_does_not_give(hosted, server, tmp_path, monkeypatch, caltech):
+    top = caltech / "caltech-101" / "101_ObjectCategories"
+    files = {f"caltech-101/{top.name}/{path.relative_to(top)}": path.read_bytes() for path in top.rglob("*.jpg")}
+    server.files |= {"/mirror.zip": zipped(files)}
+    del server.files["/caltech-101.zip"]
+    copy = Resource(
+        "mirror-caltech-101.zip",
+        (f"{server.url}/mirror.zip",),
+        {"caltech-101/101_ObjectCategories": "101_ObjectCategories"},
+    )
+    change(monkeypatch, hosted, mirror=copy)
+    assert prepare("Caltech101", str(tmp_path / "D"))
+
+
+def test_split_that_is_not_coops_is_refused(hosted, server, tmp_path):
+    raw = json.loads(server.files["/split.json"])
+    for content in (
+        json.dumps({**raw, "test": raw["test"][::-1]}),
+        "{}",
+        "[",
+        json.dumps({"train": raw["train"], "val": [], "test": []}),
+    ):
+        server.files["/split.json"] = content.encode()
+        with pytest.raises(UserError, match="another split than CoOp's|not a valid split|cannot be read as a split"):
+            prepare("Caltech101", str(tmp_path / "D"))
+        assert not (tmp_path / "D" / "caltech-101" / "split_zhou_Caltech101.json").exists()
+
+
+def test_full_disk_while_unpacking_keeps_the_archive(hosted, server, tmp_path, monkeypatch):
+    import errno
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("datasets.prepare.unpack._write", full)
+        with pytest.raises(UserError, match="is full; free some space and run the same command again"):
+            prepare("Caltech101", str(tmp_path / "D"))
+    assert not (tmp_path / "D" / "caltech-101" / "101_ObjectCategories").exists()
+    assert not (tmp_path / "D" / ".prepare" / "caltech-101.zip.unpacked").exists()
+    server.requests[:] = []
+    assert prepare("Caltech101", str(tmp_path / "D")) and server.requests == []
+
+
+def test_dataset_folder_linked_to_another_disk(hosted, tmp_path, monkeypatch):
+    """There a rename fails; the folder is copied under another name first."""
+    import errno
+
+    rename = os.rename
+
+    def rename_within_a_disk(source, target):
+        if ".prepare" in source and ".prepare" not in target:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", rename_within_a_disk)
+    assert prepare("Caltech101", str(tmp_path / "D"))
+    assert not list((tmp_path / "D" / "caltech-101").glob("*.part"))
+
+
+def test_read_only_root_is_told(hosted, tmp_path):
+    (tmp_path / "D").mkdir()
+    (tmp_path / "D").chmod(0o555)
+    try:
+        with pytest.raises(UserError, match="the folder is read-only"):
+            prepare("Caltech101", str(tmp_path / "D"))
+    finally:
+        (tmp_path / "D").chmod(0o755)
+
+
+def test_root_that_cannot_be_made_is_told(hosted, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is to hold the data, but cannot be made"):
+        prepare("Caltech101", str(tmp_path / "file" / "D"))
+
+
+def test_two_processes_at_once_download_once(hosted, server, tmp_path):
+    context = multiprocessing.get_context("fork")
+    together, results = context.Barrier(3), context.Queue()
+
+    def run():
+        together.wait()
+        try:
+            results.put(prepare("Caltech101", str(tmp_path / "D")))
+        except BaseException as error:
+            results.put(repr(error))
+
+    runs = [context.Process(target=run) for _ in range(3)]
+    for one in runs:
+        one.start()
+    assert [results.get(timeout=60) for _ in runs] == [True] * 3
+    for one in runs:
+        one.join()
+    assert sorted(path for path, *_ in server.requests) == ["/caltech-101.zip", "/split.json"]
+
+
+def test_rest_of_a_killed_run_does_not_matter(hosted, tmp_path):
+    rest = tmp_path / "D" / ".prepare" / "caltech-101.zip.unpacked" / "content" / "half"
+    rest.mkdir(parents=True)
+    assert prepare("Caltech101", str(tmp_path / "D")) and not rest.exists()
+
+
+def test_check_names_what_is_missing_and_writes_nothing(data, hosted, tmp_path, capsys):
+    root = tmp_path / "D"
+    root.mkdir()
+    assert data.main(["check", "Caltech101", "--root", str(root)]) == 1
+    assert "missing  caltech-101/101_ObjectCategories" in capsys.readouterr().out and all_files(root) == []
+    prepare("Caltech101", str(root))
+    for path in sorted((root / "caltech-101" / "101_ObjectCategories" / "bass").iterdir())[:6]:
+        path.unlink()
+    before = all_files(root)
+    complete, lines = check("Caltech101", str(root))
+    assert not complete and "names 6 images that are not in" in "\n".join(lines) and all_files(root) == before
+    (root / "caltech-101" / "split_zhou_Caltech101.json").unlink()
+    assert not check("Caltech101", str(root))[0]
+    assert not (root / "caltech-101" / "split_zhou_Caltech101.json").exists()
+
+
+def test_check_tells_a_reduced_copy(hosted, caltech, monkeypatch):
+    path = caltech / "caltech-101" / "split_zhou_Caltech101.json"
+    raw = json.loads(path.read_text())
+    path.write_text(json.dumps({**raw, "test": raw["test"][1:]}))
+    complete, lines = check("caltech101", str(caltech))
+    assert not complete and any(
+        "expected 62 train, 24 val, 12 test images of 4 classes: this copy is reduced" in line for line in lines
+    )
+    assert any("is not CoOp's" in line for line in lines)
+
+
+def test_manual_steps_where_a_licence_forbids_automation(tmp_path):
+    with pytest.raises(
+        UserError,
+        match=r"(?s)missing: imagenet/images/train, imagenet/images/val.*By hand \(ROOT is .*Register at https://image-net.org",
+    ):
+        prepare("ImageNet", str(tmp_path))
+    assert all_files(tmp_path) == []
+
+
+def test_names_as_people_type_them():
+    assert (
+        reader_name("DTD") == "DescribableTextures"
+        and reader_name("oxford_pets") == reader_name("oxfordpets") == "OxfordPets"
+    )
+    with pytest.raises(UserError, match="no dataset is called 'caltech'; the nearest: Caltech101"):
+        reader_name("caltech")
+    with pytest.raises(UserError, match="nothing to prepare"):
+        prepare("ImageFolder", "x")
+
+
+def test_own_folder_can_be_checked(tmp_path, images):
+    for name in "ab":
+        images(tmp_path / name, [f"{i}.jpg" for i in range(4)])
+    complete, lines = check("ImageFolder", str(tmp_path))
+    assert (
+        complete and "4 train, 2 val, 2 test images of 2 classes" in "\n".join(lines) and len(all_files(tmp_path)) == 8
+    )
+
+
+def test_one_failure_of_several_does_not_stop_the_others(data, hosted, server, tmp_path, capsys):
+    with pytest.raises(UserError, match="ImageNet is not complete"):
+        data.main(["prepare", "ImageNet", "Caltech101", "--root", str(tmp_path / "D")])
+    assert (tmp_path / "D" / "caltech-101" / "101_ObjectCategories").is_dir()
+
+
+@pytest.mark.parametrize("args", [["check"], ["prepare", "Caltech101"], ["fetch"]])
+def test_incomplete_command_lines_are_explained(data, args, capsys):
+    with pytest.raises(SystemExit):
+        data.main(args)
+    assert "error" in capsys.readouterr().err
+
+
+def test_list_shows_every_dataset(data, capsys, tmp_path):
+    assert data.main(["list", "--root", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert all(source.reader in output and source.config in output for source in SOURCES.values())
+
+
+def test_page_is_current(data, capsys):
+    data.main(["page"])
+    assert (REPO / "DATASETS.md").read_text() == capsys.readouterr().out, (
+        "run: python scripts/data.py page > DATASETS.md"
+    )
+
+
+def test_table_is_consistent():
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    for name, source in SOURCES.items():
+        reader = DATASET_REGISTRY.get(name)
+        assert (
+            source.reader == name
+            and (REPO / "configs" / "datasets" / f"{source.config}.yaml").read_text().split()[-1] == f'"{name}"'
+        )
+        images = os.path.normpath(os.path.join(reader.dataset_dir, reader.image_folder))
+        assert any(place.startswith(images) for place in source.places()), name
+        if reader.split_file:
+            assert f"{reader.dataset_dir}/{reader.split_file}" in source.places()
+        for resource in source.downloads():
+            assert resource.urls and resource.gives and len(resource.md5) in (0, 32)
+            assert all(url.startswith(("https://", "http://", "gdrive:")) for url in resource.urls)
+    assert len(SOURCES) == 18
+
+
+def test_known_splits_have_the_hashes_of_the_table(shared):
+    known = {r.name: r.split_hash for source in SOURCES.values() for r in source.resources if r.split_hash}
+    assert len(known) == 7
+    for file, expected in known.items():
+        assert split_hash(read_split(shared / "splits_zhou" / file)) == expected

@@ -1,0 +1,65 @@
+"""docs/contributing.md: its examples run, and the files that docs name exist."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from dassl.config import get_cfg_default
+from dassl.data.datasets import DATASET_REGISTRY
+from helpers.trees import add_images
+
+import trainers
+from scripts.lib import sweeps
+from scripts.lib.report.paper import PaperRow, PaperTable
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+TEXT = (ROOT / "docs/contributing.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"runs this block -->\n```\w+\n(.*?)```|reads this block -->\n```\w+\n(.*?)```", TEXT, re.S)
+READER, TABLE, SWEEP = ("".join(found) for found in BLOCKS)
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch):
+    """The reader of the page, as if its file were in datasets/."""
+    monkeypatch.setattr(DATASET_REGISTRY, "_objects", dict(DATASET_REGISTRY._objects))
+    (tmp_path / "birds.py").write_text(READER)
+    spec = importlib.util.spec_from_file_location("datasets.birds", tmp_path / "birds.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Birds
+
+
+def test_the_reader_reads_a_split_file(reader, tmp_path):
+    birds = list(enumerate(("crow", "owl")))
+    split = {part: [[f"{part}/{name}.png", i, name] for i, name in birds] for part in ("train", "val", "test")}
+    add_images(tmp_path / "birds/images", [path for items in split.values() for path, *_ in items])
+    (tmp_path / "birds/split_zhou_Birds.json").write_text(json.dumps(split))
+    cfg = get_cfg_default()
+    trainers.extend_cfg(cfg)
+    cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.DATASET.NUM_SHOTS = "Birds", str(tmp_path), 1
+    found = reader(cfg)
+    assert found.classnames == ["crow", "owl"] and len(found.train_x) == len(found.test) == 2
+
+
+def test_the_table_and_the_sweep_are_of_the_form_that_scripts_read():
+    table = yaml.safe_load(TABLE)
+    (row,) = [PaperRow(**row) for row in PaperTable(**{**table, "paper": "paper"}).rows]
+    assert row.values.keys() <= table["columns"].keys()
+    assert all(len(values) == len(table["metrics"]) for values in row.values.values())
+    runs = sweeps.parse("mine", yaml.load(SWEEP, Loader=yaml.BaseLoader)).runs()
+    assert len(runs) == 12 and runs[1].options == (("TRAINER.SHIP.N_CTX", "8"),)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+def test_files_that_contributing_names_exist():
+    named = set(re.findall(r"`((?:trainers|datasets|configs|tests|scripts|docs|\.ci)/[\w/.]+)`", TEXT))
+    assert len(named) > 8 and not [name for name in named if not (ROOT / name).exists()]

@@ -1,0 +1,290 @@
+"""PVA: Improving Zero-Shot Generalization for CLIP with Variational Adapter (Lu et al., ECCV 2024,
+https://doi.org/10.1007/978-3-031-72661-3_19).
+
+A reconstruction: no code was found, and of the paper only the abstract could be read. Marks say where each part is
+from: [P] that abstract, [S] a third party's summary, [C] our choice.
+
+[P] Fine-tuned models take samples of novel classes for base ones. Two variational adapters with learnable textual
+tokens align both modalities in one latent space. Then samples are separated by a similarity of latent features, and
+each kind has an expert of its own; for novel classes a residual refines the adapters' output by CLIP's global features.
+x are unit image features, t0 text features of the hand-written prompt, s is CLIP's logit scale, k the latent width:
+
+    (P1)  t_c = unit(T({v_1 .. v_L, e_c}))                    tokens v in the frozen text encoder      [P], where: [C]
+    (P2)  h = ReLU(W1 f + b1), mu = W2 h + b2, log s2 = W3 h + b3      one such network for x, one for t           [C]
+    (P3)  z = mu + exp(log s2 / 2) eps                        one sample in training; evaluation: z = mu           [S]
+    (P4)  l_ic = s cos(z^v_i, z^t_c)                          c trained: base, and with SHIP new                   [C]
+    (P5)  L_CE = mean_i -log softmax(l_i)_{y_i}                                                                    [S]
+    (P6)  L_KL = mean_i KL_k(x_i) + mean_c KL_k(t_c),  KL_k = 1/(2k) sum_j (mu_j^2 + s2_j - 1 - log s2_j)
+    (P7)  L_al = mean_i 1/k (|mu_v(x_i) - mu_t(t_{y_i})|^2 + |s_v(x_i) - s_t(t_{y_i})|^2)
+    (P8)  L = L_CE + KL_WEIGHT L_KL + ALIGN_WEIGHT L_al       three losses: [S]; their forms: [C], P7 as in CADA-VAE
+    (P9)  P_c = unit(mean of mu_v(x_i), y_i = c)              base images, all views                               [C]
+    (P10) S(x) = max_c cos(mu_v(x), P_c)                      base-like where S(x) >= eta              [P], form: [C]
+    (P11) eta: the (1 - KEEP) quantile of S on few-shot validation images of base classes                          [C]
+    (P12) base expert:  l_c = s cos(mu_v(x), mu_t(t_c))                                                            [C]
+    (P13) novel expert: l_c = s cos(x^, t^_c),  x^ = unit(unit(mu_v(x)) + RESIDUAL x),
+                                                t^_c = unit(unit(mu_t(t_c)) + RESIDUAL t0_c)           [P], form: [C]
+
+Among base and novel names log p(y | x) is 0 or NEVER plus the log softmax of an expert (core/separation.py). All names
+of a transfer's target are novel, all of domain generalization's are base. Ablations: VARIATIONAL False has z = mu, no
+P6 and no second term of P7; SEPARATE False takes P12 for every name; RESIDUAL 0. With RESIDUAL to infinity novel names
+have zero-shot CLIP's logits. Where a data set has no validation images, eta is chosen on training images.
+"""
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch import Tensor
+
+from .coop_vpt import mean_kl
+from .core import FeatureTrainer, PromptHead, UserError, declare, register
+from .core.model.prompts import announced_context, announced_templates, encode_classes
+from .core.separation import class_means, cosines, judges, log_shares, route, test_auroc, which_are_base
+from .plugins import register_twins
+
+
+def extend_cfg(cfg):
+    declare(
+        cfg,
+        "TRAINER.PVA",
+        N_CTX=4,  # context length
+        CTX_INIT="a photo of a",  # words to start from; they fix the context length
+        HIDDEN_DIM=0,  # of both adapters; 0: d, the width of the features
+        LATENT_DIM=0,  # k; 0: d, which the residual needs
+        KL_WEIGHT=1e-3,
+        ALIGN_WEIGHT=1.0,
+        RESIDUAL=1.0,  # weight of CLIP's own features for novel names
+        KEEP=0.95,  # share of the base classes' validation images that counts as base-like
+        VARIATIONAL=True,  # False: a deterministic mapping
+        SEPARATE=True,  # False: the base expert answers for every name
+        PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
+        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: all at once
+    )
+
+
+def squared_w2(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor) -> tuple:
+    """The two terms, each [B], of the squared 2-Wasserstein distance of diagonal Gaussians [B, k]: of the means, and of
+    the standard deviations."""
+    spread = (0.5 * log_variance).exp() - (0.5 * other_log_variance).exp()
+    return (mean - other_mean).square().sum(-1), spread.square().sum(-1)
+
+
+def with_residual(adapted: Tensor, clip: Tensor, weight: float) -> Tensor:
+    """P13: the adapter's output [N, d], normalised, plus CLIP's unit features [N, d], back on the unit sphere."""
+    return F.normalize(F.normalize(adapted, dim=-1) + weight * clip, dim=-1)
+
+
+class Adapter(nn.Module):
+    """P2: features [N, d] -> mu, log s2, each [N, k]; PyTorch's own initial values."""
+
+    def __init__(self, width: int, hidden: int, latent: int):
+        super().__init__()
+        self.hidden = nn.Linear(width, hidden)
+        self.mean, self.log_variance = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
+
+    def forward(self, features):
+        hidden = self.hidden(features).relu()
+        return self.mean(hidden).float(), self.log_variance(hidden).float().clamp(-10, 10)
+
+
+class PVAHead(PromptHead):
+    """Unit features [B, d] -> logits [B, C]; log probabilities where base and novel names are asked together.
+
+    `is_base` [C] says which of its names are base ones. `prototypes` [C_b, k] and `eta` are set after training; before,
+    eta is -inf, and the base expert answers among base and novel names.
+    """
+
+    def __init__(self, backbone, classnames, ctx, options, templates, base: int):
+        """The first `base` names are the base ones."""
+        super().__init__(backbone, classnames, len(ctx), options.CHUNK)
+        self.options, self.templates, self.ctx = options, templates, nn.Parameter(ctx.float())
+        width = backbone.embed_dim
+        sizes = width, options.HIDDEN_DIM or width, options.LATENT_DIM or width
+        self.visual, self.textual = Adapter(*sizes), Adapter(*sizes)
+        self.register_buffer("is_base", torch.arange(len(classnames)) < base)
+        self.register_buffer("prototypes", torch.zeros(base, sizes[-1]))
+        self.register_buffer("eta", torch.tensor(float("-inf")))
+
+    def encode_names(self, tokens):
+        return self.encode(tokens, self.ctx)
+
+    def class_weights(self):
+        return None
+
+    def over(self, names):
+        """The same head read with other names; one that a base class has is a base one."""
+        head, is_base = super().over(names), self.split(names)
+        head._buffers = {**self._buffers, "is_base": is_base.to(self.is_base.device)}
+        return head
+
+    def split(self, names: list[str]) -> Tensor:
+        """Which of `names` are base ones [C]."""
+        mine = list(zip(self.classnames, self.is_base.tolist()))
+        novel = [name for name, base in mine if not base]
+        return which_are_base(names, [] if list(names) == novel else [name for name, base in mine if base])
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        """A saved head may have other numbers of names and of base classes."""
+        for name in ("is_base", "prototypes"):
+            if prefix + name in state_dict:
+                self._buffers[name] = torch.empty_like(state_dict[prefix + name], device=self.ctx.device)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    # ---- latents and training
+
+    def sample(self, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """P3 in training."""
+        if not self.options.VARIATIONAL:
+            return mean
+        return mean + (0.5 * log_variance).exp() * torch.randn(mean.shape).to(mean.device)
+
+    def losses(self, features: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """P4 to P8 of a batch -> (logits [B, C], {"ce", "kl", "align"}: each with its weight)."""
+        options = self.options
+        image, text = self.visual(features), self.textual(self.text_features())
+        logits = self.logit_scale * cosine(self.sample(*image), self.sample(*text))
+        of_means, of_spreads = squared_w2(*image, *(part[labels] for part in text))
+        distance = of_means + of_spreads if options.VARIATIONAL else of_means
+        terms = {
+            "ce": F.cross_entropy(logits, labels),
+            "align": options.ALIGN_WEIGHT * distance.mean() / image[0].shape[1],
+        }
+        if options.VARIATIONAL:
+            terms["kl"] = options.KL_WEIGHT * (mean_kl(*image) + mean_kl(*text))
+        return logits, terms
+
+    # ---- evaluation
+
+    def image_latents(self, features):
+        """mu_v(x), unit norm [B, k]."""
+        return F.normalize(self.visual(features)[0], dim=-1)
+
+    def class_latents(self):
+        """mu_t(t_c), unit norm [C, k]."""
+        return self.once("latents", lambda: F.normalize(self.textual(self.text_features())[0], dim=-1))
+
+    def refined_classes(self):
+        """t^_c [C, d]."""
+        hand_written = encode_classes(self.backbone, self.templates, self.classnames)
+        return with_residual(self.class_latents(), hand_written, self.options.RESIDUAL)
+
+    def similarity(self, features: Tensor) -> Tensor:
+        """P10: S(x) [B]."""
+        return (self.image_latents(features) @ self.prototypes.t()).amax(1)
+
+    def base_expert(self, features):
+        """P12 over all names of the head."""
+        return self.logit_scale * self.image_latents(features) @ self.class_latents().t()
+
+    def novel_expert(self, features):
+        """P13, likewise."""
+        if not self.options.RESIDUAL:
+            return self.base_expert(features)
+        refined = with_residual(self.image_latents(features), features, self.options.RESIDUAL)
+        return self.logit_scale * refined @ self.once("refined", self.refined_classes).t()
+
+    @property
+    def separates(self) -> bool:
+        """Whether there are base and novel names to choose between."""
+        both = bool(self.is_base.any()) and not bool(self.is_base.all())
+        return both and self.options.SEPARATE and bool(self.eta.isfinite())
+
+    def base_share(self, features: Tensor) -> Tensor | None:
+        """1 for base-like features [B], else 0; None where nothing is separated."""
+        return (self.similarity(features) >= self.eta).float() if self.separates else None
+
+    def forward(self, features):
+        if self.separates:
+            base, novel = self.base_expert(features)[:, self.is_base], self.novel_expert(features)[:, ~self.is_base]
+            return route(base, novel, log_shares(self.similarity(features), self.eta, 0), self.is_base)
+        only_novel = self.options.SEPARATE and not self.is_base.any()
+        return self.novel_expert(features) if only_novel else self.base_expert(features)
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """[N, k], [M, k] -> [N, M]."""
+    return F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).t()
+
+
+@register
+class PVA(FeatureTrainer):
+    SECTION = "PVA"
+    MODEL_NAME = "pva"
+    LEARNS_PROMPTS = True
+    RECONSTRUCTION = True
+    REFUSES = {"GATE": "it separates base from new images by itself"}
+
+    report = {}
+
+    def build_head(self, classnames):
+        options = self.options
+        width = self.backbone.embed_dim
+        if options.RESIDUAL and options.LATENT_DIM not in (0, width):
+            raise UserError(
+                f"TRAINER.PVA.LATENT_DIM is {options.LATENT_DIM}: the residual adds CLIP's {width} features to the "
+                f"latent ones; set LATENT_DIM 0, or RESIDUAL 0"
+            )
+        if not 0 < options.KEEP <= 1:
+            raise UserError(f"TRAINER.PVA.KEEP is {options.KEEP}; it is a share, above 0 and at most 1")
+        base = len(self.task.real_classnames()) if self.task else 0
+        ctx, templates = announced_context(self.backbone, options), announced_templates(self.cfg)
+        return PVAHead(self.backbone, classnames, ctx, options, templates, base)
+
+    # ---- which names are base: the head remembers, but of a target's names the task knows
+
+    def head_from_checkpoint(self, classnames, state_dict):
+        return self._as_target(super().head_from_checkpoint(classnames, state_dict))
+
+    def method_head(self, classnames):
+        return self._as_target(super().method_head(classnames))
+
+    def _as_target(self, head):
+        """On a target, whose images are not trained on: label-only names are novel, others are the source's."""
+        if self.task is not None and not self.task.real_classnames():
+            known = not self.task.label_only_classnames()
+            head._buffers["is_base"] = torch.full((len(head.classnames),), known, device=self.device)
+        return head
+
+    # ---- training
+
+    def compute_loss(self, features, labels):
+        logits, terms = self.head.losses(features, labels)
+        return sum(terms.values()), logits
+
+    def tune(self):
+        return "; ".join(filter(None, [self._separate(), super().tune()]))
+
+    @torch.no_grad()
+    def _separate(self):
+        """P9 and P11."""
+        base, head = self.task.real_classnames(), self.head
+        if not base or not self.options.SEPARATE:
+            return ""
+        train = self.train_set
+        mean, log_variance = head.visual(train.features)
+        labels = train.labels.repeat_interleave(train.views)
+        head.prototypes.copy_(class_means(mean, labels, len(base))[1])
+        images, source, own = judges(self)
+        latents = head.image_latents(images.mean() if own else images.first())
+        sums, _ = class_means(latents, images.labels, len(base))
+        found = cosines(latents, images.labels, sums, head.prototypes, own).amax(1)
+        head.eta.fill_(found.quantile(1 - self.options.KEEP, interpolation="lower"))
+        self.report = {
+            "eta": head.eta.item(),
+            "images": len(found),
+            "kl": mean_kl(mean, log_variance).item(),  # KL_k of the training images
+        }
+        print(
+            f"PVA: {self.options.KEEP:.0%} of {len(found)} images ({source}) are base-like, eta {head.eta.item():.4f}; "
+            f"KL of the image side {self.report['kl']:.4g} a dimension"
+        )
+        return f"eta on {source}"
+
+    def own_results(self):
+        """With the AUROC of S on the test images, of the run that chose eta."""
+        found = {"reconstruction": self.RECONSTRUCTION, **self.report}
+        if self.report:
+            found["auroc"] = test_auroc(self, self.head.split, lambda features, _: self.head.similarity(features))
+        return {"pva": found}
+
+
+register_twins(PVA)
