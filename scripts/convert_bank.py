@@ -13,10 +13,10 @@ from pathlib import Path
 
 import _path  # noqa: F401
 import torch
-from lib.console import say_errors
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
+from lib.console import say_errors
 from safetensors import SafetensorError, safe_open
 
 import trainers

@@ -74,7 +74,8 @@ def draw(colours):
         'aria-label="SHIP: a generator learns from base images and draws features of label-only classes" '
         'font-family="-apple-system, Segoe UI, Helvetica, Arial, sans-serif">',
         marker,
-        text(20, 30, "1  Learn to synthesize prompts, from a few images of base classes", colours["text"], 15, "start", 600),
+        text(20, 30, "1  Learn to synthesize prompts, from a few images of base classes", colours["text"], 15,
+             "start", 600),
         text(366, 200, "2  Draw features for names without images; fine-tune on both", colours["text"], 15,
              "start", 600),
     ]  # fmt: skip

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import _path  # noqa: F401
 import torch
-from lib.console import say_errors
 from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
 from dassl.utils import set_random_seed
+from lib.console import say_errors
 
 import datasets  # noqa: F401
 import trainers

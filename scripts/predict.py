@@ -12,9 +12,9 @@ import sys
 
 import _path  # noqa: F401
 import torch
-from lib.console import image_files, read_lines, say_errors
 from dassl.data.transforms import build_transform
 from dassl.utils import UserError, atomic_path, read_image
+from lib.console import image_files, read_lines, say_errors
 from tqdm import tqdm
 
 from trainers import open_run

@@ -13,8 +13,8 @@ import json
 
 import _path  # noqa: F401
 import torch
-from lib.console import generator_folder, read_lines, say_errors
 from dassl.utils import UserError, atomic_path
+from lib.console import generator_folder, read_lines, say_errors
 from safetensors.torch import save_file
 
 from trainers import open_run

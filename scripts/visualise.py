@@ -13,10 +13,10 @@ from pathlib import Path
 
 import _path  # noqa: F401
 import torch
-from lib.console import generator_folder, say_errors
 from dassl.data.datasets import Datum
 from dassl.engine import build_trainer
 from dassl.utils import UserError, load_checkpoint, set_random_seed
+from lib.console import generator_folder, say_errors
 from lib.report.plots import STYLE, plt, save_figure
 from matplotlib.lines import Line2D
 from sklearn.decomposition import PCA

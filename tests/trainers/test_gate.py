@@ -312,7 +312,6 @@ def test_a_method_that_has_no_column_for_new_names(bank, tmp_path):
     assert torch.allclose(routed[:, :4].softmax(1), trainer.logits(trainer.head_for(BASE), x).softmax(1), atol=1e-5)
 
 
-@pytest.mark.xfail(reason="FeatureTrainer.head_for does not ask a plug-in where the method cannot", strict=False)
 def test_and_its_run_has_all_metrics(bank, tmp_path):
     train.main(argv(bank, tmp_path, "Tip_Adapter_F_GATE", "TRAINER.GATE.NEW_EXPERT", "zero_shot"))
     assert {"base", "new", "H", "all"} <= results(tmp_path)["metrics"].keys()

@@ -386,9 +386,15 @@ class FeatureTrainer(TrainerX):
 
     def head_for(self, classnames: list[str]) -> nn.Module:
         """What evaluates `classnames`: the method's head over them, as plug-ins make it."""
-        head = self.method_head(classnames)
-        for plugin in self.plugins:
+        head, reason = None, None
+        try:
+            head = self.method_head(classnames)
+        except ClassesUnsupported as error:
+            reason = error
+        for plugin in self.plugins:  # one may know what the method does not
             head = plugin.head_for(head, list(classnames))
+        if head is None:
+            raise reason
         return head
 
     def logits(self, head: nn.Module, features: Tensor) -> Tensor:

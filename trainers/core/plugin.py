@@ -72,8 +72,8 @@ class Plugin:
         """Once, after training: a phrase for results.json that says what was chosen on which images, or ""."""
         return ""
 
-    def head_for(self, head: nn.Module, names: list[str]) -> nn.Module:
-        """What evaluates `names`, given the method's head over them."""
+    def head_for(self, head: nn.Module | None, names: list[str]) -> nn.Module | None:
+        """What evaluates `names`, given the method's head over them; None where the method cannot have these names."""
         return head
 
     def save(self, folder: str):

@@ -13,11 +13,11 @@ import torch
 from ..core.config import declare
 from ..core.errors import UserError
 from ..core.features.feature_set import FeatureSet
-from ..core.plugin import Plugin
 from ..core.model.prompts import ClassTokens
-from ..core.randomness import seed_all
 from ..core.model.text_encoder import in_fp32
-from ..generative.synthesis import SHOTS, SyntheticLoader, Synthesizer
+from ..core.plugin import Plugin
+from ..core.randomness import seed_all
+from ..generative.synthesis import SHOTS, Synthesizer, SyntheticLoader
 from ..generative.training import GeneratorTraining
 from .model import ARCHITECTURE, TRAINING, build_framework, load_generator
 

@@ -1,4 +1,4 @@
-"""The tasks (DESIGN section 8): what a run may train on, and what it evaluates over which class names.
+"""The tasks: what a run may train on, and what it evaluates over which class names.
 
 A Task opens the dataset and knows which of its classes have training images and which have only a name. It lists
 `Evaluation`s; the trainer runs them, and the results go into results.json under their names.
@@ -213,13 +213,13 @@ class Target:
     def train_x(self):
         raise UserError(
             f"TASK {self._task} gives no training images of the target: start from a source run, MODEL.INIT_WEIGHTS "
-            "with its output folder (and TRAINER.SHIP.INIT_FROM for a twin with SHIP)"
+            "with its output folder; a plug-in that makes features of names has an INIT_FROM of its own"
         )
 
 
 class DomainGeneralization(Task):
-    """What a source run learned, over the target's own class names: CoCoOp's protocol
-    (https://arxiv.org/abs/2203.05557). Nothing is trained."""
+    """What a source run learned, over the target's own class names: the protocol of
+    https://arxiv.org/abs/2203.05557. Nothing is trained."""
 
     def open(self, cfg):
         # -1: draws no few-shot selection, keeps none
@@ -233,8 +233,8 @@ class DomainGeneralization(Task):
 
 
 class CrossDataset(DomainGeneralization):
-    """The same for a target with other classes, all of which have only a name (paper section 4.2.2): a twin with SHIP
-    learns from their names."""
+    """The same for a target with other classes, all of which have only a name: a plug-in
+    may learn from their names."""
 
     def label_only_classnames(self):
         return list(self.dataset.classnames)
