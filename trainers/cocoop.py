@@ -31,6 +31,7 @@ def extend_cfg(cfg):
 class CoCoOpHead(PromptHead):
     """Unit features [B, d] -> logits [B, C]; each image shifts the learned context [n, w] by a vector of its own."""
 
+    USES_TEXT_FEATURES = False
     evaluation_batch = 64  # images, each with prompts of its own
 
     def __init__(self, backbone, classnames, ctx, chunk=0):

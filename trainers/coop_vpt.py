@@ -77,6 +77,7 @@ def mean_kl(mean, log_variance):
 class VPTHead(PromptHead):
     """Unit features [B, d] -> log p(y | x) [B, C], p being averaged over samples of the residual."""
 
+    USES_TEXT_FEATURES = False
     evaluation_batch = 16  # images, each with several sets of prompts of its own
 
     def __init__(self, backbone, classnames, ctx, options):

@@ -136,9 +136,9 @@ class SAR(Plugin):
         """Unit text features of the names `chosen` [n, d]. Those of trained names are the method's own, where it has
         them; only the further names that were drawn are encoded on top."""
         head = self.trainer.head
-        own = head.class_weights()
-        if own is None:  # prompts depend on the image: the head encodes names under the mean of this batch
+        if not head.USES_TEXT_FEATURES:  # it encodes names under the mean of this batch's prompts
             return head.encode_names(self.tokens.select(chosen))
+        own = head.text_features()
         trained, further = chosen[chosen < len(own)], chosen[chosen >= len(own)]
         found = [own[trained.to(own.device)]]
         if len(further):

@@ -89,7 +89,7 @@ def test_ship_joins_each_batch_with_as_many_synthetic_features_of_new_classes(ti
     for features, labels in seen.batches:
         assert len(features) == 16 and bool((labels[:8] < 4).all()) and bool((labels[8:] >= 4).all())
         torch.testing.assert_close(features.norm(dim=1), torch.ones(16), rtol=1e-3, atol=1e-3)
-    assert set(results(tmp_path)["metrics"]) == {"base", "new", "all", "H"}
+    assert set(results(tmp_path)["metrics"]) >= {"base", "new", "all", "H"}
 
 
 @pytest.mark.parametrize("trainer", ["CLIP_Adapter", "CLIP_Adapter_SHIP"])

@@ -77,7 +77,7 @@ def test_resumes_exactly(tiny_bank, tmp_path, monkeypatch):
 def test_all_on_a_fixed_subset_is_marked(tiny_bank, tmp_path):
     for name, seed in (("a", 1), ("b", 2)):
         train.main(argv(tiny_bank, tmp_path / name, "CoCoOp", "TEST.ALL_SUBSET", "9", seed=seed))
-        assert results(tmp_path / name)["subset"] == {"all": {"images": 9, "of": 28}}
+        assert results(tmp_path / name)["subset"]["all"] == {"images": 9, "of": 28}
         assert "9 of 28 test images" in (tmp_path / name / "log.txt").read_text()
     train.main(argv(tiny_bank, tmp_path / "whole", "CoCoOp"))
     whole, part = results(tmp_path / "whole"), results(tmp_path / "a")

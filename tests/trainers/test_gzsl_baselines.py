@@ -222,7 +222,7 @@ def test_the_classifier_sees_real_seen_and_synthetic_unseen_features(miniclip_ba
     counts = torch.cat([labels for _, labels in batches]).bincount().tolist()
     assert counts == [8] * 4 + [4] * 3  # base images, then synthetic features of the new names
     trainer = batches[0][0]
-    assert trainer.trained_classnames == NAMES and set(results(tmp_path / "out")["metrics"]) == {"seen", "unseen", "H"}
+    assert trainer.trained_classnames == NAMES and set(results(tmp_path / "out")["metrics"]) >= {"seen", "unseen", "H"}
     assert results(tmp_path / "out")["extra"]["generator"]["reconstruction"] > 0
 
 

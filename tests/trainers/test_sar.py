@@ -355,7 +355,8 @@ def test_which_methods_can_have_it():
 
 def test_class_specific_contexts_are_refused(tiny_bank, tmp_path):
     with pytest.raises(UserError, match="CoOp_SAR: SAR needs text features of any name; .*use CSC False"):
-        a_run(tiny_bank, tmp_path, "CoOp_SAR", "TRAINER.COOP.CSC", "True")
+        own = "TRAINER.COOP.CSC True TRAINER.COOP.N_CTX 2".split()
+        a_run(tiny_bank, tmp_path, "CoOp_SAR", *own, "TRAINER.COOP.CTX_INIT", "")
 
 
 @pytest.mark.parametrize(

@@ -377,7 +377,7 @@ def test_ship_gives_new_classes_synthetic_keys_and_mixes_batches(tiny_bank, tmp_
     assert (synthetic @ real.t()).max() < 0.9999 and len(synthetic.unique(dim=0)) == 12
     for features, labels in seen.batches:
         assert len(features) == 16 and bool((labels[:8] < 4).all()) and bool((labels[8:] >= 4).all())
-    assert set(results(tmp_path)["metrics"]) == {"base", "new", "all", "H"}
+    assert set(results(tmp_path)["metrics"]) >= {"base", "new", "all", "H"}
 
 
 def test_the_joint_cache_is_searched_by_base_images_among_base_names(tiny_bank, tmp_path, monkeypatch):

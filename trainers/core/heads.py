@@ -59,6 +59,8 @@ class PromptHead(Head):
     `text_features()`.
     """
 
+    USES_TEXT_FEATURES = True  # its loss computes text_features() anyway; False: it encodes other prompts
+
     def __init__(self, backbone, classnames: list[str], n_ctx: int, chunk: int = 0):
         """`n_ctx` tokens of context must fit beside each name; `chunk` > 0 bounds memory (TextEncoder)."""
         super().__init__(backbone, classnames)

@@ -314,7 +314,7 @@ def test_each_table_has_four_cells():
 def test_a_cell_runs(tiny_bank, tmp_path, options):
     changes = [item for key, value in options.items() for item in (f"TRAINER.SHIP.{key}", str(value))]
     train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP", "OPTIM.MAX_EPOCH", "1", "TRAINER.SHIP.EPOCHS", "1", *changes))
-    assert set(results(tmp_path)["metrics"]) == {"base", "new", "H", "all"}
+    assert set(results(tmp_path)["metrics"]) >= {"base", "new", "H", "all"}
     saved = yaml.safe_load((tmp_path / "config.yaml").read_text())["TRAINER"]["SHIP"]
     assert {key: saved[key] for key in options} == options
     assert {"distance", "penalty"} <= set(results(tmp_path)["extra"]["generator"]) or saved["FRAMEWORK"] == "vae"
