@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 
 from .core import FeatureTrainer, Head, UserError, declare, register
+from .core.features.statistics import NEIGHBOURS, TEXTS, mean_near_text, means_of, shrunk_precision
 from .core.model.prompts import announced_templates, encode_classes
 from .core.names import find_positions
 from .core.separation import which_are_base
@@ -36,8 +37,8 @@ def extend_cfg(cfg):
         cfg,
         "TRAINER.GAUSSIAN_LDA",
         ALPHA=1.0,  # weight of the Gaussian classifier, counted beside 100 times cosines
-        NEIGHBOURS=64,  # base features nearest to a new class's text that make its mean, with
-        TEXTS=16,  # ... so many copies of the text itself
+        NEIGHBOURS=NEIGHBOURS,  # base features nearest to a new class's text that make its mean, with
+        TEXTS=TEXTS,  # ... so many copies of the text itself
         PREC="auto",
     )
 
@@ -100,10 +101,7 @@ class GaussianHead(MeansHead):
 
     def mean_of(self, names):
         _, neighbours, copies = self.blend.tolist()
-        texts = self.text_features(names).to(self.means.device)
-        nearest = (texts @ self.support.t()).topk(min(int(neighbours), len(self.support))).indices
-        near = self.support[nearest]
-        return (near.sum(1) + copies * texts) / (near.shape[1] + copies)
+        return mean_near_text(self.text_features(names).to(self.means.device), self.support, int(neighbours), copies)
 
     def forward(self, features):
         return self.logit_scale * (features @ self.weights.t() + self.bias)
@@ -145,20 +143,6 @@ class MeansTrainer(FeatureTrainer):
             )
         state = {name: value.to(self.device) for name, value in state_dict.items()}
         return self.HEAD(self.backbone, announced_templates(self.cfg), classnames, state)
-
-
-def means_of(features, labels, count):
-    """Mean feature of each class [count, d]; not of unit norm."""
-    sums = features.new_zeros(count, features.shape[1]).index_add_(0, labels, features)
-    return sums / labels.bincount(minlength=count).clamp(min=1).unsqueeze(1)
-
-
-def shrunk_precision(residuals):
-    """P [d, d] of residuals [N, d] around their class means, in double precision."""
-    count, width = residuals.shape
-    scatter = residuals.double().t() @ residuals.double()  # (N - 1) S
-    ridge = scatter.trace() / (count - 1)
-    return width * torch.linalg.inv(scatter + ridge * torch.eye(width, dtype=scatter.dtype, device=scatter.device))
 
 
 @register

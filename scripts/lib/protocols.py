@@ -68,6 +68,17 @@ def base2new(words, options, place) -> Plan:
     return Plan("base2new", [Run("base2new", words[0], trainer, cfg, seed_of(words[1]), one_shots(), options)])
 
 
+def leave_classes_out(words, options, place) -> Plan:
+    """usage: bash scripts/leave_classes_out.sh DATASET SEED [TRAINER [CFG]] [-- KEY VALUE ...]
+
+    The judge for hyper-parameters, one run: half of the base classes, drawn by SEED, stand for new ones.
+      TRAINER is CoOp_SHIP and CFG is miniclip unless given
+      SHOTS=16   images per class"""
+    trainer, cfg = word(words, 2, "CoOp_SHIP"), word(words, 3, "miniclip")
+    run = Run("leave_classes_out", words[0], trainer, cfg, seed_of(words[1]), one_shots(), options)
+    return Plan("leave_classes_out", [run])
+
+
 def fewshot(words, options, place) -> Plan:
     """usage: bash scripts/fewshot.sh DATASET SEED TRAINER [CFG] [-- KEY VALUE ...]
 
@@ -183,6 +194,7 @@ def table1(words, options, place) -> Plan:
 
 PROTOCOLS = {
     "base2new": Protocol(base2new, 2, 4),
+    "leave_classes_out": Protocol(leave_classes_out, 2, 4),
     "fewshot": Protocol(fewshot, 3, 4),
     "gzsl": Protocol(gzsl, 2, 4),
     "cross_dataset": Protocol(cross_dataset, 2, 99),

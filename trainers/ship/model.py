@@ -10,16 +10,51 @@ from ..core.model.text_encoder import in_fp32
 from ..generative.gan import WGAN
 from ..generative.training import FINAL, FOLDER
 from ..generative.vae import VAE
+from . import training_free
+from .bimodal import BimodalVAE
+from .episodes import EpisodicVAE
 from .generator import FeatureGenerator, PromptGenerator
 
 ARCHITECTURE = ("FRAMEWORK", "GENERATOR", "N_CTX", "GLOBAL", "SEQUENTIAL", "HIDDEN_DIM", "LATENT_DIM")
 TRAINING = ("LR", "WEIGHT_DECAY", "EPOCHS", "BATCH_SIZE", "KL_WEIGHT")
+# What later papers and ours changed of the training, with the paper's values: a generator that was trained before one
+# of them existed stays what it is.
+BEYOND = {"KL_WEIGHT_RULE": "fixed", "EPISODES": False}
+RULES = ("fixed", "auto")
 
 
-def build_framework(options, backbone):
+def decisive_keys(options):
+    """The keys of TRAINER.SHIP that a saved generator must agree with to be reused."""
+    return ARCHITECTURE + TRAINING + tuple(key for key, papers in BEYOND.items() if options[key] != papers)
+
+
+def check(options):
+    """Raises UserError for options (cfg.TRAINER.SHIP) that contradict each other."""
+    kind, framework = options.GENERATOR, options.FRAMEWORK
+    if options.KL_WEIGHT_RULE not in RULES:
+        raise UserError(f"TRAINER.SHIP.KL_WEIGHT_RULE '{options.KL_WEIGHT_RULE}' is unknown; known: {', '.join(RULES)}")
+    if kind == "mlp" and (options.SEQUENTIAL or not options.GLOBAL):
+        raise UserError(
+            "TRAINER.SHIP.GENERATOR mlp makes no prompts, so GLOBAL False and SEQUENTIAL True say nothing; they go "
+            "with GENERATOR clip"
+        )
+    trained = framework != "vae" or options.EPISODES or options.KL_WEIGHT_RULE != "fixed"
+    if kind in training_free.GENERATORS and trained:
+        raise UserError(
+            f"TRAINER.SHIP.GENERATOR {kind} is not pretrained, so FRAMEWORK, EPISODES and KL_WEIGHT_RULE say nothing; "
+            "leave them out, or use GENERATOR clip"
+        )
+    if options.EPISODES and framework != "vae":
+        raise UserError(f"TRAINER.SHIP.EPISODES True goes with FRAMEWORK vae alone, not with {framework}")
+    if options.KL_WEIGHT_RULE == "auto" and framework == "gan":
+        raise UserError("TRAINER.SHIP.KL_WEIGHT_RULE auto goes with FRAMEWORK vae or bimodal: a gan has no KL term")
+
+
+def build_framework(options, backbone, kl_weight=None, templates=None):
     """The generative model that `options` (cfg.TRAINER.SHIP) describes, untrained, on the text tower in float32.
 
-    Raises UserError for a name that is not known.
+    `kl_weight` is that of the training, where a rule chose it. `templates` are the hand-written prompts of generators
+    without training. Raises UserError for a name that is not known.
     """
     backbone = in_fp32(backbone)
     latent_dim, hidden_dim = options.LATENT_DIM or backbone.width, options.HIDDEN_DIM
@@ -29,18 +64,18 @@ def build_framework(options, backbone):
         ),
         "mlp": lambda: FeatureGenerator(backbone, latent_dim, hidden_dim),
     }
+    vae, weight = EpisodicVAE if options.EPISODES else VAE, options.KL_WEIGHT if kl_weight is None else kl_weight
     frameworks = {
-        "vae": lambda generator: VAE(generator, backbone.embed_dim, hidden_dim, options.KL_WEIGHT),
+        "vae": lambda generator: vae(generator, backbone.embed_dim, hidden_dim, weight),
         "gan": lambda generator: WGAN(generator, backbone, hidden_dim),
+        "bimodal": lambda generator: BimodalVAE(generator, backbone, hidden_dim, weight),
     }
-    for key, known in (("FRAMEWORK", frameworks), ("GENERATOR", generators)):
+    for key, known in (("FRAMEWORK", frameworks), ("GENERATOR", [*generators, *training_free.GENERATORS])):
         if options[key] not in known:
             raise UserError(f"TRAINER.SHIP.{key} '{options[key]}' is unknown; known: {', '.join(known)}")
-    if options.GENERATOR == "mlp" and (options.SEQUENTIAL or not options.GLOBAL):
-        raise UserError(
-            "TRAINER.SHIP.GENERATOR mlp makes no prompts, so GLOBAL False and SEQUENTIAL True say nothing; they go "
-            "with GENERATOR clip"
-        )
+    check(options)
+    if options.GENERATOR in training_free.GENERATORS:
+        return training_free.TrainingFree(options.GENERATOR, backbone, templates)
     return frameworks[options.FRAMEWORK](generators[options.GENERATOR]())
 
 
@@ -64,11 +99,12 @@ def load_framework(path, options, backbone, device):
             f"the generator {found} was trained on another backbone ({settings['backbone'][:12]}, the run uses "
             f"{backbone.weights_hash[:12]})"
         )
-    differing = [key for key in ARCHITECTURE if settings["options"][key] != options[key]]
+    compared = ("GENERATOR",) if options.GENERATOR in training_free.GENERATORS else ARCHITECTURE
+    differing = [key for key in compared if settings["options"][key] != options[key]]
     if differing:
         wanted = ", ".join(f"TRAINER.SHIP.{key} {settings['options'][key]}" for key in differing)
         raise UserError(f"the generator {found} was trained with other options; set {wanted}")
-    framework = build_framework(options, backbone).to(device)
+    framework = build_framework(options, backbone, templates=settings.get("templates")).to(device)
     framework.load_state_dict(state["state_dict"])
     framework.requires_grad_(False).eval()
     return framework, found, state["history"]

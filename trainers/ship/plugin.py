@@ -6,21 +6,25 @@ classes the run is a source for other data sets: the plain method, and a generat
 a source, paper section 4.2.2) batches are B synthetic features.
 """
 
-from functools import cached_property
+import os
+from functools import cached_property, partial
 
 import torch
 
 from ..core.config import declare
 from ..core.errors import UserError
 from ..core.features.feature_set import FeatureSet
-from ..core.model.prompts import ClassTokens
+from ..core.model.prompts import ClassTokens, encode_classes, templates_for
 from ..core.model.text_encoder import in_fp32
 from ..core.plugin import Plugin
 from ..core.randomness import seed_all
 from ..generative.synthesis import SHOTS, Synthesizer, SyntheticLoader
-from ..generative.training import GeneratorTraining
-from .model import ARCHITECTURE, TRAINING, build_framework, load_generator
+from ..generative.training import FOLDER, GeneratorTraining
+from . import collapse, matching
+from .model import build_framework, check, decisive_keys, load_generator
+from .training_free import GENERATORS, Fitting
 
+MATCHES = ("none", "mean")
 NOTHING_TO_SYNTHESIZE = "no label-only classes: the generator is for later runs, training sees real features alone"
 
 
@@ -28,8 +32,10 @@ def extend_cfg(cfg):
     declare(
         cfg,
         "TRAINER.SHIP",
-        FRAMEWORK="vae",  # or gan (Table 4)
-        GENERATOR="clip",  # prompts through CLIP's text encoder; mlp: features by a network from scratch (Table 4)
+        FRAMEWORK="vae",  # or gan (Table 4); bimodal: a prior for each class, from its text
+        # clip: prompts through CLIP's text encoder; mlp: features by a network from scratch (Table 4); shift, gaussian:
+        # without pretraining
+        GENERATOR="clip",
         N_CTX=4,  # L, length of the synthesized prompts (Table 6)
         GLOBAL=True,  # learn global prompts p_1 .. p_L beside the local bias (Table 5)
         SEQUENTIAL=False,  # one local bias per position instead of one for all (Table 5)
@@ -40,6 +46,12 @@ def extend_cfg(cfg):
         EPOCHS=50,
         BATCH_SIZE=256,
         KL_WEIGHT=1.0,
+        # auto: the weight that keeps 90% of the variance within a class. A key of its own, because a value's type is
+        # fixed: KL_WEIGHT could not be a number and "auto"
+        KL_WEIGHT_RULE="fixed",
+        EPISODES=False,  # a third of the base classes is label-only in each step of the pretraining
+        BASE_SHARE=0.0,  # of a batch's synthetic features, those of base classes
+        MATCH="none",  # mean: synthetic features are moved by what base classes' real and synthetic means differ
         NEW_CLASSES="",  # a text file of label-only class names, a name a line
         INIT_FROM="",  # a trained generator (the generator/ folder of a run) to use instead of training one
     )
@@ -48,7 +60,7 @@ def extend_cfg(cfg):
 class SHIP(Plugin):
     NAME, SECTION = "SHIP", "SHIP"
 
-    synthesizer = None
+    synthesizer = of_base = None
     report = {}
 
     @classmethod
@@ -81,8 +93,16 @@ class SHIP(Plugin):
         """Pretrains the generator on the base features, or loads it, and binds it to the new names; None where there
         are none of these."""
         options, trainer = self.options, self.trainer
+        check(options)
+        if options.MATCH not in MATCHES or not 0 <= options.BASE_SHARE < 1:
+            raise UserError(
+                f"TRAINER.SHIP.MATCH is one of {', '.join(MATCHES)}, found '{options.MATCH}'; BASE_SHARE is a share "
+                f"from 0 to below 1, found {options.BASE_SHARE}"
+            )
         tower = in_fp32(trainer.backbone)  # as in the released code: half precision spoils the gradients
-        new = ClassTokens(self.new, tower, n_ctx=options.N_CTX) if self.new else None
+        new, base = (
+            ClassTokens(names, tower, n_ctx=options.N_CTX) if names else None for names in (self.new, self.base)
+        )
         if options.INIT_FROM:
             generator, self.report = load_generator(options.INIT_FROM, options, tower, trainer.device)
         elif not self.base:
@@ -90,24 +110,53 @@ class SHIP(Plugin):
                 f"TASK {self.cfg.TASK} needs the generator of a source run: give its folder with TRAINER.SHIP.INIT_FROM"
             )
         else:
-            training = GeneratorTraining(
-                lambda: build_framework(options, tower),
-                options,
-                "TRAINER.SHIP",
-                ARCHITECTURE + TRAINING,
-                "SHIP generator",
-                tower.weights_hash,
-                trainer.train_set,
-                ClassTokens(self.base, tower, n_ctx=options.N_CTX),
-                self.cfg.SEED,
-                trainer.output_dir,
-                self.cfg.TRAIN.CHECKPOINT_SECONDS,
-            )
-            generator, self.report = training.run()
+            generator, self.report = self.pretrain(tower, base)
+        if options.MATCH == "mean":
+            generator = self.matched(generator, base)
         if new is None:
             print(f"SHIP: {NOTHING_TO_SYNTHESIZE}")
             return None
+        if options.BASE_SHARE and base:
+            self.of_base = Synthesizer(generator, base, first_label=0)
         return Synthesizer(generator, new, first_label=len(self.base))
+
+    def pretrain(self, tower, classes):
+        """-> (generator, report). Nothing is drawn here but in the training itself, so its draws stay the paper's."""
+        options, trainer, found = self.options, self.trainer, self.trainer.train_set
+        templates = templates_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
+        free, weight = options.GENERATOR in GENERATORS, options.KL_WEIGHT
+        if options.KL_WEIGHT_RULE == "auto":
+            weight = collapse.keeping_weight(collapse.class_spectrum(found, len(self.base)))
+            print(f"generator: KL weight {weight:.4g}, which keeps {collapse.KEPT:.0%} of the variance within classes")
+        training = (partial(Fitting, templates) if free else GeneratorTraining)(
+            lambda: build_framework(options, tower, weight, templates),
+            options,
+            "TRAINER.SHIP",
+            decisive_keys(options),
+            "SHIP generator",
+            tower.weights_hash,
+            found,
+            classes,
+            self.cfg.SEED,
+            trainer.output_dir,
+            self.cfg.TRAIN.CHECKPOINT_SECONDS,
+        )
+        generator, report = training.run()
+        if "kl" in report and weight > 0:
+            report.update(collapse.report(found, encode_classes(tower, templates, self.base), weight))
+            print(collapse.describe(report))
+        return generator, report
+
+    def matched(self, generator, classes):
+        """`generator`, moved by what base classes say, or said in the source run."""
+        if not self.base:
+            shift = matching.load(os.path.dirname(self.report["loaded_from"]))
+        else:
+            shift = matching.mean_difference(generator, self.trainer.train_set, classes, self.cfg.SEED)
+            matching.save(os.path.join(self.trainer.output_dir, FOLDER), shift)
+        self.report["match_shift"] = shift.norm().item()
+        print(f"generator: synthetic features are moved by {self.report['match_shift']:.3g}, as base classes say")
+        return matching.Matched(generator, shift.to(self.trainer.device))
 
     def per_class(self):
         """How many synthetic features stand for a class: the shots; without a number of shots, as many as a base class
@@ -124,8 +173,13 @@ class SHIP(Plugin):
     def batch(self, features, labels):
         if self.synthesizer is None or not self.base:
             return features, labels
-        synthetic, synthetic_labels = self.synthesizer.batch(len(labels), features.device)
-        return torch.cat([features, synthetic]), torch.cat([labels, synthetic_labels])
+        count = len(labels)
+        of_base = min(round(count * self.options.BASE_SHARE), count - 1) if self.of_base else 0
+        made = [self.synthesizer.batch(count - of_base, features.device)]
+        if of_base:
+            made.append(self.of_base.batch(of_base, features.device))
+        synthetic, synthetic_labels = zip(*made)
+        return torch.cat([features, *synthetic]), torch.cat([labels, *synthetic_labels])
 
     def support(self, found):
         """Real few-shot features of the base classes and as many synthetic ones of each new class."""
