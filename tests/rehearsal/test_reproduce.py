@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def reproduce(data, archive, features, tmp_path_factory):
     """reproduce(*flags) -> the completed process, on miniature data and a random CLIP, one seed, one epoch."""
     out = tmp_path_factory.mktemp("reproduce")
-    options = f"MODEL.BACKBONE.NAME {archive} FEATURES.DIR {features} FEATURES.VIEWS 1 OPTIM.MAX_EPOCH 1".split()
+    short = Path(tempfile.mkdtemp(prefix="s"))  # options name a run's folder, and names have 255 characters at most
+    (short / archive.name).symlink_to(archive)
+    (short / "f").symlink_to(features)
+    options = f"MODEL.BACKBONE.NAME {short}/{archive.name} FEATURES.DIR {short}/f FEATURES.VIEWS 1 OPTIM.MAX_EPOCH 1".split()
 
     def run(*flags, root=data, check=("--skip-check", "--skip-verify")):
         words = [str(root), "1", *check, *flags, "--", *options, "TRAINER.SHIP.EPOCHS", "1"]
@@ -30,7 +35,8 @@ def reproduce(data, archive, features, tmp_path_factory):
         )
 
     run.out = out
-    return run
+    yield run
+    shutil.rmtree(short)
 
 
 def test_a_table_is_made_and_set_beside_the_papers(reproduce):
