@@ -21,7 +21,9 @@ def reproduce(data, archive, features, tmp_path_factory):
     short = Path(tempfile.mkdtemp(prefix="s"))  # options name a run's folder, and names have 255 characters at most
     (short / archive.name).symlink_to(archive)
     (short / "f").symlink_to(features)
-    options = f"MODEL.BACKBONE.NAME {short}/{archive.name} FEATURES.DIR {short}/f FEATURES.VIEWS 1 OPTIM.MAX_EPOCH 1".split()
+    options = (
+        f"MODEL.BACKBONE.NAME {short}/{archive.name} FEATURES.DIR {short}/f FEATURES.VIEWS 1 OPTIM.MAX_EPOCH 1".split()
+    )
 
     def run(*flags, root=data, check=("--skip-check", "--skip-verify")):
         words = [str(root), "1", *check, *flags, "--", *options, "TRAINER.SHIP.EPOCHS", "1"]
