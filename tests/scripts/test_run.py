@@ -70,7 +70,7 @@ def test_the_command_says_who_the_run_is():
 
 def test_the_environment_says_where(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name in ("DATA", "BANK", "OUTPUT"):
+    for name in ("DATA", "BANK", "OUTPUT", "SHIP_CALLED_FROM"):
         monkeypatch.delenv(name, raising=False)
     assert Place.from_environment() == Place("output", "", "")
     monkeypatch.setenv("DATA", "images")
