@@ -9,10 +9,10 @@ NAME is a dataset's name or that of its config, such as Caltech101 or caltech101
 """
 
 import argparse
-import sys
 
 import _path  # noqa: F401
 from dassl.utils import UserError
+from lib.console import say_errors
 from tabulate import tabulate
 
 from datasets.prepare.check import reader_name, show
@@ -72,8 +72,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    say_errors(main)

@@ -26,6 +26,7 @@ import yaml
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 from dassl.utils import UserError
 from lib import verify as known
+from lib.console import say_errors
 from safetensors import safe_open
 
 import train
@@ -197,8 +198,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    say_errors(main)

@@ -57,7 +57,7 @@ def compare(paper: dict, rows: list[Row], datasets: list[str], place: Place) -> 
             continue  # no method here stands for it
         for column, title in columns.items():
             of = datasets if column == AVERAGE else [column]
-            members = [runs_of(row, paper["task"], dataset, rows) for dataset in of]
+            members = [runs_of(row, paper, dataset, rows) for dataset in of]
             printed = dict(zip(metrics, row["values"].get(column, []), strict=False))
             found = cell(paper, members, printed, place)
             lines.append([row["method"], title, *found.line(metrics)])
@@ -66,13 +66,13 @@ def compare(paper: dict, rows: list[Row], datasets: list[str], place: Place) -> 
     return f"Table {paper['table']}: {paper['title']}\n\n{text}"
 
 
-def runs_of(row: dict, task: str, dataset: str, rows: list[Row]) -> list[Run]:
+def runs_of(row: dict, paper: dict, dataset: str, rows: list[Row]) -> list[Run]:
     """The runs, of all seeds, that a row of the paper means on a data set."""
-    wanted = {f"TRAINER.SHIP.{key}": str(value) for key, value in row.get("options", {}).items()}
+    wanted = {f"{paper['section']}.{key}": str(value) for key, value in row.get("options", {}).items()}
     return [
         one.run
         for one in rows
-        if (one.run.task, one.run.dataset, one.run.trainer) == (task, dataset, row["trainer"])
+        if (one.run.task, one.run.dataset, one.run.trainer) == (paper["task"], dataset, row["trainer"])
         and dict(one.options) == wanted
     ]
 

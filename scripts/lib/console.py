@@ -46,9 +46,9 @@ def generator_folder(folder, cfg):
 
 
 def say_errors(main):
-    """Runs `main`; of a UserError the message alone is shown, exit code 2."""
+    """Runs `main` and exits with what it returns; of a UserError the message alone is shown, exit code 2."""
     try:
-        main()
+        sys.exit(main())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

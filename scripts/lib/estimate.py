@@ -14,7 +14,7 @@ from functools import cache
 from . import choices
 from .launch import Launcher
 from .protocols import PAPER_DATASETS
-from .run import ALL, ROOT, Options, Place, Run, UserError
+from .run import ALL, ROOT, Options, Place, Run, UserError, split_trainer
 
 EPOCHS = "2"  # of a calibrating run
 NO_STEPS = ("ZeroshotCLIP", "Tip_Adapter")
@@ -67,7 +67,8 @@ def work_of(run: Run, cfg) -> Work:
     few = train if run.shots == ALL else min(train, shown * run.shots)
     views = max(1, cfg.FEATURES.VIEWS)
     images = test + few * views
-    method, plugged = run.trainer.replace("_SHIP", ""), "_SHIP" in run.trainer
+    method, plugins = split_trainer(run.trainer)
+    plugged = "SHIP" in plugins
     if method in NO_STEPS or (run.task in ("cross_dataset", "domain_generalization") and not plugged):
         return Work(0, 0, images)
     steps = cfg.OPTIM.MAX_EPOCH * max(1, few // cfg.DATALOADER.TRAIN_X.BATCH_SIZE)

@@ -24,17 +24,22 @@ class UserError(Exception):
     """What the user can mend: shown without a traceback. (dassl.utils.UserError would load PyTorch first.)"""
 
 
+def split_trainer(trainer: str) -> tuple[str, tuple[str, ...]]:
+    """CoOp_SHIP_SAR -> CoOp, (SHIP, SAR). A plug-in is what has a folder in configs/plugins/."""
+    plugins: tuple[str, ...] = ()
+    while "_" in trainer and (ROOT / "configs/plugins" / trainer.rpartition("_")[2]).is_dir():
+        trainer, _, plugin = trainer.rpartition("_")
+        plugins = (plugin, *plugins)
+    return trainer, plugins
+
+
 def config_files(trainer: str, cfg: str) -> list[str]:
     """The files of a configuration, from the repository's root: the trainer's own, or those of its method and of each
     of its plug-ins (vit_b16_ctxv1 -> vit_b16, where a plug-in has no such file). [] where there are none."""
     own = f"configs/trainers/{trainer}/{cfg}.yaml"
     if (ROOT / own).exists():
         return [own]
-    method = trainer
-    plugins: list[str] = []
-    while "_" in method and (ROOT / "configs/plugins" / method.rpartition("_")[2]).is_dir():
-        method, _, plugin = method.rpartition("_")
-        plugins.insert(0, plugin)
+    method, plugins = split_trainer(trainer)
     found = [f"configs/trainers/{method}/{cfg}.yaml"]
     for plugin in plugins:
         name = cfg

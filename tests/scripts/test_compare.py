@@ -11,6 +11,7 @@ PAPER = {
     "table": 9,
     "title": "A table",
     "task": "base2new",
+    "section": "TRAINER.SHIP",
     "backbone": "ViT-B/16",
     "metrics": ["base", "new", "H"],
     "columns": {"average": "Average", "caltech101": "Caltech101", "dtd": "DTD"},

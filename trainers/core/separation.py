@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .run.evaluation import BATCH
+from .run.evaluation import BATCH, images_of
 
 NEVER = -1e4  # log probability of the losing side of a step
 
@@ -104,7 +104,7 @@ def test_auroc(trainer, split, score) -> float | None:
     for evaluation in trainer.task.evaluations():
         is_base = split(evaluation.classnames)
         if is_base.any() and not is_base.all():
-            images = trainer.data.plain(evaluation.items)
+            images = images_of(trainer, evaluation)
             scores, of_base = score(images.first(), evaluation.classnames).cpu(), is_base[images.labels.cpu()]
             for side, kept in found.items():
                 kept.append(scores[of_base == side])

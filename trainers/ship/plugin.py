@@ -16,6 +16,7 @@ from ..core.errors import UserError
 from ..core.features.feature_set import FeatureSet
 from ..core.model.prompts import ClassTokens, encode_classes, templates_for
 from ..core.model.text_encoder import in_fp32
+from ..core.names import plain
 from ..core.plugin import Plugin
 from ..core.randomness import seed_all
 from ..generative.synthesis import SHOTS, Synthesizer, SyntheticLoader
@@ -211,22 +212,17 @@ def read_class_names(path, base_names):
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"TRAINER.SHIP.NEW_CLASSES {path} cannot be read as UTF-8 text: {error}") from None
-    known = {_plain(name): f"the base class '{name}'" for name in base_names}
+    known = {plain(name): f"the base class '{name}'" for name in base_names}
     problems = []
     for number, name in enumerate(lines, 1):
         if not name:
             problems.append(f"line {number} is empty")
-        elif _plain(name) in known:
-            problems.append(f"line {number} '{name}' repeats {known[_plain(name)]}")
+        elif plain(name) in known:
+            problems.append(f"line {number} '{name}' repeats {known[plain(name)]}")
         else:
-            known[_plain(name)] = f"line {number}"
+            known[plain(name)] = f"line {number}"
     if problems:
         raise UserError(
             f"TRAINER.SHIP.NEW_CLASSES {path}: {'; '.join(problems[:5])}{' ...' if len(problems) > 5 else ''}"
         )
     return lines
-
-
-def _plain(name):
-    """What a prompt makes of a name: underscores and case do not matter to it."""
-    return " ".join(name.replace("_", " ").lower().split())

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from ..run import split_trainer
 from .paper import method_title, reconstruction_note, trainer_rank
-from .runs import Run, split_trainer
+from .runs import Run
 from .stats import Cell, Sample, Stat, summarise
 
 IDENTITY = ("task", "source", "dataset", "shots", "trainer", "config")  # of a run but for its seed

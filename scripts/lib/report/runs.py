@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ..run import split_trainer
 from . import ReportError
 
 RESULTS = "results.json"
@@ -101,15 +102,6 @@ def parse(path: Path) -> Run:
         source=data.get("source") or get("extra", dict, {}).get("source") or "",
         version=" ".join(str(data[key])[:12] for key in ("version", "commit") if data.get(key)),
     )
-
-
-def split_trainer(trainer: str) -> tuple[str, tuple[str, ...]]:
-    """CoOp_SHIP_SAR -> CoOp, (SHIP, SAR): for results that do not say method and plug-ins themselves."""
-    found: tuple[str, ...] = ()
-    for name in reversed(PLUGINS):
-        if trainer.endswith(f"_{name}"):
-            trainer, found = trainer.removesuffix(f"_{name}"), (name, *found)
-    return trainer, found
 
 
 def _config(path: Path, trainer: str, config: str) -> str:

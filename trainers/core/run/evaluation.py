@@ -21,6 +21,11 @@ def logits_of(head, features, autocast=False):
     return found
 
 
+def images_of(trainer, evaluation) -> FeatureSet:
+    """All images of an evaluation."""
+    return FeatureSet.join([trainer.data.plain(items) for items in (evaluation.items, evaluation.more) if items])
+
+
 def evaluate(trainer):
     """Runs the evaluations of a trainer's task and prints their lines -> (metrics, unsupported: {metric: why it has no
     value}, subset: {metric: on how many of the test images}).
@@ -53,9 +58,7 @@ def _run(trainer, evaluation):
     if prints_dassls and not evaluation.more:
         trainer.test(split="test")
         return trainer.last_results["accuracy"], {}
-    head = trainer.head_for(evaluation.classnames)
-    lists = [items for items in (evaluation.items, evaluation.more) if items]
-    found = FeatureSet.join([trainer.data.plain(items) for items in lists])
+    head, found = trainer.head_for(evaluation.classnames), images_of(trainer, evaluation)
     logits = trainer.logits(head, found.first())
     if prints_dassls:
         trainer.evaluator.reset()
