@@ -87,7 +87,8 @@ class Checkout:
         self.root = tmp_path / "a checkout"
         self.log = tmp_path / "python.log"
         shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(ROOT / "configs/sweeps", self.root / "configs/sweeps")
+        for folder in ("sweeps", "plugins"):
+            shutil.copytree(ROOT / "configs" / folder, self.root / "configs" / folder)
         self.add_configs(
             *(f"datasets/{name}" for name in DATASETS), *(f"trainers/{name}/miniclip" for name in TRAINERS)
         )
