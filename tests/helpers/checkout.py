@@ -87,8 +87,9 @@ class Checkout:
         self.root = tmp_path / "a checkout"
         self.log = tmp_path / "python.log"
         shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
-        for folder in ("sweeps", "plugins"):
-            shutil.copytree(ROOT / "configs" / folder, self.root / "configs" / folder)
+        shutil.copytree(ROOT / "configs/sweeps", self.root / "configs/sweeps")
+        for plugin in (ROOT / "configs/plugins").iterdir():
+            (self.root / "configs/plugins" / plugin.name).mkdir(parents=True)
         self.add_configs(
             *(f"datasets/{name}" for name in DATASETS), *(f"trainers/{name}/miniclip" for name in TRAINERS)
         )
