@@ -50,19 +50,6 @@ def config_files():
     return sorted(found | {config for config in composed if all(path.exists() for path in files_of(config))})
 
 
-def pairs(configs, datasets):
-    """(configuration, data set) to walk: all data sets for a configuration with a file of its own and for CoOp's twins;
-    for the twins of other methods, which repeat these files, two data sets, others for each, so that all have their
-    turn."""
-    found = []
-    for i, config in enumerate(configs):
-        trainer = config.split("/")[0]
-        whole = (CONFIGS / "trainers" / config).with_suffix(".yaml").exists() or split_name(trainer)[0] == "CoOp"
-        chosen = datasets if whole else [datasets[(2 * i + j) % len(datasets)] for j in range(2)]
-        found += [(config, dataset) for dataset in chosen]
-    return found
-
-
 def dataset_files():
     """Every data set's file, as `dtd`."""
     return sorted(path.stem for path in CONFIGS.glob("datasets/*.yaml"))

@@ -2,12 +2,13 @@
 
 import shutil
 from copy import deepcopy
+from itertools import product
 
 import pytest
 import yaml
 from dassl.config.files import BASE, PER_DATASET
 from helpers.merging import FAMILIES, check_merges, tasks_of
-from helpers.rehearsal import CONFIGS, config_files, dataset_files, files_of, pairs, trainers
+from helpers.rehearsal import CONFIGS, config_files, dataset_files, files_of, trainers
 
 pytestmark = pytest.mark.rehearsal
 FREE = {"CTX_INIT", "TEMPLATE"}  # any text is a legal value; test_released_values.py has those that count
@@ -15,7 +16,7 @@ FOLDERS = ("base", "plugins", "trainers", "datasets")
 FILES = sorted(str(path.relative_to(CONFIGS)) for folder in FOLDERS for path in (CONFIGS / folder).rglob("*.yaml"))
 
 
-@pytest.mark.parametrize("config, dataset", pairs(config_files(), dataset_files()))
+@pytest.mark.parametrize("config, dataset", product(config_files(), dataset_files()))
 def test_resolves(config, dataset):
     task, *_ = tasks_of(dataset)
     check_merges(config, dataset, task)

@@ -1,8 +1,10 @@
 """Every configuration file of every trainer on every data set of Table 1: base to new, one epoch, from the images."""
 
+from itertools import product
+
 import pytest
 from helpers.miniatures import TABLE1
-from helpers.rehearsal import command, config_files, pairs, rehearse, small
+from helpers.rehearsal import command, config_files, rehearse, small
 
 pytestmark = pytest.mark.rehearsal
 MINICLIP = [config for config in config_files() if config.split("/")[1].startswith("miniclip")]
@@ -28,7 +30,7 @@ def run(tmp_path, data, features):
 class TestViT:
     """Configurations as they are: their ViT-B/16 is the random CLIP."""
 
-    @pytest.mark.parametrize("config, dataset", pairs(OTHERS, TABLE1))
+    @pytest.mark.parametrize("config, dataset", product(OTHERS, TABLE1))
     def test_runs(self, run, config, dataset):
         assert run(config, dataset)["backbone"]["name"] == "ViT-B/16"
 
@@ -36,7 +38,7 @@ class TestViT:
 class TestMiniCLIP:
     """Those of the embedded backbone, with the random CLIP's file in its place, which is quicker."""
 
-    @pytest.mark.parametrize("config, dataset", pairs(MINICLIP, TABLE1))
+    @pytest.mark.parametrize("config, dataset", product(MINICLIP, TABLE1))
     def test_runs(self, run, archive, config, dataset):
         assert run(config, dataset, "MODEL.BACKBONE.NAME", archive)["backbone"]["name"] == str(archive)
 
