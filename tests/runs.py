@@ -86,13 +86,15 @@ def train_killed_before_epoch(monkeypatch, epoch, args):
 
 
 def check_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, bank, trainer, *options):
-    """`trainer` whole, and again killed before its third epoch and started once more: same metrics and parameters."""
+    """`trainer` whole, and again killed before its third epoch and started once more: same results and parameters."""
     train.main(argv(bank, tmp_path / "whole", trainer, *options))
     train_killed_before_epoch(monkeypatch, 2, argv(bank, tmp_path / "cut", trainer, *options))
     assert not (tmp_path / "cut" / "results.json").exists()
     train.main(argv(bank, tmp_path / "cut", trainer, *options))
     assert "after 2 epochs" in log(tmp_path / "cut")
-    assert results(tmp_path / "cut")["metrics"] == results(tmp_path / "whole")["metrics"]
+    found, expected = results(tmp_path / "cut"), results(tmp_path / "whole")
+    for field in ("metrics", "unsupported", "subset", "selection", "extra"):
+        assert found[field] == expected[field]
     whole, cut = newest_state(tmp_path / "whole"), newest_state(tmp_path / "cut")
     assert whole.keys() == cut.keys() and all(torch.equal(whole[name], cut[name]) for name in whole)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from dassl.engine import TRAINER_REGISTRY
-from runs import argv, results
+from runs import argv, check_a_killed_run_ends_like_one_left_alone, results
 
 import train
 from scripts.lib.run import config_files
@@ -49,3 +49,8 @@ def test_trains_evaluates_and_is_evaluated_again(tiny_bank, tmp_path, trainer):
     train.main(["--eval-only", "--model-dir", str(out), *argv(tiny_bank, again, trainer, *options)])
     assert json.loads((again / "results-base.json").read_text())["metrics"]["accuracy"] == found["metrics"]["base"]
     assert not (again / "results.json").exists()
+
+
+@pytest.mark.parametrize("trainer", [name for name in OURS if TRAINER_REGISTRY.get(name).trains])
+def test_resumes_exactly(tiny_bank, tmp_path, monkeypatch, trainer):
+    check_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, tiny_bank, trainer, "TEST.ALL_SUBSET", "0")

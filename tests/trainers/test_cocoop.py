@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from plain import plain_text_features, relative
-from runs import FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone, results
+from runs import FirstSteps, argv, results
 from tiny_data import NAMES
 
 import train
@@ -68,10 +68,6 @@ def test_first_steps_through_the_command_line(tiny_bank, tmp_path, monkeypatch, 
         return F.cross_entropy(plain_logits(miniclip_backbone, names, parameters, features), labels)
 
     assert run.losses == pytest.approx(run.plain_losses(plain), abs=2e-4)
-
-
-def test_resumes_exactly(tiny_bank, tmp_path, monkeypatch):
-    check_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, tiny_bank, "CoCoOp")
 
 
 def test_all_on_a_fixed_subset_is_marked(tiny_bank, tmp_path):

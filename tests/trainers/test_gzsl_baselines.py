@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from dassl.config import get_cfg_default
-from runs import argv, check_a_killed_run_ends_like_one_left_alone, results
+from runs import argv, results
 from tiny_clip import tiny_clip
 from tiny_data import NAMES, make_bank
 
@@ -224,10 +224,6 @@ def test_the_classifier_sees_real_seen_and_synthetic_unseen_features(miniclip_ba
     trainer = batches[0][0]
     assert trainer.trained_classnames == NAMES and set(results(tmp_path / "out")["metrics"]) >= {"seen", "unseen", "H"}
     assert results(tmp_path / "out")["extra"]["generator"]["reconstruction"] > 0
-
-
-def test_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, tiny_bank):
-    check_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, tiny_bank, "TF_VAEGAN")
 
 
 def test_a_killed_generator_ends_like_one_left_alone(monkeypatch, tmp_path, tiny_bank):

@@ -3,7 +3,7 @@
 import pytest
 import torch.nn.functional as F
 from plain import plain_text_features
-from runs import FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone, log
+from runs import FirstSteps, argv, log
 from tiny_data import make_bank
 
 import train
@@ -55,7 +55,3 @@ def test_the_hand_written_prompt_is_the_datasets(tmp_path, miniclip_backbone, da
     bank = make_bank(tmp_path / "bank.safetensors", miniclip_backbone, dataset=dataset)
     train.main(argv(bank, tmp_path, "KgCoOp", "DATASET.NAME", dataset, "OPTIM.MAX_EPOCH", "1", "TEST.NO_TEST", "True"))
     assert f"knowledge: {template}\n" in log(tmp_path)
-
-
-def test_resumes_exactly(tiny_bank, tmp_path, monkeypatch):
-    check_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, tiny_bank, "KgCoOp")

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from dassl.utils import UserError
 from plain import plain_text_features
-from runs import ROOT, FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone, log, newest_state, results
+from runs import ROOT, FirstSteps, argv, log, newest_state, results
 from tiny_data import NAMES, make_bank, poison
 
 import train
@@ -208,11 +208,6 @@ def test_no_image_of_a_new_class_is_read_before_evaluation(bank, run, tmp_path):
     train.main(argv(poisoned, tmp_path / "out", "PVA", *options))
     whole, other = newest_state(run), newest_state(tmp_path / "out")
     assert all(torch.equal(value, other[name]) for name, value in whole.items())
-
-
-@pytest.mark.parametrize("trainer", ["PVA", "PVA_SHIP_SAR"])
-def test_resumes_exactly(tiny_bank, tmp_path, monkeypatch, trainer):
-    check_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, tiny_bank, trainer)
 
 
 def test_with_ship_the_loss_is_over_base_and_new_names(tiny_bank, tmp_path):
