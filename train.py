@@ -7,23 +7,35 @@ Without --root the dataset's shipped feature bank is used instead of images.
 """
 
 import argparse
+import hashlib
+import os
+import secrets
+import signal
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "third_party")) if path not in sys.path]
 
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until something can be lost, Ctrl-C ends it without a traceback
+
 import torch  # noqa: E402
+import yaml  # noqa: E402
 from dassl.config import get_cfg_default  # noqa: E402
+from dassl.config.files import BASE  # noqa: E402
 from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
 from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
 from dassl.utils import UserError, collect_env_info, set_random_seed, setup_logger  # noqa: E402
 
 import datasets  # noqa: E402, F401  (registers the readers)
 import trainers  # noqa: E402  (registers the trainers)
+from scripts.lib.faults import say_errors  # noqa: E402
 from trainers.core.errors import nearest  # noqa: E402
+from trainers.core.run import identity, results, signals  # noqa: E402
 
 BANKS = ROOT / "datasets" / "banks"
+SEEDS = 2**32  # that NumPy takes, from 0
 
 
 def parse_args(argv=None):
@@ -33,7 +45,7 @@ def parse_args(argv=None):
     )
     parser.add_argument("--output-dir", default="", help="where log, checkpoints and results go")
     parser.add_argument("--resume", default="", help="output folder to continue from (default: --output-dir itself)")
-    parser.add_argument("--seed", type=int, default=-1, help="of few-shot sampling and training; negative: not seeded")
+    parser.add_argument("--seed", type=int, default=-1, help="of few-shot images and training; negative: one is drawn")
     parser.add_argument("--source-domains", nargs="+", help="source domains, where a dataset has domains")
     parser.add_argument("--target-domains", nargs="+", help="target domains, where a dataset has domains")
     parser.add_argument(
@@ -55,6 +67,9 @@ def parse_args(argv=None):
     parser.add_argument("--model-dir", default="", help="output folder whose model to evaluate")
     parser.add_argument("--load-epoch", type=int, help="which epoch of it (default: the last)")
     parser.add_argument("--no-train", action="store_true", help="set everything up, but do not train")
+    parser.add_argument(
+        "--force", action="store_true", help="train anew; what --output-dir holds is moved to <output-dir>.replaced-<n>"
+    )
     parser.add_argument("--print-config", action="store_true", help="print the resulting configuration, and stop")
     parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, as in the config files")
     return parser.parse_args(argv)
@@ -94,6 +109,10 @@ def setup_cfg(args):
             cfg.FEATURES.BANK = str(bank)
         elif not args.print_config:  # that needs no data
             raise UserError(no_data(cfg, bank))
+    if cfg.SEED >= SEEDS:
+        raise UserError(f"the seed {cfg.SEED} is too large: --seed takes 0 to {SEEDS - 1}")
+    if cfg.SEED < 0 and not (args.eval_only or args.print_config):
+        cfg.SEED, cfg.RUN.UNSEEDED = drawn_seed("" if args.force else cfg.RESUME or cfg.OUTPUT_DIR), True
     cfg.USE_CUDA = cfg.USE_CUDA and torch.cuda.is_available()
     cfg.freeze()
     return cfg
@@ -128,18 +147,82 @@ def no_data(cfg, bank):
     )
 
 
+def drawn_seed(folder):
+    """The seed of a run that was given none: what the one that began in `folder` drew, else a new one."""
+    if os.path.isfile(os.path.join(folder, "config.yaml")):
+        begun = trainers.run_config(folder)
+        if begun.RUN.UNSEEDED:
+            return begun.SEED
+    return secrets.randbelow(SEEDS)
+
+
+def origin(words, args, cfg):
+    """What results.json says of where a run comes from: its command line, and digests of the texts that it read."""
+    files = [file for path in (args.dataset_config_file, *args.config_file) if path for file in with_bases(path)]
+    for key, value in identity.leaves(cfg):
+        last = key.rpartition(".")[2]
+        if value and last in identity.FILES:
+            files.append(results.source_file(value) if last.startswith("INIT_") else value)
+    found = [Path(file).resolve() for file in files if file and os.path.isfile(file)]
+    inputs = {
+        str(file.relative_to(ROOT) if ROOT in file.parents else file): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in found
+    }
+    return {"command": ["train.py", *words], "inputs": inputs}
+
+
+def with_bases(path):
+    """A configuration file and those underneath it."""
+    bases = (yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}).get(BASE, [])
+    bases = [bases] if isinstance(bases, str) else bases
+    return [path, *(file for base in bases for file in with_bases(os.path.join(os.path.dirname(path), base)))]
+
+
+def set_aside(folder):
+    """Moves what a run left in `folder` to <folder>.replaced-<n> beside it, its results first: what is left is never
+    taken for a finished run. The folder itself stays, as whoever started us may hold a lock on it."""
+    folder = Path(folder)
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if not names:
+        return
+    if not {"config.yaml", results.NAME} & {*names} and not any(name.startswith("log.txt") for name in names):
+        raise UserError(f"--force moves aside what a run left, but {folder} is no run's folder (no config.yaml in it)")
+    number = 1
+    while (target := folder.with_name(f"{folder.name}.replaced-{number}")).exists():
+        number += 1
+    target.mkdir()
+    for name in sorted(names, key=lambda name: name != results.NAME):
+        os.rename(folder / name, target / name)
+    print(f"--force: what lay in {folder} is now in {target}")
+
+
+def is_finished(folder):
+    """Whether `folder` holds a finished run that says which: this one, or another, with which nothing is mixed."""
+    path = os.path.join(folder, results.NAME)
+    return os.path.isfile(path) and bool(results.read(path).get("identity"))
+
+
 def main(argv=None):
-    args = parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    args = parse_args(words)
     cfg = setup_cfg(args)
     if args.print_config:
         print(cfg.dump(), end="")
         return
+    if args.force and (args.eval_only or args.no_train):
+        raise UserError("--force is for training anew; leave it out with --eval-only and --no-train")
+    if args.force:
+        set_aside(cfg.OUTPUT_DIR)
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
-    setup_logger(cfg.OUTPUT_DIR)
+    if args.eval_only or not is_finished(cfg.OUTPUT_DIR):
+        setup_logger(cfg.OUTPUT_DIR)
+    if cfg.RUN.UNSEEDED:
+        print(f"no --seed given: {cfg.SEED} was drawn; --seed {cfg.SEED} repeats this run")
     if cfg.VERBOSE:
         print(f"{cfg}\n{collect_env_info()}")  # names the Dassl in use, and any other that is installed
     trainer = build_trainer(cfg)
+    trainer.origin = origin(words, args, cfg)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         getattr(trainer, "evaluate_only", trainer.test)()
@@ -147,9 +230,16 @@ def main(argv=None):
         trainer.train()
 
 
-if __name__ == "__main__":
+def program():
+    """main(), stopped by signals in order. -> exit code"""
     try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        with signals.obeyed():
+            main()
+    except signals.Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.code
+    return 0
+
+
+if __name__ == "__main__":
+    say_errors(program)

@@ -8,6 +8,7 @@
 #   BANK    feature bank to use; empty: the one that ships with the repository
 #   OUTPUT  folder of the results; default output in the repository
 set -euo pipefail
+trap 'exit 130' INT # also where the interrupt reached this shell alone: the next step is not begun
 
 die() {
   echo "error: $*" >&2

@@ -16,7 +16,7 @@ import torch
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
-from lib.console import say_errors
+from lib.faults import say_errors
 from safetensors import SafetensorError, safe_open
 
 import trainers

@@ -12,7 +12,7 @@ import argparse
 
 import _path  # noqa: F401
 from dassl.utils import UserError
-from lib.console import say_errors
+from lib.faults import say_errors
 from tabulate import tabulate
 
 from datasets.prepare.check import reader_name, show

@@ -18,13 +18,15 @@ import _path  # noqa: F401
 import torch
 from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
-from dassl.utils import set_random_seed
-from lib.console import say_errors
+from dassl.utils import UserError, set_random_seed
+from lib.faults import say_errors
 
 import datasets  # noqa: F401
 import trainers
 from trainers.core.features.bank import write_bank
 from trainers.core.features.extraction import ImageStore
+from trainers.core.features.workers import rank_and_world
+from trainers.core.files import one_at_a_time, put
 from trainers.core.model.backbone import apply_preprocessing, load_backbone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,6 +96,30 @@ def training_views(store, items, many):
 
 def main(argv=None):
     args = parse_args(argv)
+    if os.path.isdir(args.out):
+        raise UserError(f"--out {args.out} is a folder; expected the name of the bank to write")
+    rank, world = rank_and_world()
+    with one_at_a_time(f"{args.out}.lock{rank}", f"another process is making {args.out}; waiting for it"):
+        if world > 1:
+            meet()
+        make(args, rank)
+        if world > 1:
+            torch.distributed.barrier()  # rank 0 removes what the others have still to read
+            torch.distributed.destroy_process_group()
+        if rank == 0:
+            shutil.rmtree(f"{args.out}.work", ignore_errors=True)  # what an interrupted extraction continues from
+
+
+def meet():
+    """Waits until every process of torchrun has come so far."""
+    try:
+        torch.distributed.init_process_group("gloo")
+    except ValueError as error:
+        raise UserError(f"expected the variables that torchrun sets, or no WORLD_SIZE: {error}") from None
+
+
+def make(args, rank):
+    """Encodes this process's share; rank 0 writes the bank."""
     device = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"
     cfg = configure(args)
     backbone = load_backbone(cfg, device=device)
@@ -109,7 +135,9 @@ def main(argv=None):
     for name in ("val", "test"):
         table = store.table([item.impath for item in splits[name]], 0)
         tensors[f"{name}.features"] = table.features
-    if int(os.environ.get("RANK", 0)):
+        if table.unreadable:  # else an image has one row
+            tensors[f"{name}.offsets"] = table.offsets
+    if rank:
         return
     classnames = dataset.lab2cname
     metadata = {
@@ -132,8 +160,9 @@ def main(argv=None):
         "features_seed": str(cfg.FEATURES.SEED),
         "note": args.note,
     }
-    write_bank(args.out, tensors, metadata)
-    shutil.rmtree(cfg.FEATURES.DIR, ignore_errors=True)  # what an interrupted extraction would have continued from
+    made = os.path.join(cfg.FEATURES.DIR, "bank.safetensors")  # what a kill leaves of it goes with the folder
+    write_bank(made, tensors, metadata)
+    put(made, args.out)
     rows, size = sum(len(v) for k, v in tensors.items() if k.endswith("features")), os.path.getsize(args.out)
     print(
         f"{args.out}: {len(splits['train'])} training, {len(splits['val'])} validation, {len(splits['test'])} test "

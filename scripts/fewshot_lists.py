@@ -10,7 +10,7 @@ import os
 
 import _path  # noqa: F401
 from dassl.utils import UserError, atomic_path
-from lib.console import say_errors
+from lib.faults import say_errors
 
 from datasets.core import lists
 from datasets.core.files import read_text

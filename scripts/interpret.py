@@ -26,7 +26,8 @@ import torch
 from dassl.data.datasets import Datum
 from dassl.data.transforms import build_transform
 from dassl.utils import UserError, read_image
-from lib.console import generator_folder, image_files, say_errors
+from lib.console import generator_folder, image_files, read_lines
+from lib.faults import say_errors
 from PIL import ImageOps
 
 from trainers import run_config
@@ -101,14 +102,6 @@ def variation(prompts):
     return (prompts - prompts.mean(0)).square().sum(-1).mean().sqrt().item()
 
 
-def read_words(path):
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--words {path} cannot be read as UTF-8 text, a word a line: {error}") from None
-
-
 def draw_panel(path, names, images, found):
     """A picture of each image above a line of words for each position of its prompt."""
     from lib.report.plots import plt, save_figure
@@ -153,7 +146,9 @@ def main(argv=None):
     backbone = load_backbone(cfg, device=device)
     apply_preprocessing(cfg, backbone)
     framework, _, _ = load_framework(generator_folder(args.run, cfg), cfg.TRAINER.SHIP, backbone, device)
-    vocabulary = listed_words(backbone, read_words(args.words)) if args.words else token_words(backbone)
+    vocabulary = (
+        listed_words(backbone, read_lines(args.words, "--words", "word")) if args.words else token_words(backbone)
+    )
     names, features, images = open_images(args, cfg, backbone)
     prompts = instance_prompts(framework, features)
     found = nearest_words(prompts, vocabulary, args.top)

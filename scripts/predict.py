@@ -14,11 +14,12 @@ import _path  # noqa: F401
 import torch
 from dassl.data.transforms import build_transform
 from dassl.utils import UserError, atomic_path, read_image
-from lib.console import image_files, read_lines, say_errors
+from lib.console import image_files, read_lines
+from lib.faults import say_errors
 from tqdm import tqdm
 
 from trainers import open_run
-from trainers.core.features.extraction import BATCH
+from trainers.core.features.encoding import BATCH
 
 
 def parse_args(argv=None):
@@ -71,7 +72,7 @@ def likeness(trainer, features, names):
 
 
 def write_csv(path, files, predictions):
-    with atomic_path(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+    with atomic_path(path) as part, open(part, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "rank", "name", "probability"])
         for image, ranked in zip(files, predictions):

@@ -3,10 +3,11 @@
 
 import sys
 
-from lib.cli import main, say_errors
+from lib.cli import main
+from lib.faults import say_errors
 from lib.protocols import PROTOCOLS
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in PROTOCOLS:
         sys.exit(print(f"usage: python scripts/protocol.py {'|'.join(PROTOCOLS)} --help", file=sys.stderr) or 2)
-    sys.exit(say_errors(main, sys.argv[1], sys.argv[2:]))
+    say_errors(main, sys.argv[1], sys.argv[2:])

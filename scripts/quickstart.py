@@ -9,10 +9,10 @@ those of  python scripts/report.py output/base2new."""
 
 import argparse
 import importlib.util
-import sys
 
 from lib import choices
-from lib.cli import report, say_errors
+from lib.cli import report
+from lib.faults import say_errors
 from lib.launch import Launcher
 from lib.run import Place, Run, UserError, seen_from_user
 
@@ -50,4 +50,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(say_errors(main))
+    say_errors(main)

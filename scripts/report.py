@@ -12,11 +12,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lib.report import ReportError
+from lib.faults import say_errors
+from lib.report.apart import sort_out
 from lib.report.build import LAYOUTS, TABLES, Options, build
 from lib.report.paper import FIRST, names
-from lib.report.runs import Run, find, load
+from lib.report.runs import find, load
 from lib.report.table import FORMS, render
+
+PLAIN = {"±": "+-", "Δ": "diff", "−": "-"}
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -32,6 +35,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--paired", **switch, help="add what plug-ins change: X + SHIP minus X, seed by seed")
     add("--seconds", **switch, help="add the seconds of each stage and the peak memory")
     add("--papers-own", **switch, help="add the papers' own tables, on their own, as printed")
+    add("--mix", **switch, help="average runs that differ in more than their seed all the same; a footnote says it")
     add("--wide", **switch, help="do not break wide tables into blocks")
     add("--plot", metavar="PATH", help="draw a chart: bars, or curves over shots for few-shot runs")
     add("--html", metavar="FILE", help="write one page with all tables, charts, seeds and links to the runs")
@@ -43,37 +47,38 @@ def warn(warnings: Sequence[str]) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def print_report(runs: list[Run], options: Options, form="text", plot=None, page=None, skipped: Sequence[str] = ()):
-    """Tables on stdout, warnings and (for CSV) footnotes on stderr, charts to `plot`, HTML to `page`."""
-    tables, warnings = build(runs, options)
+def main(argv: list[str] | None = None) -> None:
+    """Tables on stdout, warnings and (for CSV) footnotes on stderr, charts and a page where they were asked for."""
+    arguments = parse_arguments(argv)
+    runs, skipped = load(find(arguments.folders))
+    runs, doubts = sort_out(runs, arguments.mix)
+    warnings, form = skipped + doubts, arguments.format
     warn(warnings)
-    print(render(tables, form))
+    arguments.wide = arguments.wide or form in ("csv", "latex")
+    options = Options(**{key: value for key, value in vars(arguments).items() if key in Options.__dataclass_fields__})
+    tables = build(runs, options)
+    print(for_terminal(render(tables, form)), flush=True)
     if form == "csv":
         for note in dict.fromkeys(note for table in tables for note in table.footnotes()):
             print(note, file=sys.stderr)
     aside = sys.stdout if form in ("text", "markdown") else sys.stderr
-    if plot:
+    if arguments.plot:
         from lib.report.plots import draw  # matplotlib takes a second to import
 
-        for path in draw(runs, plot, options):
+        for path in draw(runs, arguments.plot, options):
             print(f"chart: {path}", file=aside)
-    if page:
+    if arguments.html:
         from lib.report.page import write_page
 
-        print(f"page: {write_page(page, runs, options, skipped)}", file=aside)
+        print(f"page: {write_page(arguments.html, runs, options, warnings)}", file=aside)
 
 
-def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
-    runs, warnings = load(find(arguments.folders))
-    warn(warnings)
-    arguments.wide = arguments.wide or arguments.format in ("csv", "latex")
-    options = Options(**{key: value for key, value in vars(arguments).items() if key in Options.__dataclass_fields__})
-    print_report(runs, options, arguments.format, arguments.plot, arguments.html, warnings)
+def for_terminal(text: str) -> str:
+    """± as +- and so on, where the terminal lacks the sign."""
+    encoding = sys.stdout.encoding or "utf-8"
+    lacking = {sign: words for sign, words in PLAIN.items() if sign.encode(encoding, "ignore") == b""}
+    return text.translate(str.maketrans(lacking))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ReportError, OSError) as error:
-        sys.exit(print(f"error: {error}", file=sys.stderr) or 2)
+    say_errors(main)

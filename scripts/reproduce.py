@@ -11,7 +11,6 @@ runs are skipped. OUTPUT names the folder of the results (default: output), BANK
 images. Options of all runs come last, after --: KEY VALUE ..., and name their own folders.
 """
 
-import argparse
 import contextlib
 import os
 import subprocess
@@ -20,11 +19,12 @@ import time
 from dataclasses import replace
 
 import _path  # noqa: F401
-from lib import choices, sweeps
-from lib.cli import pairs, refuse_without_set_up, say_errors
+from lib import sweeps
+from lib.cli import Parser, launcher_of, look_only, refuse_without_set_up
 from lib.compare import Row, compare, paper_table
 from lib.estimate import calibrate, work_of
-from lib.launch import Launcher, jobs_of, with_sources
+from lib.faults import say_errors
+from lib.launch import with_sources
 from lib.protocols import PAPER_DATASETS
 from lib.run import ROOT, Options, Place, Run, UserError, seen_from_user
 from lib.status import clock
@@ -33,10 +33,8 @@ SWEEPS = {1: "table1", 2: "table2", 3: "table3", 4: "ablation4", 5: "ablation5",
 
 
 def parse_args(argv):
-    cut = argv.index("--") if "--" in argv else len(argv)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="bash scripts/reproduce.sh DATA [SEED ...] [--tables N ...] [...] [-- KEY VALUE ...]",
     )
     add = parser.add_argument
@@ -46,12 +44,10 @@ def parse_args(argv):
     add("--datasets", nargs="+", default=[], help="these alone of each table's data sets")
     add("--cfg", default="vit_b16", help="the family of configurations; the paper's is vit_b16")
     add("--source", default="imagenet", help="Table 2's source")
-    add("--jobs", default=os.environ.get("JOBS") or "1", help="runs side by side (on one GPU rarely more than 2)")
     add("--skip-check", action="store_true", help="do not check the data sets")
     add("--skip-verify", action="store_true", help="do not verify zero-shot figures")
-    add("--dry-run", action="store_true", help="show everything, run nothing")
-    args = parser.parse_intermixed_args(argv[:cut])
-    args.seeds, args.options = " ".join(args.seeds), pairs(argv[cut + 1 :])
+    args = parser.parse(argv)
+    args.seeds = " ".join(args.seeds)
     return args
 
 
@@ -162,9 +158,8 @@ def main(argv=None) -> int:
     tables = tables_of(args)
     rows = rows_of(tables, args.options)
     runs = with_sources([row.run for row in rows])
-    choices.check(runs)
     datasets = sorted({run.dataset for run in runs})
-    launcher = Launcher(runs, place, jobs_of(args.jobs), name="reproduce")
+    launcher = launcher_of("reproduce", runs, place, args)
     done = sum(run.done(place) for run in runs)
     for number, sweep in tables.items():
         print(f"Table {number}: {len(sweep.runs())} runs on {', '.join(sweep.datasets)}")
@@ -176,7 +171,7 @@ def main(argv=None) -> int:
         for command, _ in checks(args, place, datasets, backbone):
             print(f"python {' '.join(command)}")
         print("# estimate the hours, from two short runs of CoOp")
-        print("\n".join(launcher.commands()))
+    if look_only(launcher, args):
         return 0
     refuse_without_set_up()
     code = execute(args, place, runs, datasets, launcher)
@@ -184,7 +179,7 @@ def main(argv=None) -> int:
     return code
 
 
-def execute(args, place: Place, runs: list[Run], datasets: list[str], launcher: Launcher) -> int:
+def execute(args, place: Place, runs: list[Run], datasets: list[str], launcher) -> int:
     if not (place.bank or os.path.isdir(place.data)):
         raise UserError(f"{place.data} is no folder; DATA is the folder that holds the data sets")
     configure = Configurations(place)
@@ -196,11 +191,11 @@ def execute(args, place: Place, runs: list[Run], datasets: list[str], launcher: 
     if waiting:
         rates = calibrate(waiting, configure, place, args.options)
         works = {run: work_of(run, configure(run)) for run in waiting}
-        seconds = rates.total(works) / launcher.jobs
+        seconds = rates.total(works) / (launcher.jobs or 1)
         print(f"\nEstimate: {clock(seconds)} for {len(waiting)} runs (from {rates.said}).")
         print(
             f"It would end about {time.strftime('%A %H:%M', time.localtime(time.time() + seconds))}. "
-            f"While it runs: {place.output}/status_reproduce.txt\n",
+            "While it runs, the same command with --status shows how far it is.\n",
             flush=True,
         )
         launcher.status.cost = lambda run: rates.seconds(works[run]) if run in works else 0.0
@@ -220,4 +215,4 @@ def show(tables: dict[int, sweeps.Sweep], rows: list[Row], place: Place):
 
 
 if __name__ == "__main__":
-    sys.exit(say_errors(main))
+    say_errors(main)

@@ -14,8 +14,9 @@ import json
 import _path  # noqa: F401
 import torch
 from dassl.utils import UserError, atomic_path
-from lib.console import generator_folder, read_lines, say_errors
-from safetensors.torch import save_file
+from lib.console import generator_folder, read_lines
+from lib.faults import say_errors
+from safetensors.torch import save
 
 from trainers import open_run
 from trainers.core.model.prompts import ClassTokens
@@ -50,7 +51,7 @@ def export(run, per_class, names, seed):
     generator, _ = load_generator(generator_folder(run, cfg), cfg.TRAINER.SHIP, trainer.backbone, trainer.device)
     classes = ClassTokens(names, in_fp32(trainer.backbone), n_ctx=cfg.TRAINER.SHIP.N_CTX)
     seed_all(seed, "export")
-    synthetic = Synthesizer(generator, classes, first_label=0).balanced(per_class, trainer.device)
+    synthetic = Synthesizer(generator, classes, first_label=0).balanced(per_class)
     tensors = {"features": synthetic.features.cpu().contiguous(), "labels": synthetic.labels.cpu()}
     head = trainer.method_head(names).eval()
     weights = head.class_weights() if hasattr(head, "class_weights") else None
@@ -77,8 +78,8 @@ def main(argv=None):
     tensors, header = export(
         args.run, args.per_class, read_lines(args.names, "--names", "class name") if args.names else [], args.seed
     )
-    with atomic_path(args.out) as part:
-        save_file(tensors, part, header)
+    with atomic_path(args.out) as part, open(part, "wb") as file:  # save_file has its own errors for a full disk
+        file.write(save(tensors, header))
     shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
     print(f"wrote {args.out}: {shapes}")
 

@@ -26,7 +26,7 @@ import yaml
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 from dassl.utils import UserError
 from lib import verify as known
-from lib.console import say_errors
+from lib.faults import say_errors
 from safetensors import safe_open
 
 import train

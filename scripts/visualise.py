@@ -16,7 +16,8 @@ import torch
 from dassl.data.datasets import Datum
 from dassl.engine import build_trainer
 from dassl.utils import UserError, load_checkpoint, set_random_seed
-from lib.console import generator_folder, say_errors
+from lib.console import generator_folder
+from lib.faults import say_errors
 from lib.report.plots import STYLE, plt, save_figure
 from matplotlib.lines import Line2D
 from sklearn.decomposition import PCA

@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 from helpers.coop_checkout import COLOURS, ROOT, make_checkout, run
+from helpers.rehearsal import small
 
 
 @pytest.fixture
@@ -38,6 +39,39 @@ def test_the_twin_trains_and_evaluates_in_a_coop_checkout(checkout):
     again = run(checkout, *ship, str(checkout / "new"), "--eval-only", "--model-dir", str(out), *new)
     assert again.returncode == 0, again.stderr
     assert f"* accuracy: {found['metrics']['new']:.1f}%" in again.stdout
+
+
+# One process for all, because most of a run's time is the start of Python.
+EVERY_TWIN = """
+import contextlib, io, runpy, sys
+from pathlib import Path
+from dassl.engine import TRAINER_REGISTRY
+import trainers.coop, trainers.ship_trainers
+
+words = sys.argv[1:]
+twins = [n for n in TRAINER_REGISTRY.registered_names() if getattr(TRAINER_REGISTRY.get(n), "PLUGINS", ())]
+for name in twins:
+    sys.argv = ["train.py", *words, "--trainer", name, "--output-dir", f"out/{name}", *"OPTIONS".split()]
+    with contextlib.redirect_stdout(io.StringIO()):
+        runpy.run_path("train.py", run_name="__main__")
+    print(name)
+"""
+
+
+def test_every_twin_runs_in_a_coop_checkout(checkout):
+    options = " ".join([*small("features"), "TASK base2new TRAINER.COOP.PREC fp32"])
+    script = checkout / "checkout/every_twin.py"
+    script.write_text(EVERY_TWIN.replace("OPTIONS", options))
+    done = run(checkout, script="every_twin.py")
+    assert done.returncode == 0, done.stderr
+    ran = done.stdout.split()
+    assert {"CoOp_SHIP_SAR_GATE", "Tip_Adapter_F_SHIP_GATE", "PVA_SHIP_SAR", "CoCoOp_SAR"} <= set(ran)
+    for name in ran:
+        found = json.loads((checkout / "checkout/out" / name / "results.json").read_text())
+        assert found["trainer"] == name and "base" in found["metrics"]
+        assert set(found["plugins"]) == set(name.split("_")) & {"SHIP", "SAR", "GATE"}
+        for plugin, report in (("SHIP", "generator"), ("SAR", "sar"), ("GATE", "gate")):
+            assert (report in found["extra"]) == (plugin in found["plugins"]), name
 
 
 def test_a_run_of_the_checkout_is_opened_by_our_scripts(checkout):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from dassl.utils import UserError
-from runs import Killed, argv, results, train_killed_before_epoch
+from runs import Killed, argv, log, results, train_killed_before_epoch
 from safetensors.torch import load_file
 
 import train
@@ -212,7 +212,7 @@ def test_a_damaged_checkpoint_is_refused(tiny_bank, tmp_path):
 
 def test_resuming_with_other_classes_is_refused(tiny_bank, tmp_path):
     train.main(argv(tiny_bank, tmp_path, "CoOp"))
-    with pytest.raises(UserError, match="other class names"):
+    with pytest.raises(UserError, match="TASK was 'base2new', is now 'fewshot'"):
         train.main(argv(tiny_bank, tmp_path, "CoOp", task="fewshot"))
 
 
@@ -243,3 +243,40 @@ def test_generator_is_reused_by_init_from(tiny_bank, tmp_path):
     with pytest.raises(UserError, match="TRAINER.SHIP.N_CTX 4"):
         options = ["TRAINER.SHIP.INIT_FROM", str(tmp_path / "first"), "TRAINER.SHIP.N_CTX", "2"]
         train.main(argv(tiny_bank, tmp_path / "third", "CoOp_SHIP", *options))
+
+
+# ------------------------------------------------------------------------------------------------ seeds
+
+
+def unseeded(bank, out, *options):
+    words = argv(bank, out, "CoOp", *options)
+    at = words.index("--seed")
+    return words[:at] + words[at + 2 :]
+
+
+def test_an_unseeded_run_draws_a_seed_and_keeps_it(tiny_bank, tmp_path, monkeypatch, capsys):
+    train_killed_before_epoch(monkeypatch, 2, unseeded(tiny_bank, tmp_path / "cut"))
+    train.main(unseeded(tiny_bank, tmp_path / "cut"))
+    found = results(tmp_path / "cut")
+    assert found["unseeded"] is True and 0 <= found["seed"] < 2**32
+    assert f"--seed {found['seed']} repeats this run" in log(tmp_path / "cut")
+    train.main(argv(tiny_bank, tmp_path / "again", "CoOp", seed=found["seed"]))
+    again = results(tmp_path / "again")
+    assert again["metrics"] == found["metrics"] and "unseeded" not in again
+    assert again["identity"] == found["identity"]
+    capsys.readouterr()
+    train.main(unseeded(tiny_bank, tmp_path / "cut"))
+    assert "done already" in capsys.readouterr().out
+    train.main(["--force", *unseeded(tiny_bank, tmp_path / "cut")])
+    assert results(tmp_path / "cut")["seed"] != found["seed"]
+
+
+@pytest.mark.parametrize("seed", [2**32, 10**30])
+def test_a_seed_that_is_too_large_is_a_sentence(tiny_bank, tmp_path, seed):
+    with pytest.raises(UserError, match="[sS]eed|SEED"):
+        train.main(argv(tiny_bank, tmp_path, "CoOp", seed=seed))
+
+
+def test_the_largest_seed_trains(tiny_bank, tmp_path):
+    train.main(argv(tiny_bank, tmp_path, "ZeroshotCLIP", seed=2**32 - 1))
+    assert results(tmp_path)["seed"] == 2**32 - 1

@@ -16,6 +16,8 @@ from dassl.engine import build_trainer
 
 from . import requires  # noqa: F401  (first: it names a missing package in one line)
 from .core import UserError, config
+from .core.run import checkpoints, identity
+from .core.run.checkpoints import Checkpoints
 from .core.version import __version__
 from .plugins import PLUGINS, explain
 
@@ -57,4 +59,21 @@ def open_run(folder, epoch=None, options=()):
     """
     trainer = build_trainer(run_config(folder, ["OUTPUT_DIR", "", *options]))
     trainer.load_model(folder, epoch=epoch)
+    checkpoint = checkpoints.read(Checkpoints(folder, trainer.MODEL_NAME).find(epoch))
+    _require_own_config(trainer.cfg, checkpoint.get("identity") or {}, folder, options)
     return trainer
+
+
+def _require_own_config(cfg, trained, folder, options):
+    """Raises UserError where config.yaml no longer says what the checkpoint was trained with, {key: value}. `options`,
+    which the caller sets, and files, which may be gone, are not compared."""
+    own = {key: value for key, value in identity.options(cfg).items() if key not in options[::2]}
+    differing = [
+        key for key in own if own[key] != trained.get(key, own[key]) and key.split(".")[-1] not in identity.FILES
+    ]
+    if differing:
+        key = differing[0]
+        raise UserError(
+            f"{os.path.join(folder, 'config.yaml')} was changed after training: {key} was {trained[key]!r}, is now "
+            f"{own[key]!r} ({len(differing)} such options); put back what it was"
+        )

@@ -24,7 +24,7 @@ def extend_cfg(cfg):
         N_CTX=16,  # context length
         CTX_INIT="",  # words to start from; they fix the context length
         PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: all at once
+        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: by free memory
     )
 
 

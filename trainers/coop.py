@@ -16,7 +16,7 @@ def extend_cfg(cfg):
         CTX_INIT="",  # words to start from; they fix the context length (all of their tokens: CoOp keeps one a word)
         PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
         CLASS_TOKEN_POSITION="end",  # end, middle or front
-        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: all at once
+        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: by free memory
     )
 
 

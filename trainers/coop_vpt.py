@@ -34,7 +34,7 @@ def extend_cfg(cfg):
         TEST_SAMPLES=10,  # whose probabilities are averaged at test
         KL_WEIGHT=0.001,  # of the KL term, which is a mean over dimensions
         PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: all at once
+        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: by free memory
     )
 
 
@@ -136,6 +136,7 @@ class CoOp_VPT(FeatureTrainer):
     SECTION = "VPT"
     MODEL_NAME = "prompt_learner"
     LEARNS_PROMPTS = True
+    STEPS_DRAW = True  # the residual
 
     def build_head(self, classnames):
         options = self.options

@@ -137,7 +137,7 @@ class VAEGAN(Framework):
         kl = kl_to_standard_normal(mu, log_var)
         synthetic = self.generate(torch.randn_like(mu), attributes)
         loss = reconstruction + kl - self.options.GAN_WEIGHT * self.score(synthetic, attributes).mean()
-        return loss, {"reconstruction": reconstruction.item(), "kl": kl.item()}, synthetic
+        return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}, synthetic
 
     def update_critic(self, x, attributes, optimizer):
         """The critic's updates for one of the generator -> the terms of the last."""
@@ -218,12 +218,11 @@ class f_VAEGAN(FeatureTrainer):
                 self.cfg.SEED,
                 self.output_dir,
                 self.cfg.TRAIN.CHECKPOINT_SECONDS,
+                self.identity,
             )
             self.generator, self.report = training.run()
             seed_all(self.cfg.SEED, "support")
-            self.synthetic = Synthesizer(self.generator, unseen, first_label=len(real)).balanced(
-                self.options.SYNTHETIC, self.device
-            )
+            self.synthetic = Synthesizer(self.generator, unseen, first_label=len(real)).balanced(self.options.SYNTHETIC)
         super().prepare()
         seed_all(self.cfg.SEED, "head")
 

@@ -26,7 +26,7 @@ def extend_cfg(cfg):
         CTX_INIT="a photo of a",  # words to start from; they fix the context length
         PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
         CLASS_TOKEN_POSITION="end",  # end, middle or front
-        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: all at once
+        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: by free memory
         W=8.0,  # lambda, the weight of the knowledge-guided loss
     )
 

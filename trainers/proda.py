@@ -28,7 +28,7 @@ def extend_cfg(cfg):
         PROMPT_BATCH=4,  # B, prompts per step; it divides K
         ALPHA=0.1,  # lambda, the weight of the semantic orthogonality
         PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: all at once
+        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: by free memory
     )
 
 

@@ -53,11 +53,12 @@ def extend_cfg(cfg):
         KL_WEIGHT=1e-3,
         ALIGN_WEIGHT=1.0,
         RESIDUAL=1.0,  # weight of CLIP's own features for novel names
+        LOG_VARIANCE=0.0,  # where log s2 starts; far below 0 the sample's noise does not drown the small first means
         KEEP=0.95,  # share of the base classes' validation images that counts as base-like
         VARIATIONAL=True,  # False: a deterministic mapping
         SEPARATE=True,  # False: the base expert answers for every name
         PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: all at once
+        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: by free memory
     )
 
 
@@ -74,12 +75,14 @@ def with_residual(adapted: Tensor, clip: Tensor, weight: float) -> Tensor:
 
 
 class Adapter(nn.Module):
-    """P2: features [N, d] -> mu, log s2, each [N, k]; PyTorch's own initial values."""
+    """P2: features [N, d] -> mu, log s2, each [N, k]; PyTorch's own initial values, log s2 around `start`."""
 
-    def __init__(self, width: int, hidden: int, latent: int):
+    def __init__(self, width: int, hidden: int, latent: int, start: float):
         super().__init__()
         self.hidden = nn.Linear(width, hidden)
         self.mean, self.log_variance = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
+        with torch.no_grad():
+            self.log_variance.bias += start
 
     def forward(self, features):
         hidden = self.hidden(features).relu()
@@ -99,7 +102,7 @@ class PVAHead(PromptHead):
         self.options, self.templates, self.ctx = options, templates, nn.Parameter(ctx.float())
         width = backbone.embed_dim
         sizes = width, options.HIDDEN_DIM or width, options.LATENT_DIM or width
-        self.visual, self.textual = Adapter(*sizes), Adapter(*sizes)
+        self.visual, self.textual = (Adapter(*sizes, options.LOG_VARIANCE) for _ in range(2))
         self.register_buffer("is_base", torch.arange(len(classnames)) < base)
         self.register_buffer("prototypes", torch.zeros(base, sizes[-1]))
         self.register_buffer("eta", torch.tensor(float("-inf")))

@@ -107,7 +107,7 @@ class TFVAEGAN(VAEGAN):
             loss, more, synthetic = self.generator_loss(x, attributes)
             semantic = attribute_loss(decoder(synthetic), attributes)
             descend(loss + weight * semantic, optimizers[1], optimizers[2])
-        return {**terms, **more, "semantic": semantic.item()}
+        return {**terms, **more, "semantic": semantic.detach()}
 
 
 class WithHidden(nn.Module):

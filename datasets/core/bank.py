@@ -1,12 +1,14 @@
 """Items from the header of a feature bank, so that a dataset loads without its images (tensors are read elsewhere)."""
 
+import hashlib
 import json
+from pathlib import Path
 
 from dassl.utils import UserError
 
 from .splits import check_split
 
-FORMAT = "ship-bank-1"
+FORMAT, WITHOUT_HEADER_DIGEST = "ship-bank-2", "ship-bank-1"
 
 
 def read_bank_split(path, dataset, needs_train=True):
@@ -14,12 +16,19 @@ def read_bank_split(path, dataset, needs_train=True):
     from safetensors import safe_open
 
     try:
+        vouched = _matches_file_beside(Path(path))
         with safe_open(path, framework="numpy") as bank:
             header = bank.metadata() or {}
     except Exception as error:  # safetensors' own error type, OSError, and more for damaged headers
         raise UserError(f"cannot read the feature bank {path} (FEATURES.BANK): {error}") from None
-    if header.get("format") != FORMAT:
-        raise UserError(f"{path} is no feature bank: its header says format {header.get('format')!r}, not {FORMAT!r}")
+    form = header.get("format")
+    if form not in (FORMAT, WITHOUT_HEADER_DIGEST):
+        raise UserError(f"{path} is no feature bank: its header says format {form!r}, not {FORMAT!r}")
+    if not vouched or (form == FORMAT and header.get("header_digest") != _digest(header)):
+        raise UserError(
+            f"the feature bank {path} (FEATURES.BANK) is damaged: it does not match the digest "
+            f"{'in its header' if vouched else f'in {path}.sha256'}; get it or make it again"
+        )
     if header.get("dataset") != dataset:
         raise UserError(f"{path} is a bank of {header.get('dataset')!r}, but DATASET.NAME is {dataset!r}")
     try:
@@ -27,3 +36,15 @@ def read_bank_split(path, dataset, needs_train=True):
     except (ValueError, RecursionError) as error:
         raise UserError(f"the split in the header of {path} is damaged: {error}") from None
     return check_split(raw, f"the split in the header of {path}", needs_train)
+
+
+def _matches_file_beside(path):
+    """Whether the file has the sha256 that <path>.sha256 says, where there is such a file."""
+    beside = path.with_name(f"{path.name}.sha256")
+    return not beside.exists() or beside.read_text().split()[:1] == [hashlib.sha256(path.read_bytes()).hexdigest()]
+
+
+def _digest(header):
+    """The digest of a bank's header, over all else that it says."""
+    rest = {key: value for key, value in header.items() if key != "header_digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

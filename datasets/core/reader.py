@@ -134,7 +134,7 @@ class Reader(DatasetBase):
 
     def select_fewshot(self, split, shots, seed):
         """`split` with train and val cut to a selection: the user's pickle, else the shared list, else a draw, which is
-        kept.
+        kept. `fewshot_source` says which; the file of a draw that was kept counts as the draw.
         """
         small = sampling.small_classes(split, shots)
         if small:
@@ -142,20 +142,19 @@ class Reader(DatasetBase):
                 f"{len(small)} of {len(self.all_classnames)} classes have fewer than {shots} training images "
                 f"and keep all of theirs: {first_five(small)}"
             )
-        path = sampling.pickle_path(self.dataset_dir, shots, seed)
-        may_keep = bool(self.dataset_dir) and seed >= 0  # a bank has no folder of its own; unseeded runs draw anew
-        if may_keep and os.path.exists(path):
-            try:
-                train, val = sampling.read_pickle(path, split, shots)
-                print(f"Few-shot images from {path}")
-                self.fewshot_source = path
-                return split._replace(train=train, val=val)
-            except UserError as error:
-                print(f"Few-shot file ignored: {error}")
-                may_keep = False  # the user's file stays as it is
         kept = lists.find(type(self).__name__, self.split_hash, seed, shots)
         train, val = lists.read(kept, split, shots) if kept else sampling.draw(split, shots, seed)
         self.fewshot_source = os.path.basename(kept) if kept else "sampled"
+        path = sampling.pickle_path(self.dataset_dir, shots, seed)
+        may_keep = bool(self.dataset_dir) and seed >= 0  # a bank has no folder of its own; unseeded runs draw anew
+        if may_keep and os.path.exists(path):
+            may_keep = False  # the user's file stays as it is
+            try:
+                given = sampling.read_pickle(path, split, shots)
+                if given != (train, val):  # else it is what an earlier run kept, and says nothing new
+                    (train, val), self.fewshot_source = given, path
+            except UserError as error:
+                print(f"Few-shot file ignored: {error}")
         print(f"Few-shot images: {self.fewshot_source} ({shots} shots, seed {seed})")
         if may_keep:
             self.keep(lambda: sampling.write_pickle(path, train, val, self.image_dir), "few-shot selection")

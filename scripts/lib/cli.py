@@ -1,45 +1,42 @@
 """The command line of the bash scripts: python scripts/protocol.py NAME ARGUMENTS... [-- KEY VALUE ...]"""
 
+import argparse
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
 
 from . import choices
-from .launch import Launcher, jobs_of
+from .done import DONE
+from .launch import Launcher, visible_gpus, with_sources
 from .protocols import PROTOCOLS, Plan, usage, variable
-from .run import ROOT, Options, Place, UserError
+from .run import ROOT, Options, Place, Run, UserError
+from .slurm import Slurm
+from .status import Status
 
 
-@dataclass
-class Line:
-    """A command line, taken apart."""
+class Parser(argparse.ArgumentParser):
+    """With the flags of every script that executes runs, and options KEY VALUE behind --."""
 
-    words: list[str] = field(default_factory=list)
-    options: Options = ()
-    jobs: str = ""
-    dry_run: bool = False
-    help: bool = False
+    def __init__(self, **more):
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **more)
+        add = self.add_argument
+        add("--jobs", default=variable("JOBS"), metavar="N", help="runs side by side (default: JOBS, else 1)")
+        add("--per-gpu", type=int, default=0, metavar="K", help="K runs side by side on each GPU")
+        add("--slurm", nargs="*", metavar="KEY=VALUE", help="Slurm jobs, with these options of sbatch")
+        add("--force", action="store_true", default=bool(variable("FORCE")), help="make runs anew, also done ones")
+        add("--status", action="store_true", help="show what is done, running, failed, waiting; run nothing")
+        add("--dry-run", action="store_true", help="print the commands; run nothing")
 
+    def error(self, message: str):
+        raise UserError(f"{message}; --help says what there is, options of the configuration come after --")
 
-def parse(argv: list[str]) -> Line:
-    """Raises UserError for a flag that is unknown and for options that are no pairs."""
-    cut = argv.index("--") if "--" in argv else len(argv)
-    line, own, after = Line(), list(argv[:cut]), argv[cut + 1 :]
-    while own:
-        word = own.pop(0)
-        if word in ("-h", "--help"):
-            line.help = True
-        elif word == "--dry-run":
-            line.dry_run = True
-        elif word == "--jobs" or word.startswith("--jobs="):
-            line.jobs = word.partition("=")[2] or (own.pop(0) if own else "nothing")
-        elif word.startswith("-"):
-            raise UserError(f"unknown flag '{word}'; there are --help, --dry-run and --jobs N; options come after --")
-        else:
-            line.words.append(word)
-    line.options = pairs(after)
-    return line
+    def parse(self, argv: list[str]) -> argparse.Namespace:
+        """Raises UserError for a flag that is unknown, and for options that are no pairs."""
+        cut = argv.index("--") if "--" in argv else len(argv)
+        found = self.parse_intermixed_args(argv[:cut])
+        found.options = pairs(argv[cut + 1 :])
+        found.slurm = None if found.slurm is None else dict(key_value("--slurm", word) for word in found.slurm)
+        return found
 
 
 def pairs(words: list[str]) -> Options:
@@ -48,8 +45,18 @@ def pairs(words: list[str]) -> Options:
     return tuple(zip(words[::2], words[1::2], strict=True))
 
 
+def key_value(flag: str, word: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    if not equals:
+        raise UserError(f"{flag} takes KEY=VALUE, found '{word}'")
+    return key, value
+
+
 def main(name: str, argv: list[str]) -> int:
-    line, protocol = parse(argv), PROTOCOLS[name]
+    parser, protocol = Parser(add_help=False), PROTOCOLS[name]
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("-h", "--help", action="store_true")
+    line = parser.parse(argv)
     if line.help:
         print(usage(name))
         return 0
@@ -57,25 +64,51 @@ def main(name: str, argv: list[str]) -> int:
         print(usage(name), file=sys.stderr)
         return 2
     place = Place.from_environment()
-    plan = protocol.plan(line.words, line.options, place)
-    return execute(plan, place, line.jobs, line.dry_run)
+    return execute(protocol.plan(line.words, line.options, place), place, line)
 
 
-def execute(plan: Plan, place: Place, jobs: str = "", dry_run: bool = False) -> int:
+def execute(plan: Plan, place: Place, flags: argparse.Namespace) -> int:
     """Checks every name of the plan before anything runs, launches it, and prints its table."""
-    choices.check(plan.runs)
-    count = jobs_of(jobs or variable("JOBS", str(plan.jobs)))
-    launcher = Launcher(plan.runs, place, count, plan.threads, plan.name)
-    if dry_run:
-        print("\n".join(launcher.commands()))
+    launcher = launcher_of(plan.name, plan.runs, place, flags, plan.jobs, plan.threads)
+    if look_only(launcher, flags):
         return 0
     refuse_without_set_up()
     code = launcher.run()
-    done = [str(run.results(place)) for run in plan.runs if run.done(place)]
-    if plan.report and done and not launcher.stopped:
+    done = [str(entry.run.results(place)) for entry in launcher.status.of(DONE) if entry.run in plan.runs]
+    if plan.report and done and not launcher.interrupts.number:
         shown = report([*(done if plan.alone else ()), *plan.report])
         return code or shown
     return code
+
+
+def launcher_of(name, runs: list[Run], place, flags, jobs: int = 1, threads: int | None = None) -> "Launcher | Slurm":
+    """What executes the runs as the flags say. Raises UserError for names that there are not."""
+    runs = with_sources(runs)
+    choices.check(runs)
+    if flags.slurm is not None:
+        count = number("JOBS", flags.jobs) if flags.jobs else 0
+        return Slurm(runs, place, name, flags.slurm, count, flags.per_gpu, flags.force)
+    gpus = visible_gpus() if flags.per_gpu else []
+    count = number("JOBS", flags.jobs or str(len(gpus) * flags.per_gpu or jobs))
+    return Launcher(runs, place, count, threads, gpus=gpus, force=flags.force)
+
+
+def look_only(launcher, flags: argparse.Namespace) -> bool:
+    """Whether the flags ask for nothing but the commands, or the table, which are printed."""
+    status: Status = launcher.status
+    if flags.dry_run:
+        print("\n".join(status.commands(flags.force)))
+    elif flags.status:
+        launcher.look()
+        print(status.text())
+    return flags.dry_run or flags.status
+
+
+def number(name: str, text: str) -> int:
+    """Raises UserError unless it is a whole number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise UserError(f"{name} is the number of runs side by side, 1 or more; found '{text}'")
+    return int(text)
 
 
 def report(arguments) -> int:
@@ -88,15 +121,3 @@ def refuse_without_set_up():
     """scripts/_common.sh lets any Python answer questions; to run something the packages are needed."""
     if os.environ.get("SHIP_NO_ENVIRONMENT"):
         raise UserError(os.environ["SHIP_NO_ENVIRONMENT"])
-
-
-def say_errors(function, *arguments) -> int:
-    """The function's exit code; of a UserError the message alone is shown, exit code 2."""
-    try:
-        return function(*arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # as in `... --help | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + 13

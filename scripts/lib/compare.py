@@ -7,7 +7,7 @@ from statistics import fmean
 import yaml
 from tabulate import tabulate
 
-from .run import ROOT, Options, Place, Run, read_results
+from .run import ROOT, Options, Place, Run, UserError, read_results
 
 HARMONIC = {"base2new": ("base", "new"), "gzsl": ("unseen", "seen")}  # H is of the means of these
 AVERAGE = "average"
@@ -79,18 +79,30 @@ def runs_of(row: dict, paper: dict, dataset: str, rows: list[Row]) -> list[Run]:
 
 def cell(paper: dict, members: list[list[Run]], printed: dict, place: Place) -> Cell:
     """`members`: the runs of each data set. A mean over data sets needs all of them."""
-    done = [[read_results(run.results(place)) for run in runs if run.done(place)] for runs in members]
+    done = [[figures(run, place) for run in runs if run.done(place)] for runs in members]
     counts = [len(results) for results in done]
     of = max((len(runs) for runs in members), default=0)
     if not members or not all(counts):
         missing = "not run" if not any(counts) else f"no mean: {counts.count(0)} data sets are missing"
         return Cell({}, printed, missing)
-    names = {result["backbone"]["name"] for results in done for result in results}
-    ours = means(paper, [[result["metrics"] for result in results] for results in done])
+    names = {name for results in done for name, _ in results}
+    ours = means(paper, [[metrics for _, metrics in results] for results in done])
     note = f"{min(counts)}" if min(counts) == of else f"{min(counts)} of {of}"
     if names != {paper["backbone"]}:  # another backbone's numbers do not compare
         return Cell(ours, {}, f"{note}; {', '.join(sorted(names))}, the paper has {paper['backbone']}")
     return Cell(ours, printed, note)
+
+
+def figures(run: Run, place: Place) -> tuple[str, dict]:
+    """(the backbone's name, the metrics) of a finished run. Raises UserError where its results.json has none."""
+    path = run.results(place)
+    found = read_results(path)
+    backbone, metrics = found.get("backbone"), found["metrics"]
+    name = backbone.get("name") if isinstance(backbone, dict) else None
+    numbers = (value is None or (type(value) in (int, float) and 0 <= value <= 100) for value in metrics.values())
+    if not isinstance(name, str) or not all(numbers):
+        raise UserError(f"{path} is damaged (no backbone, or metrics that are no percent); delete it, and run it again")
+    return name, metrics
 
 
 def means(paper: dict, results: list[list[dict]]) -> dict[str, float | None]:

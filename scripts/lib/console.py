@@ -1,9 +1,8 @@
-"""What scripts share at the command line: images and lists that users name, and how errors are shown."""
+"""What scripts share at the command line: images and lists that users name."""
 
 import os
-import sys
 
-from dassl.utils import UserError
+from dassl.utils import UserError, read_text
 
 from datasets.core.files import IMAGE_SUFFIXES
 
@@ -23,17 +22,17 @@ def image_files(places: list[str]) -> list[str]:
             found.append(place)
     missing = [file for file in found if not os.path.isfile(file)]
     if missing:
-        raise UserError(f"{len(missing)} of the images do not exist, first {', '.join(missing[:5])}")
+        raise UserError(f"{len(missing)} of the images are missing or no files, first {', '.join(missing[:5])}")
     return found
 
 
 def read_lines(path: str, option: str, what: str) -> list[str]:
     """The lines of the text file that `option` names, empty ones left out. Raises UserError where there are none."""
     try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{option} {path} cannot be read as a text file with a {what} a line: {error}") from None
+        lines = [line.strip() for line in read_text(path, f"a text file with a {what} a line").split("\n")]
+    except UserError as error:
+        raise UserError(f"{option}: {error}") from None
+    lines = [line for line in lines if line]
     if not lines:
         raise UserError(f"{option} {path} holds no {what}; it must be a text file with a {what} a line")
     return lines
@@ -43,12 +42,3 @@ def generator_folder(folder, cfg):
     """Where a run's generator is: in its own folder, or where TRAINER.SHIP.INIT_FROM took it from."""
     own = os.path.join(folder, "generator")
     return own if os.path.isdir(own) or not cfg.TRAINER.SHIP.INIT_FROM else cfg.TRAINER.SHIP.INIT_FROM
-
-
-def say_errors(main):
-    """Runs `main` and exits with what it returns; of a UserError the message alone is shown, exit code 2."""
-    try:
-        sys.exit(main())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -1,29 +1,33 @@
 """Executes a list of runs as local processes, some side by side.
 
-What is done is skipped, and a source comes before what starts from it. Nothing is tried again: a run that fails is
-shown with the end of its log, and fails the list. The same command goes on from where it stopped.
+What is done is skipped, and a source comes before what starts from it. A run that fails is not tried again: it is
+shown with the end of its log, and fails the list. One that was killed (as by the kernel, when memory runs out) is
+started once more, as it goes on from its checkpoint. The same command goes on from where it stopped.
 """
 
 import contextlib
-import shlex
-import signal
-import sys
+import os
+import subprocess
 import time
 from collections.abc import Callable
 
-from .child import Busy, Child, end, lock, release
-from .run import RESULTS, ROOT, Place, Run, UserError, summary
-from .status import DONE, FAILED, RUNNING, WAITING, Entry, Status, clock
+from .child import Busy, Child, Log, end, last_lines
+from .done import judge
+from .faults import sentence
+from .interrupts import Interrupts
+from .run import RESULTS, Place, Run, UserError
+from .status import DONE, FAILED, RUNNING, STALE, WAITING, Entry, Status, clock, command_of
 
 POLL = 0.1  # seconds between two looks at the processes
 EVERY = 60.0  # seconds between two lines of progress, with several runs side by side
-STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
+TAIL = 20  # lines shown of a run that failed
+KILLED = 128 + 9
 
 
 class Launcher:
     """`jobs` runs side by side. `threads`: OMP_NUM_THREADS of each, unless the user has set it. `echo`: what a run
-    prints is shown as it comes (by default where there is one job). `name`: the table is kept in
-    <output>/status_<name>.txt. `cost`: see Status."""
+    prints is shown as it comes (by default where there is one job). `gpus`: each run gets the least used of them.
+    `force`: runs that are done, or stale, are made anew. `cost`: see Status."""
 
     def __init__(
         self,
@@ -31,180 +35,145 @@ class Launcher:
         place: Place,
         jobs: int = 1,
         threads: int | None = None,
-        name: str = "",
         echo: bool | None = None,
+        gpus: list[str] | None = None,
+        force: bool = False,
         cost: Callable[[Run], float] = lambda run: 1.0,
     ):
-        self.place, self.jobs, self.name = place, jobs, name
+        self.place, self.jobs, self.gpus, self.force = place, jobs, gpus or [], force
         self.echo = jobs == 1 if echo is None else echo
-        self.threads = 1 if jobs > 1 and not threads else threads
-        self.status = Status(with_sources(runs), cost)
+        self.threads = threads or (1 if jobs > 1 else None)
+        self.status = Status(runs, place, cost)
         self.children: list[Child] = []
-        self.stopped = 0  # the signal that interrupted us
-        self.began = self.told = time.monotonic()
-
-    def commands(self) -> list[str]:
-        """For --dry-run: what would run, and what is done."""
-        runs = [entry.run for entry in self.status.entries]
-        return [
-            f"# done: {one.folder(self.place)}"
-            if one.done(self.place)
-            else shlex.join(["python", *one.command(self.place)])
-            for one in runs
-        ]
+        self.interrupts = Interrupts()
+        self.told = time.monotonic()
 
     def run(self) -> int:
-        """Exit code: 0 if every run is done; else the first failure's, or 128 + the signal that interrupted us."""
-        with self._signals():
+        """Exit code: Status.conclusion."""
+        with self.interrupts:
             try:
-                while not self.stopped and (self._start() or self.children):
+                while not self.interrupts.number and (self._start() or self.children):
                     self._collect()
                     self._progress()
                     time.sleep(POLL)
             finally:
-                self._end_children()
-        return self._conclusion()
+                self.end_children()
+        return self.status.conclusion(self.interrupts.number)
 
-    # ------------------------------------------------------------------------------------------------ the loop
+    def look(self):
+        """Takes the table from the files of the runs."""
+        for entry in self.status.entries:
+            self.status.look(entry)
 
     def _start(self) -> bool:
         """Starts what can start. Whether something waits still."""
         for entry in self.status.of(WAITING):
-            source = self.status.by_run.get(entry.run.source)
-            if self.stopped:
+            if self.interrupts.number:
                 break
-            if entry.run.done(self.place):
-                self._finished(
-                    entry, f"done already: {entry.run.folder(self.place)}/{RESULTS} (delete it to run again)"
-                )
-            elif source and source.state == FAILED:
-                self._failed(entry, source.code, f"its source failed: {source.run.title}")
-            elif len(self.children) < self.jobs and (not source or source.state == DONE):
-                self._launch(entry)
+            if not self._settled(entry) and len(self.children) < self.jobs and self._source_is_there(entry):
+                try:
+                    self._launch(entry)
+                except Busy:
+                    if not entry.line:
+                        entry.line = "another process is at it; waiting"
+                        self.status.say(entry, entry.line)
+                except OSError as error:
+                    self._failed(entry, 2, sentence(error))
         return bool(self.status.of(WAITING))
 
+    def _settled(self, entry: Entry) -> bool:
+        """Whether nothing is to be done: it is done already, or stale, or its source cannot be had."""
+        source = self.status.by_run.get(entry.run.source) if entry.run.source else None
+        if not (self.force or entry.starts) and entry.run.done(self.place):
+            self._finished(entry, f"done already: {entry.run.folder(self.place)}/{RESULTS}; --force makes it anew")
+        elif source and source.state in (FAILED, STALE):
+            self._failed(entry, source.code, f"its source {source.state}: {source.run.title}")
+        elif entry.run.source and not source and judge(entry.run.source, self.place).state != DONE:
+            self._failed(entry, 2, f"its source is not done: {entry.run.source.title}")
+        return entry.state != WAITING
+
+    def _source_is_there(self, entry: Entry) -> bool:
+        source = self.status.by_run.get(entry.run.source) if entry.run.source else None
+        return source is None or source.state == DONE
+
     def _launch(self, entry: Entry):
-        folder = ROOT / entry.run.folder(self.place)
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            held = lock(folder)
-        except Busy:
-            if not entry.line:
-                entry.line = "another process is at it; waiting"
-                self._say(entry, entry.line)
-            return
-        try:
-            if entry.run.done(self.place):  # since we looked: another launcher was faster
-                return
-            left = self.status.left(self.jobs)
-            about = f"  ({self.status.counts()}; about {clock(left)} left)" if left else ""
-            self._say(entry, f"-> {entry.run.folder(self.place)}{about}", before="\n=== " if self.echo else "")
-            self.children.append(Child(entry.run, self.place, self.threads, held, self.echo))
-            entry.state, entry.line = RUNNING, ""
-        finally:
-            release(held)  # the process has its own hold: the folder is taken until it ends, whatever becomes of us
-        self._keep_table()
+        log = Log(entry.run, self.place)
+        fresh = self.force and not entry.starts
+        if not fresh and entry.run.done(self.place):  # since we looked: another launcher was faster
+            return log.close()
+        self.status.say(
+            entry,
+            f"-> {entry.run.folder(self.place)}  ({self.status.progress(self.jobs)})",
+            before="\n=== " if self.echo else "",
+        )
+        command = command_of(entry.run, self.place, fresh)
+        self.children.append(Child(entry.run, command, log, self._environment(), self.echo))
+        entry.state, entry.line, entry.starts = RUNNING, "", entry.starts + 1
+
+    def _environment(self) -> dict[str, str]:
+        found = {}
+        if self.threads and "OMP_NUM_THREADS" not in os.environ:
+            found["OMP_NUM_THREADS"] = str(self.threads)
+        if self.gpus:
+            used = [child.environment["CUDA_VISIBLE_DEVICES"] for child in self.children]
+            found["CUDA_VISIBLE_DEVICES"] = min(self.gpus, key=used.count)
+        return found
 
     def _collect(self):
         for child in list(self.children):
-            entry = self.status.by_run[child.run]
-            entry.seconds, entry.line = child.seconds, child.last
-            code = child.code()
+            entry, code = self.status.by_run[child.run], child.code()
+            child.show()
+            entry.seconds = child.seconds
             if code is None:
                 continue
             self.children.remove(child)
-            if code == 0 and entry.run.done(self.place):
+            child.kill()  # workers that it left behind
+            if code == 0 and not entry.run.done(self.place):
+                self._failed(entry, 1, f"it ended without {RESULTS}", child)
+            elif code == 0:
+                child.log.close()
                 self._finished(entry)
+            elif code == KILLED and entry.starts < 2:
+                child.log.close()
+                entry.state = WAITING
+                self.status.say(entry, "killed; it is started once more")
             else:
-                reason = f"exit code {code}" if code else f"it ended without {RESULTS}"
-                self._failed(entry, code or 1, reason, child.tail)
+                self._failed(entry, code, f"exit code {code}", child)
 
     def _finished(self, entry: Entry, text: str = ""):
-        try:
-            entry.line = summary(entry.run.results(self.place))
-        except UserError as error:
-            self._failed(entry, 2, str(error))
-            return
-        entry.state = DONE
-        self._say(
-            entry,
-            f"{entry.line}  ({text or clock(entry.seconds)})",
-            before="=== " if self.echo and not text else "",
-        )
-        self._keep_table()
+        self.status.look(entry)
+        if entry.state == DONE:
+            before = "=== " if self.echo and not text else ""
+            self.status.say(entry, f"{entry.line}  ({text or clock(entry.seconds)})", before)
+        else:
+            self.status.complain(entry, entry.line, [])
 
-    def _failed(self, entry: Entry, code: int, reason: str, tail=()):
-        tail = list(tail)
+    def _failed(self, entry: Entry, code: int, reason: str, child: Child | None = None):
+        tail = last_lines(entry.run, self.place, TAIL) if child else []
+        with contextlib.suppress(Busy, OSError):  # for whoever asks later how it ended
+            log = child.log if child else Log(entry.run, self.place)
+            log.close(code, "" if child else reason)
         entry.state, entry.code, entry.line = FAILED, code, "; ".join([reason, *tail[-1:]])
-        sys.stdout.flush()
-        print(f"[{entry.number}/{len(self.status.entries)}] FAILED: {entry.run.title} ({reason})", file=sys.stderr)
-        for line in () if self.echo else tail:
-            print(f"    {line}", file=sys.stderr)
-        sys.stderr.flush()
-        folder = ROOT / entry.run.folder(self.place)
-        with contextlib.suppress(OSError):  # made for the lock; where train.py refused at once, nothing is in it
-            folder.rmdir()
-            folder.parent.rmdir()
-        self._keep_table()
+        self.status.complain(entry, reason, [] if self.echo else tail)
 
-    @contextlib.contextmanager
-    def _signals(self):
-        """An interrupt ends the children and keeps the next run from starting; one that is ignored (nohup) stays so."""
-
-        def stop(number, frame):
-            self.stopped = self.stopped or number
-
-        numbers = [getattr(signal, name) for name in STOPS if hasattr(signal, name)]
-        before = {number: signal.getsignal(number) for number in numbers}
-        caught = [number for number in numbers if before[number] is not signal.SIG_IGN]
-        for number in caught:
-            signal.signal(number, stop)
-        try:
-            yield
-        finally:
-            for number in caught:
-                signal.signal(number, before[number])
-
-    def _end_children(self):
-        end(self.children)
+    def end_children(self):
+        """Each has the time to save a checkpoint; a second interrupt ends them at once."""
+        end(self.children, hurry=lambda: self.interrupts.count > 1)
         for child in self.children:
-            entry = self.status.by_run[child.run]
-            entry.state, entry.line = WAITING, "interrupted; goes on from its last checkpoint"
+            child.log.close()
+            entry = self.status.look(self.status.by_run[child.run])
+            if entry.state == WAITING:
+                entry.line = "interrupted; goes on from its last checkpoint"
         self.children = []
-        self._keep_table()
-
-    # ------------------------------------------------------------------------------------------------ what is told
-
-    def _say(self, entry: Entry, text: str, before: str = ""):
-        print(f"{before}[{entry.number}/{len(self.status.entries)}] {entry.run.title}: {text}", flush=True)
 
     def _progress(self):
-        now, left = time.monotonic(), self.status.left(self.jobs)
-        if self.echo or now - self.told < EVERY:
+        if self.echo or time.monotonic() - self.told < EVERY:
             return
-        self.told = now
-        about = f", about {clock(left)} left" if left else ""
-        print(f"{self.status.counts()} after {clock(now - self.began)}{about}")
+        self.told = time.monotonic()
+        print(f"{self.status.progress(self.jobs)} after {clock(self.told - self.status.began)}")
         for entry in self.status.of(RUNNING):
-            print(f"    {entry.run.title}: {entry.line}", flush=True)
-        self._keep_table()
-
-    def _keep_table(self):
-        if self.name:
-            self.status.write(ROOT / self.place.output / f"status_{self.name}.txt")
-
-    def _conclusion(self) -> int:
-        failed, several = self.status.of(FAILED), len(self.status.entries) > 1
-        if several:
-            print(f"\n{self.status.counts()} ({clock(time.monotonic() - self.began)})", flush=True)
-        for entry in failed if several else ():
-            print(
-                f"failed: {entry.run.title}: {entry.line}\n    {entry.run.folder(self.place)}/log.txt", file=sys.stderr
-            )
-        if self.stopped:
-            print("interrupted; the same command goes on from here", file=sys.stderr)
-            return 128 + self.stopped
-        return failed[0].code if failed else 0
+            last = last_lines(entry.run, self.place)
+            print(f"    {entry.run.title}: {last[0] if last else ''}", flush=True)
 
 
 def with_sources(runs: list[Run]) -> list[Run]:
@@ -212,8 +181,15 @@ def with_sources(runs: list[Run]) -> list[Run]:
     return list(dict.fromkeys([*(run.source for run in runs if run.source), *runs]))
 
 
-def jobs_of(text: str | int) -> int:
-    """Raises UserError unless it is a whole number of at least 1."""
-    if not str(text).isdigit() or int(text) < 1:
-        raise UserError(f"JOBS is the number of runs side by side, 1 or more; found '{text}'")
-    return int(text)
+def visible_gpus() -> list[str]:
+    """Those of CUDA_VISIBLE_DEVICES, else all that nvidia-smi lists. Raises UserError where there is none."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout if given is None else ""
+    except OSError:
+        listed = ""
+    cards = [line for line in listed.splitlines() if line.startswith("GPU ")]
+    found = [word for word in given.split(",") if word] if given is not None else [str(n) for n in range(len(cards))]
+    if not found:
+        raise UserError("--per-gpu: no GPU is visible here (CUDA_VISIBLE_DEVICES, nvidia-smi); --jobs N needs none")
+    return found

@@ -205,7 +205,9 @@ PROTOCOLS = {
 COMMON = """  KEY VALUE are configuration options of all runs, and name their own folder
   DATA=DIR   image root (empty: the shipped feature bank)     BANK=FILE  another feature bank
   OUTPUT=DIR folder of the results                            PYTHON=..., VENV=DIR   the Python to use
-  --jobs N (or JOBS=N) runs side by side; --dry-run prints the commands and runs nothing
+  --jobs N (or JOBS=N) runs side by side, --per-gpu K on each GPU, --slurm [KEY=VALUE ...] as jobs of Slurm
+  --dry-run prints the commands, --status the table of what is done, running, failed, waiting; both run nothing
+  --force (or FORCE=1) makes runs anew that are done, or whose results are another run's
   Done runs are skipped, broken off ones go on; a failed one fails the script, and is not tried again."""
 
 

@@ -131,11 +131,13 @@ class Run:
 def read_results(path: Path) -> dict:
     """A results.json. Raises UserError where the file is damaged."""
     try:
+        if not path.is_file():  # to open a pipe would wait for ever
+            raise TypeError("it is no file")
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found["metrics"], dict):
             raise TypeError("'metrics' is no table")
         return found
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it, and the run is made again") from None
 
 

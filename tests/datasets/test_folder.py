@@ -23,7 +23,8 @@ def test_class_folders_are_split_once_and_the_split_is_kept(load, flat):
     assert [len(kept[part]) for part in ("train", "val", "test")] == [15, 6, 9]
     again = load("ImageFolder", flat, 2)
     assert again.split_hash == data.split_hash and len(again.train_x) == 6
-    assert load("ImageFolder", flat, 2).fewshot_source.endswith("shot_2-seed_1.pkl")  # and split_fewshot/ is no class
+    assert (flat / "split_fewshot" / "shot_2-seed_1.pkl").is_file()  # and split_fewshot/ is no class
+    assert [vars(d) for d in load("ImageFolder", flat, 2).train_x] == [vars(d) for d in again.train_x]
 
 
 def test_classes_added_after_the_split_are_told(load, flat, images, capsys):

@@ -1,6 +1,8 @@
 """A small copy of the repository in which the real scripts run, with a Python, a train.py and a report.py that only
 note what they were asked."""
 
+import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -19,13 +21,14 @@ case "$1 $2" in
   "-c import venv"*) [ -z "$FAKE_NO_VENV" ] ;;
   "-m venv")
     mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && [ -z "$FAKE_VENV_FAILS" ] ;;
-  "-m pip") [ -z "$FAKE_PIP_FAILS" ] ;;
+  "-m pip") sleep "${{FAKE_PIP_SECONDS:-0}}" && [ -z "$FAKE_PIP_FAILS" ] ;;
   "-W ignore") [ -z "$FAKE_IMPORT_FAILS" ] ;;
   "scripts/"*) exec "{python}" "$@" ;;
 esac
 """
 
-# FAKE_FAILS: part of the folders whose runs fail; FAKE_SECONDS: how long one takes; FAKE_NO_RESULTS: ends without them.
+# FAKE_FAILS: part of the folders whose runs fail; FAKE_NO_RESULTS: ends without them; FAKE_SECONDS: how long one takes;
+# FAKE_GO: a file that has to be there before one ends.
 FAKE_TRAIN = r"""
 import json, os, sys, time
 from pathlib import Path
@@ -33,24 +36,29 @@ from pathlib import Path
 words = sys.argv[1:]
 with open({log!r}, "a") as file:
     file.write(" ".join(["train.py", *words]) + "\n")
+words = [word for word in words if word != "--force"]
 value = dict(zip(words[::2], words[1::2]))
 folder = Path(value["--output-dir"])
 folder.mkdir(parents=True, exist_ok=True)
-print("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS"))
+print(*(f"{{name}} {{os.environ.get(name)}}" for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")))
 with open(folder / "started", "a") as file:
     file.write("once\n")
 for step in range(25):
     print(f"step {{step}} of {{folder}}")
+print("80 ± 1 → 81")
 time.sleep(float(os.environ.get("FAKE_SECONDS", 0)))
+while not os.path.exists(os.environ.get("FAKE_GO", "/")):
+    time.sleep(0.02)
 if os.environ.get("FAKE_FAILS", "nothing") in str(folder):
     sys.exit(print("error: the data are gone", file=sys.stderr) or 3)
 if "FAKE_NO_RESULTS" in os.environ:
     sys.exit()
-metrics = {{"base": 80.0, "new": 50.0, "H": 61.5, "all": 60.0}}
+first = 80 + int(value["--seed"]) / 100  # no seed is a copy of another
+metrics = {{"base": first, "new": 50.0, "H": 2 * first * 50 / (first + 50), "all": 60.0}}
 if value["TASK"] in ("fewshot", "cross_dataset", "domain_generalization"):
     metrics = {{"accuracy": 70.0}}
 if value["TASK"] == "gzsl":
-    metrics = {{"seen": 80.0, "unseen": 50.0, "H": 61.5}}
+    metrics = {{"seen": first, "unseen": 50.0, "H": 2 * first * 50 / (first + 50)}}
 dataset = value["RUN.DATASET"]
 record = {{
     "task": value["TASK"],
@@ -151,6 +159,15 @@ class Checkout:
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.write_text("")
         return [line for line in lines if line.startswith(start) and not line.startswith("scripts/protocol.py")]
+
+    def processes(self) -> list[int]:
+        """The processes of this checkout's train.py that are alive (Linux)."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # ended since
+                if b"train.py" in (place / "cmdline").read_bytes() and os.readlink(place / "cwd") == str(self.root):
+                    found.append(int(place.name))
+        return found
 
     def started(self) -> list[str]:
         """The folders of runs that were started, each as often as it was."""

@@ -121,10 +121,11 @@ def make_checkout(folder, package):
     return folder
 
 
-def run(checkout, *flags, path=()):
-    """The checkout's own train.py, with the folders `path`, our Dassl runtime and MiniCLIP as PYTHONPATH."""
+def run(checkout, *flags, path=(), script="train.py"):
+    """The checkout's own train.py, or another `script` of it, with the folders `path`, our Dassl runtime and MiniCLIP
+    as PYTHONPATH."""
     return subprocess.run(
-        [sys.executable, "train.py", "--root", checkout / "data", "--config-file", "config.yaml", *flags],
+        [sys.executable, script, "--root", checkout / "data", "--config-file", "config.yaml", *flags],
         cwd=checkout / "checkout",
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT / "third_party"]))},
         capture_output=True,

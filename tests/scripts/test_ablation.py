@@ -147,12 +147,12 @@ def test_the_papers_rows_stand_below_its_own_backbones(write_run, report):
 
 
 def test_an_ablation_that_was_not_run_says_what_to_run(ablation, report):
-    from lib.report import ReportError
+    from lib.run import UserError
 
     ablation()
-    with pytest.raises(ReportError, match=r"N_CTX=1.*\n.*bash scripts/ablation.sh 6 caltech101 1"):
+    with pytest.raises(UserError, match=r"N_CTX=1.*\n.*bash scripts/ablation.sh 6 caltech101 1"):
         report("--table", "6")
-    with pytest.raises(ReportError, match="Table 2.*cross_dataset"):
+    with pytest.raises(UserError, match="Table 2.*cross_dataset"):
         report("--table", "2")
 
 

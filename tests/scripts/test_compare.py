@@ -4,7 +4,7 @@ import json
 
 import pytest
 from lib.compare import Row, compare, paper_table
-from lib.run import Place, Run
+from lib.run import Place, Run, UserError
 
 DATASETS = ["caltech101", "dtd"]
 PAPER = {
@@ -68,6 +68,25 @@ def test_options_tell_variants_apart(add, place):
         cells(compare(PAPER, rows, DATASETS, place))["short", "DTD"][:6]
         == "71.00 70.00 +1.00 51.00 50.00 +1.00".split()
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1]",
+        "{",
+        '{"metrics": {"base": 70}}',
+        '{"metrics": {"base": "high"}, "backbone": {"name": "ViT-B/16"}}',
+        '{"metrics": {"base": NaN}, "backbone": {"name": "ViT-B/16"}}',
+        '{"metrics": {"base": 70}, "backbone": {"name": ["ViT-B/16"]}}',
+        '{"a":' * 20_000,
+    ],
+)
+def test_damaged_results_are_named(add, place, text):
+    rows = [add("CoOp", "dtd", 1, 70, 50)]
+    rows[0].run.results(place).write_text(text)
+    with pytest.raises(UserError, match="results.json is damaged"):
+        compare(PAPER, rows, DATASETS, place)
 
 
 def test_what_is_missing_is_said(add, place):

@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+from helpers.waiting import wait_for
 
 SHOTS = {"SHOTS": "1 2 4"}
 
@@ -13,13 +14,6 @@ SHOTS = {"SHOTS": "1 2 4"}
 def fewshot(ready):
     """fewshot(**environment) -> the finished fewshot.sh on eurosat with CoOp."""
     return lambda **env: ready.run("fewshot.sh", "eurosat", "1", "CoOp", **{**SHOTS, **env})
-
-
-def wait_for(condition, seconds=20):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "waited too long"
-        time.sleep(0.02)
 
 
 def test_several_runs_side_by_side_take_the_time_of_one(fewshot):
@@ -61,6 +55,16 @@ def test_targets_wait_for_their_source(ready):
     assert not any("INIT" in call for call in first)
 
 
+def test_gpus_are_shared_out(fewshot, ready):
+    assert fewshot(CUDA_VISIBLE_DEVICES="").returncode == 0
+    shared = ready.run("fewshot.sh", "eurosat", "2", "CoOp", "--per-gpu", "2", CUDA_VISIBLE_DEVICES="3,5", **SHOTS)
+    assert shared.returncode == 0 and "3 done" in shared.stdout
+    logs = [path.read_text() for path in sorted(ready.root.rglob(".seed2.log"))]
+    assert [log.split("CUDA_VISIBLE_DEVICES ")[1][0] for log in logs] == ["3", "5", "3"]
+    none = ready.run("fewshot.sh", "eurosat", "3", "CoOp", "--per-gpu", "2", CUDA_VISIBLE_DEVICES="")
+    assert none.returncode == 2 and "no GPU is visible" in none.stderr
+
+
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_ends_the_run_and_does_not_start_the_next(ready, number, code):
     process = ready.start("fewshot.sh", "eurosat", "1", "CoOp", FAKE_SECONDS="60", **SHOTS)
@@ -80,31 +84,40 @@ def test_two_launchers_never_make_one_run_twice(ready):
     assert len(ready.started()) == 3 and "another process is at it; waiting" in "".join(outputs)
 
 
-def test_after_a_killed_launcher_its_run_is_waited_for(ready):
+def test_a_killed_launcher_takes_its_runs_along(ready):
     words = ("base2new.sh", "eurosat", "1", "CoOp", "--jobs", "2")
-    first = ready.start(*words, FAKE_SECONDS="2")
+    first = ready.start(*words, FAKE_SECONDS="60")
     wait_for(ready.started)
     first.kill()
     first.wait()
-    result = ready.run(*words)
-    assert result.returncode == 0 and "another process is at it" in result.stdout
-    assert "done already" in result.stdout and len(ready.started()) == 1
+    wait_for(lambda: not ready.processes())
+    assert ready.run(*words).returncode == 0 and len(ready.started()) == 2
 
 
-def test_the_table_is_kept_in_a_file(ready):
-    ready.run("table1.sh", "eurosat", METHODS="CoOp CoOp_SHIP", SEEDS="1", FAKE_FAILS="/CoOp_SHIP/")
-    counts, *rows = (ready.root / "output/status_table1.txt").read_text().splitlines()
-    assert counts == "1 done, 1 failed"
-    assert re.fullmatch(r"done +CoOp/miniclip on eurosat, 16 shots, seed 1 +\d+ s  base 80.0 .*", rows[0])
+def test_the_status_is_that_of_the_files(ready):
+    words, env = ("table1.sh", "eurosat"), {"METHODS": "CoOp CoOp_SHIP ZeroshotCLIP", "SEEDS": "1"}
+    ready.run(*words, FAKE_FAILS="/CoOp_SHIP/", **{**env, "METHODS": "CoOp CoOp_SHIP"})
+    last = ready.start(
+        *words, "--jobs", "1", FAKE_FAILS="/CoOp_SHIP/", FAKE_SECONDS="60", **{**env, "METHODS": "ZeroshotCLIP"}
+    )
+    wait_for(lambda: len(ready.started()) == 3)
+    *rows, counts = ready.run(*words, "--status", **env).stdout.splitlines()
+    last.terminate()
+    assert last.wait() == 143
+    assert counts == "1 done, 1 running, 1 failed, about 31 s left"
+    assert re.fullmatch(r"done +CoOp/miniclip on eurosat, 16 shots, seed 1 +31 s  base 80.0 .*", rows[0])
     assert rows[1].startswith("failed") and rows[1].endswith("exit code 3; error: the data are gone")
+    assert rows[2].startswith("running") and rows[2].endswith("0 s  80 ± 1 → 81")
+    assert "1 waiting" in ready.run(*words, "--status", **env).stdout
+    assert len(ready.started()) == 3
 
 
 def test_what_is_left_is_judged_by_what_is_finished():
-    from lib.run import Run
+    from lib.run import Place, Run
     from lib.status import DONE, Status
 
     runs = [Run("base2new", "dtd", "CoOp", "miniclip", seed) for seed in (1, 2, 3)]
-    status = Status(runs, cost=lambda run: run.seed)
+    status = Status(runs, Place(), cost=lambda run: run.seed)
     assert status.left() is None
     status.entries[0].state, status.entries[0].seconds = DONE, 10.0
     assert status.left() == 50.0 and status.left(jobs=2) == 25.0

@@ -75,9 +75,9 @@ def test_eleven_datasets_and_many_trainers_fit(write_run, report, figures, tmp_p
 
 
 def test_a_name_that_is_no_picture(bar_runs, report, tmp_path):
-    from lib.report import ReportError
+    from lib.run import UserError
 
-    with pytest.raises(ReportError, match="should end in .png"):
+    with pytest.raises(UserError, match="should end in .png"):
         report("--plot", tmp_path / "chart.jpeg2")
 
 

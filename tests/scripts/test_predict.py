@@ -2,12 +2,15 @@
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from dassl.utils import UserError
 from PIL import Image
 from runs import argv
 
@@ -74,15 +77,33 @@ def test_files_and_folders_to_csv(run, tmp_path):
 def test_bad_input(run, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
     for arguments, words in (
         ((tmp_path, tmp_path / "broken.png"), "config.yaml"),
         ((run, tmp_path / "none.png"), "none.png"),
         ((run, tmp_path / "empty"), "no image"),
         ((run, tmp_path / "broken.png"), "broken.png"),
         ((run, tmp_path / "broken.png", "--top", "0"), "--top"),
+        ((run, "/dev/zero"), "/dev/zero"),
+        ((run, tmp_path / "pipe.png"), "pipe.png"),
+        ((run, ROOT / "docs/pictures", "--names", tmp_path / "pipe.png"), "--names: expected a text file"),
     ):
         done = predict_program(*arguments)
         assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_configuration_that_was_changed_after_training_is_refused(run, tmp_path):
+    import predict
+
+    shutil.copytree(run, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    text = config.read_text()
+    assert "N_CTX: 16" in text
+    config.write_text(text.replace("N_CTX: 16", "N_CTX: 8"))
+    with pytest.raises(UserError, match=r"config.yaml was changed after training: TRAINER\S+N_CTX was 16, is now 8"):
+        predict.open_run(str(tmp_path / "run"))
+    config.write_text(text)
+    predict.open_run(str(tmp_path / "run"), options=["OPTIM.LR", "7"])  # asked for, not changed
 
 
 def test_synthesize_exports_features_and_the_weights_the_run_classifies_with(run, tmp_path, tiny_bank):

@@ -74,7 +74,8 @@ def test_joint_metrics_are_columns_where_a_run_has_them(write_run, report, cells
     write_run({"base": 80.0, "new": 50.0, "all": 60.0})
     assert "all_base" not in report().out and "all_base" not in report("--layout", "paper").out
     for seed, old, new in ((1, 70.0, 30.0), (2, 72.0, 40.0)):
-        joint = {"all_base": old, "all_new": new, "all_H": 1.0, "crossed_base": 9.0, "crossed_new": 36.0}
+        joint = {"all_base": old, "all_new": new, "all_H": 2 * old * new / (old + new)}
+        joint |= {"crossed_base": 9.0, "crossed_new": 36.0}
         write_run({"base": 80.0, "new": 50.0, "all": 60.0, **joint}, trainer="CoOp_SHIP", seed=seed)
     row = cells()["caltech101", "CoOp_SHIP"]
     assert (row["all_base"], row["crossed_new"]) == ("71.0000", "36.0000")

@@ -66,7 +66,7 @@ def test_options_pass_through_and_name_their_own_folder(ready):
         (("caltech101", "1", "CoOp", "vit_b16"), "no configuration 'vit_b16'"),
         (("caltech101", "1", "--", "OPTIM.LR"), "pairs KEY VALUE"),
         (("caltech101", "1", "--", "DATASET.TEMPLATE", 250 * "a"), "Put them into a configuration file"),
-        (("caltech101", "1", "--job", "2"), "unknown flag '--job'"),
+        (("caltech101", "1", "--job", "2"), "unrecognized arguments: --job"),
         (("caltech101", "1", "--jobs", "two"), "JOBS is the number of runs side by side"),
     ],
 )

@@ -1,9 +1,11 @@
 """scripts/setup.sh, test.sh and quickstart.sh with a fake Python: what is made, when it is made again, when not."""
 
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+from helpers.waiting import wait_for
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 PIP = "-m pip install"
@@ -118,3 +120,13 @@ def test_test_sh_sets_up_and_passes_arguments_on(checkout):
 def test_quickstart_sh_sets_up_and_passes_arguments_on(checkout, tmp_path):
     assert checkout.run("quickstart.sh", "--seeds", "1", "2", cwd=tmp_path).returncode == 0
     assert checkout.calls("scripts/quickstart.py") == ["scripts/quickstart.py --seeds 1 2"]
+
+
+@pytest.mark.parametrize("script", ["quickstart.sh", "test.sh"])
+def test_a_script_that_is_interrupted_in_its_set_up_does_not_go_on(checkout, script):
+    process = checkout.start(script, FAKE_PIP_SECONDS="2")
+    wait_for(lambda: checkout.log.exists() and PIP in checkout.log.read_text())
+    process.send_signal(signal.SIGINT)  # the script alone: what it has called ends in its own time
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert not checkout.calls("scripts/quickstart.py") and not checkout.calls("-m pytest")

@@ -3,12 +3,18 @@
 import os
 import pickle
 import random
+import struct
+import subprocess
+import sys
+import zipfile
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from dassl.config import get_cfg_default
+from dassl.data.datasets import read_fewshot
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import (
     DamagedCheckpoint,
@@ -176,13 +182,84 @@ def test_damage_is_refused_by_name(tmp_path, capsys):
     assert refused > 45
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps(Attack("owned")), pickle.dumps([1, 2])])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", bytes(5000), pickle.dumps(Attack("owned")), pickle.dumps([1, 2])]
+)
 def test_other_files_are_refused(tmp_path, content, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").write_bytes(content)
     with pytest.raises(DamagedCheckpoint, match="model is damaged or not a checkpoint"):
         load_checkpoint("model")
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        ([1], "it holds a list"),
+        ({"state_dict": [1], "epoch": 1}, "not one of tensors"),
+        ({"state_dict": {1: torch.ones(1)}, "epoch": 1}, "not one of tensors"),
+        ({"state_dict": {"weight": 3}, "epoch": 1}, "not one of tensors"),
+        ({"state_dict": {}, "epoch": "one"}, "not a number of epochs"),
+        ({"state_dict": {}, "epoch": -1}, "not a number of epochs"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(tmp_path, content, reason):
+    torch.save(content, tmp_path / "model")
+    with pytest.raises(DamagedCheckpoint, match=reason):
+        load_checkpoint(str(tmp_path / "model"))
+
+
+def archive(path, program, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, content in (("data.pkl", program), ("version", b"3\n"), ("byteorder", b"little")):
+            file.writestr(f"archive/{name}", content)
+    return str(path)
+
+
+def test_a_few_bytes_do_not_become_gigabytes(tmp_path):
+    """Run where 2 GiB are all that there is: an object numbered high, and an archive that unpacks a thousandfold."""
+    high = b"\x80\x02cmail\nroom\nq\x000}r" + struct.pack("<I", 1 << 29) + b"."
+    archive(tmp_path / "high", high)
+    archive(tmp_path / "packed", b"\x80\x02" + b"N0" * (8 << 20) + b"N.", zipfile.ZIP_DEFLATED)
+    (tmp_path / "few-shot").write_bytes(b"\x80\x02}r" + struct.pack("<I", 1 << 29) + b".")
+    program = (
+        "import resource\n"
+        "from dassl.utils import load_checkpoint, UserError\n"
+        "from dassl.data.datasets import read_fewshot\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "for read, name in ((load_checkpoint, 'high'), (load_checkpoint, 'packed'), (read_fewshot, 'few-shot')):\n"
+        "    try: read(name)\n"
+        "    except UserError as error: print(error)\n"
+        "assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 200_000\n"
+    )
+    path = {"PYTHONPATH": str(Path(__file__).resolve().parents[2] / "third_party")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, **path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "high is damaged" in done.stdout and "larger than the file" in done.stdout and "few-shot" in done.stdout
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # to open it would wait for ever
+    for place in (tmp_path / "pipe", "/dev/zero", tmp_path):
+        with pytest.raises(UserError, match="expected a checkpoint at .*, found a"):
+            load_checkpoint(str(place))
+        with pytest.raises(UserError, match="expected a few-shot pickle at .*, found a"):
+            read_fewshot(str(place))
+    os.mkfifo(tmp_path / "checkpoint")
+    with pytest.raises(UserError, match="expected the name of a checkpoint"):
+        resume_from_checkpoint(str(tmp_path), torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("name", ["optimizer", "scheduler"])
+def test_the_state_of_another_optimizer_is_an_error(tmp_path, name, capsys):
+    content = state(*trained(1), 1)
+    save_checkpoint({**content, name: {"param_groups": 3}, "epoch": 1}, str(tmp_path))
+    model, optimizer, scheduler = trained(0)
+    with pytest.raises(UserError, match=f"the {name} state in .*model.pth.tar-1 does not fit"):
+        resume_from_checkpoint(str(tmp_path), model, optimizer, scheduler)
 
 
 def test_missing_files_name_their_path(tmp_path):

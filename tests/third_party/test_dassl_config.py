@@ -1,5 +1,7 @@
 """dassl.config: upstream's keys, and errors that say what to type."""
 
+import os
+
 import pytest
 from dassl.config import get_cfg_default
 from dassl.utils import MissingFile, UserError
@@ -63,12 +65,33 @@ def test_unknown_key_names_the_nearest(tmp_path, source):
             cfg.merge_from_list(["OPTIM.MAX_EPOCHS", "3"])
 
 
+def laughs(form):
+    """Nine lines of aliases that stand for a thousand million values."""
+    lines = [f"a{i}: &a{i} " + form.format(", ".join([f"*a{i - 1}"] * 9)) for i in range(1, 10)]
+    return "\n".join(["a0: &a0 {k: 1}", *lines])
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
         ("OPTIM:\n  MAX_EPOCH: many\n", "OPTIM.MAX_EPOCH"),
-        ("a: [1\n", "not a YAML file"),
+        ("a: [1\n", "not a YAML file.*line 2"),
         ("just words\n", "not a YAML file"),
+        ("OPTIM:\n  LR: &a\n    LR: *a\n", "line 2: an alias stands inside what it names"),
+        ("SEED: 1\nINPUT:\n  TRANSFORMS: &a [*a]\n", "line 3: an alias stands inside what it names"),
+        (laughs("[{}]"), "line 5: more than 10000 values"),
+        (laughs("{{<<: [{}]}}"), "line 5: more than 10000 values"),
+        ("[" * 2000, "not a YAML file"),
+        ("SEED: '" + "-" * 20_000 + "1'\n", "SEED is nested too deeply"),
+        ("OPTIM: 3\n", "for config key: OPTIM"),
+        ("SEED: null\n", "SEED is missing"),
+        ("SEED: " + "9" * 30 + "\n", "SEED is a number of more than 63 bits"),
+        ("'OPTIM.LR': 3\n", "OPTIM.LR"),
+        ("SEED: 1\0\n", "not a YAML file"),
+        ("SEED: !!python/object/apply:os.getcwd []\n", "could not determine a constructor.*line 1"),
+        ("#" * (1 << 20) + "\n", "a config file has at most 1,048,576"),
+        ("_BASE_: .\n", "or is no file"),
+        ("_BASE_: /dev/zero\n", "or is no file"),
     ],
 )
 def test_bad_files_are_named(tmp_path, text, message):
@@ -76,7 +99,20 @@ def test_bad_files_are_named(tmp_path, text, message):
     file.write_text(text)
     with pytest.raises(UserError, match=message) as error:
         get_cfg_default().merge_from_file(str(file))
-    assert "bad.yaml" in str(error.value)
+    assert "bad.yaml" in str(error.value) and len(str(error.value)) < 600 and "\n" not in str(error.value)
+
+
+def test_what_is_no_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # to open it would wait for ever
+    for place in (tmp_path / "pipe", "/dev/zero", tmp_path):
+        with pytest.raises(UserError, match="expected a config file at .*, found a"):
+            get_cfg_default().merge_from_file(str(place))
+    written(tmp_path / "a.yaml", "_BASE_: b.yaml\n")
+    with pytest.raises(UserError, match="is its own _BASE_"):
+        get_cfg_default().merge_from_file(written(tmp_path / "b.yaml", "_BASE_: a.yaml\n"))
+    (tmp_path / "binary.yaml").write_bytes(bytes(range(256)))
+    with pytest.raises(UserError, match="binary.yaml cannot be read"):
+        get_cfg_default().merge_from_file(str(tmp_path / "binary.yaml"))
 
 
 def test_missing_file_and_bad_options():
@@ -89,6 +125,10 @@ def test_missing_file_and_bad_options():
         cfg.merge_from_list(["OPTIM.MAX_EPOCH", "many"])
     with pytest.raises(UserError, match="OPTIM.LR.X"):
         cfg.merge_from_list(["OPTIM.LR.X", "1"])
+    with pytest.raises(UserError, match="SEED is nested too deeply"):
+        cfg.merge_from_list(["SEED", "-" * 20_000 + "1"])
+    with pytest.raises(UserError, match="OPTIM.LR is a number of more than 63 bits"):
+        cfg.merge_from_list(["OPTIM.LR", "9" * 400])
 
 
 def test_whole_numbers_are_taken_for_floats(tmp_path):
@@ -140,7 +180,7 @@ def test_values_of_a_data_set_go_on_top_once_it_is_known(tmp_path):
 
 def test_a_configuration_file_is_read_and_never_run(tmp_path):
     path = written(tmp_path / "x.py", f"open({str(tmp_path / 'executed')!r}, 'w')\ncfg = {{}}\n")
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match="x.py is a Python file, which is not run"):
         get_cfg_default().merge_from_file(path)
     assert not (tmp_path / "executed").exists()
 

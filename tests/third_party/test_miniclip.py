@@ -1,6 +1,7 @@
 """MiniCLIP's loader: the original loader's features, golden values, and what is said when the weights are missing."""
 
 import importlib.util
+import shutil
 
 import miniclip
 import pytest
@@ -60,3 +61,21 @@ def test_golden_values(model):
 def test_missing_weights(tmp_path):
     with pytest.raises(FileNotFoundError, match="weights are missing.*nowhere.safetensors"):
         miniclip.load(str(tmp_path / "nowhere.safetensors"))
+
+
+def test_a_flipped_byte_anywhere_is_refused(tmp_path):
+    """Header, token embedding, text tower, image tower, last byte: also where the features would hardly move."""
+    path = tmp_path / "copy.safetensors"
+    shutil.copyfile(miniclip.WEIGHTS, path)
+    size = path.stat().st_size
+    with open(path, "r+b", buffering=0) as file:
+        for place in (0, 9, 5_000, *(size * part // 10 for part in range(1, 10)), size - 1):
+            file.seek(place)
+            byte = file.read(1)
+            for written in (bytes([byte[0] ^ 1]), byte):  # damaged, then mended
+                file.seek(place)
+                file.write(written)
+                if written != byte:
+                    with pytest.raises(ValueError, match="weights .*copy.safetensors are damaged: their sha256 is"):
+                        miniclip.load(str(path))
+    assert miniclip.load(str(path)).logit_scale.item() == 2.5

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from dassl.data.datasets import Datum
 from dassl.utils import UserError
-from runs import Recorder, argv, newest_state, results, train_killed_before_epoch
+from runs import Recorder, argv, forget_identity, newest_state, results, train_killed_before_epoch
 from tiny_data import NAMES, make_bank
 
 import train
@@ -213,6 +213,7 @@ def test_a_killed_run_ends_like_one_left_alone(tiny_bank, tmp_path, monkeypatch,
 
 def test_longer_training_of_a_searched_run_learns_with_the_configured_alpha(tiny_bank, tmp_path, monkeypatch):
     train.main(argv(tiny_bank, tmp_path, "Tip_Adapter_F"))
+    forget_identity(tmp_path)  # else it would be refused as another run
     seen = Recorder(monkeypatch)
     train.main(argv(tiny_bank, tmp_path, "Tip_Adapter_F", "OPTIM.MAX_EPOCH", 4))
     assert len(seen.losses) == 2 and seen.initial["alpha"] == 3.0 and seen.initial["beta"] == 1.0
@@ -326,6 +327,7 @@ def test_evaluation_without_a_run_and_foreign_checkpoints_are_answered_in_words(
     with pytest.raises(UserError, match="give --model-dir"):
         train.main(["--eval-only", *argv(tiny_bank, tmp_path / "none", "Tip_Adapter")])
     train.main(argv(tiny_bank, tmp_path / "run", "Tip_Adapter"))
+    forget_identity(tmp_path / "run")
     file = tmp_path / "run/tip_adapter/model.pth.tar-0"
     good = torch.load(file, weights_only=True)
     for change, words in (

@@ -7,6 +7,7 @@
 The modules carry OpenAI CLIP's attribute names, so code written for its text tower works on this one.
 """
 
+import hashlib
 import json
 import os
 
@@ -17,6 +18,7 @@ from safetensors import safe_open
 from torch import nn
 
 WEIGHTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "miniclip.safetensors")
+SHA256 = "c8e9501ca95a2da52622e5bc3668916110b5b5c2924bc31b76af7687054b0b49"  # of this file
 PIXEL_MEAN, PIXEL_STD = (0.498,) * 3, (0.502,) * 3  # not CLIP's: the image tower was trained with these
 INPUT_SIZE = 224
 
@@ -110,9 +112,19 @@ class MiniCLIP(nn.Module):
 
 
 def load(path=WEIGHTS):
-    """The model with its weights, float32, eval mode, on the CPU; FileNotFoundError where the file is missing."""
+    """The model with its weights, float32, eval mode, on the CPU.
+
+    Raises FileNotFoundError where the file is missing, ValueError where a byte of it has changed.
+    """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"MiniCLIP's weights are missing: expected {path}, a file of this repository")
+    with open(path, "rb") as file:
+        found = hashlib.sha256(file.read()).hexdigest()
+    if found != SHA256:
+        raise ValueError(
+            f"MiniCLIP's weights {path} are damaged: their sha256 is {found}, expected {SHA256}; restore the file "
+            "(git checkout)"
+        )
     with safe_open(path, framework="pt") as file:
         arch = json.loads(file.metadata()["architecture"])
         state = {key: file.get_tensor(key) for key in file.keys()}

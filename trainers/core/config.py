@@ -23,8 +23,9 @@ def declare(cfg, section, **defaults):
 
 def extend_cfg(cfg):
     declare(cfg, "", TASK="fewshot")
-    # who the run is, as its folder and the tables call it: names of the data set's and the trainer's configuration
-    declare(cfg, "RUN", DATASET="", CONFIG="")
+    # who the run is, as its folder and the tables call it: names of the data set's and the trainer's configuration;
+    # whether SEED was drawn, as none was given
+    declare(cfg, "RUN", DATASET="", CONFIG="", UNSEEDED=False)
     declare(
         cfg,
         "DATASET",

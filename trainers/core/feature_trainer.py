@@ -26,22 +26,25 @@ from .errors import ClassesUnsupported, UserError
 from .features.loader import FeatureLoader, image_loader
 from .model.backbone import apply_preprocessing, load_backbone
 from .randomness import seed_all
-from .run import evaluation, results, resuming, tasks
-from .run.checkpoints import BEST, Checkpoints
+from .run import evaluation, identity, results, resuming, tasks
+from .run.checkpoints import Checkpoints
 from .run.data import FeatureData
-from .run.schedule import build_schedule
+from .run.schedule import build_schedule, per_step
+from .run.steps import Steps, mean_of
 
 
 class FeatureTrainer(TrainerX):
     """Class attributes that a method may set: SECTION (its node under cfg.TRAINER), MODEL_NAME (its checkpoint folder),
     trains (False: there is nothing to train), NEEDS_FEATURES (its head is built from features), LEARNS_PROMPTS (its
-    head is a PromptHead whose text features training moves), REFUSES ({plug-in: why it cannot have it}). PLUGINS are
-    those of a composed class, <Method>_<PLUGIN>."""
+    head is a PromptHead whose text features training moves), STEPS_DRAW (its loss draws random numbers, so nothing is
+    drawn ahead of it), REFUSES ({plug-in: why it cannot have it}). PLUGINS are those of a composed class,
+    <Method>_<PLUGIN>."""
 
     SECTION = None
     MODEL_NAME = "head"
     NEEDS_FEATURES = False
     LEARNS_PROMPTS = False
+    STEPS_DRAW = False
     REFUSES: dict[str, str] = {}
     PLUGINS: tuple[type, ...] = ()
     trains = True
@@ -66,10 +69,15 @@ class FeatureTrainer(TrainerX):
         """The training batches of an epoch: of images with FEATURES.VIEWS 0, else of features."""
         if not self.task.real_classnames():
             return next(found for plugin in self.plugins if (found := plugin.loader()) is not None)
-        if self.cfg.FEATURES.VIEWS == 0 and not self.cfg.FEATURES.BANK:
+        if not self.on_features:
             return image_loader(self.cfg, self.dataset.train_x)
         loader = self.cfg.DATALOADER.TRAIN_X
         return FeatureLoader(self.train_set, loader.BATCH_SIZE, loader.DROP_LAST)
+
+    @property
+    def on_features(self) -> bool:
+        """Whether batches are of features; else of images, augmented and encoded step by step."""
+        return self.cfg.FEATURES.VIEWS != 0 or bool(self.cfg.FEATURES.BANK)
 
     def own_results(self) -> dict:
         """What results.json keeps of the method under "extra"."""
@@ -79,6 +87,9 @@ class FeatureTrainer(TrainerX):
 
     def train(self):
         self.open_data(training=True)
+        self.identity = identity.of_run(self)
+        if resuming.is_done(self):
+            return
         results.save_config(self.cfg)
         self.prepare()
         self.build()
@@ -120,8 +131,9 @@ class FeatureTrainer(TrainerX):
         if not self.trains:
             print(f"{type(self).__name__} has nothing to train")
             self.max_epoch = 0
-        super().train()
-        if self.trains and self.cfg.TEST.FINAL_MODEL == "best_val":
+        with self.checkpoints.rolling:
+            super().train()
+        if self.keeps_best:
             resuming.load_head(self, self.output_dir)
             self.selection = "best epoch on few-shot validation of the trained classes"
 
@@ -137,16 +149,14 @@ class FeatureTrainer(TrainerX):
         if not self.trains:
             self.save_model(-1, self.output_dir)
         elif chosen:
-            self.checkpoints.rewrite_final(
-                self.cfg.TEST.FINAL_MODEL, state_dict=self.head.state_dict(), selection=self.selection
-            )
+            self.checkpoints.rewrite_final(state_dict=self.head.state_dict(), selection=self.selection)
         for plugin in self.plugins:
             plugin.save(self.output_dir)
         if not self.cfg.TEST.NO_TEST:
             with self.watch.stage("evaluate"):
                 found = evaluation.evaluate(self)
             if self.output_dir:
-                results.write(os.path.join(self.output_dir, "results.json"), results.record(self, *found))
+                results.write(os.path.join(self.output_dir, results.NAME), results.record(self, *found))
         self.close_writer()
 
     # ---- set-up: Dassl's constructor calls these two
@@ -154,8 +164,9 @@ class FeatureTrainer(TrainerX):
     def build_data_loader(self):
         """Opens the backbone. The data set is opened when it is known what for: training and evaluation take other
         classes of it."""
-        self.watch, self.history, self._steps = results.Stopwatch(), [], []  # history: means of each epoch
+        self.watch, self.history, self._steps = results.Stopwatch(), [], Steps()  # history: means of each epoch
         self.versions = results.versions()  # now, as files may change under a long run
+        self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
         self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
         self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"
         self.plugins = [plugin(self) for plugin in self.PLUGINS]
@@ -219,7 +230,7 @@ class FeatureTrainer(TrainerX):
                     "without training"
                 )
             optimizer = self.build_optimizer(self.head)
-            scheduler = build_schedule(optimizer, self._schedule())
+            scheduler = build_schedule(optimizer, per_step(self.cfg.OPTIM, lambda: len(self.make_loader())))
         self._models.pop(self.MODEL_NAME, None)  # a loaded head replaces the initial one
         self.register_model(self.MODEL_NAME, self.head, optimizer, scheduler)
         self.scaler = torch.amp.GradScaler(self.device.type) if self.autocast else None
@@ -231,37 +242,35 @@ class FeatureTrainer(TrainerX):
             for plugin in self.plugins:
                 plugin.attach(self.head)
 
-    def _schedule(self):
-        """OPTIM for the scheduler; with SCHEDULE_PER step, its epochs are steps."""
-        optim = self.cfg.OPTIM.clone()
-        if optim.SCHEDULE_PER not in ("epoch", "step"):
-            raise UserError(f"OPTIM.SCHEDULE_PER is '{optim.SCHEDULE_PER}'; it must be epoch or step")
-        if optim.SCHEDULE_PER == "step":
-            if optim.WARMUP_EPOCH > 0:
-                raise UserError("OPTIM.SCHEDULE_PER step has no warm-up; set OPTIM.WARMUP_EPOCH -1")
-            optim.defrost()
-            optim.MAX_EPOCH *= len(self.make_loader())
-        return optim
-
     def before_train(self):
         if self.trains:
             self.train_loader_x = self.make_loader()
+            for plugin in self.plugins:
+                self.train_loader_x = plugin.batches(self.train_loader_x)
         super().before_train()
 
     def before_epoch(self):
         seed_all(self.cfg.SEED, "finetune", self.epoch)
-        self._epoch_started, self._steps = time.perf_counter(), []
+        self._epoch_started, self._steps = time.perf_counter(), Steps()
 
     def parse_batch_train(self, batch):
-        """-> unit features [B, d] fp32, labels [B]; images (FEATURES.VIEWS 0) are encoded on the way."""
+        """-> unit features [B, d] fp32, labels [B]; images (FEATURES.VIEWS 0) are encoded on the way. Rows that
+        plug-ins made ahead ("made", "made_label") stand behind the real ones."""
         labels = batch["label"].to(self.device)
         if "features" in batch:
-            return batch["features"], labels
-        with torch.no_grad():
-            return self.backbone.encode_image(batch["img"].to(self.device, self.backbone.dtype)).float(), labels
+            features = batch["features"]
+        else:
+            with torch.no_grad():
+                features = self.backbone.encode_image(batch["img"].to(self.device, self.backbone.dtype)).float()
+        if "made" not in batch:
+            return features, labels
+        return torch.cat([features, batch["made"]]), torch.cat([labels, batch["made_label"]])
 
     def forward_backward(self, batch):
-        """One step: the batch as plug-ins make it, the method's loss, the plug-ins' penalties, the update."""
+        """One step: the batch as plug-ins make it, the method's loss, the plug-ins' penalties, the update.
+
+        -> means of what steps reported since the last reading; {} where this step is not read.
+        """
         features, labels = self.parse_batch_train(batch)
         for plugin in self.plugins:
             features, labels = plugin.batch(features, labels)
@@ -273,56 +282,55 @@ class FeatureTrainer(TrainerX):
                 terms.update(plugin.penalty(features, labels, logits))
         for value in terms.values():
             loss = loss + value
-        if not torch.isfinite(loss):
-            raise UserError(self._non_finite(loss))
+        self.model_zero_grad()
         if self.scaler is None:
-            self.model_backward_and_update(loss)
+            loss.backward()
+            self.model_update()
         else:
-            self.model_zero_grad()
             self.scaler.scale(loss).backward()
             self.scaler.step(self._optims[self.MODEL_NAME])
             self.scaler.update()
+        self._steps.add({"loss": loss, "acc": compute_accuracy(logits.detach(), labels)[0], **terms})
+        found = self._read_steps()
         if self.batch_idx + 1 == self.num_batches or self.cfg.OPTIM.SCHEDULE_PER == "step":
             self.update_lr()
-        found = {"loss": loss.item(), "acc": compute_accuracy(logits.detach(), labels)[0].item()}
-        self._steps.append({**found, **{name: value.item() for name, value in terms.items()}})
-        return self._steps[-1]
+        return found
 
-    def _non_finite(self, loss):
+    def _read_steps(self):
+        """Every step on a CPU; on a GPU, which reading would stop, each TRAIN.PRINT_FREQ and the epoch's last."""
+        done, every = self.batch_idx + 1, self.cfg.TRAIN.PRINT_FREQ
+        if self.device.type != "cpu" and done != self.num_batches and (every < 1 or done % every):
+            return {}
+        found = mean_of(self._steps.read())
+        if broken := self._steps.broken():
+            step, name, value = broken
+            raise UserError(self._non_finite(f"the {name} is {value} at epoch {self.epoch + 1}, step {step + 1}"))
+        return found
+
+    def _non_finite(self, what):
         return (
-            f"{type(self).__name__}: the loss is {loss.item()} at epoch {self.epoch + 1}, step {self.batch_idx + 1} "
-            f"of {self.num_batches} (lr {self.get_current_lr():.3g}); training stopped. "
+            f"{type(self).__name__}: {what} of {self.num_batches} (lr {self.get_current_lr():.3g}); training stopped. "
             f"Last good checkpoint: {self.checkpoints.newest() or 'none yet'}. A smaller OPTIM.LR is the usual cure"
         )
 
     def after_epoch(self):
         self.watch.add("finetune", time.perf_counter() - self._epoch_started)
-        if self._steps:
-            self.history.append(
-                {name: sum(step[name] for step in self._steps) / len(self._steps) for name in self._steps[0]}
-            )
-        if self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST:
-            self._keep_best()
-        if not all(torch.isfinite(p).all() for p in self.head.parameters()):
-            return  # the next loss will say so; the last good checkpoint stays
-        done, every = self.epoch + 1, self.cfg.TRAIN.CHECKPOINT_FREQ
-        if done == self.max_epoch or (every > 0 and done % every == 0):
-            self.save_model(self.epoch, self.output_dir)
-        else:
-            self.checkpoints.roll(lambda: resuming.state_of(self, done), self.cfg.TRAIN.CHECKPOINT_SECONDS)
-        if done == self.max_epoch:
-            self.checkpoints.drop_rolling()
-
-    def _keep_best(self):
-        if self.data.val_set is None:
+        if self._steps.done:
+            self.history.append(self._steps.means())
+        if not all(torch.isfinite(p).all() for p in self.head.parameters()):  # no checkpoint may hold these
             raise UserError(
-                "TEST.FINAL_MODEL best_val needs validation images, and this dataset exposes none; use last_step"
+                self._non_finite(f"a parameter is not finite after epoch {self.epoch + 1}, step {self.num_batches}")
             )
-        predicted = self.logits(self.head, self.data.val_set.first()).argmax(1)
-        accuracy = tasks.top1(predicted, self.data.val_set.labels)
-        if accuracy > self.best_result:
-            self.best_result = accuracy
-            self.save_model(self.epoch, self.output_dir, model_name=BEST, val_result=accuracy)
+        resuming.keep(self)
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the epoch that is best on validation counts, not the last."""
+        return self.trains and self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST
+
+    def _saved_best_result(self):
+        """Dassl asks for it after resuming, which knows it: the best one may be of a later epoch, which comes again."""
+        return self.best_result
 
     def after_train(self):
         print("Finish training")
@@ -405,16 +413,7 @@ class FeatureTrainer(TrainerX):
         """Evaluates the dataset's test set (or `val`) over the dataset's class names and prints Dassl's result lines.
         -> accuracy in percent."""
         self.open_data(training=False)
-        split = split or self.cfg.TEST.SPLIT
-        items = self.dataset.val if split == "val" and self.dataset.val else self.dataset.test
-        found = self.data.plain(items)
-        print(f"Evaluate on the *{split}* set")
-        self.evaluator.reset()
-        self.evaluator.process(self.logits(self.head_for(self.dataset.classnames), found.first()), found.labels)
-        self.last_results = dict(self.evaluator.evaluate())
-        for name, value in self.last_results.items():
-            self.write_scalar(f"{split}/{name}", value, self.epoch)
-        return list(self.last_results.values())[0]
+        return evaluation.on_split(self, split or self.cfg.TEST.SPLIT)
 
     def evaluate_only(self):
         """CoOp's --eval-only: the loaded model on the dataset's (sub)classes; results-<subset>.json, never

@@ -56,6 +56,11 @@ class Plugin:
     def loader(self):
         """Batches for a run whose task gives no images to train on; None where the plug-in makes none."""
 
+    def batches(self, loader):
+        """The training batches (dicts) of an epoch, each time they are iterated, as the method shall see them: what
+        can be made ahead of the steps, such as rows "made" [M, d] and "made_label" [M] behind a batch's own."""
+        return loader
+
     def batch(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """A training batch, unit features [B, d] and labels [B], as the method shall see it."""
         return features, labels

@@ -16,9 +16,9 @@ class Framework(nn.Module):
 
     def step(self, x, labels, classes, optimizers):
         """Updates the parameters on unit features x [B, d] of classes `labels` [B] among `classes` (a ClassTokens) ->
-        {term: value}.
+        {term: a number or a tensor of one, which nobody has waited for}.
 
-        Raises FloatingPointError where a loss is not finite.
+        Raises FloatingPointError where a loss is not finite (on a GPU the training loop sees it later).
         """
         raise NotImplementedError
 
@@ -30,9 +30,9 @@ def adamw(module, options, **more):
 
 
 def descend(loss, *optimizers):
-    """One step of each optimiser down the gradient of `loss`. Raises FloatingPointError, with nothing changed, where
-    that is not finite."""
-    if not torch.isfinite(loss):
+    """One step of each optimiser down the gradient of `loss`. On a CPU, raises FloatingPointError, with nothing
+    changed, where that is not finite; a GPU would have to be waited for."""
+    if loss.device.type == "cpu" and not torch.isfinite(loss):
         raise FloatingPointError(f"the loss is {loss.item()}")
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)

@@ -12,6 +12,7 @@ generator follows, so that it gets as many as in the VAE.
 import torch
 import torch.nn as nn
 
+from ..core.moving import moved
 from .framework import Framework, adamw, descend
 from .nets import ClassFeatures, gaussian_init
 
@@ -28,11 +29,11 @@ def critic_loss(score, x, synthetic, condition, penalty_weight):
     -> (loss, {"distance", "penalty"}): how far it tells them apart, and its gradient from norm 1 between them.
     """
     distance = score(x, condition).mean() - score(synthetic, condition).mean()
-    share = torch.rand(len(x), 1).to(x.device)
+    share = moved(torch.rand(len(x), 1), x.device)
     between = (share * x + (1 - share) * synthetic).requires_grad_()
     (slope,) = torch.autograd.grad(score(between, condition).sum(), between, create_graph=True)
     penalty = (slope.norm(dim=1) - 1).square().mean()
-    return penalty_weight * penalty - distance, {"distance": distance.item(), "penalty": penalty.item()}
+    return penalty_weight * penalty - distance, {"distance": distance.detach(), "penalty": penalty.detach()}
 
 
 class WGAN(Framework):
@@ -52,7 +53,8 @@ class WGAN(Framework):
         return critic_loss(self.score, x, synthetic, condition, PENALTY_WEIGHT)
 
     def synthesize(self, labels, classes):
-        return self.generator(torch.randn(len(labels), self.generator.latent_dim).to(labels.device), labels, classes)
+        z = torch.randn(len(labels), self.generator.latent_dim)
+        return self.generator(moved(z, classes.embedding.device), labels, classes)
 
     def optimizers(self, options):
         return [adamw(network, options, betas=BETAS) for network in (self.critic, self.generator)]

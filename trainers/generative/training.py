@@ -3,17 +3,19 @@ finished one."""
 
 import hashlib
 import json
-import math
 import os
-import time
+from functools import partial
 
 import torch
-from dassl.utils import load_checkpoint, save_checkpoint
 from tqdm import tqdm
 
 from ..core.errors import UserError
+from ..core.features.feature_set import FeatureSet
 from ..core.features.loader import FeatureLoader
 from ..core.randomness import seed_all
+from ..core.run.checkpoints import read, understood, write
+from ..core.run.rolling import Rolling
+from ..core.run.steps import Steps
 
 FOLDER, FINAL, ROLLING = "generator", "generator.pth.tar", "generator-rolling.pth.tar"
 DROP_LAST = False  # of an epoch's batches: the sources keep a partial one
@@ -24,16 +26,29 @@ class GeneratorTraining:
     `classes` (ClassTokens) and is written to `directory`/generator/.
 
     `section` is the node of `options` in the config, `keys` those of its keys that decide what comes out, `name` what
-    the generator is called in messages, `backbone` the hash of the weights that the features come from.
+    the generator is called in messages, `backbone` the hash of the weights that the features come from, `identity` what
+    its run is (core/run/identity.py).
     """
 
     def __init__(
-        self, build, options, section, keys, name, backbone, features, classes, seed, directory, checkpoint_seconds=30.0
+        self,
+        build,
+        options,
+        section,
+        keys,
+        name,
+        backbone,
+        features,
+        classes,
+        seed,
+        directory,
+        checkpoint_seconds=30.0,
+        identity=None,
     ):
         self.build, self.options, self.section, self.keys, self.name = build, options, section, keys, name
         self.backbone, self.features, self.classes = backbone, features, classes
         self.seed, self.directory, self.checkpoint_seconds = seed, os.path.join(directory, FOLDER), checkpoint_seconds
-        self.device = features.features.device
+        self.device, self.identity = features.features.device, identity or {}
 
     def settings(self):
         """What a saved state must agree with to be continued or reused: options, backbone, seed and data."""
@@ -55,68 +70,80 @@ class GeneratorTraining:
         framework = self.build().to(self.device)
         optimizers = framework.optimizers(self.options)
         settings, history, start = self.settings(), [], 0
-        state = self._saved(settings)
+        path, state = self._saved(settings)
         if state:
-            framework.load_state_dict(state["state_dict"])
-            history, start = state["history"], state["epoch"]
-            if start < self.options.EPOCHS:
-                for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-                    optimizer.load_state_dict(saved)
+            with understood(path):
+                framework.load_state_dict(state["state_dict"])
+                history, start = state["history"], state["epoch"]
+                if start < self.options.EPOCHS:
+                    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+                        optimizer.load_state_dict(saved)
             what = "reusing the finished one" if start == self.options.EPOCHS else f"resumed after {start} epochs"
             print(f"generator: {what} in {self.directory}")
-        saved_at = -math.inf
         epochs = tqdm(
             range(start, self.options.EPOCHS), desc=self.name, unit="epoch", initial=start, total=self.options.EPOCHS
         )
-        for epoch in epochs:
-            seed_all(self.seed, "generator", epoch)
-            history.append(self._epoch(framework, optimizers, epoch))
-            epochs.set_postfix({name: f"{value:.4f}" for name, value in history[-1].items()})
-            done = epoch + 1 == self.options.EPOCHS
-            if done or time.monotonic() - saved_at >= self.checkpoint_seconds:
-                self._save(framework, [] if done else optimizers, settings, history, epoch + 1)
-                saved_at = time.monotonic()
+        with Rolling(lambda state: write(state, self.directory, name=ROLLING)) as rolling:
+            for epoch in epochs:
+                seed_all(self.seed, "generator", epoch)
+                history.append(self._epoch(framework, optimizers, epoch))
+                epochs.set_postfix({name: f"{value:.4f}" for name, value in history[-1].items()})
+                state = partial(self._state, framework, optimizers, settings, history, epoch + 1)
+                if epoch + 1 < self.options.EPOCHS:
+                    rolling.offer(state, self.checkpoint_seconds)
+                else:
+                    self._save_final(state() | {"optimizers": []})
         framework.requires_grad_(False).eval()
         return framework.generator, self._report(framework.generator, history)
 
     def _epoch(self, framework, optimizers, epoch):
         """One pass over the base features -> mean of each loss term."""
-        totals = {}
-        loader = FeatureLoader(self.features, self.options.BATCH_SIZE, drop_last=DROP_LAST)
-        for step, batch in enumerate(loader):
-            try:
-                terms = framework.step(batch["features"], batch["label"], self.classes, optimizers)
-            except FloatingPointError as error:
-                raise UserError(
-                    f"{self.name}: {error} at epoch {epoch + 1}, step {step + 1} of {len(loader)}; training stopped. "
-                    f"The last good state is in {self.directory}. A smaller {self.section}.LR is the usual cure"
-                ) from None
-            for name, value in terms.items():
-                totals[name] = totals.get(name, 0.0) + value / len(loader)
-        return totals
+        found, steps = self.features, Steps()
+        # labels stay on the host: it plans the prompts of each batch by them
+        rows = FeatureSet(found.features, found.offsets, found.labels.cpu())
+        loader = FeatureLoader(rows, self.options.BATCH_SIZE, drop_last=DROP_LAST)
+        try:
+            for step, batch in enumerate(loader):  # noqa: B007 - named in the message
+                steps.add(framework.step(batch["features"], batch["label"], self.classes, optimizers))
+            steps.read()
+            if broken := steps.broken():
+                step, name, value = broken
+                raise FloatingPointError(f"the {name} is {value}")
+            if not all(torch.isfinite(p).all() for p in framework.parameters()):
+                raise FloatingPointError("a parameter is not finite")
+        except FloatingPointError as error:
+            raise UserError(
+                f"{self.name}: {error} at epoch {epoch + 1}, step {step + 1} of {len(loader)}; training stopped. "
+                f"The last good state is in {self.directory}. A smaller {self.section}.LR is the usual cure"
+            ) from None
+        return {name: sum(terms[name] / len(loader) for terms in steps.done) for name in steps.done[0]}
 
     def _saved(self, settings):
+        """(path, state) to continue or reuse; (None, None) where there is none under these settings."""
         for name in (FINAL, ROLLING):
             path = os.path.join(self.directory, name)
             if os.path.exists(path):
-                state = load_checkpoint(path)
-                if json.loads(state["settings"]) == json.loads(json.dumps(settings)):
-                    return state
+                state, made_under = read_generator(path)
+                if made_under == json.loads(json.dumps(settings)):
+                    return path, state
                 print(f"generator: {path} was made under other settings; training a new one")
-        return None
+        return None, None
 
-    def _save(self, framework, optimizers, settings, history, epoch):
-        """The state after `epoch` epochs: the rolling one with its optimisers, the final one without any."""
-        state = {
+    def _state(self, framework, optimizers, settings, history, epoch):
+        """What a saved generator is after `epoch` epochs; the final one has no optimisers."""
+        return {
             "state_dict": framework.state_dict(),
             "epoch": epoch,
             "history": history,
             "settings": json.dumps(settings),
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "identity": self.identity,
         }
-        save_checkpoint(state, self.directory, model_name=ROLLING if optimizers else FINAL)
+
+    def _save_final(self, state):
+        write(state, self.directory, name=FINAL)
         rolling = os.path.join(self.directory, ROLLING)
-        if not optimizers and os.path.exists(rolling):
+        if os.path.exists(rolling):
             os.remove(rolling)
 
     @torch.no_grad()
@@ -134,6 +161,18 @@ class GeneratorTraining:
         report.update(spread_real=within_class_std(real, labels), spread_synthetic=within_class_std(synthetic, labels))
         print("generator: " + ", ".join(f"{name} {value:.4g}" for name, value in report.items()))
         return report
+
+
+def read_generator(path):
+    """-> (state, settings) of a generator's file. Raises UserError where it is missing, damaged or another file."""
+    state = read(path)
+    with understood(path):
+        settings = json.loads(state["settings"])
+        if not isinstance(settings["options"], dict) or not isinstance(settings["backbone"], str):
+            raise ValueError("its settings are not those of a generator")
+        if not all(isinstance(terms, dict) for terms in state["history"]):
+            raise ValueError("its history is not one of losses")
+    return state, settings
 
 
 def within_class_std(features, labels):

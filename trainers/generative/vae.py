@@ -46,7 +46,7 @@ class VAE(Framework):
         z = mu + torch.randn_like(mu) * (0.5 * log_var).exp()
         reconstruction = reconstruction_loss(x, self.generator(z, labels, classes))
         kl = kl_to_standard_normal(mu, log_var)
-        return reconstruction + self.kl_weight * kl, {"reconstruction": reconstruction.item(), "kl": kl.item()}
+        return reconstruction + self.kl_weight * kl, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
 
     def step(self, x, labels, classes, optimizers):
         loss, terms = self.loss(x, labels, classes)

@@ -60,7 +60,7 @@ class BimodalVAE(Framework):
         of_image, of_text = self.generator.generator(z, labels.repeat(2), classes).chunk(2)
         errors = reconstruction_loss(x, of_image), reconstruction_loss(x, of_text)
         kl = kl_between(image, text)
-        terms = {"reconstruction": errors[0].item(), "reconstruction_text": errors[1].item(), "kl": kl.item()}
+        terms = {"reconstruction": errors[0].detach(), "reconstruction_text": errors[1].detach(), "kl": kl.detach()}
         return sum(errors) + self.kl_weight * kl, terms
 
     def step(self, x, labels, classes, optimizers):

@@ -6,6 +6,7 @@ are not reconstructed; the generator's samples for their names shall only be dis
 
 import torch
 
+from ..core.moving import moved
 from ..generative.framework import descend
 from ..generative.vae import VAE
 
@@ -30,14 +31,15 @@ class EpisodicVAE(VAE):
         chosen = torch.zeros(len(classes), dtype=torch.bool)
         chosen[torch.randperm(len(classes))[: len(classes) // SHARE]] = True
         apart = chosen.to(labels.device)[labels]
-        loss, terms = x.new_zeros(()), {"reconstruction": 0.0, "kl": 0.0}
+        zero = x.new_zeros(())
+        loss, terms = zero, {"reconstruction": zero, "kl": zero}
         if not apart.all():
             loss, terms = super().loss(x[~apart], labels[~apart], classes)
-        energy = x.new_zeros(())
+        energy = zero
         if apart.sum() >= 2:
-            z = torch.randn(int(apart.sum()), self.generator.latent_dim).to(x.device)
+            z = moved(torch.randn(int(apart.sum()), self.generator.latent_dim), x.device)
             energy = energy_distance(self.generator(z, labels[apart], classes), x[apart])
-        return loss + energy, {**terms, "energy": energy.item()}
+        return loss + energy, {**terms, "energy": energy.detach()}
 
     def step(self, x, labels, classes, optimizers):
         loss, terms = self.loss(x, labels, classes)

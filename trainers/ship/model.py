@@ -1,14 +1,12 @@
 """From options to SHIP's generative model, untrained or as a run left it."""
 
-import json
 import os
-
-from dassl.utils import load_checkpoint
 
 from ..core.errors import UserError
 from ..core.model.text_encoder import in_fp32
+from ..core.run.checkpoints import understood
 from ..generative.gan import WGAN
-from ..generative.training import FINAL, FOLDER
+from ..generative.training import FINAL, FOLDER, read_generator
 from ..generative.vae import VAE
 from . import training_free
 from .bimodal import BimodalVAE
@@ -92,20 +90,21 @@ def load_framework(path, options, backbone, device):
         raise UserError(
             f"no {FINAL} in {path}; expected the output folder of a finished SHIP run, as TRAINER.SHIP.INIT_FROM takes"
         )
-    state = load_checkpoint(found)
-    settings = json.loads(state["settings"])
+    state, settings = read_generator(found)
     if settings["backbone"] != backbone.weights_hash:
         raise UserError(
             f"the generator {found} was trained on another backbone ({settings['backbone'][:12]}, the run uses "
             f"{backbone.weights_hash[:12]})"
         )
     compared = ("GENERATOR",) if options.GENERATOR in training_free.GENERATORS else ARCHITECTURE
-    differing = [key for key in compared if settings["options"][key] != options[key]]
+    with understood(found):
+        differing = [key for key in compared if settings["options"][key] != options[key]]
     if differing:
         wanted = ", ".join(f"TRAINER.SHIP.{key} {settings['options'][key]}" for key in differing)
         raise UserError(f"the generator {found} was trained with other options; set {wanted}")
     framework = build_framework(options, backbone, templates=settings.get("templates")).to(device)
-    framework.load_state_dict(state["state_dict"])
+    with understood(found):
+        framework.load_state_dict(state["state_dict"])
     framework.requires_grad_(False).eval()
     return framework, found, state["history"]
 

@@ -9,8 +9,6 @@ a source, paper section 4.2.2) batches are B synthetic features.
 import os
 from functools import cached_property, partial
 
-import torch
-
 from ..core.config import declare
 from ..core.errors import UserError
 from ..core.features.feature_set import FeatureSet
@@ -19,7 +17,7 @@ from ..core.model.text_encoder import in_fp32
 from ..core.names import plain
 from ..core.plugin import Plugin
 from ..core.randomness import seed_all
-from ..generative.synthesis import SHOTS, Synthesizer, SyntheticLoader
+from ..generative.synthesis import CHUNK, SHOTS, Extended, Synthesizer, SyntheticLoader
 from ..generative.training import FOLDER, GeneratorTraining
 from . import collapse, matching
 from .model import build_framework, check, decisive_keys, load_generator
@@ -51,6 +49,7 @@ def extend_cfg(cfg):
         # fixed: KL_WEIGHT could not be a number and "auto"
         KL_WEIGHT_RULE="fixed",
         EPISODES=False,  # a third of the base classes is label-only in each step of the pretraining
+        ROWS=CHUNK,  # synthetic features that are made together, ahead of the steps; 1: each batch's when it is used
         BASE_SHARE=0.0,  # of a batch's synthetic features, those of base classes
         MATCH="none",  # mean: synthetic features are moved by what base classes' real and synthetic means differ
         NEW_CLASSES="",  # a text file of label-only class names, a name a line
@@ -141,6 +140,7 @@ class SHIP(Plugin):
             self.cfg.SEED,
             trainer.output_dir,
             self.cfg.TRAIN.CHECKPOINT_SECONDS,
+            trainer.identity,
         )
         generator, report = training.run()
         if "kl" in report and weight > 0:
@@ -169,25 +169,26 @@ class SHIP(Plugin):
 
     def loader(self):
         c = self.cfg.DATALOADER.TRAIN_X
-        return SyntheticLoader(self.synthesizer, c.BATCH_SIZE, self.per_class(), self.trainer.device, c.DROP_LAST)
+        return SyntheticLoader(self.synthesizer, c.BATCH_SIZE, self.per_class(), self.options.ROWS, c.DROP_LAST)
 
-    def batch(self, features, labels):
+    def batches(self, loader):
         if self.synthesizer is None or not self.base:
-            return features, labels
-        count = len(labels)
+            return loader
+        # Made ahead only where a step draws nothing itself, so that all is drawn in one order; and images are large.
+        alone = self.trainer.STEPS_DRAW or not self.trainer.on_features
+        return Extended(loader, self.sizes, 1 if alone else self.options.ROWS)
+
+    def sizes(self, count):
+        """Whose synthetic features join `count` real ones, and how many of each."""
         of_base = min(round(count * self.options.BASE_SHARE), count - 1) if self.of_base else 0
-        made = [self.synthesizer.batch(count - of_base, features.device)]
-        if of_base:
-            made.append(self.of_base.batch(of_base, features.device))
-        synthetic, synthetic_labels = zip(*made)
-        return torch.cat([features, *synthetic]), torch.cat([labels, *synthetic_labels])
+        return [(self.synthesizer, count - of_base), (self.of_base, of_base)]
 
     def support(self, found):
         """Real few-shot features of the base classes and as many synthetic ones of each new class."""
         seed_all(self.cfg.SEED, "support")
         if self.synthesizer is None:
             return found
-        made = self.synthesizer.balanced(self.per_class(), self.trainer.device)
+        made = self.synthesizer.balanced(self.per_class())
         return made if found is None else FeatureSet.join([found, made])
 
     def source(self):

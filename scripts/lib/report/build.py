@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from . import ReportError
-from .methods import backbone_title, methods, sample, split, twins, unique
+from ..run import UserError
+from .apart import differing, spelled, split
+from .methods import Method, backbone_title, methods, sample, twins
 from .paper import FIRST, PaperTable, dataset_rank, main_tables, paper_table
 from .pivot import Layout, View, by_shots, by_source, by_variant, fill, shots_title
 from .runs import Run
@@ -68,9 +69,8 @@ class Options(Stat):
     folded: bool = False  # for a page: the seeds of paired differences are kept in their mean's cell
 
 
-def build(runs: Sequence[Run], options: Options) -> tuple[list[Table], list[str]]:
-    """The tables, and warnings about the runs."""
-    runs, warnings = unique(runs)
+def build(runs: Sequence[Run], options: Options) -> list[Table]:
+    """The tables. Raises UserError where one of the paper's was asked for and there are no runs for it."""
     wanted = paper_table(options.table, options.paper) if options.table else None
     tables = []
     for name, members in by_task(runs).items():
@@ -78,8 +78,8 @@ def build(runs: Sequence[Run], options: Options) -> tuple[list[Table], list[str]
             made = _tables(task_named(name, members), members, options, wanted)
             tables += [replace(table, task=name) for table in made]
     if wanted and not tables:
-        raise ReportError(_nothing_of(wanted))
-    return tables, warnings
+        raise UserError(_nothing_of(wanted))
+    return tables
 
 
 def by_task(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -150,7 +150,7 @@ def paired_tables(task: Task, runs: Sequence[Run], options: Options) -> list[Tab
         for ours, plain in ((method, plain) for method in found for plain in twins(method, found)):
             parts = [task.parts.get(metric, (metric,)) for metric in metrics]
             differences = [_differences(ours.cells[key], plain.cells[key], part) for part in parts]
-            name = Cell(words=f"{ours.trainer} - {plain.trainer}", note=ours.note)
+            name = Cell(words=f"{ours.trainer} - {plain.trainer}", note=_pair_note(ours, plain))
             configs = " - ".join(dict.fromkeys([ours.config, plain.config]))
             start = [key[0], shots_title(key[1]), name, configs, *[backbone_title(ours.runs)] * mixed]
             rows += [None] * bool(rows and not options.folded)
@@ -163,6 +163,16 @@ def paired_tables(task: Task, runs: Sequence[Run], options: Options) -> list[Tab
     title = f"{task.title}: paired differences per seed, mean ± {options.spread_name}, points"
     notes = ["H: differences of each seed's own H"] if task.h_of else []
     return [Table(title, columns + [Column(metric) for metric in metrics], rows, notes)] if rows else []
+
+
+def _pair_note(ours: Method, plain: Method) -> str:
+    """What the two differ in beside their own options, where both recorded it."""
+    both = plain.runs[0], ours.runs[0]
+    own = ("TRAINER.", "classnames")  # a plug-in may bring names
+    keys = {key for key in differing(both) if all(key in run.identity for run in both) and not key.startswith(own)}
+    unlike = spelled(both, keys, lambda run: run.trainer)
+    notes = [ours.note, plain.note if plain.note not in ours.note else "", unlike and f"they differ too in {unlike}"]
+    return "; ".join(filter(None, notes))
 
 
 def _differences(ours: Sequence[Run], plain: Sequence[Run], parts) -> dict[int, tuple[float]]:
@@ -181,14 +191,13 @@ def seconds_table(task: Task, runs: Sequence[Run]) -> Table:
 
 def papers_own_table(paper: PaperTable) -> Table:
     """The paper's table as printed, on its own, so that its numbers stand beside no other backbone's."""
-    columns = [Column("method", number=False)]
     single = len(paper.metrics) == 1 or len(paper.columns) == 1
+    columns, rows = [Column("method", number=False)], []
     for title in paper.columns.values():
-        for metric in paper.metrics:
-            columns.append(Column(title if len(paper.metrics) == 1 else metric, group="" if single else title))
-    rows = []
+        names = [title] if len(paper.metrics) == 1 else paper.metrics
+        columns += [Column(name, group="" if single else title) for name in names]
     for row in paper.rows:
-        values = [row.values.get(key, {}).get(metric) for key in paper.columns for metric in paper.metrics]
+        values = (row.values.get(key, {}).get(metric) for key in paper.columns for metric in paper.metrics)
         rows.append([f"{row.method} ({row.features})" if row.features else row.method, *map(Cell, values)])
     if paper.delta:
         rows.append(["Δ", *(Cell(paper.delta[key], signed=True) for key in paper.columns)])

@@ -1,4 +1,4 @@
-"""Runs that differ by their seed only share a cell; a trainer's cells over datasets and shots are a Method, a row."""
+"""Runs that share a row (apart.py) share a cell; a trainer's cells over datasets and shots are a Method, a row."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..run import split_trainer
+from .apart import across, split
 from .paper import method_title, reconstruction_note, trainer_rank
 from .runs import Run
 from .stats import Cell, Sample, Stat, summarise
-
-IDENTITY = ("task", "source", "dataset", "shots", "trainer", "config")  # of a run but for its seed
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Method:
     @cached_property
     def config(self) -> str:
         """ "" where datasets differ in it (CoOp has fewer epochs on ImageNet)."""
-        configs = {run.config for run in self.runs}
+        configs = {run.label for run in self.runs}
         return configs.pop() if len(configs) == 1 else ""
 
     @cached_property
@@ -50,14 +49,16 @@ class Method:
 
     @property
     def note(self) -> str:
-        return reconstruction_note((self.parts[0], *self.parts[1]))
+        """A footnote to its name: by whom it was built, how it differs from its like."""
+        own = sorted({run.note for run in self.runs if run.note})
+        return "; ".join(filter(None, [reconstruction_note((self.parts[0], *self.parts[1])), *own]))
 
 
 def methods(runs: Iterable[Run]) -> list[Method]:
     """One Method a backbone and trainer, or one a configuration where a dataset has several; in the paper's order."""
     found, rows = [], defaultdict(lambda: defaultdict(dict))
     for (trainer, source, dataset, shots, config), mine in split(
-        runs, "trainer", "source", "dataset", "shots", "config"
+        runs, "trainer", "source", "dataset", "shots", "label"
     ):
         rows[trainer, source, frozenset(run.backbone for run in mine)][dataset, shots][config] = mine
     for (trainer, *_), cells in rows.items():
@@ -83,14 +84,6 @@ def twins(ours: Method, others: Sequence[Method]) -> list[Method]:
     return found
 
 
-def split(runs: Iterable[Run], *names: str) -> list[tuple[tuple, list[Run]]]:
-    """[(values of these fields, the runs that have them)], sorted."""
-    found = defaultdict(list)
-    for run in runs:
-        found[tuple(getattr(run, name) for name in names)].append(run)
-    return sorted(found.items())
-
-
 def sample(runs: Sequence[Run], parts: Sequence[str]) -> Sample:
     """Of the seeds that have all parts."""
     records = ((run.seed, {**run.costs, **run.metrics}) for run in runs)
@@ -105,7 +98,7 @@ def measure(cells: Sequence[Sequence[Run]], metric: str, parts: Sequence[str], s
         return Cell(note="; ".join(dict.fromkeys(empty)))
     cell = summarise(samples, stat)
     if len(cells) > 1:
-        return cell
+        return replace(cell, note=across([run for runs in cells for run in runs]))
     folders = {run.seed: run.path.parent for run in cells[0]}
     return replace(cell, note=_note(cells[0], metric, parts, samples[0]), folders=folders)
 
@@ -117,55 +110,8 @@ def _note(runs: Sequence[Run], metric: str, parts: Sequence[str], measured: Iter
     absent = f"no {metric} in results.json"
     said = sorted({next((found[name] for name in names if name in found), absent) for found in missing})
     if missing and measured:
-        said = [f"{metric} of seed {_listed(measured)} only: {'; '.join(said)}"]
+        said = [f"{metric} of seed {', '.join(map(str, measured))} only: {'; '.join(said)}"]
     return "; ".join(said + sorted({run.remarks[name] for run in runs for name in names if name in run.remarks}))
-
-
-def unique(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
-    """Of two results of the same run the newer file counts, with a warning; and warnings of what does not compare."""
-    found, warnings = {}, []
-    for run in sorted(runs, key=lambda run: (run.path.stat().st_mtime_ns, str(run.path))):
-        key = (*(getattr(run, name) for name in IDENTITY), run.seed)
-        if key in found:
-            warnings.append(f"two results of the same run: using {run.path}, not {found[key].path}")
-        found[key] = run
-    found = [found[key] for key in sorted(found)]
-    return found, warnings + _compare(found)
-
-
-def _compare(runs: Sequence[Run]) -> list[str]:
-    """Warnings of runs on the same dataset and task that should not be compared, and of rows with other seeds."""
-    warnings = []
-    for _, mine in split(runs, *IDENTITY):
-        first = mine[0]
-        if len({run.backbone for run in mine}) > 1 or len({run.backbone_hash for run in mine if run.backbone_hash}) > 1:
-            used = _listed(f"seed {run.seed}: {run.backbone} {run.backbone_hash[:8]}".rstrip() for run in mine)
-            name = f"{first.task} {first.dataset} {first.trainer}/{first.config}"
-            warnings.append(f"{name}: its seeds ran on different backbones ({used})")
-    for (task, _, dataset), mine in split(runs, "task", "source", "dataset"):
-        for name, what in (("split_hash", "splits"), ("classnames_hash", "class names")):
-            users = {(getattr(run, name), f"{run.trainer}/{run.config} seed {run.seed}"): None for run in mine}
-            listed = _users((value[:12], who) for value, who in users if value)
-            warnings += [f"{task} {dataset}: results of different {what} should not be compared ({listed})"] * bool(
-                listed
-            )
-        rows = split(mine, "shots", "trainer", "config")
-        listed = _users((_listed(run.seed for run in row), f"{who}/{cfg} {k} shots") for (k, who, cfg), row in rows)
-        warnings += [f"{task} {dataset}: rows have different seeds ({listed})"] * bool(listed)
-    return warnings
-
-
-def _users(pairs: Iterable[tuple[str, str]]) -> str:
-    """(value, who has it) -> "value: who, who; value: who"; "" where all have the same."""
-    users = defaultdict(list)
-    for value, name in pairs:
-        users[value].append(name)
-    more = {value: f" and {len(who) - 3} more" if len(who) > 3 else "" for value, who in users.items()}
-    return "; ".join(f"{v}: {_listed(who[:3])}{more[v]}" for v, who in users.items()) if len(users) > 1 else ""
-
-
-def _listed(items: Iterable) -> str:
-    return ", ".join(map(str, items))
 
 
 def backbone_title(runs: Iterable[Run]) -> str:

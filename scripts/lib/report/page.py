@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from .build import Options, Task, build
 from .pivot import shots_title
-from .plots import INK, LINE, QUIET, STYLE, chart, charts, plt
+from .plots import INK, LINE, QUIET, STYLE, chart, charts, plt, replacing
 from .runs import Run
 from .stats import Cell, Stat
 from .table import Table
@@ -21,10 +21,10 @@ TEMPLATE = Path(__file__).with_name("page.html")
 THEME = {INK: "var(--ink)", QUIET: "var(--quiet)", LINE: "var(--line)"}
 
 
-def write_page(path: str | Path, runs: Sequence[Run], options: Options, skipped: Sequence[str] = ()) -> Path:
-    """Atomic. Shows the paired differences and the seconds too, whether asked for or not."""
+def write_page(path: str | Path, runs: Sequence[Run], options: Options, warnings: Sequence[str] = ()) -> Path:
+    """Shows the paired differences and the seconds too, whether asked for or not."""
     path = Path(path)
-    tables, warnings = build(runs, replace(options, wide=True, paired=True, seconds=True, folded=True))
+    tables = build(runs, replace(options, wide=True, paired=True, seconds=True, folded=True))
     links, body = [], []
     for name in dict.fromkeys(table.task for table in tables):
         drawn = {key: shown for key, shown in charts(runs).items() if shown[0].name == name}
@@ -33,24 +33,19 @@ def write_page(path: str | Path, runs: Sequence[Run], options: Options, skipped:
         body.append(f'<h2 id="{escape(name)}">{title}</h2>')
         body += [_picture(key, *shown, options) for key, shown in drawn.items()]
         body += [_table(table, path.parent) for table in tables if table.task == name]
-    said = "".join(f"<li>{escape(warning)}" for warning in [*skipped, *warnings])
+    said = "".join(f"<li>{escape(warning)}" for warning in warnings)
     folded = f'<details><summary>Warnings</summary><ul class="warnings">{said}</ul></details>' * bool(said)
-    about = [
-        f"{len(runs)} runs",
-        ", ".join(sorted({run.backbone for run in runs})),
-        f"{', '.join(shots_title(shots) for shots in sorted({run.shots for run in runs}))} shots",
-        f"seeds {', '.join(map(str, sorted({run.seed for run in runs})))}",
-        *sorted({f"version {run.version}" for run in runs if run.version}),
-    ]
+    backbones, shots, seeds = (sorted({getattr(run, name) for run in runs}) for name in ("backbone", "shots", "seed"))
+    about = [f"{len(runs)} runs", ", ".join(backbones), f"{', '.join(map(shots_title, shots))} shots"]
+    about.append(f"seeds {', '.join(map(str, seeds))}")
+    about += sorted({f"version {run.version}" for run in runs if run.version})
     text = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title="Few-shot results",
         about=escape(" · ".join(about)),
         body="\n".join([f"<nav>{' '.join(links)}</nav>", folded, *body]),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", errors="replace")
     return path
 
 
@@ -73,15 +68,18 @@ def _picture(name: str, task: Task, runs: Sequence[Run], stat: Stat) -> str:
 def _table(table: Table, base: Path) -> str:
     title, _, rest = table.title.partition(": ")
     heading = f"{escape(title)} <small>{escape(rest)}</small>"
+    kinds = [
+        "n" * column.number + " first" * first for column, first in zip(table.columns, _starts(table), strict=True)
+    ]
     groups = [
         f'<th class="first" colspan="{len(members)}">{escape(group)}' if group else "<th>" * len(members)
         for group, members in table.headings()
     ]
-    titles = [f'<th class="{_kind(table, i)}">{escape(column.title)}' for i, column in enumerate(table.columns)]
+    titles = (f'<th class="{kind}">{escape(column.title)}' for kind, column in zip(kinds, table.columns, strict=True))
     head = f"<tr><th>{''.join(groups)}" * any(column.group for column in table.columns) + f"<tr><th>{''.join(titles)}"
     rows = ["<tbody>"]
     for above, row in zip([None, *table.rows], table.rows, strict=False):
-        rows.append(_row(table, row, above, base) if row else "<tbody>")
+        rows.append(_row(table, kinds, row, above, base) if row else "<tbody>")
     notes = "".join(f"<li>{escape(note)}" for note in table.footnotes())
     content = f'<div class="scroll"><table><thead>{head}{"".join(rows)}</table></div><ul class="notes">{notes}</ul>'
     if table.aside:
@@ -89,48 +87,49 @@ def _table(table: Table, base: Path) -> str:
     return f"<h3>{heading}</h3>{content}"
 
 
-def _kind(table: Table, i: int) -> str:
-    """The CSS classes of a column."""
-    column = table.columns[i]
-    return "n" * column.number + " first" * (i > 0 and column.group not in ("", table.columns[i - 1].group))
+def _starts(table: Table) -> list[bool]:
+    """Whether a column is the first below its heading."""
+    groups = [column.group for column in table.columns]
+    return [bool(i and group) and group != groups[i - 1] for i, group in enumerate(groups)]
 
 
-def _row(table: Table, row: list, above: list | None, base: Path) -> str:
+def _row(table: Table, kinds: list[str], row: list, above: list | None, base: Path) -> str:
     """The row, and below it, folded, one for each seed. Words that repeat those above are faint."""
     seeds = sorted({seed for item in row if isinstance(item, Cell) for seed in item.seeds})
-    button = '<button type="button" aria-expanded="false" aria-label="seeds">›</button>' if seeds else ""
-    words = [item.words if isinstance(item, Cell) else item for item in row]
-    before = [item.words if isinstance(item, Cell) else item for item in above or [None] * len(row)]
+    button = '<button type="button" aria-expanded="false" aria-label="seeds">›</button>' * bool(seeds)
+    words, before = (
+        [i.words if isinstance(i, Cell) else i for i in line] for line in (row, above or [None] * len(row))
+    )
     fresh = next((i for i in range(len(row)) if not words[i] or words[i] != before[i]), len(row))
-    cells = [_cell(table, i, item, " same" * (i < fresh)) for i, item in enumerate(row)]
+    cells = [_cell(table, kinds[i] + " same" * (i < fresh), item) for i, item in enumerate(row)]
     printed = " printed" * (words[0] or "").startswith("  ")
     text = f'<tr class="{"run" * bool(seeds)}{printed}"><td class="open">{button}{"".join(cells)}'
     start = sum(not column.number for column in table.columns)
     for seed in seeds:
-        numbers = [_seed(table, i, row[i], seed, base) for i in range(start, len(row))]
+        numbers = (_seed(table, kind, item, seed, base) for kind, item in zip(kinds[start:], row[start:], strict=True))
         text += f'<tr class="seed" hidden><td><td colspan="{start}">seed {seed}{"".join(numbers)}'
     return text
 
 
-def _cell(table: Table, i: int, item: Cell | str | None, more: str) -> str:
+def _cell(table: Table, kind: str, item: Cell | str | None) -> str:
     if not isinstance(item, Cell):
-        return f'<td class="{_kind(table, i)}{more}">{escape(item or "")}'
+        return f'<td class="{kind}">{escape(item or "")}'
     number, _, spread = item.text(table.digits).partition(" ± ")
     text = escape(number) + f"<i>± {spread}</i>" * bool(spread)
     text += f"<sup>{table.marks()[item.note]}</sup>" if item.note else ""
     if item.mean is None:
-        return f'<td class="{_kind(table, i)}{more}">{text}'
-    sign = (" up" if item.mean > 0 else " down") if item.signed else ""
-    bar = f' style="--v:{item.mean:.1f}"' if table.digits == 2 and not item.signed else ""
+        return f'<td class="{kind}">{text}'
+    sign = (" up" if item.mean > 0 else " down") * item.signed
+    bar = f' style="--v:{item.mean:.1f}"' * (table.digits == 2 and not item.signed)
     seeds = "&#10;".join(f"seed {seed}: {value:.{table.digits}f}" for seed, value in item.seeds.items())
-    return f'<td class="{_kind(table, i)}{sign}"{bar} title="{seeds}">{text}'
+    return f'<td class="{kind}{sign}"{bar} title="{seeds}">{text}'
 
 
-def _seed(table: Table, i: int, item: Cell | None, seed: int, base: Path) -> str:
+def _seed(table: Table, kind: str, item: Cell | None, seed: int, base: Path) -> str:
     if not item or seed not in item.seeds:
         return "<td>"
     text = f"{item.seeds[seed]:.{table.digits}f}"
     if seed in item.folders:
         link = quote(Path(os.path.relpath(item.folders[seed].resolve(), base.resolve())).as_posix())
         text = f'<a href="{link}/">{text}</a>'
-    return f'<td class="{_kind(table, i)}">{text}'
+    return f'<td class="{kind}">{text}'

@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 
 import yaml
 
-from . import ReportError
+from ..run import UserError
 from .runs import PLUGINS
-from .stats import Cell, Stat, harmonic, mean
+from .stats import Cell, Stat, harmonic
 
 FOLDER = Path(__file__).resolve().parents[3] / "configs" / "papers"
 FIRST = "ship"  # the paper whose rows and columns give the order of methods and datasets
@@ -78,7 +79,7 @@ class PaperTable:
             datasets = [AVERAGE]
         if metric not in self.metrics or not set(datasets) <= row.values.keys():
             return None
-        means = {name: mean(row.values[dataset][name] for dataset in datasets) for name in self.metrics}
+        means = {name: fmean(row.values[dataset][name] for dataset in datasets) for name in self.metrics}
         if metric == "H" and len(datasets) > 1 and not own_h:
             return Cell(harmonic(*(value for name, value in means.items() if name != "H")))
         return Cell(means[metric])
@@ -88,17 +89,12 @@ class PaperTable:
 def paper_table(number: int, paper: str = FIRST) -> PaperTable:
     path = FOLDER / paper / f"table{number}.yaml"
     if not path.exists():
-        raise ReportError(f"Table {number} of '{paper}' should be in {path}, which does not exist")
+        raise UserError(f"Table {number} of '{paper}' should be in {path}, which does not exist")
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    rows = [
-        PaperRow(**{**row, "section": data.get("section", ""), "values": _by_metric(data["metrics"], row["values"])})
-        for row in data["rows"]
-    ]
-    return PaperTable(**{**data, "paper": paper, "rows": rows})
-
-
-def _by_metric(metrics: list[str], values: dict[str, list[float]]) -> dict[str, dict[str, float]]:
-    return {column: dict(zip(metrics, numbers, strict=True)) for column, numbers in values.items()}
+    for row in data["rows"]:
+        row["section"] = data.get("section", "")
+        row["values"] = {key: dict(zip(data["metrics"], found, strict=True)) for key, found in row["values"].items()}
+    return PaperTable(**{**data, "paper": paper, "rows": [PaperRow(**row) for row in data["rows"]]})
 
 
 def main_tables(task: str) -> list[PaperTable]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from .methods import Method, backbone_title, measure, methods, split, twins
+from .apart import split
+from .methods import Method, backbone_title, measure, methods, twins
 from .paper import AVERAGE, PaperRow, PaperTable, dataset_rank, dataset_title
 from .runs import Run
 from .stats import Cell, Stat
@@ -219,7 +220,9 @@ def _variants(rows: Sequence[PaperRow], base: str, runs: Sequence[Run]) -> list[
     found = []
     for row in rows:
         key = row.trainer, base + row.suffix
-        cells = dict(split((run for run in runs if (run.trainer, run.config) == key), "dataset", "shots"))
         options = " ".join(f"{name}={value}" for name, value in row.options.items())
-        found.append(Method(row.trainer, row.method, cells, options, f"not run: {'/'.join(key)}"))
+        mine = [run for run in runs if (run.trainer, run.config) == key]
+        for (kind,), members in split(mine, "kind") or [(("",), [])]:
+            cells, title = dict(split(members, "dataset", "shots")), f"{row.method} {kind}".rstrip()
+            found.append(Method(row.trainer, title, cells, options, f"not run: {'/'.join(key)}"))
     return found

@@ -2,7 +2,9 @@
 
 import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
@@ -10,9 +12,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen first: there may be no screen)
 
-from . import ReportError  # noqa: E402
+from ..run import UserError  # noqa: E402
+from .apart import split  # noqa: E402
 from .build import Task, by_task, task_named  # noqa: E402
-from .methods import Method, backbone_title, measure, methods, split, unique  # noqa: E402
+from .methods import Method, backbone_title, measure, methods  # noqa: E402
 from .paper import dataset_rank, dataset_title, names  # noqa: E402
 from .pivot import by_source, shots_title  # noqa: E402
 from .runs import Run  # noqa: E402
@@ -31,6 +34,7 @@ STYLE = {
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
     "grid.color": LINE,
+    "text.parse_math": False,  # names may hold any character
     "figure.constrained_layout.w_pad": 0.12,
     "figure.constrained_layout.h_pad": 0.08,
     **dict.fromkeys(("axes.edgecolor", "ytick.color"), QUIET),
@@ -41,27 +45,26 @@ FORMATS = (".png", ".pdf", ".svg")
 
 def draw(runs: Sequence[Run], path: str | Path, stat: Stat) -> list[Path]:
     """One file a chart: `path` where there is one chart, else path-<task>. Returns what was written."""
-    path = Path(path)
+    path, found = Path(path), charts(runs)
     if path.suffix.lower() not in FORMATS:
-        raise ReportError(f"--plot {path}: the name should end in {', '.join(FORMATS)}")
-    found = charts(runs)
-    written = []
-    for name, (task, shown) in found.items():
-        written.append(path if len(found) == 1 else path.with_name(f"{path.stem}-{name}{path.suffix}"))
+        raise UserError(f"--plot {path}: the name should end in {', '.join(FORMATS)}")
+    targets = [path] if len(found) == 1 else [path.with_name(f"{path.stem}-{name}{path.suffix}") for name in found]
+    for target, shown in zip(targets, found.values(), strict=True):
         with plt.rc_context(STYLE):
-            save_figure(chart(task, shown, stat), written[-1])
-    return written
+            save_figure(chart(*shown, stat), target)
+    return targets
 
 
 def charts(runs: Sequence[Run]) -> dict[str, tuple[Task, list[Run]]]:
     """{name: what a chart shows}: one a task, source dataset and backbone."""
     found: dict = {}
-    for name, of_task in by_task(unique(runs)[0]).items():
+    for name, of_task in by_task(runs).items():
         backbones = split(of_task, "backbone")
         for (backbone,), mine in backbones:
             for part in by_source(mine):
-                words = [name, part.key["source"], backbone.replace("/", "_") if len(backbones) > 1 else ""]
-                task, shown = found.setdefault("-".join(filter(None, words)), (task_named(name, mine), []))
+                words = [name, part.key["source"], backbone if len(backbones) > 1 else ""]
+                words = [re.sub(r"[^\w.-]", "_", word) for word in words if word]
+                task, shown = found.setdefault("-".join(words), (task_named(name, mine), []))
                 shown += part.runs
     return found
 
@@ -69,11 +72,10 @@ def charts(runs: Sequence[Run]) -> dict[str, tuple[Task, list[Run]]]:
 def chart(task: Task, runs: Sequence[Run], stat: Stat):
     """A panel a dataset: bars grouped by metric with error bars over seeds, or accuracy against shots."""
     over_shots = task.name == "fewshot"
-    panels = [key for key, _ in split(runs, "dataset", *["shots"] * (not over_shots))]
+    panels = {key for key, _ in split(runs, "dataset", *["shots"] * (not over_shots))}
     panels = sorted(panels, key=lambda key: (dataset_rank(key[0]), key[1:]))
-    shots = sorted({run.shots for run in runs})
-    found = beside_twins(methods(runs))
-    metrics = [m for m in task.metrics if m != "all"] or list(task.metrics)
+    shots, found = sorted({run.shots for run in runs}), beside_twins(methods(runs))
+    metrics = [m for m in task.metrics if m != "all"] or task.metrics
     width = 4.2 if over_shots else max(3.4, 0.36 * len(found) * len(metrics) + 1.4)
     columns = max(1, min(len(panels), int(15 // width), math.ceil(math.sqrt(len(panels))) + 1))
     lines = math.ceil(len(panels) / columns)
@@ -81,7 +83,8 @@ def chart(task: Task, runs: Sequence[Run], stat: Stat):
     figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    for i, (axis, (dataset, *at)) in enumerate(zip(axes.flat, panels, strict=False)):
+    for i, (dataset, *at) in enumerate(panels):
+        axis = axes.flat[i]
         axis.set_title(dataset_title(dataset) + (f", {shots_title(*at)} shots" if at and len(shots) > 1 else ""))
         axis.set_ylabel("accuracy (%)" if i % columns == 0 else "")
         if over_shots:
@@ -170,12 +173,20 @@ def _note(found: Sequence[Method], stat: Stat, mark: str) -> str:
 
 
 def save_figure(figure, path: Path) -> None:
-    """Atomic, so that a viewer never shows half a picture."""
+    try:
+        with replacing(path) as part:
+            figure.savefig(part, dpi=160)
+    finally:
+        plt.close(figure)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what then becomes `path` in one step: a viewer never shows half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        figure.savefig(part, dpi=160)
+        yield part
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-        plt.close(figure)

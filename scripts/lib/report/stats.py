@@ -1,9 +1,10 @@
 """Numbers: mean, deviation, and the two rules for the harmonic mean H."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean, pstdev
 
 Sample = dict[int, tuple[float, ...]]  # seed -> a number's parts: itself, or the two that its harmonic mean is made of
 
@@ -39,17 +40,6 @@ class Cell:
         return text if self.spread is None else f"{text} ± {self.spread:.{digits}f}"
 
 
-def mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return math.fsum(values) / len(values)
-
-
-def deviation(values: Sequence[float]) -> float:
-    """Of the population (ddof 0), as CoOp's scripts have it."""
-    centre = mean(values)
-    return math.sqrt(mean((value - centre) ** 2 for value in values))
-
-
 def harmonic(a: float, b: float) -> float:
     """H = 2ab / (a + b), 0 where both are 0."""
     return 2 * a * b / (a + b) if a + b else 0.0
@@ -65,16 +55,12 @@ def summarise(samples: Sequence[Sample], stat: Stat) -> Cell:
     The spread is that of each seed's number. It is given only where all datasets have the same seeds, more than one."""
     if stat.mean_of_h:
         samples = [{seed: (whole(parts),) for seed, parts in sample.items()} for sample in samples]
-    seeds = samples[0].keys()
-    if any(sample.keys() != seeds for sample in samples):
-        seeds = ()
-    each = {seed: _centre([{seed: sample[seed]} for sample in samples]) for seed in sorted(seeds)}
-    spread = deviation(list(each.values())) if len(each) > 1 else None
-    if spread is not None and stat.ci95:
-        spread *= 1.96 / math.sqrt(len(each))
-    return Cell(_centre(samples), spread, seeds=each)
+    seeds = sorted(samples[0]) if all(sample.keys() == samples[0].keys() for sample in samples) else ()
+    each = {seed: _centre([{seed: sample[seed]} for sample in samples]) for seed in seeds}
+    scale = 1.96 / math.sqrt(len(each) or 1) if stat.ci95 else 1  # the deviation is that of the population (ddof 0)
+    return Cell(_centre(samples), pstdev(each.values()) * scale if len(each) > 1 else None, seeds=each)
 
 
 def _centre(samples: Sequence[Sample]) -> float:
-    means = [[mean(part) for part in zip(*sample.values(), strict=True)] for sample in samples]
-    return whole([mean(part) for part in zip(*means, strict=True)])
+    means = [[*map(fmean, zip(*sample.values(), strict=True))] for sample in samples]
+    return whole([*map(fmean, zip(*means, strict=True))])

@@ -234,8 +234,11 @@ def test_reader_prefers_pickle_then_list_then_draw(load, caltech, listed):
     first = load("Caltech101", caltech, 4)
     assert first.fewshot_source.startswith("Caltech101-") and first.fewshot_source.endswith("-seed1.txt")
     assert any(d.impath.endswith(listed.path) for d in first.train_x)
-    # the selection was kept
-    assert load("Caltech101", caltech, 4).fewshot_source.endswith("split_fewshot/shot_4-seed_1.pkl")
+    assert load("Caltech101", caltech, 4).fewshot_source == first.fewshot_source  # also from the file that it kept
+    kept = caltech / "caltech-101" / "split_fewshot"
+    (kept / "shot_4-seed_2.pkl").write_bytes((kept / "shot_4-seed_1.pkl").read_bytes())
+    assert load("Caltech101", caltech, 4, seed=2).fewshot_source == str(kept / "shot_4-seed_2.pkl")
+    (kept / "shot_4-seed_2.pkl").unlink()
     assert load("Caltech101", caltech, 4, seed=2).fewshot_source == "sampled"
     assert load("Caltech101", caltech, 3).fewshot_source == "sampled"
 

@@ -1,16 +1,26 @@
 """SHIP's options beyond the paper: their formulas by hand, the paper's values change nothing, and each as a run."""
 
 import math
+import shutil
 
 import pytest
 import torch
 import torch.nn.functional as F
 from dassl.utils import UserError
-from runs import ROOT, argv, check_a_killed_run_ends_like_one_left_alone, log, newest_state, results
+from runs import (
+    ROOT,
+    argv,
+    check_a_killed_run_ends_like_one_left_alone,
+    forget_identity,
+    log,
+    newest_state,
+    results,
+)
 from tiny_data import NAMES, make_bank
 from yacs.config import CfgNode
 
 import train
+from trainers.coop import CoOp
 from trainers.core.features.feature_set import FeatureSet
 from trainers.core.features.statistics import eigenvalues
 from trainers.core.model.prompts import ClassTokens, encode_texts, fill
@@ -112,24 +122,31 @@ def test_an_old_generator_stays_reusable(tiny_bank, tmp_path):
     assert decisive_keys(ship_options()) == ARCHITECTURE + TRAINING
     assert decisive_keys(ship_options(KL_WEIGHT_RULE="auto", EPISODES=True))[-2:] == ("KL_WEIGHT_RULE", "EPISODES")
     assert decisive_keys(ship_options(BASE_SHARE=0.5, MATCH="mean")) == ARCHITECTURE + TRAINING
-    train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP"))
-    first = results(tmp_path)
-    (tmp_path / "results.json").unlink()
-    train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP", "TRAINER.SHIP.BASE_SHARE", "0.25", "OPTIM.MAX_EPOCH", "4"))
-    assert "reusing the finished one" in log(tmp_path)
-    assert results(tmp_path)["extra"]["generator"] == first["extra"]["generator"]
-    train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP", *VARIANTS["episodes"], "OPTIM.MAX_EPOCH", "5"))
-    assert "made under other settings" in log(tmp_path)
+    train.main(argv(tiny_bank, tmp_path / "old", "CoOp_SHIP"))
+    first = results(tmp_path / "old")
+    forget_identity(tmp_path / "old")
+
+    def with_the_old_generator(name, *options):
+        """A run in a folder that holds nothing but the generator."""
+        shutil.copytree(tmp_path / "old/generator", tmp_path / name / "generator")
+        train.main(argv(tiny_bank, tmp_path / name, "CoOp_SHIP", *options))
+        return log(tmp_path / name)
+
+    assert "reusing the finished one" in with_the_old_generator("share", "TRAINER.SHIP.BASE_SHARE", "0.25")
+    assert results(tmp_path / "share")["extra"]["generator"] == first["extra"]["generator"]
+    assert "made under other settings" in with_the_old_generator("episodes", *VARIANTS["episodes"])
 
 
 def test_the_papers_batch_is_drawn_as_it_was(tiny_bank, tmp_path, monkeypatch):
     """B real rows, then B synthetic ones of new classes by one call: the run is the same with that written out."""
-    train.main(argv(tiny_bank, tmp_path / "ours", "CoOp_SHIP"))
+    train.main(argv(tiny_bank, tmp_path / "ours", "CoOp_SHIP", "TRAINER.SHIP.ROWS", "1"))
 
     def papers(plugin, features, labels):
-        synthetic, synthetic_labels = plugin.synthesizer.batch(len(labels), features.device)
-        return torch.cat([features, synthetic]), torch.cat([labels, synthetic_labels])
+        made = plugin.synthesizer
+        drawn = torch.randint(len(made.classes), labels.shape)
+        return torch.cat([features, made.features(drawn)]), torch.cat([labels, drawn + made.first_label])
 
+    monkeypatch.setattr(SHIP, "batches", lambda plugin, loader: loader)
     monkeypatch.setattr(SHIP, "batch", papers)
     monkeypatch.setattr(collapse, "report", lambda *_: {})
     monkeypatch.setattr(collapse, "describe", lambda _: "")
@@ -142,8 +159,8 @@ def test_the_papers_batch_is_drawn_as_it_was(tiny_bank, tmp_path, monkeypatch):
 
 
 def test_the_share_of_base_classes(tiny_bank, tmp_path, monkeypatch):
-    seen, batch = [], SHIP.batch
-    monkeypatch.setattr(SHIP, "batch", lambda *given: (seen.append(batch(*given)), seen[-1])[1])
+    seen, loss = [], CoOp.compute_loss
+    monkeypatch.setattr(CoOp, "compute_loss", lambda *given: (seen.append(given[1:]), loss(*given))[1])
     train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP", *VARIANTS["base share"]))
     for features, labels in seen:
         synthetic = labels[8:]
@@ -249,7 +266,7 @@ def test_the_rows_of_a_third_of_the_classes_are_not_reconstructed(miniclip_backb
     assert len(y.unique()) == 4 and len(x) == 8 and len(rest) == 4
     assert torch.equal(rest, found.features[[i for i in range(12) if labels[i] not in y]])
     total = terms["reconstruction"] + terms["kl"] + terms["energy"]
-    assert loss.item() == pytest.approx(total, rel=1e-5) and set(terms) == {"reconstruction", "kl", "energy"}
+    assert loss.item() == pytest.approx(total.item(), rel=1e-5) and set(terms) == {"reconstruction", "kl", "energy"}
     loss.backward()
     assert all(torch.isfinite(p.grad).all() for p in made.parameters())
 

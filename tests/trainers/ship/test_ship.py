@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from tiny_data import NAMES
 
 from trainers.core.model.prompts import ClassTokens, tokenize
-from trainers.generative.synthesis import Synthesizer
+from trainers.generative.synthesis import Synthesizer, SyntheticLoader
 from trainers.generative.training import within_class_std
 from trainers.generative.vae import VAE, kl_to_standard_normal, reconstruction_loss
 from trainers.ship.generator import PromptGenerator
@@ -110,10 +110,11 @@ def test_synthesis_is_labelled_uniform_and_shifted(miniclip_backbone):
     synthesizer = Synthesizer(
         PromptGenerator(miniclip_backbone, 4, 6, 10).requires_grad_(False), classes, first_label=10
     )
-    features, labels = synthesizer.batch(600, "cpu")
+    (batch,) = SyntheticLoader(synthesizer, 600, 200, rows=1)
+    features, labels = batch["features"], batch["label"]
     assert labels.unique().tolist() == [10, 11, 12] and min(labels.bincount()[10:]) > 150
     assert not features.requires_grad and features.std(0).max() > 0
-    balanced = synthesizer.balanced(5, "cpu")
+    balanced = synthesizer.balanced(5)
     assert balanced.labels.tolist() == [10] * 5 + [11] * 5 + [12] * 5 and balanced.views.tolist() == [1] * 15
     own = F.normalize(balanced.features.view(3, 5, -1).mean(1), dim=-1)
     assert (F.normalize(features, dim=-1) @ own.t()).argmax(1).eq(labels - 10).float().mean() > 0.9

@@ -318,3 +318,29 @@ def test_a_cell_runs(tiny_bank, tmp_path, options):
     saved = yaml.safe_load((tmp_path / "config.yaml").read_text())["TRAINER"]["SHIP"]
     assert {key: saved[key] for key in options} == options
     assert {"distance", "penalty"} <= set(results(tmp_path)["extra"]["generator"]) or saved["FRAMEWORK"] == "vae"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": "{"},
+        {"settings": None},
+        {"settings": "{}"},
+        {"settings": '{"options": {}, "backbone": 3}'},
+        {"history": 3},
+        {"history": [3]},
+        {"epoch": "three"},
+        {"state_dict": {}},
+        {"state_dict": [1]},
+        None,
+    ],
+    ids=str,
+)
+def test_a_damaged_generator_is_a_sentence_with_its_path(miniclip_backbone, tmp_path, change):
+    pretraining(miniclip_backbone, tmp_path, GENERATOR="mlp").run()
+    path = tmp_path / "generator/generator.pth.tar"
+    state = torch.load(path, weights_only=True)
+    state = {key: value for key, value in state.items() if key not in ("identity", "digest")}
+    torch.save({"epoch": 1} if change is None else {**state, **change}, path)
+    with pytest.raises(UserError, match="generator.pth.tar"):
+        load_generator(str(tmp_path), ship_options(GENERATOR="mlp"), miniclip_backbone, "cpu")

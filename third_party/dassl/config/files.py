@@ -5,21 +5,21 @@ from copy import deepcopy
 
 import yaml
 
-from ..utils import MissingFile, UserError
+from ..utils import MissingFile, UserError, brief, read_text
 
 BASE = "_BASE_"  # one path or a list of them, relative to the file; later ones win over earlier ones
 PER_DATASET = "PER_DATASET"  # {DATASET.NAME: settings}, for values that the authors of a method set per data set
+LIMIT, NODES, DEPTH = 1 << 20, 10_000, 40  # bytes; values, those behind each alias counted again; levels
 
 
 def read_file(path, below=()):
     """The settings of the YAML file `path`, those of its bases underneath -> nested dict, `_BASE_` resolved.
 
-    Raises MissingFile, or UserError where a file is no YAML mapping or is its own base.
+    Raises MissingFile, or UserError where a file is no YAML mapping or is its own base. Python files are not run.
     """
-    real = os.path.realpath(path)
+    settings, real = _mapping(path), os.path.realpath(path)
     if real in below:
         raise UserError(f"{path} is its own {BASE}: {' -> '.join([*below, real])}")
-    settings = _mapping(path)
     bases = settings.pop(BASE, [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
@@ -28,26 +28,46 @@ def read_file(path, below=()):
     for base in bases:
         found = os.path.join(os.path.dirname(path), base)
         if not os.path.isfile(found):
-            raise MissingFile(f"{path}: its {BASE} {base} does not exist ({os.path.normpath(found)})")
+            raise MissingFile(f"{path}: its {BASE} {base} does not exist, or is no file ({os.path.normpath(found)})")
         merged = joined(merged, read_file(found, (*below, real)))
     return joined(merged, settings)
 
 
 def _mapping(path):
+    if str(path).endswith(".py"):
+        raise UserError(f"the config file {path} is a Python file, which is not run; expected YAML, such as x.yaml")
+    text = read_text(path, "a config file", LIMIT)
     try:
-        with open(path, encoding="utf-8") as file:
-            found = yaml.safe_load(file)
-    except FileNotFoundError:
-        raise MissingFile(f"expected a config file at {path}, found none") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the config file {path} cannot be read: {error}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not a YAML file of config keys: {' '.join(str(error).split())[:300]}") from None
+        loader = yaml.SafeLoader(text)
+        loader.name = path  # what complaints about a line name
+        node = loader.get_single_node()
+        _check_size(node, path, {})
+        found = loader.construct_document(node) if node else None
+    except (yaml.YAMLError, ArithmeticError, AttributeError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not a YAML file of config keys: {brief(error)}") from None
     if found is None:
         return {}
     if not isinstance(found, dict):
         raise UserError(f"{path} is not a YAML file of config keys: it holds a {type(found).__name__}")
     return found
+
+
+def _check_size(node, path, sizes, depth=0):
+    """How many values `node` is once its aliases are written out. UserError for one that holds itself, or far too many:
+    nine lines of aliases can stand for a thousand million values."""
+    where = f"{path}, line {node.start_mark.line + 1}" if node else path
+    if sizes.get(node, 0) is None:
+        raise UserError(f"{where}: an alias stands inside what it names; write the values out")
+    if node not in sizes:
+        sizes[node] = None  # while its parts are looked at
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        below = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
+        sizes[node] = 1 + sum(_check_size(one, path, sizes, depth + 1) for one in below)
+    if sizes[node] > NODES or depth > DEPTH:
+        raise UserError(
+            f"{where}: more than {NODES} values or {DEPTH} levels, aliases written out; no config is so large"
+        )
+    return sizes[node]
 
 
 def joined(under, over):

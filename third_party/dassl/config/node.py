@@ -2,7 +2,7 @@
 
 from yacs.config import CfgNode
 
-from ..utils import UnknownName, UserError, nearest
+from ..utils import UnknownName, UserError, brief, nearest
 from .files import PER_DATASET, read_file
 
 
@@ -34,14 +34,14 @@ class Config(CfgNode):
         """Merges a nested dict; complaints name `source`."""
         try:
             other = CfgNode(settings)
-        except (AttributeError, AssertionError, ValueError, RecursionError) as error:
-            raise UserError(f"{source} is not a YAML file of config keys: {error}") from None
+        except (AttributeError, AssertionError, TypeError, ValueError, RecursionError) as error:
+            raise UserError(f"{source} is not a YAML file of config keys: {brief(error)}") from None
         self._check_keys(_leaves(other), source)
-        _as_known(other, self)
         try:
+            _as_known(other, self)
             self.merge_from_other_cfg(other)
-        except ValueError as error:
-            raise UserError(f"{source}: {error}") from None
+        except (KeyError, ValueError) as error:  # KeyError: a key with a dot in it
+            raise UserError(f"{source}: {brief(error)}") from None
 
     def merge_from_list(self, cfg_list):
         if len(cfg_list) % 2:
@@ -50,12 +50,12 @@ class Config(CfgNode):
             )
         self._check_keys(cfg_list[0::2], "the command line")
         cfg_list = list(cfg_list)
-        for i in range(0, len(cfg_list), 2):
-            cfg_list[i + 1] = _like(cfg_list[i + 1], self._value(cfg_list[i]))
         try:
+            for i in range(0, len(cfg_list), 2):
+                cfg_list[i + 1] = _like(cfg_list[i + 1], self._value(cfg_list[i]), cfg_list[i])
             super().merge_from_list(cfg_list)
         except ValueError as error:
-            raise UserError(f"config options: {error}") from None
+            raise UserError(f"config options: {brief(error)}") from None
 
     def _value(self, key):
         """The value of a dotted key; None for one that does not exist yet."""
@@ -96,13 +96,20 @@ def _as_known(node, like):
         if isinstance(value, CfgNode) and isinstance(like.get(key), CfgNode):
             _as_known(value, like[key])
         elif not isinstance(value, CfgNode):
-            node[key] = _like(value, like.get(key))
+            node[key] = _like(value, like.get(key), key)
 
 
-def _like(value, known):
+def _like(value, known, key):
     """`value`, a whole number as a float where `known` is one (yacs takes `LR: 1` for another type than 0.1), a text as
-    a list of one where `known` is a list of texts."""
-    decoded = CfgNode._decode_cfg_value(value)
+    a list of one where `known` is a list of texts. ValueError where it cannot be taken for a value of `key`."""
+    try:
+        decoded = CfgNode._decode_cfg_value(value)
+    except (MemoryError, RecursionError):  # Python's reader of literals, at thousands of brackets or signs
+        raise ValueError(f"the value of {key} is nested too deeply") from None
+    if decoded is None and isinstance(known, (bool, int, float, list, tuple)):
+        raise ValueError(f"the value of {key} is missing; expected one like {known}")
+    if type(decoded) is int and abs(decoded) >= 1 << 63:
+        raise ValueError(f"the value of {key} is a number of more than 63 bits")
     if type(decoded) is int and type(known) is float:
         return float(decoded)
     if isinstance(decoded, str) and isinstance(known, (list, tuple)) and all(isinstance(text, str) for text in known):

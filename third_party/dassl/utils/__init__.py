@@ -6,9 +6,19 @@ from .errors import (
     UnknownName,
     UnreadableImage,
     UserError,
+    brief,
     nearest,
 )
-from .files import atomic_path, check_isfile, listdir_nohidden, mkdir_if_missing, read_json, write_json
+from .files import (
+    atomic_path,
+    check_isfile,
+    check_regular,
+    listdir_nohidden,
+    mkdir_if_missing,
+    read_json,
+    read_text,
+    write_json,
+)
 from .logger import Logger, setup_logger
 from .meters import AverageMeter, MetricMeter
 from .registry import Registry
@@ -34,7 +44,9 @@ __all__ = [
     "UnreadableImage",
     "UserError",
     "atomic_path",
+    "brief",
     "check_isfile",
+    "check_regular",
     "collect_env_info",
     "count_num_param",
     "listdir_nohidden",
@@ -45,6 +57,7 @@ __all__ = [
     "other_installs",
     "read_image",
     "read_json",
+    "read_text",
     "resume_from_checkpoint",
     "save_checkpoint",
     "set_random_seed",

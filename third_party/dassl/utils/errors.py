@@ -7,7 +7,8 @@ class UserError(Exception):
     """Bad input: the message says what was expected, what was found and what to type. Shown without a traceback."""
 
     def __init__(self, message=""):
-        super().__init__(_without_worker_traceback(str(message), type(self)))
+        printable = str(message).encode("utf-8", "backslashreplace").decode()
+        super().__init__(_without_worker_traceback(printable, type(self)))
 
     def __str__(self):
         # Defined here because KeyError, a base of some subclasses, would print the message in quotes.
@@ -36,6 +37,12 @@ class DamagedCheckpoint(UserError):
 
 class NonFiniteLoss(UserError, FloatingPointError):
     """A loss that is infinite or not a number."""
+
+
+def brief(error):
+    """The message of another library's error, on one line; of a long one the start and the end."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:200]} ... {text[-80:]}"
 
 
 def nearest(name, known):

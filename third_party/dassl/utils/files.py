@@ -45,14 +45,36 @@ def atomic_path(path):
             os.remove(temporary)
 
 
-def read_json(fpath):
-    """Read a JSON file; MissingFile or a UserError with the place of the fault."""
+def check_regular(fpath, what, limit=None):
+    """MissingFile or UserError unless `fpath`, which should be `what`, is a file of at most `limit` bytes.
+
+    Opening a pipe would wait for ever, and a device may have no end.
+    """
+    if not os.path.exists(fpath):
+        raise MissingFile(f"expected {what} at {fpath}, found none")
+    if not os.path.isfile(fpath):
+        kind = "a folder" if os.path.isdir(fpath) else "a pipe, socket or device"
+        raise UserError(f"expected {what} at {fpath}, found {kind}")
+    if limit is not None and os.path.getsize(fpath) > limit:
+        raise UserError(f"{fpath} has {os.path.getsize(fpath):,} bytes; {what} has at most {limit:,}")
+
+
+def read_text(fpath, what, limit=1 << 28):
+    """The text of a UTF-8 file that should be `what`; MissingFile or UserError with the path and the reason."""
+    check_regular(fpath, what, limit)
     try:
         with open(fpath, encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError:
-        raise MissingFile(f"expected a JSON file at {fpath}, found none") from None
-    except ValueError as error:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{fpath} cannot be read as {what}: {error}") from None
+
+
+def read_json(fpath):
+    """Read a JSON file; MissingFile or a UserError with the place of the fault."""
+    text = read_text(fpath, "a JSON file")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{fpath} is not valid JSON: {error}") from None
 
 

@@ -9,8 +9,8 @@ from os import path as osp
 import numpy as np
 import torch
 
-from .errors import DamagedCheckpoint, MissingFile, UserError
-from .files import atomic_path
+from .errors import DamagedCheckpoint, UserError
+from .files import atomic_path, check_regular, read_text
 from .unpickling import load_foreign
 
 BEST_NAME = "model-best.pth.tar"
@@ -38,21 +38,23 @@ def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True
 
 
 def load_checkpoint(fpath):
-    """Read a checkpoint to the CPU without running any code it may hold.
+    """Read a checkpoint, a dict, to the CPU without running any code it may hold.
 
-    Files of upstream Dassl hold objects beside tensors: only their "state_dict" and "epoch" are returned. MissingFile
-    or DamagedCheckpoint, each with the path.
+    Files of upstream Dassl hold objects beside tensors: only their "state_dict" and "epoch" are returned. MissingFile,
+    UserError or DamagedCheckpoint, each with the path.
     """
-    if not fpath or not osp.isfile(fpath):
-        raise MissingFile(f"expected a checkpoint at {fpath!r}, found none")
+    check_regular(fpath, "a checkpoint")
     try:
         _verify(fpath)
         try:
-            return torch.load(fpath, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(fpath, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
-            return load_foreign(fpath)
+            checkpoint = load_foreign(fpath)
+        _check(checkpoint)
+        return checkpoint
     except Exception as error:  # zip, zlib, pickle, key, value, runtime and end-of-file errors, among others
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason if " " in reason else f"{type(error).__name__}: {reason}"  # a KeyError says "123" alone
         raise DamagedCheckpoint(
             f"{fpath} is damaged or not a checkpoint ({reason}); remove it and train again, or take another epoch"
         ) from error
@@ -67,14 +69,12 @@ def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None, model_na
     print(f"Loaded weights from {path} (epoch = {epoch})")
     if optimizer is not None:
         if checkpoint.get("optimizer"):
-            optimizer.load_state_dict(checkpoint["optimizer"])
-            print("Loaded the optimizer")
+            _restore(optimizer, checkpoint["optimizer"], "optimizer", path)
         else:
             print(f"{path} has no usable optimizer state: its running averages start anew")
     if scheduler is not None:
         if checkpoint.get("scheduler"):
-            scheduler.load_state_dict(checkpoint["scheduler"])
-            print("Loaded the scheduler")
+            _restore(scheduler, checkpoint["scheduler"], "scheduler", path)
         elif hasattr(scheduler, "jump_to"):
             scheduler.jump_to(epoch)
     return epoch
@@ -82,11 +82,10 @@ def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None, model_na
 
 def newest_checkpoint(fdir):
     """The file name that the folder's pointer holds, "" where there is no pointer."""
-    try:
-        with open(osp.join(fdir, POINTER_NAME), encoding="utf-8") as file:
-            return osp.basename(file.readline().strip())
-    except FileNotFoundError:
+    pointer = osp.join(fdir, POINTER_NAME)
+    if not osp.exists(pointer):
         return ""
+    return osp.basename(read_text(pointer, "the name of a checkpoint", limit=4096).split("\n")[0].strip())
 
 
 def load_weights(model, checkpoint, path):
@@ -102,7 +101,8 @@ def load_weights(model, checkpoint, path):
 def load_pretrained_weights(model, weight_path):
     """Copy into `model` every tensor of the file whose name and shape fit; UserError where none does."""
     checkpoint = load_checkpoint(weight_path)
-    state = _without_module(checkpoint.get("state_dict", checkpoint))
+    state = checkpoint.get("state_dict", checkpoint)
+    state = _without_module({name: value for name, value in state.items() if isinstance(name, str)})
     own = model.state_dict()
     fitting = {k: v for k, v in state.items() if k in own and getattr(v, "shape", None) == own[k].shape}
     if not fitting:
@@ -120,10 +120,35 @@ def count_num_param(model=None, params=None):
     return sum(count_num_param(params=p["params"]) if isinstance(p, dict) else p.numel() for p in params)
 
 
+def _restore(state_holder, saved, name, path):
+    """Give an optimiser or a schedule its saved state; UserError where that is another one's."""
+    try:
+        state_holder.load_state_dict(saved)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"the {name} state in {path} does not fit (other options?): {error}") from None
+    print(f"Loaded the {name}")
+
+
+def _check(checkpoint):
+    """ValueError unless `checkpoint` is a dict whose weights and epochs, where it has them, are as Dassl saves them."""
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"it holds a {type(checkpoint).__name__}")
+    weights, epoch = checkpoint.get("state_dict", {}), checkpoint.get("epoch", 0)
+    if not isinstance(weights, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()
+    ):
+        raise ValueError("its state_dict is not one of tensors")
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
+        raise ValueError("its epoch is not a number of epochs")
+
+
 def _verify(fpath):
-    """ValueError for an archive whose content does not match its checksums, which torch.load does not look at."""
+    """ValueError for an archive whose content does not match its checksums, which torch.load does not look at, or which
+    is larger unpacked than packed: a few bytes could be gigabytes."""
     if zipfile.is_zipfile(fpath):
         with zipfile.ZipFile(fpath) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > osp.getsize(fpath):
+                raise ValueError("its parts are larger than the file")
             if bad := archive.testzip():
                 raise ValueError(f"wrong checksum of {bad}")
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from ..errors import UserError
+from ..files import digest_of, has_digest, put, writing
 from .feature_set import FeatureTable
 
-FORMAT = "ship-bank-1"
+FORMAT, WITHOUT_HEADER_DIGEST = "ship-bank-2", "ship-bank-1"
 
 
 def _digest(tensors):
@@ -24,17 +24,48 @@ def _digest(tensors):
     return digest.hexdigest()
 
 
+def header_digest(metadata):
+    """sha256 over everything else that the header says, the tensors' digest included."""
+    rest = {key: value for key, value in metadata.items() if key != "header_digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def write_bank(path, tensors, metadata):
-    """Writes a safetensors file atomically; `metadata` (str -> str) gains the format and the digest that `read_bank`
-    verifies."""
+    """Writes a safetensors file, whole or not at all; equal content makes equal bytes.
+
+    `metadata` (str -> str) gains the format and the two digests that `read_bank` verifies. Raises UserError where the
+    disk refuses.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {**metadata, "format": FORMAT, "digest": _digest(tensors)}
+    metadata["header_digest"] = header_digest(metadata)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        save_file(tensors, part, {**metadata, "format": FORMAT, "digest": _digest(tensors)})
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _save(part, tensors, metadata)
+            put(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _save(path, tensors, metadata):
+    """What safetensors.torch.save_file does, which has a random order for the metadata."""
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # keeps each of them aligned
+    header, end = {"__metadata__": dict(sorted(metadata.items()))}, 0
+    for name in names:
+        tensor = tensors[name]
+        kind = f"{'F' if tensor.is_floating_point() else 'I'}{8 * tensor.element_size()}"
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in names:
+            file.write(tensors[name].contiguous().numpy())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_bank(path):
@@ -44,17 +75,22 @@ def read_bank(path):
             f"feature bank {path} does not exist; make one with scripts/extract_features.py, or give --root to use "
             "images"
         )
+    if has_digest(path):
+        digest_of(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"feature bank {path} is damaged ({error}); delete it and make it again") from None
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in (FORMAT, WITHOUT_HEADER_DIGEST):
         raise UserError(
             f"{path} is not a feature bank: its header says format {metadata.get('format')!r}, expected {FORMAT!r}"
         )
-    if metadata.get("digest") != _digest(tensors):
+    headless = metadata["format"] == WITHOUT_HEADER_DIGEST
+    if metadata.get("digest") != _digest(tensors) or not (
+        headless or metadata.get("header_digest") == header_digest(metadata)
+    ):
         raise UserError(
             f"feature bank {path} is damaged (its content does not match its digest); delete it and make it again"
         )
@@ -62,24 +98,50 @@ def read_bank(path):
 
 
 class BankStore:
-    """Features from one bank file; needs no images. Raises UserError where the bank does not belong to this
-    backbone."""
+    """Features from one bank file; needs no images. `about` says which it is: path, digest, size and time.
+
+    Raises UserError where the bank does not belong to this backbone."""
 
     def __init__(self, path, backbone):
-        self.path = path
+        state = os.stat(path) if os.path.isfile(path) else None  # first: the file may be replaced while it is read
         tensors, metadata = read_bank(path)
-        if metadata["backbone_hash"] != backbone.weights_hash:
+        self.path, self.digest = path, metadata.get("header_digest", metadata["digest"])
+        self.about = {"path": os.path.abspath(path), "sha256": self.digest}
+        self.about |= {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
+        if metadata.get("backbone_hash") != backbone.weights_hash:
             raise UserError(
-                f"feature bank {path} was made with {metadata['backbone']} (weights "
-                f"{metadata['backbone_hash'][:12]}), but the run uses "
+                f"feature bank {path} was made with {metadata.get('backbone')} (weights "
+                f"{metadata.get('backbone_hash', 'unknown')[:12]}), but the run uses "
                 f"{backbone.name} ({backbone.weights_hash[:12]}): set MODEL.BACKBONE.NAME, or use images with --root"
             )
-        split = json.loads(metadata["split"])
-        self.tables = {}
+        if metadata["format"] == WITHOUT_HEADER_DIGEST and not has_digest(path):
+            print(
+                f"feature bank {path} is of an old format without a digest of its header (split, class names): changes "
+                f"there cannot be noticed. From now on they are with: sha256sum {path} > {path}.sha256"
+            )
+        try:
+            self.tables = self._read_tables(tensors, json.loads(metadata["split"]))
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            raise UserError(f"feature bank {path} has no usable split in its header: {error!r}") from None
+
+    def _read_tables(self, tensors, split):
+        """{part: FeatureTable}; an image has one row where there are no offsets."""
+        tables = {}
         for name, items in split.items():
             features = tensors[f"{name}.features"]
             offsets = tensors.get(f"{name}.offsets", torch.arange(len(features) + 1))
-            self.tables[name] = FeatureTable(features, offsets, [item[0] for item in items])
+            if len(offsets) != len(items) + 1 or offsets[-1] != len(features):
+                raise UserError(
+                    f"feature bank {self.path} has {len(features)} rows of {len(offsets) - 1} {name} images, but its "
+                    f"split names {len(items)}: make it again with scripts/extract_features.py"
+                )
+            tables[name] = FeatureTable(features, offsets, [item[0] for item in items])
+        return tables
+
+    @property
+    def unreadable(self):
+        """Paths of the images that the bank has no features of."""
+        return set().union(*(table.unreadable for table in self.tables.values()))
 
     def _find(self, items, order):
         for name in order:

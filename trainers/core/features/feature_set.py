@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from ..moving import moved
+
 
 class FeatureSet:
     """Features of N labelled images, each with one or more views.
@@ -33,9 +35,9 @@ class FeatureSet:
 
     def draw(self, index: Tensor) -> Tensor:
         """One view at random for each image of `index` [B] -> features [B, d], by torch's global generator."""
-        index = index.to(self.offsets.device)
+        index = moved(index, self.offsets.device)
         views = self.views[index]
-        pick = (torch.rand(len(index)).to(views.device) * views).long()
+        pick = (moved(torch.rand(len(index)), views.device) * views).long()
         return self.features[self.offsets[index] + pick.clamp(max=views - 1)]
 
     def mean(self) -> Tensor:
@@ -70,6 +72,12 @@ class FeatureTable:
     def __init__(self, features: Tensor, offsets: Tensor, paths: Iterable[str]):
         self.features, self.offsets = features, offsets
         self.row = {path: i for i, path in enumerate(paths)}
+
+    @property
+    def unreadable(self) -> set[str]:
+        """Paths of the images without a view."""
+        paths = list(self.row)
+        return {paths[i] for i in (self.offsets.diff() == 0).nonzero().flatten().tolist()}
 
     @staticmethod
     def join(tables: Sequence["FeatureTable"]) -> "FeatureTable":

@@ -4,7 +4,9 @@ import torch
 from dassl.data.data_manager import DatasetWrapper
 from dassl.data.samplers import build_sampler
 from dassl.data.transforms import build_transform
-from torch.utils.data import DataLoader
+
+from ..moving import moved
+from .workers import image_batches
 
 
 def batches(count, batch_size, drop_last):
@@ -31,7 +33,7 @@ class FeatureLoader:
             index = order[i * self.batch_size : (i + 1) * self.batch_size]
             yield {
                 "features": self.features.draw(index),
-                "label": self.features.labels[index.to(self.features.labels.device)],
+                "label": self.features.labels[moved(index, self.features.labels.device)],
             }
 
 
@@ -39,11 +41,12 @@ def image_loader(cfg, items):
     """Batches of `items` (Datum), augmented on the fly as CoOp does: {"img": [B, 3, H, W], "label": [B], ...}."""
     c = cfg.DATALOADER.TRAIN_X
     dataset = DatasetWrapper(cfg, items, transform=build_transform(cfg, is_train=True), is_train=True)
-    return DataLoader(
+    return image_batches(
         dataset,
+        cfg.DATALOADER.NUM_WORKERS,
+        shared_bytes=c.BATCH_SIZE * 3 * cfg.INPUT.SIZE[0] * cfg.INPUT.SIZE[1] * 4,
         batch_size=c.BATCH_SIZE,
         sampler=build_sampler(c.SAMPLER, cfg, items, c.BATCH_SIZE, c.N_DOMAIN, c.N_INS),
-        num_workers=cfg.DATALOADER.NUM_WORKERS,
         drop_last=c.DROP_LAST and len(items) >= c.BATCH_SIZE,
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
     )

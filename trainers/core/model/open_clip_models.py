@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ..errors import UserError, nearest
+from ..files import digest_of
 from .openai_clip import import_clip
 
 PREFIX = "open_clip:"
@@ -28,6 +29,8 @@ def load(name):
         raise UserError(
             f"open_clip has no {name.removeprefix(PREFIX)!r}; nearest: {', '.join(nearest(name, available)[:8])}"
         )
+    if os.path.isfile(pretrained):
+        digest_of(pretrained)  # refuses a file that the digest beside it does not fit
     try:
         model = open_clip.create_model(architecture, pretrained=pretrained, precision="fp32")
     except Exception as error:

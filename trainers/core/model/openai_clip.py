@@ -1,24 +1,22 @@
 """OpenAI's CLIP models: the `clip` package, its weights' download, and state dicts in OpenAI's naming."""
 
-import hashlib
 import os
 import time
 import urllib.error
 import urllib.request
 import warnings
 import zipfile
-from contextlib import contextmanager
 from functools import cache
 
 import torch
 from tqdm import tqdm
 
 from ..errors import UserError
+from ..files import BLOCK, one_at_a_time, sha256_of
 
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 CACHE = os.path.join("~", ".cache", "clip")  # where the `clip` package itself, and so CoOp, keeps its downloads
-BLOCK = 1 << 20  # bytes read at a time
 
 
 @cache
@@ -43,32 +41,18 @@ def model_urls():
     return dict(import_clip().clip._MODELS)
 
 
-def sha256_of(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file):
-    digest = hashlib.sha256()
-    while block := file.read(BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
-
-
 def fetch(name, folder=CACHE):
     """(path, sha256) of the weights of an OpenAI model, downloaded into `folder` when they are not there."""
     url = model_urls()[name]
     folder = os.path.abspath(os.path.expanduser(folder))
     path, expected = os.path.join(folder, os.path.basename(url)), url.split("/")[-2]
-    if os.path.isfile(path):
-        found = sha256_of(path)
-        if found == expected:
-            return path, expected
+    if not os.path.isfile(path):
+        with one_at_a_time(f"{path}.lock", f"another process downloads {name}; waiting for it"):
+            if not os.path.isfile(path):  # else another process has brought it meanwhile
+                download(url, path, expected, hint="set MODEL.BACKBONE.NAME to the file's path")
+    found = sha256_of(path)
+    if found != expected:
         raise UserError(f"{path} is damaged: sha256 {found}, expected {expected}. Delete it to download it again.")
-    os.makedirs(folder, exist_ok=True)
-    with _one_at_a_time(path):
-        if not os.path.isfile(path):  # else another process has brought it meanwhile
-            download(url, path, expected, hint="set MODEL.BACKBONE.NAME to the file's path")
     return path, expected
 
 
@@ -127,21 +111,6 @@ def _resume(url, part):
                 bar.update(len(block))
             if total is not None and file.tell() < total:
                 raise EOFError(f"the connection ended after {file.tell()} of {total} bytes")
-
-
-@contextmanager
-def _one_at_a_time(path):
-    """A lock between processes that want the same file."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    with open(path + ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    if os.path.exists(path + ".lock"):
-        os.remove(path + ".lock")
 
 
 def read_state_dict(path):

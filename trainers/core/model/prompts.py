@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import UserError
+from ..moving import moved
 from .openai_clip import import_clip
 from .text_encoder import TextEncoder
 
@@ -159,7 +160,7 @@ class ClassTokens:
         chosen, at = copy.copy(self), index.cpu()
         chosen.names = [self.names[i] for i in at.tolist()]
         chosen.length, chosen.name_length = self.length[at], self.name_length[at]
-        chosen.embedding = self.embedding[index.to(self.embedding.device), : int(chosen.length.max())]
+        chosen.embedding = self.embedding[moved(index, self.embedding.device), : int(chosen.length.max())]
         return chosen
 
     def check_fits(self, n_ctx):
@@ -186,18 +187,19 @@ def assemble(tokens, ctx, position="end", index=None):
     n, shared = ctx.shape[-2], ctx.dim() == 2
     if position not in ("end", "middle", "front"):
         raise UserError(f"the class token position is {position!r}; expected end, middle or front")
-    tokens.check_fits(n)
+    if n > tokens.n_ctx:  # else it was checked when the tokens were made
+        tokens.check_fits(n)
     if index is None:
         body, length, name_length = tokens.embedding, tokens.length, tokens.name_length
     else:
-        body, index = tokens.embedding[index.to(tokens.embedding.device)], index.cpu()
+        body, index = tokens.embedding[moved(index, tokens.embedding.device)], index.cpu()
         length, name_length = tokens.length[index], tokens.name_length[index]
     if not shared and len(ctx) != len(body):
         raise ValueError(f"{len(ctx)} contexts for {len(body)} prompts")
     before = {"end": n, "middle": n // 2, "front": 0}[position]
     head, tail = ctx[..., :before, :].to(body.dtype), ctx[..., before:, :].to(body.dtype)
     if tail.shape[-2]:
-        body = _insert(body, tail, name_length.to(body.device))
+        body = _insert(body, tail, moved(name_length, body.device))
     eot = n + length
     sos = tokens.sos[None]
     if shared:

@@ -9,18 +9,16 @@ Shapes: N rows, T tokens a row, P prefix tokens, M = P + all tokens of all rows,
 """
 
 from copy import copy, deepcopy
-from itertools import groupby
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-# Shorter rows join a group of longer ones when that adds at most so many tokens of padding: a group of its own costs
-# one more attention call a layer, which is worth a few tokens of linear layers on a CPU and thousands on a GPU.
-PADDING = {"cpu": 8}
-PADDING_ELSEWHERE = 8192
+from .layout import Part, Plan, plan
+from .memory import fitting_chunk
+
+PLANS = 8  # kept; a head has a few, and lengths that are drawn anew in each step shall not pile up
 QUICK_GELU = 1.702  # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
 
 
@@ -28,13 +26,13 @@ class TextEncoder(nn.Module):
     """Prompt embeddings -> text features, equal to the backbone's own 77-token path. Has no parameters of its own.
 
     chunk > 0 works through the rows in chunks of that many and computes each again in the backward pass, so that memory
-    does not grow with the number of rows.
+    does not grow with the number of rows; 0 does so where the free memory asks for it.
     """
 
     def __init__(self, backbone, chunk=0):
         super().__init__()
         self._backbone = (backbone,)  # in a tuple, so that it is neither a sub-module nor in the state dict
-        self.chunk = chunk
+        self.chunk, self._plans = chunk, {}
 
     def forward(self, prompts, eot, prefix=None):
         """prompts [N, L, w], token embeddings without positions; prefix [P, w] precedes every row; eot [N] counts from
@@ -43,41 +41,42 @@ class TextEncoder(nn.Module):
         Raises ValueError where EOT lies outside its row or the sequence is longer than the tower's positions.
         """
         (backbone,) = self._backbone
-        shared = 0 if prefix is None else len(prefix)
-        lengths = [position + 1 - shared for position in eot.tolist()]
-        shortest, longest = min(lengths), max(lengths)
-        if len(lengths) != len(prompts) or shortest < 1 or longest > prompts.shape[1]:
-            raise ValueError(
-                f"{len(lengths)} EOT positions, {shortest + shared - 1} to {longest + shared - 1}, do not "
-                f"fit {len(prompts)} prompts of {prompts.shape[1]} tokens behind a prefix of {shared}"
-            )
-        if shared + longest > backbone.context_length:
-            raise ValueError(f"prompts of {shared + longest} tokens; the tower has {backbone.context_length} positions")
-        positions = backbone.positional_embedding
-        x = prompts[:, :longest].to(backbone.dtype) + positions[shared : shared + longest]  # [N, longest, w]
-        start = None if prefix is None else prefix.to(backbone.dtype) + positions[:shared]  # [P, w]
-        order = sorted(range(len(lengths)), key=lengths.__getitem__)
-        if not self.chunk or len(order) <= self.chunk:
-            features = encode_rows(backbone, x, lengths, order, start=start)
+        layout = self.planned(tuple(eot.tolist()), 0 if prefix is None else len(prefix), *prompts.shape[:2])
+        shared, positions = layout.shared, backbone.positional_embedding
+        # [N, longest, w], [P, w]
+        x = prompts[:, : layout.longest].to(backbone.dtype) + positions[shared : shared + layout.longest]
+        start = None if prefix is None else prefix.to(backbone.dtype) + positions[:shared]
+        if len(layout.parts) == 1:
+            features = encode_rows(backbone, x, layout.parts[0], start=start)
         else:
             cache = None if start is None else prefix_cache(backbone, start)
-            parts = [order[i : i + self.chunk] for i in range(0, len(order), self.chunk)]
+            again = {"use_reentrant": False, "preserve_rng_state": False}
             features = torch.cat(
-                [
-                    checkpoint(
-                        encode_rows,
-                        backbone,
-                        x,
-                        lengths,
-                        part,
-                        cache=cache,
-                        use_reentrant=False,
-                        preserve_rng_state=False,
-                    )
-                    for part in parts
-                ]
+                [checkpoint(encode_rows, backbone, x, part, cache=cache, **again) for part in layout.parts]
             )
-        return pick(features, torch.tensor(order).argsort())
+        return pick(features, layout.back)
+
+    def planned(self, eot: tuple[int, ...], shared: int, rows: int, tokens: int) -> Plan:
+        """The layout of `rows` prompts of `tokens` tokens behind `shared` ones, made at the first call."""
+        key = eot, shared, rows, tokens, torch.is_grad_enabled()
+        if key not in self._plans:
+            (backbone,) = self._backbone
+            lengths = [position + 1 - shared for position in eot]
+            shortest, longest = min(lengths), max(lengths)
+            if len(lengths) != rows or shortest < 1 or longest > tokens:
+                raise ValueError(
+                    f"{len(lengths)} EOT positions, {shortest + shared - 1} to {longest + shared - 1}, do not "
+                    f"fit {rows} prompts of {tokens} tokens behind a prefix of {shared}"
+                )
+            if shared + longest > backbone.context_length:
+                raise ValueError(
+                    f"prompts of {shared + longest} tokens; the tower has {backbone.context_length} positions"
+                )
+            while len(self._plans) >= PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            chunk = self.chunk or fitting_chunk(backbone, lengths, shared)
+            self._plans[key] = plan(lengths, shared, chunk, backbone.dtype, backbone.device)
+        return self._plans[key]
 
 
 def in_fp32(backbone):
@@ -89,48 +88,15 @@ def in_fp32(backbone):
     return deepcopy(text_side).float()
 
 
-class Group(NamedTuple):
-    """Rows that attend together: `rows` of them, each `length` tokens long without the prefix, padding included."""
-
-    rows: int
-    length: int
-    causal: torch.Tensor | None  # additive mask [T, P + T], lower right; None without a prefix: plain causal attention
-    at_eot: torch.Tensor | None  # the mask at each row's EOT [rows, 1, 1, P + T]; None where no row has padding
-
-
-def encode_rows(backbone, x, lengths, rows, start=None, cache=None):
-    """Features [len(rows), d] of some rows of x [N, L, w] (positions added), which come in order of their lengths.
+def encode_rows(backbone, x, part: Part, start=None, cache=None):
+    """Features [n, d] of the rows of `part`, in its order, of x [N, L, w] (positions added).
 
     `start` [P, w] is the shared prefix, computed along with the rows; `cache` is what prefix_cache made of it before.
     """
-    shared = 0 if start is None else len(start)
-    behind = shared if cache is None else len(cache[0][0])
-    groups, index, ends, at = [], [], [], shared
-    for members in grouped(rows, lengths, PADDING.get(x.device.type, PADDING_ELSEWHERE)):
-        length = lengths[members[-1]]
-        eot = torch.tensor([lengths[row] - 1 for row in members])
-        mask = torch.full((length, behind + length), float("-inf"), dtype=x.dtype).triu(behind + 1)
-        at_eot = None if lengths[members[0]] == length else mask[eot][:, None, None].to(x.device)
-        groups.append(Group(len(members), length, mask.to(x.device) if behind else None, at_eot))
-        index.append((torch.tensor(members)[:, None] * x.shape[1] + torch.arange(length)).flatten())
-        ends.append(at + torch.arange(len(members)) * length + eot)
-        at += len(members) * length
-    packed = pick(x.flatten(0, 1), torch.cat(index))
+    packed = pick(x.flatten(0, 1), part.index)
     packed = packed if start is None else torch.cat([start, packed])
-    eot, _ = run_tower(backbone, packed, shared, groups, torch.cat(ends), cache)
+    eot, _ = run_tower(backbone, packed, 0 if start is None else len(start), part.groups, part.ends, cache)
     return layer_norm(backbone.ln_final, eot) @ backbone.text_projection
-
-
-def grouped(rows, lengths, padding):
-    """Split rows, which come in order of their lengths, into runs that waste at most `padding` tokens each."""
-    runs = []
-    for length, same in reversed([(length, list(same)) for length, same in groupby(rows, lengths.__getitem__)]):
-        waste = len(same) * (runs[-1][1] - length) + runs[-1][2] if runs else 0
-        if runs and waste <= padding:
-            runs[-1] = (same + runs[-1][0], runs[-1][1], waste)
-        else:
-            runs.append((same, length, 0))
-    return [members for members, _, _ in reversed(runs)]
 
 
 def prefix_cache(backbone, start):
@@ -208,4 +174,4 @@ def layer_norm(module, x):
 
 def pick(x, index):
     """Rows of x [R, w] by index [K] -> [K, w] (as an embedding look-up, whose backward is parallel on a CPU)."""
-    return F.embedding(index.to(x.device), x)
+    return F.embedding(index, x)

@@ -18,12 +18,19 @@ class FeatureData:
         self.dataset = task.dataset
         image_dir = getattr(self.dataset, "image_dir", getattr(self.dataset, "dataset_dir", ""))
         self.store = open_store(cfg, backbone, image_dir)
+        self._left_out: dict[str, set[str]] = {}
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """How many unreadable images DATASET.SKIP_BAD_IMAGES left out so far, by what they are for: train, val, test;
+        {} where there were none."""
+        return {part: len(paths) for part, paths in self._left_out.items()}
 
     @cached_property
     def train_set(self) -> FeatureSet:
         """The labelled training images, with their random views; evaluation alone never needs them."""
         with self.watch.stage("features"):
-            found = self._here(self.dataset.train_x, self.store.training_views)
+            found = self._here("train", self.dataset.train_x, self.store.training_views)
         print(describe(found, stored_views(self.cfg)))
         return found
 
@@ -34,7 +41,7 @@ class FeatureData:
         if val_is_test(self.dataset):
             print(f"{type(self.dataset).__name__} gives its test images as validation images: they are not used")
             return None
-        return self.plain(self.dataset.val) if self.dataset.val else None
+        return self._here("val", self.dataset.val, self.store.plain_views) if self.dataset.val else None
 
     def search_set(self) -> tuple[FeatureSet, str]:
         """Real images of the trained classes to choose hyper-parameters on, and what they are: few-shot validation,
@@ -43,14 +50,18 @@ class FeatureData:
         if self.val_set is not None:
             return self.val_set, f"few-shot validation of {classes}"
         items = held_out(self.dataset, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
-        return self.plain(items), f"held-out training images of {classes}"
+        return self._here("val", items, self.store.plain_views), f"held-out training images of {classes}"
 
     def plain(self, items: list) -> FeatureSet:
-        """`items` (Datum) in their plain view."""
-        return self._here(items, self.store.plain_views)
+        """`items` (Datum), which are to be evaluated, in their plain view."""
+        return self._here("test", items, self.store.plain_views)
 
-    def _here(self, items, source):
+    def _here(self, part, items, source):
         found = source(items)
         if not len(found):
             raise UserError(f"{self.cfg.DATASET.NAME}: no readable image among {len(items)}")
+        if len(found) < len(items):
+            print(f"{part}: {len(items) - len(found)} of {len(items)} images cannot be read and are left out")
+            bad = self.store.unreadable
+            self._left_out.setdefault(part, set()).update(item.impath for item in items if item.impath in bad)
         return found.to(self.device, torch.float32)

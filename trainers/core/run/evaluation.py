@@ -26,6 +26,19 @@ def images_of(trainer, evaluation) -> FeatureSet:
     return FeatureSet.join([trainer.data.plain(items) for items in (evaluation.items, evaluation.more) if items])
 
 
+def on_split(trainer, split: str) -> float:
+    """Dassl's test: its result lines of the dataset's `split`, test or val -> accuracy in percent."""
+    dataset, evaluator = trainer.dataset, trainer.evaluator
+    found = trainer.data.plain(dataset.val if split == "val" and dataset.val else dataset.test)
+    print(f"Evaluate on the *{split}* set")
+    evaluator.reset()
+    evaluator.process(trainer.logits(trainer.head_for(dataset.classnames), found.first()), found.labels)
+    trainer.last_results = dict(evaluator.evaluate())
+    for name, value in trainer.last_results.items():
+        trainer.write_scalar(f"{split}/{name}", value, trainer.epoch)
+    return list(trainer.last_results.values())[0]
+
+
 def evaluate(trainer):
     """Runs the evaluations of a trainer's task and prints their lines -> (metrics, unsupported: {metric: why it has no
     value}, subset: {metric: on how many of the test images}).

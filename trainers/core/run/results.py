@@ -14,7 +14,10 @@ from pathlib import Path
 import dassl
 import torch
 
+from ..errors import UserError
 from ..version import __version__, commit
+
+NAME = "results.json"
 
 
 class Stopwatch:
@@ -65,21 +68,56 @@ def versions() -> dict[str, str]:
 
 
 def write(path, record):
-    """Writes `record` as JSON, atomically."""
+    """Writes `record` as JSON with its digest, atomically."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(record, indent=1) + "\n")
+    record = json.loads(json.dumps(record))  # as whoever reads it finds it
+    part.write_text(json.dumps({**record, "digest": digest_of(record)}, indent=1) + "\n", encoding="utf-8")
     os.replace(part, path)
 
 
-def read_source(path):
-    """results.json of the run that the folder or checkpoint `path` belongs to; {} without one, as with stock CoOp's."""
+def digest_of(record: dict) -> str:
+    """sha256 of what a results.json holds, its own digest left out."""
+    rest = {key: value for key, value in record.items() if key != "digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def read(path) -> dict:
+    """A results.json. Raises UserError where it is damaged, or was changed since it was written; older ones have no
+    digest that would show it."""
+    try:
+        if not os.path.isfile(path):  # to open a pipe would wait for ever
+            raise ValueError("it is no file")
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(found, dict) or not isinstance(found.get("metrics"), dict):
+            raise ValueError("no table of metrics")
+        backbone = found.get("backbone", {})
+        if not isinstance(backbone, dict) or not isinstance(backbone.get("sha256", ""), str):
+            raise ValueError("no table of the backbone")
+        if "digest" in found and found["digest"] != digest_of(found):
+            raise ValueError("it does not match its digest: it was edited")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error}); remove it, and the run is evaluated again") from None
+    return found
+
+
+def summary(record: dict) -> str:
+    """base 83.3, new 53.7, H 65.3"""
+    return ", ".join(f"{name} {value:.1f}" for name, value in record["metrics"].items() if type(value) in (int, float))
+
+
+def source_file(path) -> Path | None:
+    """results.json of the run that the folder or checkpoint `path` belongs to; None without one, as of stock CoOp's."""
     path = Path(path).resolve()
-    for folder in (path, *path.parents[:2]):
-        if (folder / "results.json").is_file():
-            return json.loads((folder / "results.json").read_text())
-    return {}
+    return next((folder / NAME for folder in (path, *path.parents[:2]) if (folder / NAME).is_file()), None)
+
+
+def read_source(path) -> dict:
+    """What the run says that the folder or checkpoint `path` belongs to; {} where it says nothing."""
+    found = source_file(path)
+    return read(found) if found else {}
 
 
 def save_config(cfg):
@@ -110,6 +148,7 @@ def record(trainer, metrics, unsupported=None, subset=None):
         "plugins": [plugin.NAME for plugin in trainer.plugins],
         "config": cfg.RUN.CONFIG,
         "seed": cfg.SEED,
+        **({"unseeded": True} if cfg.RUN.UNSEEDED else {}),
         "shots": cfg.DATASET.NUM_SHOTS if task.real_classnames() else source.get("shots", cfg.DATASET.NUM_SHOTS),
         **origin,
         "backbone": {"name": trainer.backbone.name, "sha256": trainer.backbone.weights_hash},
@@ -123,5 +162,10 @@ def record(trainer, metrics, unsupported=None, subset=None):
         "seconds": {name: round(value, 3) for name, value in trainer.watch.seconds.items()},
         "peak_memory_mb": peak_memory_mb(trainer.device),
         "versions": trainer.versions,
+        "clean_tree": not trainer.versions["commit"].endswith("-dirty") if trainer.versions["commit"] else None,
+        "command": list(sys.argv),
+        **trainer.origin,
+        "bank": getattr(trainer.data.store, "about", None),
+        "identity": trainer.identity or None,
         "extra": extra,
     }

@@ -6,6 +6,20 @@ from dassl.optim import build_lr_scheduler
 from ..errors import UserError
 
 
+def per_step(optim, steps):
+    """OPTIM for the scheduler; with SCHEDULE_PER step its epochs are steps, of which an epoch has `steps()`."""
+    if optim.SCHEDULE_PER not in ("epoch", "step"):
+        raise UserError(f"OPTIM.SCHEDULE_PER is '{optim.SCHEDULE_PER}'; it must be epoch or step")
+    if optim.SCHEDULE_PER == "epoch":
+        return optim
+    if optim.WARMUP_EPOCH > 0:
+        raise UserError("OPTIM.SCHEDULE_PER step has no warm-up; set OPTIM.WARMUP_EPOCH -1")
+    optim = optim.clone()
+    optim.defrost()
+    optim.MAX_EPOCH *= steps()
+    return optim
+
+
 def build_schedule(optimizer, optim_cfg):
     """dassl.optim's schedule for OPTIM, warm-up included; every other error of it passes as it is.
 

@@ -1,6 +1,8 @@
 """From images to cached features: verification, interruption, many processes, broken images. The image encoder is a
 cheap stand-in."""
 
+import errno
+import multiprocessing
 import os
 import time
 from types import SimpleNamespace
@@ -132,21 +134,54 @@ def test_a_damaged_cache_says_so_and_is_rebuilt(tmp_path, images, capsys):
     assert "damaged" in capsys.readouterr().out
 
 
+def interrupt_after(patch, store, images):
+    """Ctrl-C comes when `images` are encoded."""
+    encode = extraction.encode
+    patch.setattr(
+        extraction,
+        "encode",
+        lambda *given: encode(*given) if store.backbone.seen < images else (_ for _ in ()).throw(KeyboardInterrupt),
+    )
+
+
 def test_an_interruption_costs_at_most_a_part(tmp_path, images, monkeypatch):
     image_dir, items = images
     monkeypatch.setattr(extraction, "PART", 4)
     expected = make_store(tmp_path / "whole", image_dir).plain_views(items)
     store = make_store(tmp_path, image_dir)
-    encode = store._encode_part
-    monkeypatch.setattr(
-        store,
-        "_encode_part",
-        lambda data: encode(data) if store.backbone.seen < 8 else (_ for _ in ()).throw(KeyboardInterrupt),
-    )
-    with pytest.raises(KeyboardInterrupt):
-        store.plain_views(items)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, store, 8)
+        with pytest.raises(KeyboardInterrupt):
+            store.plain_views(items)
     again = make_store(tmp_path, image_dir)
     assert torch.equal(again.plain_views(items).features, expected.features) and again.backbone.seen == 4
+    whole, cut = (sorted((tmp_path / folder).rglob("*.*")) for folder in ("whole/cache", "cache"))
+    assert [path.name for path in whole] == [path.name for path in cut], "something was left"
+    assert whole[0].read_bytes() == cut[0].read_bytes()
+
+
+@pytest.mark.parametrize("repeat", range(3))
+def test_processes_on_a_cold_cache_encode_once_and_agree(tmp_path, images, monkeypatch, repeat):
+    """Four start together; whoever comes first encodes, the others wait."""
+    image_dir, items = images
+    monkeypatch.setattr(extraction, "PART", 2)
+    expected = make_store(tmp_path / "whole", image_dir).training_views(items)
+    fork = multiprocessing.get_context("fork")
+    together, found = fork.Barrier(4), fork.Queue()
+
+    def use():
+        store = make_store(tmp_path, image_dir, **{"DATALOADER.NUM_WORKERS": repeat})
+        together.wait()
+        found.put((torch.equal(store.training_views(items).features, expected.features), store.backbone.seen))
+
+    processes = [fork.Process(target=use) for _ in range(4)]
+    for process in processes:
+        process.start()
+    equal, seen = zip(*(found.get(timeout=60) for _ in processes))
+    for process in processes:
+        process.join()
+    assert all(equal) and sorted(seen) == [0, 0, 0, 36]
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".safetensors"]
 
 
 def test_two_processes_share_the_work(tmp_path, images, monkeypatch):
@@ -171,11 +206,18 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, images, c
     image_dir, items = images
     with open(items[5].impath, "wb") as file:
         file.write(b"no image")
-    with pytest.raises(UserError, match="05.png.*SKIP_BAD_IMAGES"):
-        make_store(tmp_path, image_dir).plain_views(items)
-    found = make_store(tmp_path, image_dir, **{"DATASET.SKIP_BAD_IMAGES": True}).training_views(items)
-    assert len(found) == 11 and found.labels.tolist() == [item.label for i, item in enumerate(items) if i != 5]
-    assert "05.png" in capsys.readouterr().out
+    os.remove(items[7].impath)
+    skipping = {"DATASET.SKIP_BAD_IMAGES": True}
+    for use in range(2):  # also where another run has skipped them and they are in the cache
+        with pytest.raises(UserError, match="2 of the images cannot be read: .*05.png, .*07.png. .*SKIP_BAD_IMAGES"):
+            make_store(tmp_path, image_dir).plain_views(items)
+        assert ("unreadable: cannot read the image" in capsys.readouterr().out) == (use == 0)
+        store = make_store(tmp_path, image_dir, **skipping)
+        found = store.plain_views(items)
+        assert found.labels.tolist() == [item.label for i, item in enumerate(items) if i not in (5, 7)]
+        assert store.unreadable == {items[5].impath, items[7].impath} and store.backbone.seen == 0
+    found = make_store(tmp_path, image_dir, **skipping).training_views(items)
+    assert len(found) == 10 and found.views.unique().tolist() == [3]
 
 
 def test_encoding_leaves_the_random_state_alone(tmp_path, images):
@@ -208,3 +250,30 @@ def test_images_are_normalised_whatever_the_transforms(tmp_path, images, minicli
     found = build_transform(cfg, is_train=False)(Image.open(items[0].impath))
     unit = (found * 0.502 + 0.498) * 255  # back to pixels
     assert found.shape == (3, 224, 224) and found.min() < -0.5 and torch.allclose(unit, unit.round(), atol=1e-2)
+
+
+def test_a_cache_folder_that_cannot_be_written_is_said_and_parts_are_kept(tmp_path, images, monkeypatch):
+    image_dir, items = images
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(UserError, match="cannot write .*cache.*choose another folder"):
+        make_store(tmp_path, image_dir).plain_views(items)
+    (tmp_path / "cache").unlink()
+    monkeypatch.setattr(extraction, "PART", 4)
+    replace, made = os.replace, []
+
+    def full(source, target):
+        made.append(target)
+        if len(made) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(extraction.os, "replace", full)
+        with pytest.raises(UserError, match="00002.safetensors: No space left on device"):
+            make_store(tmp_path, image_dir).plain_views(items)
+    assert sorted(path.name for path in (tmp_path / "cache").rglob("*.*") if path.is_file()) == [
+        "00000.safetensors",
+        "00001.safetensors",
+    ]
+    again = make_store(tmp_path, image_dir)
+    assert len(again.plain_views(items)) == 12 and again.backbone.seen == 4

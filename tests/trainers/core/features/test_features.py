@@ -1,11 +1,9 @@
-"""Feature sets, banks and the cache."""
+"""Feature sets and their loader."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-from dassl.utils import UserError
 
-from trainers.core.features.bank import read_bank, write_bank
 from trainers.core.features.feature_set import FeatureSet, FeatureTable
 from trainers.core.features.loader import FeatureLoader
 
@@ -49,24 +47,3 @@ def test_loader_drops_the_partial_batch_only_after_a_full_one(images, batch, bat
     labels = torch.cat([b["label"] for b in found])
     assert len(labels.unique()) == len(labels)
     assert all(torch.equal(b["features"].argmax(1), b["label"]) for b in found)
-
-
-def test_bank_round_trip_and_every_kind_of_damage(tmp_path):
-    path = tmp_path / "bank.safetensors"
-    write_bank(path, {"features": torch.randn(5, 3).half()}, {"note": "x"})
-    tensors, metadata = read_bank(path)
-    assert tensors["features"].shape == (5, 3) and metadata["note"] == "x"
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    whole = path.read_bytes()
-    for damaged in (
-        whole[:20],
-        whole[:-1],
-        whole[:-1] + bytes([whole[-1] ^ 1]),
-        b"",
-        whole.replace(b"ship-bank-1", b"ship-bank-9"),
-    ):
-        path.write_bytes(damaged)
-        with pytest.raises(UserError, match="bank.safetensors"):
-            read_bank(path)
-    with pytest.raises(UserError, match="does not exist"):
-        read_bank(tmp_path / "none.safetensors")

@@ -80,6 +80,28 @@ def test_a_local_file_in_any_form(tmp_path, vit, images, file):
     assert torch.equal(backbone.logit_scale, vit.logit_scale) and backbone.interpolation == "bicubic"
 
 
+@pytest.mark.parametrize("file", ["plain.pth", "tensors.safetensors"])
+def test_a_flipped_byte_gives_another_hash_or_is_refused_by_the_digest_beside_the_file(tmp_path, vit, file):
+    """Image and text tower alike: the hash is over the whole file."""
+    path = tmp_path / file
+    save(vit, path)
+    whole, digest = path.read_bytes(), openai_clip.sha256_of(path)
+    for part in range(1, 10):
+        damaged = bytearray(whole)
+        damaged[len(whole) * part // 10] ^= 1
+        path.write_bytes(damaged)
+        path.with_name(f"{file}.sha256").unlink(missing_ok=True)
+        try:
+            assert load_backbone(config(path)).weights_hash != digest
+        except UserError:
+            pass  # a checksum of the format's own
+        path.with_name(f"{file}.sha256").write_text(f"{digest}  {file}\n")
+        with pytest.raises(UserError, match=f"{file} is damaged: its sha256 is .*{file}.sha256 says '{digest}'"):
+            load_backbone(config(path))
+    path.write_bytes(whole)
+    assert load_backbone(config(path)).weights_hash == digest
+
+
 def test_a_resnet(tmp_path):
     model, path = small_clip("resnet"), tmp_path / "rn.pth"
     save(model, path)

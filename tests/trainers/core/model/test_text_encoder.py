@@ -5,7 +5,7 @@ import torch
 from tiny_clip import clip_of_true_shape, coop_prompts, tiny_clip
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainers.core.model import text_encoder
+from trainers.core.model import layout, text_encoder
 from trainers.core.model.prompts import ClassTokens, assemble, tokenize
 from trainers.core.model.text_encoder import TextEncoder
 
@@ -71,7 +71,7 @@ def test_chunks_change_nothing(miniclip_backbone, position, class_specific):
 
 @pytest.mark.parametrize("padding", [0, 3, 10**6])
 def test_any_grouping_gives_the_same(monkeypatch, tiny, padding):
-    monkeypatch.setitem(text_encoder.PADDING, "cpu", padding)
+    monkeypatch.setitem(layout.PADDING, "cpu", padding)
     torch.manual_seed(0)
     check(tiny, NAMES, 0.02 * torch.randn(4, tiny.width), "end")
     check(tiny, NAMES, 0.02 * torch.randn(len(NAMES), 4, tiny.width), "middle")
@@ -79,9 +79,9 @@ def test_any_grouping_gives_the_same(monkeypatch, tiny, padding):
 
 def test_groups_waste_no_more_than_allowed():
     lengths = [3, 3, 4, 4, 7, 9]
-    assert text_encoder.grouped(range(6), lengths, 0) == [[0, 1], [2, 3], [4], [5]]
-    assert text_encoder.grouped(range(6), lengths, 2) == [[0, 1, 2, 3], [4, 5]]
-    assert text_encoder.grouped(range(6), lengths, 100) == [[0, 1, 2, 3, 4, 5]]
+    assert layout.grouped(range(6), lengths, 0) == [[0, 1], [2, 3], [4], [5]]
+    assert layout.grouped(range(6), lengths, 2) == [[0, 1, 2, 3], [4, 5]]
+    assert layout.grouped(range(6), lengths, 100) == [[0, 1, 2, 3, 4, 5]]
 
 
 @pytest.mark.parametrize("chunk", [0, 3])
@@ -209,3 +209,28 @@ def test_refuses_eot_outside_the_prompt(tiny):
         TextEncoder(tiny)(prompts, torch.tensor([2, 3]), torch.zeros(4, tiny.width))
     with pytest.raises(ValueError, match="77 positions"):
         TextEncoder(tiny)(prompts, torch.tensor([80, 81]), torch.zeros(76, tiny.width))
+
+
+@pytest.mark.parametrize("chunk", [0, 2])
+@pytest.mark.parametrize("position", ["end", "middle"])
+def test_a_layout_is_planned_once_and_changes_no_bit(tiny, monkeypatch, position, chunk):
+    """Features and gradients of a later call are those of an encoder that plans anew."""
+    planned, plan = [], text_encoder.plan
+    monkeypatch.setattr(text_encoder, "plan", lambda *given: (planned.append(1), plan(*given))[1])
+    tokens, kept = ClassTokens(NAMES, tiny, 4), TextEncoder(tiny, chunk)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        ctx = (0.02 * torch.randn(4, tiny.width)).requires_grad_()
+        results = []
+        for encoder in (kept, TextEncoder(tiny, chunk)):
+            features = encoder(*assemble(tokens, ctx, position))
+            results.append((features, *torch.autograd.grad(features.square().sum(), ctx)))
+        assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert len(planned) == 1 + 3
+
+
+def test_layouts_of_passing_batches_do_not_pile_up(tiny):
+    encoder, ctx, tokens = TextEncoder(tiny), torch.zeros(3, 4, tiny.width), ClassTokens(NAMES, tiny)
+    for index in torch.cartesian_prod(*[torch.arange(3)] * 3):
+        encoder(*assemble(tokens, ctx, index=index))
+    assert len(encoder._plans) <= text_encoder.PLANS

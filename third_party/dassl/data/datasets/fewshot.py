@@ -2,11 +2,14 @@
 
 import pickle
 
-from ...utils import MissingFile, UserError, atomic_path
+from ...utils import UserError, atomic_path, check_regular
+from ...utils.unpickling import PatientUnpickler
 from .base_dataset import Datum
 
+LIMIT = 1 << 28  # bytes; all of ImageNet takes less
 
-class FewshotUnpickler(pickle.Unpickler):
+
+class FewshotUnpickler(PatientUnpickler):
     """Admits Datum alone; lists, dicts, strings and numbers need no class."""
 
     def __init__(self, file):
@@ -26,11 +29,10 @@ def read_fewshot(path):
     A pickle without "val" (CoOp's ImageNet) gives an empty list. MissingFile or UserError, each with the path and the
     reason.
     """
+    check_regular(path, "a few-shot pickle", LIMIT)
     try:
         with open(path, "rb") as file:
             data = FewshotUnpickler(file).load()
-    except FileNotFoundError:
-        raise MissingFile(f"expected a few-shot pickle at {path}, found none") from None
     except Exception as error:  # a damaged pickle can raise nearly anything
         reason = str(error) or type(error).__name__
         raise UserError(f"few-shot pickle {path} is refused: {reason}; remove it to draw anew") from None

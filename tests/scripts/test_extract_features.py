@@ -1,0 +1,135 @@
+"""Extraction to a bank: cut off and continued, shared by ranks, with images that cannot be read, on a tiny backbone."""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from helpers.trees import add_images
+from tiny_clip import tiny_clip
+
+from trainers.core.errors import UserError
+from trainers.core.features import extraction
+from trainers.core.features.bank import BankStore, read_bank
+
+
+@pytest.fixture
+def extract(tmp_path, monkeypatch):
+    """extract(bank, *options) makes it, below the working folder, from 40 tiny images of two classes, in parts of
+    three. -> its path"""
+    import extract_features
+
+    for name in ("ant", "bee"):
+        add_images(tmp_path / "images" / name, [f"{i:02d}.png" for i in range(20)])
+    backbone = tiny_clip()
+    monkeypatch.setattr(extract_features, "load_backbone", lambda cfg, device: backbone)
+    monkeypatch.setattr(extraction, "PART", 3)
+    monkeypatch.chdir(tmp_path)
+
+    def run(bank, *options, dataset="imagefolder"):
+        given = ["--root", str(tmp_path / "images"), "--dataset", str(dataset), "--views", "2", "--workers", "0"]
+        extract_features.main([*given, "--out", str(bank), *options])
+        return Path(bank)
+
+    return run
+
+
+def interrupted_at(patch, images, end):
+    """`end()` is called in place of encoding the part that would be behind the first `images`."""
+    encode, seen = extraction.encode, []
+
+    def cut(backbone, views, workers):
+        seen.extend(views.files)
+        return encode(backbone, views, workers) if len(seen) <= images else end()
+
+    patch.setattr(extraction, "encode", cut)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("images", [0, 5, 21, 33])
+def test_cut_off_and_continued_it_is_the_same_file(extract, tmp_path, monkeypatch, images):
+    whole = extract("whole")
+    with monkeypatch.context() as patch:
+        interrupted_at(patch, images, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            extract("cut")
+    assert not (tmp_path / "cut").exists() and (tmp_path / "cut.work").is_dir()
+    assert extract("cut").read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "images", "whole"]
+
+
+def two_ranks(extract, bank, during=lambda rank: None):
+    """Exit codes of two ranks, as torchrun starts them: where one dies, the other is ended."""
+    fork = multiprocessing.get_context("fork")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def work(rank):
+        os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        during(rank)
+        extract(bank)
+
+    ranks = [fork.Process(target=work, args=(rank,)) for rank in range(2)]
+    for rank in ranks:
+        rank.start()
+    multiprocessing.connection.wait([rank.sentinel for rank in ranks], timeout=60)
+    if any(rank.exitcode for rank in ranks):
+        for rank in ranks:
+            rank.kill()
+    for rank in ranks:
+        rank.join(60)
+    return [rank.exitcode for rank in ranks]
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_two_ranks_one_of_them_killed_make_the_same_file(extract, tmp_path, monkeypatch, killed):
+    whole = extract("whole")
+
+    def dies(rank):
+        if rank == killed:
+            interrupted_at(monkeypatch, 5, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+    assert two_ranks(extract, "shared", dies)[killed] == -signal.SIGKILL
+    assert not (tmp_path / "shared").exists()
+    assert two_ranks(extract, "shared") == [0, 0]
+    assert (tmp_path / "shared").read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "shared", "whole"]
+
+
+def test_images_that_cannot_be_read_leave_the_others_their_features(extract, tmp_path):
+    whole = extract("whole")
+    items = json.loads(read_bank(whole)[1]["split"])["test"]
+    (tmp_path / "images" / items[3][0]).write_bytes(b"no image")
+    with pytest.raises(UserError, match=f"1 of the images cannot be read: .*{items[3][0]}"):
+        extract("bank")
+    config = tmp_path / "skipping.yaml"
+    config.write_text("DATASET: {NAME: ImageFolder, SKIP_BAD_IMAGES: True}\n")
+    stores = [BankStore(bank, tiny_clip()) for bank in (whole, extract("bank", dataset=config))]
+    assert stores[1].unreadable == {items[3][0]} and not stores[0].unreadable
+    offsets = stores[1].tables["test"].offsets.tolist()
+    assert offsets == [0, 1, 2, 3, *range(3, len(items))]
+    rows = [i for i in range(len(items)) if i != 3]
+    assert stores[1].tables["test"].features.equal(stores[0].tables["test"].features[rows])
+
+
+def test_what_cannot_be_written_is_said_before_any_image_is_read(extract, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="--out .*images is a folder"):
+        extract("images")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write .*file/bank"):
+        extract("file/bank")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="expected RANK and WORLD_SIZE as torchrun sets them"):
+        extract("bank")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(UserError, match="expected the variables that torchrun sets.*MASTER_ADDR"):
+        extract("bank")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "images"]

@@ -1,0 +1,61 @@
+"""Processes: those that read images for this one, and those that torchrun started beside it."""
+
+import ctypes
+import functools
+import os
+import resource
+import signal
+import sys
+
+from torch.utils.data import DataLoader
+
+from ..errors import UserError
+
+SHARED_MEMORY = "/dev/shm"
+PREFETCHED = 2  # batches that each worker prepares ahead: PyTorch's default
+SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of Linux
+
+
+def image_batches(dataset, workers, shared_bytes=0, **options):
+    """DataLoader whose `workers` processes end with this one. `shared_bytes`: what a batch takes of shared memory.
+
+    Without room in shared memory they would wait for ever, so this process then reads the images itself.
+    """
+    if workers and not _room(workers * PREFETCHED * shared_bytes, shared_bytes):
+        print(f"{SHARED_MEMORY} has no room for {workers} processes that read images: reading them in this one")
+        workers = 0
+    ends = functools.partial(_end_with_parent, os.getpid()) if workers else None
+    return DataLoader(dataset, num_workers=workers, worker_init_fn=ends, **options)
+
+
+def _room(needed, of_a_file):
+    """Whether shared memory has more than `needed` bytes free, and a file may have more than `of_a_file`."""
+    if not os.path.isdir(SHARED_MEMORY):
+        return True
+    found, limit = os.statvfs(SHARED_MEMORY), resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return found.f_bavail * found.f_frsize > needed and (limit == resource.RLIM_INFINITY or limit > of_a_file)
+
+
+def _end_with_parent(parent, _):
+    """First thing in a worker. Elsewhere than on Linux PyTorch looks after a dead parent, every few seconds."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the workers too; the parent ends them
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SIGNAL_AT_PARENTS_DEATH, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before it could be asked for
+            os._exit(1)
+
+
+def rank_and_world():
+    """(rank, number of processes) under torchrun; (0, 1) for a process on its own. Raises UserError where only half of
+    it is set: it would wait for processes that are not there."""
+    given = {name: os.environ[name] for name in ("RANK", "WORLD_SIZE") if name in os.environ}
+    try:
+        rank, world = int(given.get("RANK", 0)), int(given.get("WORLD_SIZE", 1))
+    except ValueError:
+        rank, world = 0, 0
+    if not 0 <= rank < world or (world > 1 and len(given) < 2):
+        raise UserError(
+            f"expected RANK and WORLD_SIZE as torchrun sets them, found {given}: start with torchrun --nproc-per-node "
+            "N, or unset both"
+        )
+    return rank, world
