@@ -76,15 +76,18 @@ def two_ranks(extract, bank, during=lambda rank: None):
         during(rank)
         extract(bank)
 
-    ranks = [fork.Process(target=work, args=(rank,)) for rank in range(2)]
+    ranks = [fork.Process(target=work, args=(rank,), daemon=True) for rank in range(2)]
     for rank in ranks:
         rank.start()
-    multiprocessing.connection.wait([rank.sentinel for rank in ranks], timeout=60)
-    if any(rank.exitcode for rank in ranks):
+    ended = multiprocessing.connection.wait([rank.sentinel for rank in ranks], timeout=60)
+    for rank in ranks:
+        if rank.sentinel in ended:
+            rank.join()  # its exit code comes a moment after its sentinel
+    if not ended or any(rank.exitcode for rank in ranks):
         for rank in ranks:
             rank.kill()
     for rank in ranks:
-        rank.join(60)
+        rank.join()
     return [rank.exitcode for rank in ranks]
 
 

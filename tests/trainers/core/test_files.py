@@ -46,7 +46,7 @@ def test_one_process_at_a_time_and_nothing_is_left(tmp_path):
                 time.sleep(0.002)
                 number.write_text(str(found + 1))
 
-    processes = [fork.Process(target=add) for _ in range(6)]
+    processes = [fork.Process(target=add, daemon=True) for _ in range(6)]
     for process in processes:
         process.start()
     for process in processes:
@@ -86,7 +86,7 @@ def test_who_waits_says_so(tmp_path):
         with open(said, "w") as file, redirect_stdout(file), one_at_a_time(tmp_path / "lock", "another is at it"):
             pass
 
-    waiter = fork.Process(target=wait)
+    waiter = fork.Process(target=wait, daemon=True)
     waiter.start()
     with one_at_a_time(tmp_path / "lock", ""):
         held.set()
