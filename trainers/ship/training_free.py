@@ -134,5 +134,5 @@ class Fitting(GeneratorTraining):
         with torch.no_grad():
             framework.generator.fit(self.features, self.classes)
         framework.requires_grad_(False).eval()
-        self._save(framework, [], self.settings(), [], 0)
+        self._save_final(self._state(framework, [], self.settings(), [], 0))
         return framework.generator, self._report(framework.generator, [])
