@@ -142,18 +142,14 @@ class GATE(Plugin):
 
     settings, prototypes, offset, report = None, None, None, {}
 
+    def __init__(self, trainer):
+        super().__init__(trainer)
+        check(self.options)
+
     # ---- choosing
 
     def prepare(self):
         """What cannot work is said before training."""
-        for key, known in CHOICES.items():
-            if self.options[key] not in known:
-                raise UserError(f"TRAINER.GATE.{key} is '{self.options[key]}'; it must be one of {', '.join(known)}")
-        if not 0 < self.options.KEEP <= 1 or self.options.SOFTNESS < 0:
-            raise UserError(
-                f"TRAINER.GATE.KEEP is {self.options.KEEP} and SOFTNESS {self.options.SOFTNESS}; KEEP is a share above "
-                "0 and at most 1, SOFTNESS is 0 or more"
-            )
         base, new = self.sides()
         if new and len(base) == 1 and self.options.RULE == "leave_classes_out":
             raise UserError("TRAINER.GATE.RULE leave_classes_out needs two base classes or more; use quantile")
@@ -297,3 +293,15 @@ class GATE(Plugin):
             found = test_auroc(self.trainer, self.split, lambda features, names: self.score_among(names)(features))
             return {"gate": {**self.report, "auroc": found}}
         return {"gate": self.report} if self.report else {}
+
+
+def check(options):
+    """Raises UserError for a value that TRAINER.GATE does not know."""
+    for key, known in CHOICES.items():
+        if options[key] not in known:
+            raise UserError(f"TRAINER.GATE.{key} is '{options[key]}'; it must be one of {', '.join(known)}")
+    if not 0 < options.KEEP <= 1 or options.SOFTNESS < 0:
+        raise UserError(
+            f"TRAINER.GATE.KEEP is {options.KEEP} and SOFTNESS {options.SOFTNESS}; KEEP is a share above 0 and at "
+            "most 1, SOFTNESS is 0 or more"
+        )

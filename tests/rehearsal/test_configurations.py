@@ -16,7 +16,7 @@ FOLDERS = ("base", "plugins", "trainers", "datasets")
 FILES = sorted(str(path.relative_to(CONFIGS)) for folder in FOLDERS for path in (CONFIGS / folder).rglob("*.yaml"))
 
 
-@pytest.mark.parametrize("config, dataset", product(config_files(), dataset_files()))
+@pytest.mark.parametrize("config, dataset", list(product(config_files(), dataset_files())))
 def test_resolves(config, dataset):
     task, *_ = tasks_of(dataset)
     check_merges(config, dataset, task)

@@ -30,7 +30,7 @@ def run(tmp_path, data, features):
 class TestViT:
     """Configurations as they are: their ViT-B/16 is the random CLIP."""
 
-    @pytest.mark.parametrize("config, dataset", product(OTHERS, TABLE1))
+    @pytest.mark.parametrize("config, dataset", list(product(OTHERS, TABLE1)))
     def test_runs(self, run, config, dataset):
         assert run(config, dataset)["backbone"]["name"] == "ViT-B/16"
 
@@ -38,7 +38,7 @@ class TestViT:
 class TestMiniCLIP:
     """Those of the embedded backbone, with the random CLIP's file in its place, which is quicker."""
 
-    @pytest.mark.parametrize("config, dataset", product(MINICLIP, TABLE1))
+    @pytest.mark.parametrize("config, dataset", list(product(MINICLIP, TABLE1)))
     def test_runs(self, run, archive, config, dataset):
         assert run(config, dataset, "MODEL.BACKBONE.NAME", archive)["backbone"]["name"] == str(archive)
 

@@ -267,7 +267,8 @@ def test_on_a_target_all_names_are_of_one_kind(source, tmp_path, miniclip_backbo
     """Also "dog", which the source has too: novel on a target of transfer, base in domain generalization."""
     target = make_bank(tmp_path / "target.safetensors", miniclip_backbone, names=TARGET, test=12, noise=4.0)
     target = poison(target, tmp_path / "poisoned.safetensors", lambda part, label: part != "test")
-    train.main(argv(target, tmp_path / "run", "PVA", "MODEL.INIT_WEIGHTS", str(source), task=task))
+    options = ["MODEL.INIT_WEIGHTS", str(source), "TRAINER.PVA.RESIDUAL", "1.0"]
+    train.main(argv(target, tmp_path / "run", "PVA", *options, task=task))
     x, labels = features_of(target)
     state = newest_state(source)
     with torch.no_grad():

@@ -20,9 +20,12 @@ import importlib.util, multiprocessing, os, sys, time
 spec = importlib.util.spec_from_file_location("signals", {path!r})  # alone: PyTorch takes seconds
 signals = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(signals)
+context = multiprocessing.get_context("fork")
+forked = context.Event()  # Python may drop a signal, or lose sight of the worker, while it is being forked
 
 
-def work():  # says itself that it is there: Python drops a signal that comes while a worker is being forked
+def work():
+    forked.wait()
     print("ready", os.getpid(), flush=True)
     time.sleep(60)
 
@@ -30,7 +33,8 @@ def work():  # says itself that it is there: Python drops a signal that comes wh
 try:
     with signals.obeyed():
         try:
-            multiprocessing.get_context("fork").Process(target=work, daemon=True).start()
+            context.Process(target=work, daemon=True).start()
+            forked.set()
             time.sleep(60)
         finally:
             print("saving", flush=True)
