@@ -7,7 +7,6 @@ Without --root the dataset's shipped feature bank is used instead of images.
 """
 
 import argparse
-import hashlib
 import os
 import secrets
 import signal
@@ -21,9 +20,8 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until something can be lost, Ctrl-C ends it without a traceback
 
 import torch  # noqa: E402
-import yaml  # noqa: E402
 from dassl.config import get_cfg_default  # noqa: E402
-from dassl.config.files import BASE  # noqa: E402
+from dassl.config.files import with_bases  # noqa: E402
 from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
 from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
 from dassl.utils import UserError, collect_env_info, set_random_seed, setup_logger  # noqa: E402
@@ -32,7 +30,8 @@ import datasets  # noqa: E402, F401  (registers the readers)
 import trainers  # noqa: E402  (registers the trainers)
 from scripts.lib.faults import say_errors  # noqa: E402
 from trainers.core.errors import nearest  # noqa: E402
-from trainers.core.run import identity, results, signals  # noqa: E402
+from trainers.core.files import sha256_of  # noqa: E402
+from trainers.core.run import folder, identity, signals  # noqa: E402
 
 BANKS = ROOT / "datasets" / "banks"
 SEEDS = 2**32  # that NumPy takes, from 0
@@ -147,10 +146,10 @@ def no_data(cfg, bank):
     )
 
 
-def drawn_seed(folder):
-    """The seed of a run that was given none: what the one that began in `folder` drew, else a new one."""
-    if os.path.isfile(os.path.join(folder, "config.yaml")):
-        begun = trainers.run_config(folder)
+def drawn_seed(output):
+    """The seed of a run that was given none: what the one that began in `output` drew, else a new one."""
+    if os.path.isfile(os.path.join(output, "config.yaml")):
+        begun = trainers.run_config(output)
         if begun.RUN.UNSEEDED:
             return begun.SEED
     return secrets.randbelow(SEEDS)
@@ -158,48 +157,11 @@ def drawn_seed(folder):
 
 def origin(words, args, cfg):
     """What results.json says of where a run comes from: its command line, and digests of the texts that it read."""
-    files = [file for path in (args.dataset_config_file, *args.config_file) if path for file in with_bases(path)]
-    for key, value in identity.leaves(cfg):
-        last = key.rpartition(".")[2]
-        if value and last in identity.FILES:
-            files.append(results.source_file(value) if last.startswith("INIT_") else value)
-    found = [Path(file).resolve() for file in files if file and os.path.isfile(file)]
-    inputs = {
-        str(file.relative_to(ROOT) if ROOT in file.parents else file): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in found
-    }
+    given = filter(None, (args.dataset_config_file, *args.config_file))
+    files = [*(file for path in given for file in with_bases(path)), *identity.texts(cfg)]
+    found = [path for path in (Path(file).resolve() for file in files) if path.is_file()]
+    inputs = {str(path.relative_to(ROOT) if ROOT in path.parents else path): sha256_of(path) for path in found}
     return {"command": ["train.py", *words], "inputs": inputs}
-
-
-def with_bases(path):
-    """A configuration file and those underneath it."""
-    bases = (yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}).get(BASE, [])
-    bases = [bases] if isinstance(bases, str) else bases
-    return [path, *(file for base in bases for file in with_bases(os.path.join(os.path.dirname(path), base)))]
-
-
-def set_aside(folder):
-    """Moves what a run left in `folder` to <folder>.replaced-<n> beside it, its results first: what is left is never
-    taken for a finished run. The folder itself stays, as whoever started us may hold a lock on it."""
-    folder = Path(folder)
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if not names:
-        return
-    if not {"config.yaml", results.NAME} & {*names} and not any(name.startswith("log.txt") for name in names):
-        raise UserError(f"--force moves aside what a run left, but {folder} is no run's folder (no config.yaml in it)")
-    number = 1
-    while (target := folder.with_name(f"{folder.name}.replaced-{number}")).exists():
-        number += 1
-    target.mkdir()
-    for name in sorted(names, key=lambda name: name != results.NAME):
-        os.rename(folder / name, target / name)
-    print(f"--force: what lay in {folder} is now in {target}")
-
-
-def is_finished(folder):
-    """Whether `folder` holds a finished run that says which: this one, or another, with which nothing is mixed."""
-    path = os.path.join(folder, results.NAME)
-    return os.path.isfile(path) and bool(results.read(path).get("identity"))
 
 
 def main(argv=None):
@@ -212,10 +174,10 @@ def main(argv=None):
     if args.force and (args.eval_only or args.no_train):
         raise UserError("--force is for training anew; leave it out with --eval-only and --no-train")
     if args.force:
-        set_aside(cfg.OUTPUT_DIR)
+        folder.set_aside(cfg.OUTPUT_DIR)
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
-    if args.eval_only or not is_finished(cfg.OUTPUT_DIR):
+    if args.eval_only or not folder.is_finished(cfg.OUTPUT_DIR):
         setup_logger(cfg.OUTPUT_DIR)
     if cfg.RUN.UNSEEDED:
         print(f"no --seed given: {cfg.SEED} was drawn; --seed {cfg.SEED} repeats this run")

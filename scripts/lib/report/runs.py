@@ -1,6 +1,5 @@
 """results.json files -> Runs. A file that cannot be understood or believed is named and skipped, never guessed at."""
 
-import hashlib
 import json
 import os
 import re
@@ -10,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from reprlib import repr as shown  # of a value that may be of any size
 
+from ..done import digest_of
 from ..run import RESULTS, UserError, split_trainer
 from .stats import harmonic
 
@@ -111,9 +111,7 @@ def read(path: Path) -> dict:
     if not isinstance(data, dict):
         raise ValueError(f"expected a JSON object, found {type(data).__name__}")
     if "digest" in data:
-        rest = {key: value for key, value in data.items() if key != "digest"}
-        text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        if data["digest"] != hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest():
+        if data["digest"] != digest_of(data):
             raise ValueError(f"edited or damaged, for its digest does not match; {AGAIN}")
     return data
 
@@ -171,7 +169,8 @@ def _facts(data: dict, identity: dict[str, str]) -> dict[str, str]:
         **{key: value for key, value in identity.items() if key not in decided},
         "options": "recorded" if identity else "not recorded (an older version)",
         "selection": re.sub(r"\d[\d.e+-]*", "#", _text(data.get("selection") or "")),  # it may tell what was chosen
-        "few-shot images": "sampled" if fewshot.endswith(".pkl") else fewshot,  # a draw is kept in a pickle
+        # older versions named the pickle that a draw was kept in
+        "few-shot images": "sampled" if fewshot.endswith(".pkl") and not identity else fewshot,
     }
 
 

@@ -20,17 +20,27 @@ def read_file(path, below=()):
     settings, real = _mapping(path), os.path.realpath(path)
     if real in below:
         raise UserError(f"{path} is its own {BASE}: {' -> '.join([*below, real])}")
-    bases = settings.pop(BASE, [])
-    bases = [bases] if isinstance(bases, str) else bases
-    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
-        raise UserError(f"{path}: {BASE} is {bases!r}; it must be one path, or a list of them")
     merged = {}
-    for base in bases:
-        found = os.path.join(os.path.dirname(path), base)
-        if not os.path.isfile(found):
-            raise MissingFile(f"{path}: its {BASE} {base} does not exist, or is no file ({os.path.normpath(found)})")
-        merged = joined(merged, read_file(found, (*below, real)))
+    for base in _bases(path, settings.pop(BASE, [])):
+        merged = joined(merged, read_file(base, (*below, real)))
     return joined(merged, settings)
+
+
+def with_bases(path):
+    """The paths of a file that `read_file` has read, and of those underneath it."""
+    return [path, *(file for base in _bases(path, _mapping(path).get(BASE, [])) for file in with_bases(base))]
+
+
+def _bases(path, named):
+    """Paths of the bases that the file `path` names."""
+    named = [named] if isinstance(named, str) else named
+    if not isinstance(named, list) or not all(isinstance(base, str) for base in named):
+        raise UserError(f"{path}: {BASE} is {named!r}; it must be one path, or a list of them")
+    found = [os.path.join(os.path.dirname(path), base) for base in named]
+    for base, file in zip(named, found, strict=True):
+        if not os.path.isfile(file):
+            raise MissingFile(f"{path}: its {BASE} {base} does not exist, or is no file ({os.path.normpath(file)})")
+    return found
 
 
 def _mapping(path):

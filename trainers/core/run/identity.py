@@ -12,8 +12,9 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from ..errors import UserError
+from ..files import sha256_of
 from ..version import __version__
-from .results import names_hash
+from .results import names_hash, source_file
 
 # All options count but these: places, names, the machine, what is printed or kept, and whether it is evaluated.
 # Of data and banks the content counts, whatever the place.
@@ -65,6 +66,13 @@ def leaves(node, prefix=""):
             yield f"{prefix}{key}", value
 
 
+def texts(cfg) -> list:
+    """The files that options name: lists of names, and results.json of the runs that this one starts from."""
+    named = [(key.rpartition(".")[2], value) for key, value in leaves(cfg) if value]
+    found = [source_file(value) if key.startswith("INIT_") else value for key, value in named if key in FILES]
+    return [file for file in found if file]
+
+
 def fingerprint(path: str) -> str:
     """A hash of a file, or of the checkpoints in and below the folder of a run; `path` itself where there is none."""
     if os.path.isfile(path):
@@ -112,7 +120,7 @@ def _content(path):
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return [[part.filename.partition("/")[2], part.CRC, part.file_size] for part in archive.infolist()]
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return sha256_of(path)
 
 
 def _hash(value):
