@@ -8,8 +8,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "third_party"), str(ROOT / "tests")]
-# A suite in a shell's background ignores SIGINT, and so would the programs that tests interrupt.
+# In the background of a shell a suite ignores SIGINT, under nohup SIGHUP; the programs that tests interrupt must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
