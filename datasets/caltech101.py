@@ -1,6 +1,4 @@
-"""Caltech101 (Fei-Fei et al. 2004), https://data.caltech.edu/records/mzrjq-6wc02: 100 object classes, without CoOp's
-two ignored folders.
-"""
+"""Caltech101 (Fei-Fei et al. 2004), https://data.caltech.edu/records/mzrjq-6wc02: 100 object classes, as in CoOp."""
 
 from dassl.data.datasets import DATASET_REGISTRY
 

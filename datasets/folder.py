@@ -56,9 +56,7 @@ class ImageFolder(Reader):
         return split
 
     def class_folders(self, part=""):
-        """Sorted class folders; `split_fewshot` is where few-shot selections are kept. Raises UserError where there is
-        none.
-        """
+        """Sorted class folders; `split_fewshot` is where few-shot selections are kept. Raises UserError without any."""
         folder = os.path.join(self.image_dir, part)
         names = [name for name in list_folders(folder) if name != "split_fewshot"]
         if not names:

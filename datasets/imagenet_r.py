@@ -1,6 +1,4 @@
-"""ImageNet-R (Hendrycks et al. 2021), https://github.com/hendrycks/imagenet-r: 200 classes in art, cartoons, toys and
-the like.
-"""
+"""ImageNet-R (Hendrycks et al. 2021), https://github.com/hendrycks/imagenet-r: 200 classes in art, cartoons, toys."""
 
 from dassl.data.datasets import DATASET_REGISTRY
 

@@ -1,6 +1,4 @@
-"""ImageNetV2, matched frequency (Recht et al. 2019), https://github.com/modestyachts/ImageNetV2: new test images of
-ImageNet's classes.
-"""
+"""ImageNetV2 (Recht et al. 2019), https://github.com/modestyachts/ImageNetV2: new test images, matched frequency."""
 
 from dassl.data.datasets import DATASET_REGISTRY
 

@@ -9,22 +9,18 @@ its header has `backbone_sha256` that must be the hash of the backbone's weights
 
 import argparse
 import json
-from pathlib import Path
 
 import _path  # noqa: F401
 import torch
-from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
+from lib.console import bank_header, dataset_config
 from lib.faults import say_errors
 from safetensors import SafetensorError, safe_open
 
-import trainers
 from datasets.core.splits import PARTS
 from trainers.core.features.bank import write_bank
 from trainers.core.model.backbone import load_backbone
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def parse_args(argv=None):
@@ -50,12 +46,8 @@ def read_features(path):
         raise UserError(
             f"{path}: expected safetensors with a tensor 'features' and a JSON list 'images' in the header: {error}"
         ) from None
-    if (
-        features.dim() != 2
-        or len(features) != len(images)
-        or len(set(images)) != len(images)
-        or (labels and len(labels) != len(images))
-    ):
+    counts = {len(features), len(images), len(set(images)), len(labels or images)}
+    if features.dim() != 2 or len(counts) > 1:
         raise UserError(
             f"{path}: features {list(features.shape)} and labels must have a row for each of the {len(images)} images, "
             "each named once"
@@ -73,7 +65,7 @@ def rows_of(split, images, labels):
     if missing:
         raise UserError(f"{len(missing)} images of the split have no features, first {', '.join(missing[:5])}")
     pairs = {(item.label, labels[row[item.path]]) for item in split.items()} if labels else set()
-    if len({a for a, _ in pairs}) != len(pairs) or len({b for _, b in pairs}) != len(pairs):
+    if any(len(set(side)) != len(pairs) for side in zip(*pairs)):
         raise UserError(
             "the labels of the features group the images in another way than the split does: "
             "the images may be in another order"
@@ -83,11 +75,7 @@ def rows_of(split, images, labels):
 
 def main(argv=None):
     args = parse_args(argv)
-    cfg = get_cfg_default()
-    trainers.extend_cfg(cfg)
-    config = ROOT / "configs" / "datasets" / f"{args.dataset}.yaml"
-    cfg.merge_from_file(str(config) if config.exists() else args.dataset)
-    cfg.MODEL.BACKBONE.NAME = args.backbone
+    cfg = dataset_config(args.dataset, args.backbone)
     features, labels, images, header = read_features(args.features)
     backbone = load_backbone(cfg)
     if header.get("backbone_sha256", backbone.weights_hash) != backbone.weights_hash:
@@ -99,21 +87,8 @@ def main(argv=None):
     rows = rows_of(split, images, labels)
     tensors = {f"{part}.features": features[rows[part]].half() for part in PARTS}
     tensors["train.offsets"] = torch.arange(len(split.train) + 1)
-    write_bank(
-        args.out,
-        tensors,
-        {
-            "dataset": cfg.DATASET.NAME,
-            "backbone": backbone.name,
-            "backbone_hash": backbone.weights_hash,
-            "split": json.dumps(split._asdict()),
-            "preprocess": "{}",
-            "transforms": "{}",
-            "views": "1",
-            "features_seed": "0",
-            "note": args.note or header.get("what", ""),
-        },
-    )
+    note = args.note or header.get("what", "")
+    write_bank(args.out, tensors, bank_header(cfg, backbone, split._asdict(), note, preprocess={}, transforms={}))
     print(f"{args.out}: {len(split.train)} training, {len(split.val)} validation, {len(split.test)} test images")
 
 

@@ -9,57 +9,44 @@ validation and test images the plain view. An interrupted extraction goes on whe
 """
 
 import argparse
-import json
 import os
 import shutil
-from pathlib import Path
 
 import _path  # noqa: F401
 import torch
-from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
 from dassl.utils import UserError, set_random_seed
+from lib.console import bank_header, dataset_config
 from lib.faults import say_errors
 
 import datasets  # noqa: F401
-import trainers
 from trainers.core.features.bank import write_bank
 from trainers.core.features.extraction import ImageStore
 from trainers.core.features.workers import rank_and_world
 from trainers.core.files import one_at_a_time, put
 from trainers.core.model.backbone import apply_preprocessing, load_backbone
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", required=True, help="folder that holds the dataset, as for train.py")
-    parser.add_argument("--dataset", required=True, help="its config: a file, or a name in configs/datasets/")
-    parser.add_argument("--backbone", default="MiniCLIP")
-    parser.add_argument("--out", required=True, help="the bank to write")
-    parser.add_argument(
-        "--views", type=int, default=4, help="random views of a training image (scale 0.5 to 1, flipped or not)"
-    )
-    parser.add_argument(
-        "--only-drawn",
-        action="store_true",
-        help="--views only for images drawn by --seeds at --shots, one view elsewhere",
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--shots", type=int, nargs="+", default=[1, 2, 4, 8, 16])
-    parser.add_argument("--workers", type=int, default=2, help="processes that read images")
-    parser.add_argument("--note", default="", help="kept in the header: source, licence, whether reduced")
+    add = parser.add_argument
+    add("--root", required=True, help="folder that holds the dataset, as for train.py")
+    add("--dataset", required=True, help="its config: a file, or a name in configs/datasets/")
+    add("--backbone", default="MiniCLIP")
+    add("--out", required=True, help="the bank to write")
+    add("--views", type=int, default=4, help="random views of a training image (scale 0.5 to 1, flipped or not)")
+    only_drawn = "--views only for images drawn by --seeds at --shots, one view elsewhere"
+    add("--only-drawn", action="store_true", help=only_drawn)
+    add("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    add("--shots", type=int, nargs="+", default=[1, 2, 4, 8, 16])
+    add("--workers", type=int, default=2, help="processes that read images")
+    add("--note", default="", help="kept in the header: source, licence, whether reduced")
     return parser.parse_args(argv)
 
 
 def configure(args):
-    cfg = get_cfg_default()
-    trainers.extend_cfg(cfg)
-    config = ROOT / "configs" / "datasets" / f"{args.dataset}.yaml"
-    cfg.merge_from_file(str(config) if config.exists() else args.dataset)
-    cfg.DATASET.ROOT, cfg.DATASET.NUM_SHOTS = args.root, -1
-    cfg.MODEL.BACKBONE.NAME, cfg.DATALOADER.NUM_WORKERS = args.backbone, args.workers
+    cfg = dataset_config(args.dataset, args.backbone)
+    cfg.DATASET.ROOT, cfg.DATASET.NUM_SHOTS, cfg.DATALOADER.NUM_WORKERS = args.root, -1, args.workers
     cfg.FEATURES.VIEWS, cfg.FEATURES.DIR = args.views, f"{args.out}.work"
     cfg.INPUT.TRANSFORMS, cfg.INPUT.RRCROP_SCALE = ("random_resized_crop", "random_flip", "normalize"), (0.5, 1.0)
     return cfg
@@ -81,14 +68,13 @@ def training_views(store, items, many):
     """Features [R, d] and offsets [N + 1] of the training images, in order: --views each for `many`, one for the
     others."""
     files = [item.impath for item in items]
-    groups = [[f for f in files if f in many], [f for f in files if f not in many]]
-    tables = [
-        store.table(group, views) if group else None for group, views in zip(groups, (store.cfg.FEATURES.VIEWS, 1))
-    ]
+    tables = {}
+    for chosen, views in ((True, store.cfg.FEATURES.VIEWS), (False, 1)):
+        if group := [file for file in files if (file in many) == chosen]:
+            tables |= dict.fromkeys(group, store.table(group, views))
     features, counts = [], [0]
     for file in files:
-        table = tables[0 if file in many else 1]
-        row = table.row[store.relative(file)]
+        table, row = tables[file], tables[file].row[store.relative(file)]
         features.append(table.features[table.offsets[row] : table.offsets[row + 1]])
         counts.append(len(features[-1]))
     return torch.cat(features), torch.tensor(counts).cumsum(0)
@@ -101,21 +87,16 @@ def main(argv=None):
     rank, world = rank_and_world()
     with one_at_a_time(f"{args.out}.lock{rank}", f"another process is making {args.out}; waiting for it"):
         if world > 1:
-            meet()
+            try:
+                torch.distributed.init_process_group("gloo")  # waits until every process of torchrun has come so far
+            except ValueError as error:
+                raise UserError(f"expected the variables that torchrun sets, or no WORLD_SIZE: {error}") from None
         make(args, rank)
         if world > 1:
             torch.distributed.barrier()  # rank 0 removes what the others have still to read
             torch.distributed.destroy_process_group()
         if rank == 0:
             shutil.rmtree(f"{args.out}.work", ignore_errors=True)  # what an interrupted extraction continues from
-
-
-def meet():
-    """Waits until every process of torchrun has come so far."""
-    try:
-        torch.distributed.init_process_group("gloo")
-    except ValueError as error:
-        raise UserError(f"expected the variables that torchrun sets, or no WORLD_SIZE: {error}") from None
 
 
 def make(args, rank):
@@ -126,11 +107,8 @@ def make(args, rank):
     apply_preprocessing(cfg, backbone)
     dataset = build_dataset(cfg)
     store = ImageStore(cfg, backbone, dataset.image_dir, cfg.FEATURES.VIEWS)
-    files = {item.impath for item in dataset.train_x}
-    tensors = {}
-    tensors["train.features"], tensors["train.offsets"] = training_views(
-        store, dataset.train_x, drawn(cfg, args.seeds, args.shots) if args.only_drawn else files
-    )
+    many = drawn(cfg, args.seeds, args.shots) if args.only_drawn else {item.impath for item in dataset.train_x}
+    tensors = dict(zip(("train.features", "train.offsets"), training_views(store, dataset.train_x, many)))
     splits = {"train": dataset.train_x, "val": dataset.val or [], "test": dataset.test}
     for name in ("val", "test"):
         table = store.table([item.impath for item in splits[name]], 0)
@@ -139,29 +117,14 @@ def make(args, rank):
             tensors[f"{name}.offsets"] = table.offsets
     if rank:
         return
-    classnames = dataset.lab2cname
-    metadata = {
-        "dataset": cfg.DATASET.NAME,
-        "backbone": backbone.name,
-        "backbone_hash": backbone.weights_hash,
-        "split": json.dumps(
-            {k: [[store.relative(i.impath), i.label, classnames[i.label]] for i in v] for k, v in splits.items()}
-        ),
-        "preprocess": json.dumps(
-            {
-                "size": cfg.INPUT.SIZE,
-                "interpolation": cfg.INPUT.INTERPOLATION,
-                "mean": cfg.INPUT.PIXEL_MEAN,
-                "std": cfg.INPUT.PIXEL_STD,
-            }
-        ),
-        "transforms": json.dumps({"transforms": cfg.INPUT.TRANSFORMS, "rrcrop_scale": cfg.INPUT.RRCROP_SCALE}),
-        "views": str(args.views),
-        "features_seed": str(cfg.FEATURES.SEED),
-        "note": args.note,
-    }
+    names, given = dataset.lab2cname, cfg.INPUT
+    split = {k: [[store.relative(i.impath), i.label, names[i.label]] for i in v] for k, v in splits.items()}
+    preprocess = {"size": given.SIZE, "interpolation": given.INTERPOLATION}
+    preprocess |= {"mean": given.PIXEL_MEAN, "std": given.PIXEL_STD}
+    transforms = {"transforms": given.TRANSFORMS, "rrcrop_scale": given.RRCROP_SCALE}
+    header = bank_header(cfg, backbone, split, args.note, preprocess, transforms, args.views, cfg.FEATURES.SEED)
     made = os.path.join(cfg.FEATURES.DIR, "bank.safetensors")  # what a kill leaves of it goes with the folder
-    write_bank(made, tensors, metadata)
+    write_bank(made, tensors, header)
     put(made, args.out)
     rows, size = sum(len(v) for k, v in tensors.items() if k.endswith("features")), os.path.getsize(args.out)
     print(

@@ -20,13 +20,14 @@ import difflib
 import math
 import os
 import textwrap
+from pathlib import Path
 
 import _path  # noqa: F401
 import torch
 from dassl.data.datasets import Datum
 from dassl.data.transforms import build_transform
 from dassl.utils import UserError, read_image
-from lib.console import generator_folder, image_files, read_lines
+from lib.console import OPTS, framework_of, image_files, read_lines
 from lib.faults import say_errors
 from PIL import ImageOps
 
@@ -35,27 +36,22 @@ from trainers.core.features.bank import BankStore
 from trainers.core.model.backbone import apply_preprocessing, load_backbone
 from trainers.core.model.vocabulary import listed_words, token_words
 from trainers.ship.interpretation import instance_prompts, nearest_words
-from trainers.ship.model import load_framework
 
 COLUMNS = 4  # of the panel
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="output folder of a finished run of a trainer with SHIP")
-    parser.add_argument(
-        "images", nargs="+", help="image files or folders; with --bank, relative paths or folders in the bank"
-    )
-    parser.add_argument(
-        "--bank", action="store_true", help="take features from the bank that the run was trained on; needs no images"
-    )
-    parser.add_argument("--top", type=int, default=3, help="words a position")
-    parser.add_argument("--words", default="", help="text file of words to choose from, a word a line")
-    parser.add_argument("--limit", type=int, default=12, help="images at most")
-    parser.add_argument("--out", default="", help="panel of the images with their words: .png, .pdf or .svg")
-    parser.add_argument(
-        "--opts", nargs="+", default=[], help="KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE"
-    )
+    add = parser.add_argument
+    add("run", help="output folder of a finished run of a trainer with SHIP")
+    add("images", nargs="+", help="image files or folders; with --bank, relative paths or folders in the bank")
+    bank = "take features from the bank that the run was trained on; needs no images"
+    add("--bank", action="store_true", help=bank)
+    add("--top", type=int, default=3, help="words a position")
+    add("--words", default="", help="text file of words to choose from, a word a line")
+    add("--limit", type=int, default=12, help="images at most")
+    add("--out", default="", help="panel of the images with their words: .png, .pdf or .svg")
+    add("--opts", nargs="+", default=[], help=OPTS)
     return parser.parse_args(argv)
 
 
@@ -108,9 +104,8 @@ def draw_panel(path, names, images, found):
 
     columns, positions = min(COLUMNS, len(names)), len(found[0])
     lines = math.ceil(len(names) / columns)
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(3 * columns, (2.9 + 0.2 * positions) * lines), squeeze=False, layout="constrained"
-    )
+    size = (3 * columns, (2.9 + 0.2 * positions) * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
     for axis, name, image, prompt in zip(axes.flat, names, images, found, strict=False):
@@ -118,20 +113,13 @@ def draw_panel(path, names, images, found):
         if image is None:
             axis.set_facecolor("#EEEEEE")
             axis.set_box_aspect(1)
-            axis.text(
-                0.5,
-                0.5,
-                "\n".join(textwrap.wrap(f"{title} (feature from the bank)", 24)),
-                ha="center",
-                va="center",
-                fontsize=9,
-            )
+            said = textwrap.fill(f"{title} (feature from the bank)", 24)
+            axis.text(0.5, 0.5, said, ha="center", va="center", fontsize=9)
         else:
             axis.imshow(ImageOps.fit(image, (320, 320)))  # the part that the encoder sees
             axis.set_title(title, fontsize=8)
         axis.set_xlabel("\n".join(", ".join(word for word, _ in words) for words in prompt), fontsize=8)
-        axis.set_xticks([])
-        axis.set_yticks([])
+        axis.set(xticks=[], yticks=[])
     save_figure(figure, path)
 
 
@@ -145,10 +133,9 @@ def main(argv=None):
     device = "cuda" if cfg.USE_CUDA else "cpu"
     backbone = load_backbone(cfg, device=device)
     apply_preprocessing(cfg, backbone)
-    framework, _, _ = load_framework(generator_folder(args.run, cfg), cfg.TRAINER.SHIP, backbone, device)
-    vocabulary = (
-        listed_words(backbone, read_lines(args.words, "--words", "word")) if args.words else token_words(backbone)
-    )
+    framework, _ = framework_of(args.run, cfg, backbone, device)
+    words = read_lines(args.words, "--words", "word") if args.words else []
+    vocabulary = listed_words(backbone, words) if words else token_words(backbone)
     names, features, images = open_images(args, cfg, backbone)
     prompts = instance_prompts(framework, features)
     found = nearest_words(prompts, vocabulary, args.top)
@@ -159,13 +146,9 @@ def main(argv=None):
             print(f"  p{position}: " + ", ".join(f"{word} ({distance:.3f})" for word, distance in words))
     if len(names) > 1:
         away = sum(words[0][1] for prompt in found for words in prompt) / prompts[..., 0].numel()
-        print(
-            f"from image to image the prompts vary by {variation(prompts):.2g}; their nearest words are {away:.2g} "
-            "away on average"
-        )
+        about = f"vary by {variation(prompts):.2g}; their nearest words are {away:.2g} away on average"
+        print(f"from image to image the prompts {about}")
     if args.out:
-        from pathlib import Path
-
         draw_panel(Path(args.out), names, images, found)
         print(f"panel: {args.out}")
 

@@ -48,11 +48,9 @@ def features_of(files, trainer):
 def classify(trainer, features, names, top):
     """-> for each image, its `top` (name, probability) pairs, most probable first."""
     probabilities = trainer.logits(trainer.head_for(names), features).softmax(1)
-    best = probabilities.topk(min(top, len(names)), dim=1)
-    return [
-        [(names[i], p) for i, p in zip(index, values)]
-        for index, values in zip(best.indices.tolist(), best.values.tolist())
-    ]
+    values, indices = probabilities.topk(min(top, len(names)), dim=1)
+    pairs = zip(indices.tolist(), values.tolist())
+    return [[(names[i], p) for i, p in zip(index, shares)] for index, shares in pairs]
 
 
 def known_names(trainer):

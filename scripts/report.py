@@ -10,11 +10,10 @@ python scripts/report.py output --paired --seconds --plot chart.png
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from lib.faults import say_errors
 from lib.report.apart import sort_out
-from lib.report.build import LAYOUTS, TABLES, Options, build
+from lib.report.build import LAYOUTS, TABLES, build
 from lib.report.paper import FIRST, names
 from lib.report.runs import find, load
 from lib.report.table import FORMS, render
@@ -39,38 +38,34 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--wide", **switch, help="do not break wide tables into blocks")
     add("--plot", metavar="PATH", help="draw a chart: bars, or curves over shots for few-shot runs")
     add("--html", metavar="FILE", help="write one page with all tables, charts, seeds and links to the runs")
+    parser.set_defaults(folded=False)  # True for a page: the seeds of paired differences stay in their mean's cell
     return parser.parse_args(argv)
-
-
-def warn(warnings: Sequence[str]) -> None:
-    for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Tables on stdout, warnings and (for CSV) footnotes on stderr, charts and a page where they were asked for."""
-    arguments = parse_arguments(argv)
-    runs, skipped = load(find(arguments.folders))
-    runs, doubts = sort_out(runs, arguments.mix)
-    warnings, form = skipped + doubts, arguments.format
-    warn(warnings)
-    arguments.wide = arguments.wide or form in ("csv", "latex")
-    options = Options(**{key: value for key, value in vars(arguments).items() if key in Options.__dataclass_fields__})
+    options = parse_arguments(argv)
+    form = options.format
+    runs, skipped = load(find(options.folders))
+    runs, doubts = sort_out(runs, options.mix)
+    for warning in skipped + doubts:
+        print(f"warning: {warning}", file=sys.stderr)
+    options.wide |= form in ("csv", "latex")
     tables = build(runs, options)
     print(for_terminal(render(tables, form)), flush=True)
     if form == "csv":
         for note in dict.fromkeys(note for table in tables for note in table.footnotes()):
             print(note, file=sys.stderr)
     aside = sys.stdout if form in ("text", "markdown") else sys.stderr
-    if arguments.plot:
+    if options.plot:
         from lib.report.plots import draw  # matplotlib takes a second to import
 
-        for path in draw(runs, arguments.plot, options):
+        for path in draw(runs, options.plot, options):
             print(f"chart: {path}", file=aside)
-    if arguments.html:
+    if options.html:
         from lib.report.page import write_page
 
-        print(f"page: {write_page(arguments.html, runs, options, warnings)}", file=aside)
+        print(f"page: {write_page(options.html, runs, options, skipped + doubts)}", file=aside)
 
 
 def for_terminal(text: str) -> str:

@@ -11,12 +11,13 @@ runs are skipped. OUTPUT names the folder of the results (default: output), BANK
 images. Options of all runs come last, after --: KEY VALUE ..., and name their own folders.
 """
 
-import contextlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import _path  # noqa: F401
 from lib import sweeps
@@ -56,17 +57,17 @@ def tables_of(args) -> dict[int, sweeps.Sweep]:
     found = {}
     for number in sorted(set(args.tables)):
         sweep = sweeps.load(SWEEPS[number]).changed("cfg", args.cfg).changed("seeds", args.seeds)
-        of = (
-            list(sweep.datasets)
-            if number == 3
-            else [name for name in PAPER_DATASETS if number != 2 or name != args.source]
-        )
-        of = [name for name in of if not args.datasets or name in args.datasets]
-        if of:
-            found[number] = replace(sweep, datasets=tuple(of), source_dataset=args.source)
+        of = sweep.datasets if number == 3 else datasets_of(number, args.source)
+        if of := tuple(name for name in of if not args.datasets or name in args.datasets):
+            found[number] = replace(sweep, datasets=of, source_dataset=args.source)
     if not found:
         raise UserError(f"none of the tables has one of these data sets: {', '.join(args.datasets)}")
     return found
+
+
+def datasets_of(table: int, source: str) -> list[str]:
+    """The paper's, in Table 2 without the source."""
+    return [name for name in PAPER_DATASETS if table != 2 or name != source]
 
 
 def rows_of(tables: dict[int, sweeps.Sweep], options: Options) -> list[Row]:
@@ -74,31 +75,15 @@ def rows_of(tables: dict[int, sweeps.Sweep], options: Options) -> list[Row]:
     return [Row(run, run.options[len(options) :]) for sweep in tables.values() for run in sweep.runs(options)]
 
 
-class Configurations:
-    """A run's resolved configuration, from train.py itself."""
+def configurations(place: Place) -> Callable:
+    """run -> its resolved configuration, from train.py itself."""
+    import train  # PyTorch: only when something is to be run
 
-    def __init__(self, place: Place):
-        self.place, self.found = place, {}
+    @cache
+    def configuration(run: Run):
+        return train.setup_cfg(train.parse_args(run.command(place)[1:]))
 
-    def __call__(self, run: Run):
-        one = replace(run, seed=1)  # all seeds have the same
-        if one not in self.found:
-            import train  # PyTorch: only when something is to be run
-
-            with plain_errors():
-                self.found[one] = train.setup_cfg(train.parse_args(one.command(self.place)[1:]))
-        return self.found[one]
-
-
-@contextlib.contextmanager
-def plain_errors():
-    """dassl's UserError as ours."""
-    from dassl.utils import UserError as DasslError
-
-    try:
-        yield
-    except DasslError as error:
-        raise UserError(str(error)) from None
+    return lambda run: configuration(replace(run, seed=1))  # all seeds have the same
 
 
 # ---------------------------------------------------------------------------------------------------- the checks
@@ -110,40 +95,29 @@ def fetch_weights(backbone: str):
     if backbone not in model_urls():
         print(f"weights: {backbone} is no download")
         return
-    with plain_errors():
-        path, _ = fetch(backbone)
-    print(f"weights: {backbone} in {path}", flush=True)
-
-
-def call(command: list[str], what_to_do: str):
-    """A script of ours as a process; raises UserError with what to do where it fails."""
-    print(f"$ python {' '.join(command)}", flush=True)
-    if subprocess.run([sys.executable, *command], cwd=ROOT).returncode:
-        raise UserError(what_to_do)
+    print(f"weights: {backbone} in {fetch(backbone)[0]}", flush=True)
 
 
 def checks(args, place: Place, datasets: list[str], backbone: str) -> list[tuple[list[str], str]]:
     """(command, what to do when it fails) of each check."""
     if place.bank:
         return []  # there are no images to check
-    names, found = " ".join(datasets), []
+    found = []
     if not args.skip_check:
-        found.append(
-            (
-                ["scripts/data.py", "check", *datasets, "--root", place.data],
-                f"data are missing or differ (above). Get them with\n  python scripts/data.py prepare {names} "
-                f"--root {place.data}\nor leave data sets out with --datasets, or go on with --skip-check",
-            )
+        command = ["scripts/data.py", "check", *datasets, "--root", place.data]
+        advice = (
+            f"data are missing or differ (above). Get them with\n  python scripts/data.py prepare {' '.join(datasets)} "
+            f"--root {place.data}\nor leave data sets out with --datasets, or go on with --skip-check"
         )
+        found.append((command, advice))
     printed = [name for name in datasets if name in PAPER_DATASETS]
     if not args.skip_verify and printed:
-        found.append(
-            (
-                ["scripts/verify.py", "--root", place.data, "--backbone", backbone, *printed],
-                "zero-shot figures differ from the published ones (above): training would not give the paper's either. "
-                "Mend what it names, or go on with --skip-verify",
-            )
+        command = ["scripts/verify.py", "--root", place.data, "--backbone", backbone, *printed]
+        advice = (
+            "zero-shot figures differ from the published ones (above): training would not give the paper's either. "
+            "Mend what it names, or go on with --skip-verify"
         )
+        found.append((command, advice))
     return found
 
 
@@ -166,7 +140,7 @@ def main(argv=None) -> int:
     print(f"{len(runs)} different runs, {done} of them done; results in {place.output}\n")
     if args.dry_run:
         ready = "SHIP_NO_ENVIRONMENT" not in os.environ
-        backbone = Configurations(place)(runs[0]).MODEL.BACKBONE.NAME if ready else "BACKBONE"
+        backbone = configurations(place)(runs[0]).MODEL.BACKBONE.NAME if ready else "BACKBONE"
         print(f"# download the weights of {backbone}, where they are not there")
         for command, _ in checks(args, place, datasets, backbone):
             print(f"python {' '.join(command)}")
@@ -182,11 +156,13 @@ def main(argv=None) -> int:
 def execute(args, place: Place, runs: list[Run], datasets: list[str], launcher) -> int:
     if not (place.bank or os.path.isdir(place.data)):
         raise UserError(f"{place.data} is no folder; DATA is the folder that holds the data sets")
-    configure = Configurations(place)
+    configure = configurations(place)
     backbone = configure(runs[0]).MODEL.BACKBONE.NAME
     fetch_weights(backbone)
     for command, what_to_do in checks(args, place, datasets, backbone):
-        call(command, what_to_do)
+        print(f"$ python {' '.join(command)}", flush=True)
+        if subprocess.run([sys.executable, *command], cwd=ROOT).returncode:
+            raise UserError(what_to_do)
     waiting = [run for run in runs if not run.done(place)]
     if waiting:
         rates = calibrate(waiting, configure, place, args.options)
@@ -206,7 +182,7 @@ def show(tables: dict[int, sweeps.Sweep], rows: list[Row], place: Place):
     """Each table beside the paper's, also in <output>/reproduced.txt."""
     texts = []
     for number, sweep in tables.items():
-        average = [name for name in PAPER_DATASETS if number != 2 or name != sweep.source_dataset]
+        average = datasets_of(number, sweep.source_dataset)
         texts.append(compare(paper_table("ship", number), rows, average, place))
     path = ROOT / place.output / "reproduced.txt"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ import json
 import _path  # noqa: F401
 import torch
 from dassl.utils import UserError, atomic_path
-from lib.console import generator_folder, read_lines
+from lib.console import framework_of, read_lines
 from lib.faults import say_errors
 from safetensors.torch import save
 
@@ -23,7 +23,6 @@ from trainers.core.model.prompts import ClassTokens
 from trainers.core.model.text_encoder import in_fp32
 from trainers.core.randomness import seed_all
 from trainers.generative.synthesis import Synthesizer
-from trainers.ship.model import load_generator
 from trainers.ship.plugin import SHIP
 
 
@@ -48,10 +47,10 @@ def export(run, per_class, names, seed):
             "as CoOp_SHIP"
         )
     names = names or trainer.trained_classnames
-    generator, _ = load_generator(generator_folder(run, cfg), cfg.TRAINER.SHIP, trainer.backbone, trainer.device)
+    framework, _ = framework_of(run, cfg, trainer.backbone, trainer.device)
     classes = ClassTokens(names, in_fp32(trainer.backbone), n_ctx=cfg.TRAINER.SHIP.N_CTX)
     seed_all(seed, "export")
-    synthetic = Synthesizer(generator, classes, first_label=0).balanced(per_class)
+    synthetic = Synthesizer(framework.generator, classes, first_label=0).balanced(per_class)
     tensors = {"features": synthetic.features.cpu().contiguous(), "labels": synthetic.labels.cpu()}
     head = trainer.method_head(names).eval()
     weights = head.class_weights() if hasattr(head, "class_weights") else None
@@ -75,9 +74,8 @@ def main(argv=None):
     args = parse_args(argv)
     if args.per_class < 1:
         raise UserError(f"--per-class is {args.per_class}; it must be at least 1")
-    tensors, header = export(
-        args.run, args.per_class, read_lines(args.names, "--names", "class name") if args.names else [], args.seed
-    )
+    names = read_lines(args.names, "--names", "class name") if args.names else []
+    tensors, header = export(args.run, args.per_class, names, args.seed)
     with atomic_path(args.out) as part, open(part, "wb") as file:  # save_file has its own errors for a full disk
         file.write(save(tensors, header))
     shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())

@@ -20,6 +20,7 @@ import os
 import re
 import sys
 import tempfile
+from pathlib import Path
 
 import _path
 import yaml
@@ -33,7 +34,7 @@ import train
 from trainers.core.errors import nearest
 from trainers.core.model.prompts import templates_for
 
-CONFIGS = os.path.join(_path.ROOT, "configs")
+CONFIGS = Path(_path.ROOT, "configs")
 OPTION = re.compile(r"[A-Z][A-Z0-9]*([._][A-Z0-9_]+)+")  # a configuration key, as DATASET.TEMPLATE or USE_CUDA
 ROW = "{:<16}{:<16}{:<16}{:<16}{}"
 
@@ -56,11 +57,8 @@ def parse_args(argv=None):
 
 def readers():
     """{config name: reader's name} of all data sets."""
-    folder, found = os.path.join(CONFIGS, "datasets"), {}
-    for file in sorted(os.listdir(folder)):
-        with open(os.path.join(folder, file), encoding="utf-8") as config:
-            found[os.path.splitext(file)[0]] = yaml.safe_load(config)["DATASET"]["NAME"]
-    return found
+    files = sorted((CONFIGS / "datasets").glob("*.yaml"))
+    return {file.stem: yaml.safe_load(file.read_text(encoding="utf-8"))["DATASET"]["NAME"] for file in files}
 
 
 def config_name(name):
@@ -76,24 +74,25 @@ def config_name(name):
 
 def chosen(args):
     """Config names of the data sets to verify, and of those that are not there. Raises UserError where none is."""
-    if args.root and not os.path.isdir(os.path.expanduser(args.root)):
+    root = os.path.expanduser(args.root)
+    if args.root and not os.path.isdir(root):
         raise UserError(f"--root {args.root} is not a folder; it is the folder that holds the data sets' folders")
     if args.names:
         return list(dict.fromkeys(map(config_name, args.names))), []
     place = {config: DATASET_REGISTRY.get(readers()[config]).dataset_dir for config in known.known_data()}
-    if args.root:
-        there = [name for name in place if os.path.isdir(os.path.join(os.path.expanduser(args.root), place[name]))]
-    else:
+    if not args.root:
         ending = f"_{args.backbone.lower().replace('/', '-')}.safetensors"
         there = [name for name in place if os.path.isfile(os.path.join(train.BANKS, name + ending))]
-    if not there:
-        if not args.root:
+        if not there:
             raise UserError(f"no feature bank of {args.backbone} is shipped. Give --root DATA, the data sets' folder")
+        return there, []
+    there = [name for name in place if os.path.isdir(os.path.join(root, place[name]))]
+    if not there:
         raise UserError(
             f"none of the data sets' folders is below {args.root}: {', '.join(place.values())}. "
             f"To get one: python scripts/data.py prepare NAME --root {args.root}"
         )
-    return there, [name for name in place if name not in there] if args.root else []
+    return there, [name for name in place if name not in there]
 
 
 def command_line(args, config, out):
@@ -101,8 +100,8 @@ def command_line(args, config, out):
     file = "miniclip" if args.backbone == "MiniCLIP" else "vit_b16"
     return [
         *("--trainer", "ZeroshotCLIP", "--backbone", args.backbone, "--output-dir", out, "--root", args.root),
-        *("--dataset-config-file", os.path.join(CONFIGS, "datasets", f"{config}.yaml")),
-        *("--config-file", os.path.join(CONFIGS, "trainers", "ZeroshotCLIP", f"{file}.yaml")),
+        *("--dataset-config-file", str(CONFIGS / f"datasets/{config}.yaml")),
+        *("--config-file", str(CONFIGS / f"trainers/ZeroshotCLIP/{file}.yaml")),
         # no few-shot draw: nothing is trained, and none is written into DATA
         *("TASK", "base2new", "DATASET.NUM_SHOTS", "-1", "VERBOSE", "False", *args.options),
     ]
@@ -145,7 +144,9 @@ def bank_preprocessing(path):
 def judge(found, config):
     """-> (verdict, the rest of its line, {metric: known percent}, note)."""
     data, backbone = known.known_data().get(config), known.known_backbone(found.backbone, found.sha256)
-    wanted = known.expected(found, data, backbone, config)
+    wanted = {}
+    if data and backbone:
+        wanted = backbone.figures.get(config, {}).get(data.closest(found.split_hash, found.sizes), {})
     verdict, lines = known.verdict(found.metrics, wanted), known.causes(found, data, backbone)
     reason = "; ".join(lines)
     if verdict == "unknown":

@@ -16,7 +16,7 @@ import torch
 from dassl.data.datasets import Datum
 from dassl.engine import build_trainer
 from dassl.utils import UserError, load_checkpoint, set_random_seed
-from lib.console import generator_folder
+from lib.console import OPTS, framework_of
 from lib.faults import say_errors
 from lib.report.plots import STYLE, plt, save_figure
 from matplotlib.lines import Line2D
@@ -30,7 +30,6 @@ from trainers.core.model.text_encoder import in_fp32
 from trainers.core.randomness import seed_all
 from trainers.core.run.checkpoints import Checkpoints
 from trainers.generative.synthesis import Synthesizer
-from trainers.ship.model import load_framework
 from trainers.ship.plugin import SHIP
 
 _TAB = [colour for i, colour in enumerate(plt.get_cmap("tab20").colors) if i not in (14, 15)]  # without its greys
@@ -47,13 +46,12 @@ TITLES = {
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="output folder of a finished run of a trainer with SHIP")
-    parser.add_argument("--out", required=True, help="folder for the pictures")
-    parser.add_argument("--classes", type=int, default=6, help="so many base and so many new classes, evenly spaced")
-    parser.add_argument("--per-class", type=int, default=40, help="synthetic features of each class")
-    parser.add_argument(
-        "--opts", nargs="+", default=[], help="KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE"
-    )
+    add = parser.add_argument
+    add("run", help="output folder of a finished run of a trainer with SHIP")
+    add("--out", required=True, help="folder for the pictures")
+    add("--classes", type=int, default=6, help="so many base and so many new classes, evenly spaced")
+    add("--per-class", type=int, default=40, help="synthetic features of each class")
+    add("--opts", nargs="+", default=[], help=OPTS)
     return parser.parse_args(argv)
 
 
@@ -132,37 +130,21 @@ def draw_features(path, points, method, title):
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.6), sharex=True, sharey=True, layout="constrained")
     used = 0
     for axis, kind, what in zip(axes, ("base", "new"), ("training images", "test images"), strict=True):
-        classes = points[f"synthetic {kind}"].labels.unique().tolist()
+        synthetic, real = points[f"synthetic {kind}"], points[f"real {kind}"]
+        classes = synthetic.labels.unique().tolist()
         colours = {label: COLOURS[(used + i) % len(COLOURS)] for i, label in enumerate(classes)}
-        scatter(axis, positions[f"synthetic {kind}"], points[f"synthetic {kind}"], "x", colours)
-        if points[f"real {kind}"]:
-            scatter(axis, positions[f"real {kind}"], points[f"real {kind}"], "o", colours)
-        axis.set_title(f"{kind} classes: synthetic (crosses)" + (f", {what} (dots)" if points[f"real {kind}"] else ""))
-        names = points[f"synthetic {kind}"].names
-        axis.legend(
-            [Line2D([], [], marker="o", linestyle="", color=colours[label]) for label in classes],
-            [names[label].replace("_", " ") for label in classes],
-            fontsize=7.5,
-            loc="best",
-        )
         used += len(classes)
-    for axis in axes:
-        axis.set_xticks([])
-        axis.set_yticks([])
+        for side, shown, marker in (("synthetic", synthetic, "x"), ("real", real, "o")):
+            if shown:
+                of_points = [colours[label] for label in shown.labels.tolist()]
+                where = positions[f"{side} {kind}"].T
+                axis.scatter(*where, s=22, marker=marker, color=of_points, alpha=0.75, linewidths=1)
+        axis.set_title(f"{kind} classes: synthetic (crosses)" + (f", {what} (dots)" if real else ""))
+        dots = [Line2D([], [], marker="o", linestyle="", color=colours[label]) for label in classes]
+        axis.legend(dots, [synthetic.names[label].replace("_", " ") for label in classes], fontsize=7.5, loc="best")
+        axis.set(xticks=[], yticks=[])
     figure.suptitle(f"{title}: {axes_title}", fontsize=11)
     save(figure, path)
-
-
-def scatter(axis, positions, points, marker, colours):
-    """The points in the colours {label: colour} of their classes."""
-    axis.scatter(
-        *positions.T,
-        s=22,
-        marker=marker,
-        color=[colours[label] for label in points.labels.tolist()],
-        alpha=0.75,
-        linewidths=1,
-    )
 
 
 def draw_curves(path, generator_history, training_history, title):
@@ -198,13 +180,10 @@ def main(argv=None):
         set_random_seed(cfg.SEED)  # the same few-shot draw
     trainer = build_trainer(cfg)
     if not any(isinstance(plugin, SHIP) for plugin in trainer.plugins):
-        raise UserError(
-            f"{args.run} is a run of {cfg.TRAINER.NAME}, which has no generator; expected one of a trainer with SHIP"
-        )
+        found = f"{args.run} is a run of {cfg.TRAINER.NAME}, which has no generator"
+        raise UserError(f"{found}; expected one of a trainer with SHIP")
     trainer.open_data(training=True)
-    framework, _, history = load_framework(
-        generator_folder(args.run, cfg), cfg.TRAINER.SHIP, trainer.backbone, trainer.device
-    )
+    framework, history = framework_of(args.run, cfg, trainer.backbone, trainer.device)
     newest = Checkpoints(args.run, trainer.MODEL_NAME).newest()
     training_history = load_checkpoint(newest).get("history", []) if newest else []
     title = f"{cfg.TRAINER.NAME} on {cfg.DATASET.NAME}, seed {cfg.SEED} ({trainer.backbone.name})"
@@ -215,10 +194,8 @@ def main(argv=None):
             for method in ("pca", "tsne"):
                 draw_features(out / f"{method}.png", points, method, title)
         else:
-            print(
-                f"no pictures of features: they take classes with images and classes without, the run has {len(base)} "
-                f"and {len(new)}"
-            )
+            found = f"the run has {len(base)} and {len(new)}"
+            print(f"no pictures of features: they take classes with images and classes without, {found}")
         draw_curves(out / "curves.png", history, training_history, title)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from trainers.core import ZeroshotHead
 from trainers.core.features.bank import read_bank
-from trainers.zsclip import ZeroshotHead
 
 BANKS = Path(__file__).resolve().parent.parent / "datasets/banks"
 

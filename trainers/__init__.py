@@ -60,20 +60,14 @@ def open_run(folder, epoch=None, options=()):
     trainer = build_trainer(run_config(folder, ["OUTPUT_DIR", "", *options]))
     trainer.load_model(folder, epoch=epoch)
     checkpoint = checkpoints.read(Checkpoints(folder, trainer.MODEL_NAME).find(epoch))
-    _require_own_config(trainer.cfg, checkpoint.get("identity") or {}, folder, options)
-    return trainer
-
-
-def _require_own_config(cfg, trained, folder, options):
-    """Raises UserError where config.yaml no longer says what the checkpoint was trained with, {key: value}. `options`,
-    which the caller sets, and files, which may be gone, are not compared."""
-    own = {key: value for key, value in identity.options(cfg).items() if key not in options[::2]}
-    differing = [
-        key for key in own if own[key] != trained.get(key, own[key]) and key.split(".")[-1] not in identity.FILES
-    ]
+    # What the caller sets, and files, which may be gone, are not compared.
+    own, trained = identity.options(trainer.cfg), checkpoint.get("identity") or {}
+    compared = [key for key in own if key not in options[::2] and key.split(".")[-1] not in identity.FILES]
+    differing = [key for key in compared if trained.get(key, own[key]) != own[key]]
     if differing:
         key = differing[0]
         raise UserError(
             f"{os.path.join(folder, 'config.yaml')} was changed after training: {key} was {trained[key]!r}, is now "
             f"{own[key]!r} ({len(differing)} such options); put back what it was"
         )
+    return trainer

@@ -8,10 +8,9 @@ the blend is normalised afterwards.
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import FeatureTrainer, UserError, declare, register
+from .core import FeatureTrainer, UserError, ZeroshotHead, declare, register
 from .core.model.prompts import announced_templates
 from .plugins import register_twins
-from .zsclip import ZeroshotHead
 
 
 def extend_cfg(cfg):

@@ -57,9 +57,6 @@ class CoCoOpHead(PromptHead):
         rows = [self.encode(self.tokens, ctx) @ feature for ctx, feature in zip(self.contexts(features), features)]
         return self.logit_scale * torch.stack(rows)
 
-    def class_weights(self):
-        return None
-
 
 @register
 class CoCoOp(FeatureTrainer):

@@ -110,9 +110,6 @@ class VPTHead(PromptHead):
         """Unit text features [S, C, d] of the head's names under contexts [S, n, w]."""
         return torch.stack([self.encode(self.tokens, ctx) for ctx in contexts])
 
-    def class_weights(self):
-        return None
-
     def predict(self, features):
         """-> (log p(y | x) [B, C], KL of the posterior)."""
         mean, log_variance = self.posterior(features)

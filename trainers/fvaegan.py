@@ -23,6 +23,8 @@ batch of real features, train on random views of the images (it has one plain vi
 takes the best on test.
 """
 
+from functools import partial
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -34,13 +36,12 @@ from .core.model.prompts import ClassTokens
 from .core.randomness import seed_all
 from .generative.framework import Framework, descend
 from .generative.gan import critic_loss
-from .generative.nets import ClassFeatures, gaussian_init
+from .generative.nets import LEAKY, ClassFeatures, gaussian_init, mlp
 from .generative.synthesis import Synthesizer
 from .generative.training import GeneratorTraining
 from .generative.vae import kl_to_standard_normal
 from .plugins import register_twins
 
-LEAK = 0.2  # slope of the leaky ReLUs
 BETAS, ENCODER_BETAS = (0.5, 0.999), (0.9, 0.999)  # of Adam; the public code leaves the encoder's at torch's default
 OPTIONS = {
     "HIDDEN_DIM": 4096,
@@ -57,12 +58,6 @@ OPTIONS = {
 
 def extend_cfg(cfg):
     declare(cfg, "TRAINER.F_VAEGAN", **OPTIONS)
-
-
-def layers(*widths):
-    """Linear layers from each width to the next, a leaky ReLU after all but the last."""
-    stack = [part for pair in zip(widths, widths[1:], strict=False) for part in (nn.Linear(*pair), nn.LeakyReLU(LEAK))]
-    return gaussian_init(nn.Sequential(*stack[:-1]))
 
 
 class Scale(nn.Module):
@@ -88,7 +83,7 @@ class ConditionalGenerator(nn.Module):
         super().__init__()
         width = backbone.embed_dim
         self.latent_dim, self.scale, self.class_features = width, scale, ClassFeatures(backbone)
-        self.hidden = gaussian_init(nn.Sequential(nn.Linear(2 * width, hidden_dim), nn.LeakyReLU(LEAK)))
+        self.hidden = gaussian_init(nn.Sequential(nn.Linear(2 * width, hidden_dim), LEAKY()))
         self.output = gaussian_init(nn.Sequential(nn.Linear(hidden_dim, width), nn.Sigmoid()))
 
     def scaled(self, z, attributes):
@@ -109,8 +104,8 @@ class VAEGAN(Framework):
         super().__init__()
         width, hidden = backbone.embed_dim, options.HIDDEN_DIM
         self.options, self.generator = options, self.GENERATOR(backbone, hidden, Scale(features))
-        self.encoder = layers(2 * width, hidden, 2 * width, 2 * width)  # -> mu, log var
-        self.critic = layers(2 * width, hidden, 1)
+        self.encoder = mlp(2 * width, hidden, 2 * width, 2 * width, activation=LEAKY)  # -> mu, log var
+        self.critic = mlp(2 * width, hidden, 1, activation=LEAKY)
 
     def optimizers(self, options):
         trained = [
@@ -206,20 +201,9 @@ class f_VAEGAN(FeatureTrainer):
         names, real = self.head_classnames(), self.task.real_classnames()
         seen, unseen = (ClassTokens(part, self.backbone) for part in (real, names[len(real) :]))
         with self.watch.stage("generator"):
-            training = GeneratorTraining(
-                lambda: self.FRAMEWORK(self.backbone, self.options, self.train_set.features),
-                self.options,
-                f"TRAINER.{self.SECTION}",
-                tuple(key for key in self.options if key not in ("SYNTHETIC", "PREC")),
-                f"{type(self).__name__} generator",
-                self.backbone.weights_hash,
-                self.train_set,
-                seen,
-                self.cfg.SEED,
-                self.output_dir,
-                self.cfg.TRAIN.CHECKPOINT_SECONDS,
-                self.identity,
-            )
+            keys = tuple(key for key in self.options if key not in ("SYNTHETIC", "PREC"))
+            build = partial(self.FRAMEWORK, self.backbone, self.options, self.train_set.features)
+            training = GeneratorTraining(build, self, self.SECTION, keys, f"{type(self).__name__} generator", seen)
             self.generator, self.report = training.run()
             seed_all(self.cfg.SEED, "support")
             self.synthetic = Synthesizer(self.generator, unseen, first_label=len(real)).balanced(self.options.SYNTHETIC)
@@ -241,7 +225,7 @@ class f_VAEGAN(FeatureTrainer):
 
     def classifier(self, classnames, generator):
         """The head on a generator's features, untrained."""
-        linear = layers(self.backbone.embed_dim, len(classnames))[0]
+        linear = gaussian_init(nn.Linear(self.backbone.embed_dim, len(classnames)))
         return Classifier(self.backbone, classnames, generator.scale, linear)
 
     def own_results(self):

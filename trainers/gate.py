@@ -35,11 +35,13 @@ from torch import Tensor
 
 from .core.config import declare
 from .core.errors import UserError
-from .core.heads import Head
+from .core.features.bank import signed, vouched
+from .core.features.statistics import sums_of
+from .core.heads import ZeroshotHead
 from .core.model.prompts import encode_classes, templates_for
 from .core.names import find_positions
 from .core.plugin import Plugin
-from .core.separation import RoutedHead, class_means, cosines, judges, test_auroc, which_are_base
+from .core.separation import RoutedHead, cosines, judges, test_auroc, which_are_base
 
 FOLDS = 8
 FILE = os.path.join("gate", "gate.safetensors")
@@ -119,17 +121,6 @@ def best_eta(critical: Tensor, of_base: Tensor, right_base: Tensor, right_new: T
 # ---- the plug-in
 
 
-class ZeroShotExpert(Head):
-    """CLIP with the hand-written prompt: unit features [B, d] -> logits [B, C]."""
-
-    def __init__(self, backbone, classnames, text_features):
-        super().__init__(backbone, classnames)
-        self.register_buffer("text_features", text_features, persistent=False)
-
-    def forward(self, features):
-        return self.logit_scale * features @ self.text_features.t()
-
-
 class GATE(Plugin):
     """State after tune() or load(): `settings`, plain values, and P [C_b, d] with the offset [d] from text to images.
 
@@ -144,7 +135,15 @@ class GATE(Plugin):
 
     def __init__(self, trainer):
         super().__init__(trainer)
-        check(self.options)
+        options = self.options
+        for key, known in CHOICES.items():
+            if options[key] not in known:
+                raise UserError(f"TRAINER.GATE.{key} is '{options[key]}'; it must be one of {', '.join(known)}")
+        if not 0 < options.KEEP <= 1 or options.SOFTNESS < 0:
+            raise UserError(
+                f"TRAINER.GATE.KEEP is {options.KEEP} and SOFTNESS {options.SOFTNESS}; KEEP is a share above 0 and at "
+                "most 1, SOFTNESS is 0 or more"
+            )
 
     # ---- choosing
 
@@ -170,7 +169,8 @@ class GATE(Plugin):
         trainer, options = self.trainer, self.options
         kappa = trainer.backbone.logit_scale.exp().item()
         text, train = self.hand_written(base), trainer.train_set
-        sums, self.prototypes = class_means(train.mean(), train.labels, len(base))
+        sums = sums_of(train.mean(), train.labels, len(base))
+        self.prototypes = F.normalize(sums, dim=-1)
         self.offset = self.prototypes.mean(0) - text.mean(0)
         images, source, own = judges(trainer)
         features, labels = (images.mean() if own else images.first()), images.labels
@@ -203,10 +203,13 @@ class GATE(Plugin):
         print(f"GATE: eta {self.report['eta']:.4g}, {found}; {len(labels)} images: {source}")
         return f"gate's eta ({options.RULE}) on {source}"
 
+    @property
+    def templates(self):
+        return templates_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
+
     def hand_written(self, names):
         """t0 [C, d]."""
-        dataset = self.cfg.DATASET
-        return encode_classes(self.trainer.backbone, templates_for(dataset.NAME, dataset.TEMPLATE), names)
+        return encode_classes(self.trainer.backbone, self.templates, names)
 
     # ---- deciding
 
@@ -250,7 +253,7 @@ class GATE(Plugin):
 
     def new_expert(self, names):
         if self.options.NEW_EXPERT == "zero_shot":
-            return ZeroShotExpert(self.trainer.backbone, names, self.hand_written(names))
+            return ZeroshotHead(self.trainer.backbone, self.templates, names)
         return self.trainer.method_head(names)
 
     def known_names(self):
@@ -267,7 +270,7 @@ class GATE(Plugin):
         tensors = {} if self.prototypes is None else {"prototypes": self.prototypes, "offset": self.offset}
         part = f"{path}.{os.getpid()}.part"
         tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
-        save_file(tensors, part, {"settings": json.dumps(self.settings)})
+        save_file(tensors, part, signed({"settings": json.dumps(self.settings)}, tensors))
         os.replace(part, path)
 
     def load(self, folder):
@@ -278,8 +281,11 @@ class GATE(Plugin):
             )
         try:
             with safe_open(path, framework="pt", device=str(self.trainer.device)) as file:
-                self.settings = json.loads((file.metadata() or {})["settings"])
+                header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
+            if header.keys() != {"settings"} and not vouched(header, tensors):  # alone: an earlier version's file
+                raise ValueError("its content does not match its digest")
+            self.settings = json.loads(header["settings"])
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise UserError(f"{path} is damaged ({error}); train again, which takes a finished checkpoint up") from None
         self.prototypes, self.offset = tensors.get("prototypes"), tensors.get("offset")
@@ -293,15 +299,3 @@ class GATE(Plugin):
             found = test_auroc(self.trainer, self.split, lambda features, names: self.score_among(names)(features))
             return {"gate": {**self.report, "auroc": found}}
         return {"gate": self.report} if self.report else {}
-
-
-def check(options):
-    """Raises UserError for a value that TRAINER.GATE does not know."""
-    for key, known in CHOICES.items():
-        if options[key] not in known:
-            raise UserError(f"TRAINER.GATE.{key} is '{options[key]}'; it must be one of {', '.join(known)}")
-    if not 0 < options.KEEP <= 1 or options.SOFTNESS < 0:
-        raise UserError(
-            f"TRAINER.GATE.KEEP is {options.KEEP} and SOFTNESS {options.SOFTNESS}; KEEP is a share above 0 and at "
-            "most 1, SOFTNESS is 0 or more"
-        )

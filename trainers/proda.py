@@ -6,8 +6,8 @@ semantic orthogonality L_so, measured on the prompts without a class name; the m
 authors' code, as its public ports keep it: a quarter of the prompts has the name in front, a quarter in the middle,
 half at the end; a batch of images meets all K / B batches of prompts, a step each; L_so is over all K prompts; the
 covariance is diagonal over feature dimensions and divided by B + 1; the mean is not normalised again; SGD without
-weight decay, 20 images. Two public ports agree with this on the loss of a step. A third, in Dassl's form, computes L_so
-and leaves it out of the loss, which makes its first step 14% smaller.
+weight decay, 20 images. Two public ports agree with this on the loss of a step. A third, in Dassl's form
+(github.com/LAMDASZ-ML/BMIPRS), computes L_so and leaves it out of the loss, which makes its first step 14% smaller.
 """
 
 import torch
@@ -59,10 +59,9 @@ def upper_bound_logits(features, labels, weights, scale):
 
 
 class ProDAHead(PromptHead):
-    """K learned contexts: unit features [B, d] -> logits [B, C] by the mean of the prompts' classifier weights."""
+    """K learned contexts [K, n, w]: unit features [B, d] -> logits [B, C] by the mean of the prompts' class weights."""
 
     def __init__(self, backbone, classnames, ctx, chunk=0):
-        """ctx [K, n, w]."""
         super().__init__(backbone, classnames, ctx.shape[1], chunk)
         self.ctx = nn.Parameter(ctx.float())
         self.positions = positions_of(len(ctx))

@@ -37,8 +37,9 @@ from torch import Tensor
 
 from .coop_vpt import mean_kl
 from .core import FeatureTrainer, PromptHead, UserError, declare, register
+from .core.features.statistics import sums_of
 from .core.model.prompts import announced_context, announced_templates, encode_classes
-from .core.separation import class_means, cosines, judges, log_shares, route, test_auroc, which_are_base
+from .core.separation import cosines, judges, log_shares, route, test_auroc, which_are_base
 from .plugins import register_twins
 
 
@@ -265,10 +266,10 @@ class PVA(FeatureTrainer):
         train = self.train_set
         mean, log_variance = head.visual(train.features)
         labels = train.labels.repeat_interleave(train.views)
-        head.prototypes.copy_(class_means(mean, labels, len(base))[1])
+        head.prototypes.copy_(F.normalize(sums_of(mean, labels, len(base)), dim=-1))
         images, source, own = judges(self)
         latents = head.image_latents(images.mean() if own else images.first())
-        sums, _ = class_means(latents, images.labels, len(base))
+        sums = sums_of(latents, images.labels, len(base))
         found = cosines(latents, images.labels, sums, head.prototypes, own).amax(1)
         head.eta.fill_(found.quantile(1 - self.options.KEEP, interpolation="lower"))
         self.report = {

@@ -13,7 +13,8 @@ The rest follows its code (github.com/akshitac8/tfvaegan): Dec and F have hidden
 G's, a^ has unit norm, h reaches F without gradient; L_R is an L1 distance weighted by the squared errors over their
 norm, to which its beta belongs; a rate of 1e-4 for Dec, of 1e-5 for F. What it sets by data set is PER_DATASET in
 configs/trainers/TF_VAEGAN/vit_b16.yaml. That code alternates passes over the data without and with feedback; we
-alternate on each batch. On AWA2 it freezes Dec in the passes with feedback; we never do. It also shows a^ to the
+alternate on each batch. On AWA2 its updates of the generator leave Dec alone; ours never
+do. It weights the critic's loss by 10, which Adam nearly cancels. It also shows a^ to the
 classifier; the paper does not.
 """
 
@@ -21,9 +22,9 @@ import torch
 import torch.nn as nn
 
 from .core import declare, register
-from .fvaegan import LEAK, OPTIONS, VAEGAN, Classifier, ConditionalGenerator, adam, f_VAEGAN, layers
+from .fvaegan import OPTIONS, VAEGAN, Classifier, ConditionalGenerator, adam, f_VAEGAN
 from .generative.framework import descend
-from .generative.nets import gaussian_init
+from .generative.nets import LEAKY, gaussian_init, mlp
 from .plugins import register_twins
 
 TINY = 1e-24
@@ -46,7 +47,7 @@ class SemanticDecoder(nn.Module):
 
     def __init__(self, width, hidden_dim):
         super().__init__()
-        self.hidden = gaussian_init(nn.Sequential(nn.Linear(width, hidden_dim), nn.LeakyReLU(LEAK)))
+        self.hidden = gaussian_init(nn.Sequential(nn.Linear(width, hidden_dim), LEAKY()))
         self.output = gaussian_init(nn.Linear(hidden_dim, width))
 
     def forward(self, x):
@@ -60,7 +61,8 @@ class FeedbackGenerator(ConditionalGenerator):
         super().__init__(backbone, hidden_dim, scale)
         self.strength = strength
         self.decoder = SemanticDecoder(backbone.embed_dim, hidden_dim)
-        self.feedback = gaussian_init(nn.Sequential(*layers(hidden_dim, hidden_dim, hidden_dim), nn.LeakyReLU(LEAK)))
+        layers = mlp(hidden_dim, hidden_dim, hidden_dim, activation=LEAKY)
+        self.feedback = gaussian_init(nn.Sequential(*layers, LEAKY()))
 
     def first(self, z, attributes):
         """Without feedback [B, d]."""
@@ -127,8 +129,7 @@ class TF_VAEGAN(f_VAEGAN):
     FRAMEWORK = TFVAEGAN
 
     def classifier(self, classnames, generator):
-        width = self.backbone.embed_dim + self.options.HIDDEN_DIM
-        linear = layers(width, len(classnames))[0]
+        linear = gaussian_init(nn.Linear(self.backbone.embed_dim + self.options.HIDDEN_DIM, len(classnames)))
         return Classifier(self.backbone, classnames, generator.scale, linear, WithHidden(generator.decoder))
 
 

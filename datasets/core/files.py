@@ -11,9 +11,7 @@ UNFIT = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # of cont
 
 
 def require_writable(folder):
-    """Raises PermissionError for a folder without write permission, and for one marked read-only when root, who may, is
-    running.
-    """
+    """Raises PermissionError for a folder without write permission; for root, who may write, for one marked so."""
     if not os.access(folder, os.W_OK) or not os.stat(folder).st_mode & 0o222:
         raise PermissionError(errno.EACCES, "the folder is read-only", folder)
 
@@ -60,6 +58,8 @@ def missing_files(image_dir, paths):
 
 def read_text(path):
     """A text file's content. Raises UserError."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for, a device be read without end
+        raise UserError(f"cannot read {path}: it is no regular file")
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()

@@ -2,10 +2,11 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
 
-TABLE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sources.yaml")
+TABLE = Path(__file__).resolve().with_name("sources.yaml")
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,4 @@ def _source(reader, row):
     return Source(reader, **{**row, **lists, "resources": resources, "mirror": mirror})
 
 
-def _read():
-    with open(TABLE, encoding="utf-8") as file:
-        return {reader: _source(reader, row) for reader, row in yaml.safe_load(file).items()}
-
-
-SOURCES = _read()
+SOURCES = {reader: _source(reader, row) for reader, row in yaml.safe_load(TABLE.read_text(encoding="utf-8")).items()}

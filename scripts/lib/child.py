@@ -72,10 +72,6 @@ class Child:
             preexec_fn=bound_to(os.getpid()) if os.name == "posix" else None,
         )
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
-
     def show(self):
         """What it printed since the last call."""
         while self.shown and (block := self.shown.read(1 << 16)):

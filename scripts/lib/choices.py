@@ -24,10 +24,6 @@ def listing() -> str:
     return "\n".join([*lines, f"plug-ins, behind a trainer's name as in CoOp_SHIP: {' '.join(plugins)}"])
 
 
-def exists(trainer: str, cfg: str) -> bool:
-    return bool(config_files(trainer, cfg))
-
-
 def shortened(trainer: str, cfg: str) -> str:
     """The configuration of `trainer` that stands for `cfg`: vit_b16_ctxv1 -> vit_b16, where it has no such file.
 
@@ -35,9 +31,9 @@ def shortened(trainer: str, cfg: str) -> str:
     """
     found = cfg
     if any(cfg in cfgs for cfgs in trainers().values()):
-        while not exists(trainer, found) and "_" in found:
+        while not config_files(trainer, found) and "_" in found:
             found = found.rpartition("_")[0]
-    return found if exists(trainer, found) else cfg
+    return found if config_files(trainer, found) else cfg
 
 
 def check(runs: list[Run]) -> None:
@@ -52,7 +48,7 @@ def check(runs: list[Run]) -> None:
                     f"the options make a folder's name of {len(one.config)} characters, and {LONGEST} are the most: "
                     f"{one.config}\nPut them into a configuration file, configs/trainers/{one.trainer}/<cfg>.yaml"
                 )
-            if not exists(one.trainer, one.cfg):
+            if not config_files(one.trainer, one.cfg):
                 file = f"{PLACE}/{one.trainer}/{one.cfg}.yaml"
                 missing.append(f"no configuration '{one.cfg}' of trainer '{one.trainer}' ({file})")
     if missing:

@@ -1,6 +1,7 @@
 """The command line of the bash scripts: python scripts/protocol.py NAME ARGUMENTS... [-- KEY VALUE ...]"""
 
 import argparse
+import inspect
 import os
 import subprocess
 import sys
@@ -60,11 +61,13 @@ def main(name: str, argv: list[str]) -> int:
     if line.help:
         print(usage(name))
         return 0
-    if not protocol.least <= len(line.words) <= protocol.most:
+    place = Place.from_environment()
+    try:
+        inspect.signature(protocol).bind(line.options, place, *line.words)
+    except TypeError:  # too few or too many words
         print(usage(name), file=sys.stderr)
         return 2
-    place = Place.from_environment()
-    return execute(protocol.plan(line.words, line.options, place), place, line)
+    return execute(protocol(line.options, place, *line.words), place, line)
 
 
 def execute(plan: Plan, place: Place, flags: argparse.Namespace) -> int:
@@ -86,10 +89,10 @@ def launcher_of(name, runs: list[Run], place, flags, jobs: int = 1, threads: int
     runs = with_sources(runs)
     choices.check(runs)
     if flags.slurm is not None:
-        count = number("JOBS", flags.jobs) if flags.jobs else 0
+        count = jobs_of(flags.jobs) if flags.jobs else 0
         return Slurm(runs, place, name, flags.slurm, count, flags.per_gpu, flags.force)
     gpus = visible_gpus() if flags.per_gpu else []
-    count = number("JOBS", flags.jobs or str(len(gpus) * flags.per_gpu or jobs))
+    count = jobs_of(flags.jobs or str(len(gpus) * flags.per_gpu or jobs))
     return Launcher(runs, place, count, threads, gpus=gpus, force=flags.force)
 
 
@@ -104,10 +107,10 @@ def look_only(launcher, flags: argparse.Namespace) -> bool:
     return flags.dry_run or flags.status
 
 
-def number(name: str, text: str) -> int:
+def jobs_of(text: str) -> int:
     """Raises UserError unless it is a whole number of at least 1."""
     if not text.isdigit() or int(text) < 1:
-        raise UserError(f"{name} is the number of runs side by side, 1 or more; found '{text}'")
+        raise UserError(f"JOBS is the number of runs side by side, 1 or more; found '{text}'")
     return int(text)
 
 

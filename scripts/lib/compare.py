@@ -1,16 +1,17 @@
 """Each cell of a paper's table beside the runs that stand for it: ours, the paper's, the difference."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
 import yaml
 from tabulate import tabulate
 
+from .report.paper import AVERAGE
+from .report.stats import harmonic
 from .run import ROOT, Options, Place, Run, UserError, read_results
 
 HARMONIC = {"base2new": ("base", "new"), "gzsl": ("unseen", "seen")}  # H is of the means of these
-AVERAGE = "average"
+Metrics = dict[str, float | None]  # percent; None where there is no number
 
 
 @dataclass(frozen=True)
@@ -19,27 +20,6 @@ class Row:
 
     run: Run
     options: Options
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One method on one data set. Percent; None where there is no number."""
-
-    ours: dict[str, float | None]
-    papers: dict[str, float | None]
-    note: str
-
-    def line(self, metrics: Iterable[str]) -> list[str]:
-        found = []
-        for metric in metrics:
-            ours, papers = self.ours.get(metric), self.papers.get(metric)
-            both = ours is not None and papers is not None
-            found += [number(ours), number(papers), f"{ours - papers:+.2f}" if both else "-"]
-        return [*found, self.note]
-
-
-def number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def paper_table(paper: str, table: int) -> dict:
@@ -57,13 +37,19 @@ def compare(paper: dict, rows: list[Row], datasets: list[str], place: Place) -> 
             continue  # no method here stands for it
         for column, title in columns.items():
             of = datasets if column == AVERAGE else [column]
-            members = [runs_of(row, paper, dataset, rows) for dataset in of]
-            printed = dict(zip(metrics, row["values"].get(column, []), strict=False))
-            found = cell(paper, members, printed, place)
-            lines.append([row["method"], title, *found.line(metrics)])
+            ours, note, comparable = measure(paper, [runs_of(row, paper, dataset, rows) for dataset in of], place)
+            printed = dict(zip(metrics, row["values"].get(column, []), strict=False)) if comparable else {}
+            pairs = [(ours.get(metric), printed.get(metric)) for metric in metrics]
+            lines.append([row["method"], title, *(text for pair in pairs for text in texts(*pair)), note])
     heads = [head for metric in metrics for head in (metric, "paper", "diff.")]
     text = tabulate(lines, ["method", "data set", *heads, "seeds"], disable_numparse=True)
     return f"Table {paper['table']}: {paper['title']}\n\n{text}"
+
+
+def texts(ours: float | None, papers: float | None) -> list[str]:
+    """Ours, the paper's, the difference."""
+    difference = f"{ours - papers:+.2f}" if ours is not None and papers is not None else "-"
+    return [*("-" if value is None else f"{value:.2f}" for value in (ours, papers)), difference]
 
 
 def runs_of(row: dict, paper: dict, dataset: str, rows: list[Row]) -> list[Run]:
@@ -77,23 +63,24 @@ def runs_of(row: dict, paper: dict, dataset: str, rows: list[Row]) -> list[Run]:
     ]
 
 
-def cell(paper: dict, members: list[list[Run]], printed: dict, place: Place) -> Cell:
-    """`members`: the runs of each data set. A mean over data sets needs all of them."""
+def measure(paper: dict, members: list[list[Run]], place: Place) -> tuple[Metrics, str, bool]:
+    """Our numbers, of how many seeds they are, and whether the paper's may stand beside them. `members`: the runs of
+    each data set. A mean over data sets needs all of them."""
     done = [[figures(run, place) for run in runs if run.done(place)] for runs in members]
     counts = [len(results) for results in done]
-    of = max((len(runs) for runs in members), default=0)
     if not members or not all(counts):
         missing = "not run" if not any(counts) else f"no mean: {counts.count(0)} data sets are missing"
-        return Cell({}, printed, missing)
-    names = {name for results in done for name, _ in results}
-    ours = means(paper, [[metrics for _, metrics in results] for results in done])
+        return {}, missing, True
+    of = max(len(runs) for runs in members)
     note = f"{min(counts)}" if min(counts) == of else f"{min(counts)} of {of}"
-    if names != {paper["backbone"]}:  # another backbone's numbers do not compare
-        return Cell(ours, {}, f"{note}; {', '.join(sorted(names))}, the paper has {paper['backbone']}")
-    return Cell(ours, printed, note)
+    names = {name for results in done for name, _ in results}
+    comparable = names == {paper["backbone"]}
+    if not comparable:
+        note += f"; {', '.join(sorted(names))}, the paper has {paper['backbone']}"
+    return means(paper, [[metrics for _, metrics in results] for results in done]), note, comparable
 
 
-def figures(run: Run, place: Place) -> tuple[str, dict]:
+def figures(run: Run, place: Place) -> tuple[str, Metrics]:
     """(the backbone's name, the metrics) of a finished run. Raises UserError where its results.json has none."""
     path = run.results(place)
     found = read_results(path)
@@ -105,15 +92,13 @@ def figures(run: Run, place: Place) -> tuple[str, dict]:
     return name, metrics
 
 
-def means(paper: dict, results: list[list[dict]]) -> dict[str, float | None]:
+def means(paper: dict, results: list[list[Metrics]]) -> Metrics:
     """Over seeds, then over data sets; H of the means, as the paper's Table 1 has it."""
-    found: dict[str, float | None] = {}
+    found: Metrics = {}
     for metric in paper["metrics"]:
         values = [[one[metric] for one in seeds if one.get(metric) is not None] for seeds in results]
         found[metric] = fmean(fmean(seeds) for seeds in values) if all(values) else None
     sides = [found.get(name) for name in HARMONIC.get(paper["task"], ())]
-    if "H" in found and len(sides) == 2:
-        first, second = sides
-        known = first is not None and second is not None
-        found["H"] = (2 * first * second / (first + second) if first + second else 0.0) if known else None
+    if "H" in found and sides:
+        found["H"] = None if None in sides else harmonic(*sides)
     return found

@@ -68,15 +68,13 @@ def _words(found, run, place):
 
 def _given(words):
     """{flag or KEY: value} of a train.py command, configuration files left out; a later one wins."""
-    found, i = {}, 1
-    while i < len(words):
-        key, equals, value = words[i].partition("=") if words[i].startswith("--") else (words[i], "", "")
-        if not equals and key not in ALONE and i + 1 < len(words):
-            i += 1
-            value = words[i]
+    found, rest = {}, iter(words[1:])
+    for word in rest:
+        key, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
+        if not equals and key not in ALONE:
+            value = next(rest, "")
         if key not in FILES:
             found[key] = value
-        i += 1
     return found
 
 

@@ -9,7 +9,6 @@ import contextlib
 import os
 import subprocess
 import time
-from collections.abc import Callable
 
 from .child import Busy, Child, Log, end, last_lines
 from .done import judge
@@ -27,23 +26,13 @@ KILLED = 128 + 9
 class Launcher:
     """`jobs` runs side by side. `threads`: OMP_NUM_THREADS of each, unless the user has set it. `echo`: what a run
     prints is shown as it comes (by default where there is one job). `gpus`: each run gets the least used of them.
-    `force`: runs that are done, or stale, are made anew. `cost`: see Status."""
+    `force`: runs that are done, or stale, are made anew."""
 
-    def __init__(
-        self,
-        runs: list[Run],
-        place: Place,
-        jobs: int = 1,
-        threads: int | None = None,
-        echo: bool | None = None,
-        gpus: list[str] | None = None,
-        force: bool = False,
-        cost: Callable[[Run], float] = lambda run: 1.0,
-    ):
-        self.place, self.jobs, self.gpus, self.force = place, jobs, gpus or [], force
+    def __init__(self, runs: list[Run], place: Place, jobs=1, threads=None, echo=None, gpus=(), force=False):
+        self.place, self.jobs, self.gpus, self.force = place, jobs, gpus, force
         self.echo = jobs == 1 if echo is None else echo
         self.threads = threads or (1 if jobs > 1 else None)
-        self.status = Status(runs, place, cost)
+        self.status = Status(runs, place)
         self.children: list[Child] = []
         self.interrupts = Interrupts()
         self.told = time.monotonic()
@@ -62,28 +51,28 @@ class Launcher:
 
     def look(self):
         """Takes the table from the files of the runs."""
-        for entry in self.status.entries:
-            self.status.look(entry)
+        self.status.look_at_all()
 
     def _start(self) -> bool:
         """Starts what can start. Whether something waits still."""
         for entry in self.status.of(WAITING):
             if self.interrupts.number:
                 break
-            if not self._settled(entry) and len(self.children) < self.jobs and self._source_is_there(entry):
-                try:
-                    self._launch(entry)
-                except Busy:
-                    if not entry.line:
-                        entry.line = "another process is at it; waiting"
-                        self.status.say(entry, entry.line)
-                except OSError as error:
-                    self._failed(entry, 2, sentence(error))
+            source = self.status.by_run.get(entry.run.source)
+            if self._settled(entry, source) or len(self.children) == self.jobs or source and source.state != DONE:
+                continue
+            try:
+                self._launch(entry)
+            except Busy:
+                if not entry.line:
+                    entry.line = "another process is at it; waiting"
+                    self.status.say(entry, entry.line)
+            except OSError as error:
+                self._failed(entry, 2, sentence(error))
         return bool(self.status.of(WAITING))
 
-    def _settled(self, entry: Entry) -> bool:
+    def _settled(self, entry: Entry, source: Entry | None) -> bool:
         """Whether nothing is to be done: it is done already, or stale, or its source cannot be had."""
-        source = self.status.by_run.get(entry.run.source) if entry.run.source else None
         if not (self.force or entry.starts) and entry.run.done(self.place):
             self._finished(entry, f"done already: {entry.run.folder(self.place)}/{RESULTS}; --force makes it anew")
         elif source and source.state in (FAILED, STALE):
@@ -92,20 +81,13 @@ class Launcher:
             self._failed(entry, 2, f"its source is not done: {entry.run.source.title}")
         return entry.state != WAITING
 
-    def _source_is_there(self, entry: Entry) -> bool:
-        source = self.status.by_run.get(entry.run.source) if entry.run.source else None
-        return source is None or source.state == DONE
-
     def _launch(self, entry: Entry):
         log = Log(entry.run, self.place)
         fresh = self.force and not entry.starts
         if not fresh and entry.run.done(self.place):  # since we looked: another launcher was faster
             return log.close()
-        self.status.say(
-            entry,
-            f"-> {entry.run.folder(self.place)}  ({self.status.progress(self.jobs)})",
-            before="\n=== " if self.echo else "",
-        )
+        text = f"-> {entry.run.folder(self.place)}  ({self.status.progress(self.jobs)})"
+        self.status.say(entry, text, before="\n=== " if self.echo else "")
         command = command_of(entry.run, self.place, fresh)
         self.children.append(Child(entry.run, command, log, self._environment(), self.echo))
         entry.state, entry.line, entry.starts = RUNNING, "", entry.starts + 1
@@ -123,7 +105,7 @@ class Launcher:
         for child in list(self.children):
             entry, code = self.status.by_run[child.run], child.code()
             child.show()
-            entry.seconds = child.seconds
+            entry.seconds = time.monotonic() - child.started
             if code is None:
                 continue
             self.children.remove(child)
@@ -183,13 +165,11 @@ def with_sources(runs: list[Run]) -> list[Run]:
 
 def visible_gpus() -> list[str]:
     """Those of CUDA_VISIBLE_DEVICES, else all that nvidia-smi lists. Raises UserError where there is none."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout if given is None else ""
-    except OSError:
-        listed = ""
-    cards = [line for line in listed.splitlines() if line.startswith("GPU ")]
-    found = [word for word in given.split(",") if word] if given is not None else [str(n) for n in range(len(cards))]
+    found = [word for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word]
+    if "CUDA_VISIBLE_DEVICES" not in os.environ:
+        with contextlib.suppress(OSError):
+            listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout.splitlines()
+            found = [str(n) for n in range(sum(line.startswith("GPU ") for line in listed))]
     if not found:
         raise UserError("--per-gpu: no GPU is visible here (CUDA_VISIBLE_DEVICES, nvidia-smi); --jobs N needs none")
     return found

@@ -88,11 +88,8 @@ class Run:
 
     @property
     def title(self) -> str:
-        return f"{self.trainer}/{self.config} on {self.dataset}, {self.shots_title}seed {self.seed}"
-
-    @property
-    def shots_title(self) -> str:
-        return "" if self.shots == ALL else f"{self.shots} shots, "
+        shots = "" if self.shots == ALL else f"{self.shots} shots, "
+        return f"{self.trainer}/{self.config} on {self.dataset}, {shots}seed {self.seed}"
 
     def folder(self, place: Place) -> str:
         """<output>/<task>/<dataset>/shots_<k>/<Trainer>/<config>/seed<s>, from the repository's root."""
@@ -108,7 +105,8 @@ class Run:
     def command(self, place: Place) -> list[str]:
         """train.py and its arguments, for a process whose working folder is the repository's root."""
         identity = ["RUN.DATASET", self.dataset, "RUN.CONFIG", self.config]
-        protocol = ["TASK", self.task, "DATASET.NUM_SHOTS", str(self.shots), "DATASET.SUBSAMPLE_CLASSES", self.subset]
+        subset = "base" if self.task == "base2new" else "all"
+        protocol = ["TASK", self.task, "DATASET.NUM_SHOTS", str(self.shots), "DATASET.SUBSAMPLE_CLASSES", subset]
         return [
             "train.py",
             *(("--root", place.data) if place.data else ()),
@@ -122,10 +120,6 @@ class Run:
             *(word for option in self.options for word in option),
             *(word for key in self.start if self.source for word in (key, self.source.folder(place))),
         ]
-
-    @property
-    def subset(self) -> str:
-        return "base" if self.task == "base2new" else "all"
 
 
 def read_results(path: Path) -> dict:

@@ -52,9 +52,7 @@ class Slurm:
     """Has the face of a Launcher. `options`: those of sbatch, with _ for -; `time` in any of its forms. `jobs`: so many
     at once, 0: as many as the cluster gives."""
 
-    def __init__(
-        self, runs: list[Run], place: Place, name: str, options: dict[str, str], jobs=0, per_gpu=0, force=False
-    ):
+    def __init__(self, runs: list[Run], place: Place, name: str, options: dict, jobs=0, per_gpu=0, force=False):
         self.status, self.place, self.name, self.jobs = Status(runs, place), place, name, jobs
         self.per_gpu, self.force = per_gpu, force
         self.minutes = minutes(options.get("time", MINUTES))
@@ -70,8 +68,7 @@ class Slurm:
         queued = queue()
         if queued is None:
             raise UserError("--slurm: squeue does not answer; without --slurm the runs are processes of this machine")
-        for entry in self.status.entries:
-            self.status.look(entry)
+        self.status.look_at_all()
         with self.interrupts:
             self._submit([entry for entry in self.status.entries if self._wants_a_job(entry, queued)], queued)
             pause = 0.5
@@ -81,17 +78,13 @@ class Slurm:
                 pause = min(SLOWEST, 1.2 * pause)
         if not self.interrupts.number:
             return self.status.conclusion()
-        arrays = sorted({self._job(entry).partition("_")[0] for entry in self._unfinished()})
-        print(
-            f"the jobs go on; the same command follows them, scancel {' '.join(arrays)} ends them",
-            file=sys.stderr,
-        )
+        arrays = " ".join(sorted({self._job(entry).partition("_")[0] for entry in self._unfinished()}))
+        print(f"the jobs go on; the same command follows them, scancel {arrays} ends them", file=sys.stderr)
         return 128 + self.interrupts.number
 
     def look(self):
         """Takes the table from the files of the runs and from the queue."""
-        for entry in self.status.entries:
-            self.status.look(entry)
+        self.status.look_at_all()
         for _ in range(2):
             self._look(tell=False)
 
@@ -137,7 +130,7 @@ class Slurm:
         first = [entry.run for entry in entries if not entry.run.source]
         then = [entry.run for entry in entries if entry.run.source]
         self._arrays(first, "")
-        sources = {self.made_by.get(run.source.folder(self.place), "") for run in then if run.source}
+        sources = {self.made_by.get(run.source.folder(self.place), "") for run in then}
         alive = sorted(sources & {*queued, *(self.made_by[run.folder(self.place)] for run in first)})
         self._arrays(then, ":".join(["afterany", *alive]) if alive else "")
 
@@ -163,6 +156,7 @@ class Slurm:
             raise UserError(
                 "--slurm needs the package submitit, which is not there; run  bash scripts/setup.sh"
             ) from None
+        given = {"requeue": True, **({"dependency": dependency} if dependency else {}), **self.options}
         try:
             executor = submitit.SlurmExecutor(self.folder, max_num_timeout=HANDS_BACK)
             executor.update_parameters(
@@ -171,11 +165,7 @@ class Slurm:
                 array_parallelism=self.jobs or LARGEST,
                 stderr_to_stdout=True,
                 setup=[f"export PYTHONPATH={shlex.quote(str(ROOT / 'scripts'))}"],
-                additional_parameters={
-                    "requeue": True,
-                    **({"dependency": dependency} if dependency else {}),
-                    **self.options,
-                },
+                additional_parameters=given,
             )
             with executor.batch():
                 submitted = [executor.submit(job) for job in jobs]
@@ -186,15 +176,12 @@ class Slurm:
 
 def queue() -> dict[str, str] | None:
     """{job: its state, such as PENDING or RUNNING} of our jobs that Slurm still has; None where it does not answer."""
+    command = ["squeue", "--me", "--noheader", "--array", "--format=%i %T"]
     try:
-        found = subprocess.run(
-            ["squeue", "--me", "--noheader", "--array", "--format=%i %T"], capture_output=True, text=True, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
         return None
-    if found.returncode:
-        return None
-    return dict(line.split(maxsplit=1) for line in found.stdout.splitlines() if line.strip())
+    return dict(line.split(maxsplit=1) for line in listed.splitlines() if line.strip())
 
 
 def read_record(path: Path) -> dict[str, str]:
@@ -202,9 +189,8 @@ def read_record(path: Path) -> dict[str, str]:
     try:
         return json.loads(path.read_text()) if path.exists() else {}
     except ValueError as error:
-        raise UserError(
-            f"{path} is damaged ({error}); delete it, after  squeue --me  shows no job of this list"
-        ) from None
+        why = f"{path} is damaged ({error})"
+        raise UserError(f"{why}; delete it, after  squeue --me  shows no job of this list") from None
 
 
 def minutes(text: str) -> int:

@@ -4,7 +4,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .child import ENDED, is_running, last_lines, log_of
 from .done import DONE, STALE, judge
@@ -24,17 +24,12 @@ class Entry:
     starts: int = 0  # in this launch
 
 
-@dataclass
 class Status:
     """`cost`: how long a run takes, in any unit, for the estimate of what is left."""
 
-    runs: list[Run]
-    place: Place
-    cost: Callable[[Run], float] = lambda run: 1.0
-    entries: list[Entry] = field(init=False)
-
-    def __post_init__(self):
-        self.entries = [Entry(run, number) for number, run in enumerate(self.runs, 1)]
+    def __init__(self, runs: list[Run], place: Place, cost: Callable[[Run], float] = lambda run: 1.0):
+        self.place, self.cost = place, cost
+        self.entries = [Entry(run, number) for number, run in enumerate(runs, 1)]
         self.by_run = {entry.run: entry for entry in self.entries}
         self.began = time.monotonic()
 
@@ -44,7 +39,7 @@ class Status:
     def look(self, entry: Entry) -> Entry:
         """Takes the entry's state from the files of its run, whoever made them."""
         run, place = entry.run, self.place
-        last = next(iter(last_lines(run, place)), "")
+        *before, last = last_lines(run, place, 2) or [""]
         entry.state, entry.line, entry.code = WAITING, last, 0
         verdict = judge(run, place)
         if verdict.state == DONE:
@@ -56,10 +51,13 @@ class Status:
         elif is_running(run, place):
             entry.state = RUNNING
         elif last.startswith(ENDED):
-            before = last_lines(run, place, 2)[:-1]
             entry.state, entry.code = FAILED, int(last.removeprefix(ENDED))
             entry.line = "; ".join([f"exit code {entry.code}", *before])
         return entry
+
+    def look_at_all(self):
+        for entry in self.entries:
+            self.look(entry)
 
     # ------------------------------------------------------------------------------------------------ what is told
 
@@ -96,7 +94,7 @@ class Status:
     def commands(self, force: bool = False) -> list[str]:
         """For --dry-run: what would run, and what is done or stale."""
         found = []
-        for run in self.runs:
+        for run in (entry.run for entry in self.entries):
             verdict = judge(run, self.place)
             if force or verdict.state not in (DONE, STALE):
                 found.append(shlex.join(["python", *command_of(run, self.place, force)]))
@@ -120,9 +118,8 @@ class Status:
         if several:
             print(f"\n{self.counts()} ({clock(time.monotonic() - self.began)})", flush=True)
         for entry in bad if several else ():
-            print(
-                f"{entry.state}: {entry.run.title}: {entry.line}\n    {log_of(entry.run, self.place)}", file=sys.stderr
-            )
+            print(f"{entry.state}: {entry.run.title}: {entry.line}", file=sys.stderr)
+            print(f"    {log_of(entry.run, self.place)}", file=sys.stderr)
         if stopped:
             print("interrupted; the same command goes on from here", file=sys.stderr)
             return 128 + stopped

@@ -17,10 +17,11 @@ Values are taken letter by letter: what stands here is what train.py gets and wh
 """
 
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
-from .choices import exists, shortened
-from .run import ROOT, Options, Run, UserError
+from .choices import shortened
+from .run import ROOT, Options, Run, UserError, config_files
 
 try:
     import yaml
@@ -61,18 +62,15 @@ class Sweep:
             return variant.cfg
         plain = shortened(variant.trainer, self.cfg)
         longer = f"{plain}_{self.settings}"
-        return longer if self.settings and exists(variant.trainer, longer) else plain
+        return longer if self.settings and config_files(variant.trainer, longer) else plain
 
     def runs(self, options: Options = ()) -> list[Run]:
         """The runs, `options` in front of each variant's own, in the order data set, seed, variant."""
         found = []
-        for dataset in self.datasets:
-            for seed in self.seeds:
-                for variant in self.variants:
-                    run = Run(self.task, dataset, variant.trainer, self.cfg_of(variant), seed, self.shots)
-                    source = self.source_run(seed, options) if variant.start else None
-                    both = (*options, *variant.options)
-                    found.append(replace(run, options=both, source=source, start=variant.start))
+        for dataset, seed, one in product(self.datasets, self.seeds, self.variants):
+            source, both = self.source_run(seed, options) if one.start else None, (*options, *one.options)
+            cfg = self.cfg_of(one)
+            found.append(Run(self.task, dataset, one.trainer, cfg, seed, self.shots, both, source, one.start))
         return found
 
     def source_run(self, seed: int, options: Options) -> Run:
@@ -87,19 +85,18 @@ class Sweep:
         words = tuple(text.replace(",", " ").split())
         if not words:
             raise UserError(f"{field} is empty")
-        if field in ("datasets", "seeds"):
-            return replace(
-                self, **{field: tuple(number(word, "a seed") for word in words) if field == "seeds" else words}
-            )
+        if field == "datasets":
+            return replace(self, datasets=words)
+        if field == "seeds":
+            return replace(self, seeds=tuple(number(word, "a seed") for word in words))
         if field == "shots":
             return replace(self, shots=number(words[0], "shots"))
         if field == "cfg":
             return replace(self, cfg=words[0])
         if field == "source":
             return replace(self, source_dataset=words[0])
-        raise UserError(
-            f"'{field}' cannot be set; it is one of cfg, datasets, seeds, shots, source, or a KEY of the config"
-        )
+        known = "cfg, datasets, seeds, shots, source, or a KEY of the config"
+        raise UserError(f"'{field}' cannot be set; it is one of {known}")
 
 
 def number(word: str, what: str) -> int:
@@ -129,7 +126,7 @@ def load(name: str) -> Sweep:
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # every scalar stays a string
         return parse(path.stem, data)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML: {error}") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

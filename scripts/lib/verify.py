@@ -90,13 +90,11 @@ def known_data():
 def known_backbone(name, sha256):
     """KnownBackbone by its weights, else by its name or its file's name (ViT-B-16.pt); None where neither is known."""
     rows = [read(path.name) for path in sorted(FOLDER.glob("*.yaml")) if path.name != "benchmark.yaml"]
-    matches = [row for row in rows if row["sha256"] == sha256]
-    for row in rows:
-        spellings = {row["backbone"], row["backbone"].replace("/", "-"), *row.get("also", ())}
-        matches += [row] if spellings & {name, Path(name).stem} else []
-    if not matches:
+    spellings = [{row["backbone"], row["backbone"].replace("/", "-"), *row.get("also", ())} for row in rows]
+    named = [row for row, spelt in zip(rows, spellings) if spelt & {name, Path(name).stem}]
+    row = next((row for row in rows if row["sha256"] == sha256), named[0] if named else None)
+    if row is None:
         return None
-    row = matches[0]
     # a hash of open_clip's tensors is no hash of OpenAI's file
     known_hash = "" if name in row.get("also", ()) else row["sha256"]
     return KnownBackbone(row["backbone"], known_hash, row["preprocessing"], figures(row), row.get("note", ""))
@@ -115,13 +113,6 @@ def figures(row):
     for config, values in published.items():
         found.setdefault(config, {})[known_data()[config].full] = values
     return found
-
-
-def expected(found, data, backbone, config):
-    """The known figures {metric: percent} for what a run measured; {} where none are."""
-    if data is None or backbone is None:
-        return {}
-    return backbone.figures.get(config, {}).get(data.closest(found.split_hash, found.sizes), {})
 
 
 def verdict(measured, wanted):

@@ -19,6 +19,7 @@ from trainers.core.run import tasks
 from .miniatures import DOMAINS, GZSL, TABLE1
 from .rehearsal import CONFIGS, command, files_of
 
+PHOTO_OF_A = "a photo of a"  # the one start of a context that a configuration names
 FAMILIES = {"miniclip": "MiniCLIP", "vit_b16": "ViT-B/16"}  # how a file's name starts, and its backbone
 # {task: ({data set}, the classes that it trains on)}
 TASKS = {
@@ -54,6 +55,8 @@ def check_merges(config, dataset, task, configs=CONFIGS):
     for name, section in cfg.TRAINER.items():
         if isinstance(section, CfgNode) and "PREC" in section:
             assert section.PREC in PRECISIONS, f"TRAINER.{name}.PREC is {section.PREC}"
+        if isinstance(section, CfgNode) and "CTX_INIT" in section:
+            assert section.CTX_INIT in ("", PHOTO_OF_A), f"TRAINER.{name}.CTX_INIT is {section.CTX_INIT!r}"
     kind = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     kind.check_cfg(SimpleNamespace(), cfg)  # what the method itself refuses
     for plugin in kind.PLUGINS:

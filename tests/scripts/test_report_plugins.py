@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+from lib.run import UserError
 
 
 def lines_of(text, start):
@@ -116,6 +117,16 @@ def test_what_was_not_verified_is_shown_on_request_only_and_with_its_note(write_
     assert "As printed" not in report("--table", "1", "--paper", "pva").out
     own = report("--papers-own").out.split("As printed in PVA")[1]
     assert "77.50" in own and "third party's summary" in own
+
+
+def test_an_ablation_that_was_not_verified_shows_our_runs_alone(write_run, report):
+    arguments = ("--paper", "pva", "--table", "2")
+    write_run({"base": 80.0, "new": 50.0}, trainer="PVA")
+    with pytest.raises(UserError, match="bash scripts/ablation.sh pva caltech101 1"):
+        report(*arguments)
+    write_run({"base": 70.0, "new": 60.0}, trainer="PVA", config="miniclip-TRAINER.PVA.RESIDUAL=0")
+    out = report(*arguments).out
+    assert lines_of(out, "without residual") and "70.00" in out and "As printed" not in out and "76.80" not in out
 
 
 def test_another_papers_tables(write_run, report, tmp_path, monkeypatch):

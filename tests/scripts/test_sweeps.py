@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from lib import choices, sweeps
 from lib.protocols import PAPER_DATASETS
-from lib.run import UserError
+from lib.run import Place, UserError
+
+import train
 
 ROOT = Path(__file__).resolve().parents[2]
 MINE = """
@@ -151,6 +153,8 @@ def test_every_sweep_resolves_with_both_backbones(name, family):
     choices.check(runs)
     assert len({run.config + run.trainer + run.dataset + str(run.seed) for run in runs}) == len(runs)
     assert all(run.cfg.startswith(family) for run in runs)
+    for run in runs[: len(sweep.variants)]:  # each variant's options are known, and of the right type
+        train.setup_cfg(train.parse_args(run.command(Place(data="data"))[1:]))
 
 
 def test_the_third_tables_settings_are_the_longer_files_where_there_are_some():

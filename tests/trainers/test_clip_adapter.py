@@ -9,8 +9,8 @@ from tiny_data import NAMES
 
 import train
 from trainers.clip_adapter import CLIPAdapterHead, bottleneck
+from trainers.core import ZeroshotHead
 from trainers.core.model.prompts import tokenize
-from trainers.zsclip import ZeroshotHead
 
 PROMPT = "a photo of a {}."
 

@@ -55,7 +55,7 @@ def test_logits_and_context_gradients_equal_the_plain_formulation(miniclip_backb
 
 def test_context_from_words_equals_the_prompt_in_words(miniclip_backbone):
     """Started at "a photo of a", CoOp is zero-shot CLIP with that prompt."""
-    from trainers.zsclip import ZeroshotHead
+    from trainers.core import ZeroshotHead
 
     features = F.normalize(torch.randn(5, miniclip_backbone.embed_dim), dim=-1)
     head = CoOpHead(miniclip_backbone, NAMES, initial_context(miniclip_backbone, "a_photo_of_a", 16)).eval()

@@ -13,12 +13,14 @@ from PIL import Image
 from runs import argv as command
 from runs import check_a_killed_run_ends_like_one_left_alone, log, newest_state, results
 from safetensors import safe_open
+from safetensors.torch import save_file
 from tiny_data import NAMES, make_bank, poison
 from torch import nn
 
 import train
 from trainers import gate, open_run
 from trainers.core import separation
+from trainers.core.features.statistics import sums_of
 
 sys.path.insert(0, str(train.ROOT / "scripts"))
 import predict  # noqa: E402
@@ -137,7 +139,8 @@ def test_auroc_by_pairs():
 def test_an_image_is_taken_out_of_its_own_prototype():
     features = F.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [-1.0, 0.0]]), dim=1)
     labels = torch.tensor([0, 0, 0, 1])
-    sums, prototypes = separation.class_means(features, labels, 2)
+    sums = sums_of(features, labels, 2)
+    prototypes = F.normalize(sums, dim=1)
     found = separation.cosines(features, labels, sums, prototypes, own=True)
     rest = F.normalize(features[1] + features[2], dim=0)
     assert found[0, 0].item() == pytest.approx((features[0] @ rest).item())
@@ -265,9 +268,24 @@ def test_without_its_file_or_with_a_damaged_one_the_run_is_refused(run, tmp_path
     (copy / gate.FILE).write_bytes((copy / gate.FILE).read_bytes()[:40])
     with pytest.raises(UserError, match="gate.safetensors is damaged"):
         open_run(str(copy))
+    good = (run / gate.FILE).read_bytes()
+    digit = re.search(rb'eta\\": -?\d*\.(\d)', good).start(1)
+    for at in (digit, len(good) - 3):  # of the threshold; of the last tensor
+        bad = bytearray(good)
+        bad[at] ^= 1
+        (copy / gate.FILE).write_bytes(bad)
+        with pytest.raises(UserError, match="gate.safetensors is damaged"):
+            open_run(str(copy))
     (copy / gate.FILE).unlink()
     with pytest.raises(UserError, match="finished run of a trainer with GATE"):
         open_run(str(copy))
+
+
+def test_an_earlier_versions_file_without_a_digest_is_read(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    settings, tensors = gate_file(run)
+    save_file(tensors, copy / gate.FILE, {"settings": json.dumps(settings)})
+    assert open_run(str(copy)).plugins
 
 
 def test_no_image_of_a_new_class_is_read_before_evaluation(bank, run, tmp_path):

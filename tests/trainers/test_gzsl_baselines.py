@@ -9,12 +9,13 @@ from dassl.config import get_cfg_default
 from runs import argv, results
 from tiny_clip import tiny_clip
 from tiny_data import NAMES, make_bank
+from torch import nn
 
 import train
 import trainers
 from trainers.core.errors import ClassesUnsupported
 from trainers.core.model.prompts import ClassTokens, encode_texts
-from trainers.fvaegan import VAEGAN, Classifier, Scale, layers
+from trainers.fvaegan import VAEGAN, Classifier, Scale
 from trainers.tfvaegan import TFVAEGAN, WithHidden, attribute_loss
 
 DIM = 8  # of the tiny backbone's features
@@ -183,7 +184,7 @@ def test_the_critic_is_updated_more_often_than_the_generator(backbone, classes):
 
 def test_the_classifier_over_some_of_its_classes_has_their_rows(backbone):
     torch.manual_seed(0)
-    head = Classifier(backbone, ["a", "b", "c"], Scale(torch.randn(4, DIM)), layers(DIM, 3)[0])
+    head = Classifier(backbone, ["a", "b", "c"], Scale(torch.randn(4, DIM)), nn.Linear(DIM, 3))
     features = torch.randn(6, DIM)
     assert torch.allclose(head.for_classes(["c", "a"])(features), head(features)[:, [2, 0]])
     with pytest.raises(ClassesUnsupported, match="'d'"):
@@ -193,7 +194,7 @@ def test_the_classifier_over_some_of_its_classes_has_their_rows(backbone):
 def test_tf_vaegan_classifies_the_feature_and_the_decoders_hidden_layer(backbone):
     framework, features, _ = made(TFVAEGAN, backbone)
     decoder, scale = framework.generator.decoder, framework.generator.scale
-    head = Classifier(backbone, ["a", "b"], scale, layers(DIM + 6, 2)[0], WithHidden(decoder))
+    head = Classifier(backbone, ["a", "b"], scale, nn.Linear(DIM + 6, 2), WithHidden(decoder))
     x = (features - scale.low) / scale.span
     expected = linear(torch.cat([x, leaky(linear(x, decoder.hidden[0]))], 1), head.linear)
     assert torch.allclose(head(features), expected, atol=1e-6)
@@ -253,7 +254,7 @@ def test_a_killed_generator_ends_like_one_left_alone(monkeypatch, tmp_path, tiny
 
 
 def test_equal_names_have_rows_of_their_own(backbone):
-    head = Classifier(backbone, ["a", "b", "a"], Scale(torch.randn(4, DIM)), layers(DIM, 3)[0])
+    head = Classifier(backbone, ["a", "b", "a"], Scale(torch.randn(4, DIM)), nn.Linear(DIM, 3))
     features = torch.randn(6, DIM)
     assert torch.allclose(head.for_classes(["a", "a"])(features), head(features)[:, [0, 2]])
 

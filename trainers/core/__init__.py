@@ -3,7 +3,7 @@
 from .config import declare
 from .errors import ClassesUnsupported, UserError
 from .feature_trainer import FeatureTrainer
-from .heads import Head, PromptHead, RowHead
+from .heads import Head, PromptHead, RowHead, ZeroshotHead
 from .plugin import Plugin
 from .registry import register
 
@@ -15,6 +15,7 @@ __all__ = [
     "PromptHead",
     "RowHead",
     "UserError",
+    "ZeroshotHead",
     "declare",
     "register",
 ]

@@ -3,10 +3,6 @@
 A method provides `build_head(classnames)`: an nn.Module from unit image features [B, d] to logits [B, C] over these
 names, logit scale included. Data, features, optimiser, precision, checkpoints, resuming, evaluation, plug-ins and
 results.json are here.
-
-    class LinearProbe(FeatureTrainer):
-        def build_head(self, classnames):
-            return nn.Linear(self.backbone.embed_dim, len(classnames))
 """
 
 import os

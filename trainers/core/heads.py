@@ -1,4 +1,5 @@
-"""What most heads are: learned prompts around class names (PromptHead), or fixed rows, one for each name (RowHead).
+"""What most heads are: hand-written prompts around class names (ZeroshotHead), learned ones (PromptHead), or fixed
+rows, one for each name (RowHead).
 
 A head maps unit image features [B, d] to logits [B, C] over its `classnames`. `head.for_classes(names)` is the same
 head over other names; ClassesUnsupported says why where that is impossible.
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import ClassesUnsupported
-from .model.prompts import ClassTokens, assemble
+from .model.prompts import ClassTokens, assemble, encode_classes
 from .model.text_encoder import TextEncoder
 from .names import find_positions
 
@@ -35,6 +36,26 @@ class Head(nn.Module):
 
     def for_classes(self, names: list[str]) -> "Head":
         raise NotImplementedError
+
+
+class ZeroshotHead(Head):
+    """Unit image features [B, d] -> logits [B, C]: cosine with the text feature of "a photo of a {}." times the logit
+    scale (paper Eq. 1)."""
+
+    def __init__(self, backbone, templates, classnames):
+        super().__init__(backbone, classnames)
+        self.templates = templates
+        self.register_buffer("text_features", encode_classes(backbone, templates, classnames), persistent=False)
+
+    def forward(self, features):
+        return self.logit_scale * features @ self.text_features.t()
+
+    def class_weights(self):
+        """Unit vectors W [C, d] with logits = scale * f @ W^T."""
+        return self.text_features
+
+    def for_classes(self, names):
+        return ZeroshotHead(self.backbone, self.templates, names)
 
 
 class RowHead(Head):
@@ -82,7 +103,7 @@ class PromptHead(Head):
 
     def class_weights(self) -> Tensor | None:
         """W [C, d] with logits = scale * f @ W^T; None where prompts depend on the image."""
-        return self.text_features()
+        return self.text_features() if self.USES_TEXT_FEATURES else None
 
     def over(self, names: list[str]) -> "PromptHead":
         """The same parameters, not a copy of them, read with other names."""

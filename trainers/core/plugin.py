@@ -1,12 +1,5 @@
 """What a plug-in may do to a run. Each hook is called at one place (feature_trainer.py, run/), in the order in which
-the plug-ins stand in the trainer's name; no hook is required.
-
-    class LabelSmoothing(Plugin):
-        NAME, SECTION = "SMOOTH", "SMOOTH"
-
-        def penalty(self, features, labels, logits):
-            return {"smooth": -self.options.W * logits.log_softmax(1).mean()}
-"""
+the plug-ins stand in the trainer's name; no hook is required. The README has an example."""
 
 from typing import TYPE_CHECKING
 

@@ -1,5 +1,5 @@
-"""Base or new? What every separation of test images needs: how two experts are joined, class prototypes, the images
-that a threshold may be chosen on, and how well a score separates."""
+"""Base or new? What every separation of test images needs: how two experts are joined, the images that a threshold may
+be chosen on, and how well a score separates."""
 
 from collections import Counter
 
@@ -59,12 +59,6 @@ class RoutedHead(nn.Module):
 
     def forward(self, features):
         return route(self.base(features).float(), self.new(features).float(), self.shares(features), self.is_base)
-
-
-def class_means(features: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Sums [C, d] of the features [N, d] of each class, and the same as unit vectors: the prototypes."""
-    sums = features.new_zeros(count, features.shape[1]).index_add_(0, labels, features)
-    return sums, F.normalize(sums, dim=-1)
 
 
 def cosines(features: Tensor, labels: Tensor, sums: Tensor, prototypes: Tensor, own: bool) -> Tensor:

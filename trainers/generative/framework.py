@@ -16,11 +16,15 @@ class Framework(nn.Module):
 
     def step(self, x, labels, classes, optimizers):
         """Updates the parameters on unit features x [B, d] of classes `labels` [B] among `classes` (a ClassTokens) ->
-        {term: a number or a tensor of one, which nobody has waited for}.
+        {term: a number or a tensor of one, which nobody has waited for}. Here down the gradient of `loss`, which gives
+        a loss and these terms.
 
         Raises FloatingPointError where a loss is not finite (on a GPU the training loop sees it later).
         """
-        raise NotImplementedError
+        loss, terms = self.loss(x, labels, classes)
+        if loss.requires_grad:  # not where no row of a batch is learned from
+            descend(loss, optimizers[0])
+        return terms
 
 
 def adamw(module, options, **more):

@@ -10,16 +10,14 @@ generator follows, so that it gets as many as in the VAE.
 """
 
 import torch
-import torch.nn as nn
 
 from ..core.moving import moved
 from .framework import Framework, adamw, descend
-from .nets import ClassFeatures, gaussian_init
+from .nets import LEAKY, ClassFeatures, mlp
 
 PENALTY_WEIGHT = 10.0
 CRITIC_STEPS = 5  # for each step of the generator
 BETAS = (0.0, 0.9)  # no momentum: the critic's target moves
-LEAK = 0.2  # slope of the critic's leaky ReLU
 
 
 def critic_loss(score, x, synthetic, condition, penalty_weight):
@@ -42,9 +40,7 @@ class WGAN(Framework):
     def __init__(self, generator, backbone, hidden_dim):
         super().__init__()
         self.generator, self.class_features = generator, ClassFeatures(backbone)
-        self.critic = gaussian_init(
-            nn.Sequential(nn.Linear(2 * backbone.embed_dim, hidden_dim), nn.LeakyReLU(LEAK), nn.Linear(hidden_dim, 1))
-        )
+        self.critic = mlp(2 * backbone.embed_dim, hidden_dim, 1, activation=LEAKY)
 
     def score(self, x, condition):
         return self.critic(torch.cat([x, condition], 1)).squeeze(1)

@@ -1,11 +1,13 @@
 """Networks that generators of any paper are built of."""
 
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import torch.nn as nn
 
 from ..core.model.prompts import PHOTO, encode_texts, fill
 
+LEAKY = partial(nn.LeakyReLU, 0.2)  # of critics, and of all networks of f-VAEGAN and its successor
 INIT_STD = 0.02  # of linear layers and global prompts (released code; the paper says Gaussian noise)
 
 
@@ -18,10 +20,10 @@ def gaussian_init(module):
     return module
 
 
-def mlp(*widths):
-    """A linear layer from each width to the next, ReLUs between them."""
-    layers = [nn.Linear(*pair) for pair in zip(widths, widths[1:])]
-    return gaussian_init(nn.Sequential(*[part for layer in layers for part in (layer, nn.ReLU())][:-1]))
+def mlp(*widths, activation=nn.ReLU):
+    """A linear layer from each width to the next, activations between them."""
+    stack = [part for pair in zip(widths, widths[1:]) for part in (nn.Linear(*pair), activation())]
+    return gaussian_init(nn.Sequential(*stack[:-1]))
 
 
 class ClassFeatures:

@@ -1,9 +1,10 @@
-"""Trains a generator on features of the classes that have images, before fine-tuning; resumes exactly; reuses a
-finished one."""
+"""Trains a generator on features of the classes that have images, before fine-tuning; resumes exactly (on a
+CPU); reuses a finished one."""
 
 import hashlib
 import json
 import os
+from contextlib import suppress
 from functools import partial
 
 import torch
@@ -16,39 +17,25 @@ from ..core.randomness import seed_all
 from ..core.run.checkpoints import read, understood, write
 from ..core.run.rolling import Rolling
 from ..core.run.steps import Steps
+from .synthesis import Synthesizer
 
 FOLDER, FINAL, ROLLING = "generator", "generator.pth.tar", "generator-rolling.pth.tar"
 DROP_LAST = False  # of an epoch's batches: the sources keep a partial one
 
 
 class GeneratorTraining:
-    """One generator's training: `build()` gives the untrained Framework, which learns from `features` (FeatureSet) of
-    `classes` (ClassTokens) and is written to `directory`/generator/.
+    """One generator's training in a run (`trainer`): `build()` gives the untrained Framework, which learns from the
+    run's training images, of `classes` (ClassTokens), and is written to generator/ in its output folder.
 
-    `section` is the node of `options` in the config, `keys` those of its keys that decide what comes out, `name` what
-    the generator is called in messages, `backbone` the hash of the weights that the features come from, `identity` what
-    its run is (core/run/identity.py).
+    `section` is the generator's node under cfg.TRAINER, `keys` those of its keys that decide what comes out, `name`
+    what the generator is called in messages.
     """
 
-    def __init__(
-        self,
-        build,
-        options,
-        section,
-        keys,
-        name,
-        backbone,
-        features,
-        classes,
-        seed,
-        directory,
-        checkpoint_seconds=30.0,
-        identity=None,
-    ):
-        self.build, self.options, self.section, self.keys, self.name = build, options, section, keys, name
-        self.backbone, self.features, self.classes = backbone, features, classes
-        self.seed, self.directory, self.checkpoint_seconds = seed, os.path.join(directory, FOLDER), checkpoint_seconds
-        self.device, self.identity = features.features.device, identity or {}
+    def __init__(self, build, trainer, section, keys, name, classes):
+        self.build, self.trainer, self.section, self.keys, self.name = build, trainer, section, keys, name
+        self.features, self.classes, self.seed = trainer.train_set, classes, trainer.cfg.SEED
+        self.options, self.directory = trainer.cfg.TRAINER[section], os.path.join(trainer.output_dir, FOLDER)
+        self.device = self.features.features.device
 
     def settings(self):
         """What a saved state must agree with to be continued or reused: options, backbone, seed and data."""
@@ -57,7 +44,7 @@ class GeneratorTraining:
         ).hexdigest()[:12]
         return {
             "options": {key: self.options[key] for key in self.keys},
-            "backbone": self.backbone,
+            "backbone": self.trainer.backbone.weights_hash,
             "seed": self.seed,
             "drop_last": DROP_LAST,
             "features": data,
@@ -90,7 +77,7 @@ class GeneratorTraining:
                 epochs.set_postfix({name: f"{value:.4f}" for name, value in history[-1].items()})
                 state = partial(self._state, framework, optimizers, settings, history, epoch + 1)
                 if epoch + 1 < self.options.EPOCHS:
-                    rolling.offer(state, self.checkpoint_seconds)
+                    rolling.offer(state, self.trainer.cfg.TRAIN.CHECKPOINT_SECONDS)
                 else:
                     self._save_final(state() | {"optimizers": []})
         framework.requires_grad_(False).eval()
@@ -114,7 +101,7 @@ class GeneratorTraining:
         except FloatingPointError as error:
             raise UserError(
                 f"{self.name}: {error} at epoch {epoch + 1}, step {step + 1} of {len(loader)}; training stopped. "
-                f"The last good state is in {self.directory}. A smaller {self.section}.LR is the usual cure"
+                f"The last good state is in {self.directory}. A smaller TRAINER.{self.section}.LR is the usual cure"
             ) from None
         return {name: sum(terms[name] / len(loader) for terms in steps.done) for name in steps.done[0]}
 
@@ -137,14 +124,13 @@ class GeneratorTraining:
             "history": history,
             "settings": json.dumps(settings),
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            "identity": self.identity,
+            "identity": self.trainer.identity,
         }
 
     def _save_final(self, state):
         write(state, self.directory, name=FINAL)
-        rolling = os.path.join(self.directory, ROLLING)
-        if os.path.exists(rolling):
-            os.remove(rolling)
+        with suppress(FileNotFoundError):
+            os.remove(os.path.join(self.directory, ROLLING))
 
     @torch.no_grad()
     def _report(self, generator, history):
@@ -153,10 +139,7 @@ class GeneratorTraining:
         seed_all(self.seed, "generator", "report")
         labels = self.features.labels
         real = self.features.features[self.features.offsets[:-1]]
-        z = torch.randn(len(labels), generator.latent_dim).to(labels.device)
-        synthetic = torch.cat(
-            [generator(z[i : i + 512], labels[i : i + 512], self.classes) for i in range(0, len(labels), 512)]
-        )
+        synthetic = Synthesizer(generator, self.classes, first_label=0).features(labels)
         report = dict(history[-1]) if history else {}
         report.update(spread_real=within_class_std(real, labels), spread_synthetic=within_class_std(synthetic, labels))
         print("generator: " + ", ".join(f"{name} {value:.4g}" for name, value in report.items()))

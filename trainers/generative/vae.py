@@ -3,7 +3,7 @@
 import torch
 import torch.nn as nn
 
-from .framework import Framework, descend
+from .framework import Framework
 from .nets import gaussian_init
 
 
@@ -47,8 +47,3 @@ class VAE(Framework):
         reconstruction = reconstruction_loss(x, self.generator(z, labels, classes))
         kl = kl_to_standard_normal(mu, log_var)
         return reconstruction + self.kl_weight * kl, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
-
-    def step(self, x, labels, classes, optimizers):
-        loss, terms = self.loss(x, labels, classes)
-        descend(loss, optimizers[0])
-        return terms

@@ -9,7 +9,7 @@ second encoder, which reads the class's text:
 import torch
 from torch import nn
 
-from ..generative.framework import Framework, descend
+from ..generative.framework import Framework
 from ..generative.nets import ClassFeatures
 from ..generative.vae import Encoder, reconstruction_loss
 
@@ -31,10 +31,7 @@ class ConditionalPrior(nn.Module):
     def __init__(self, generator, encoder, class_features):
         super().__init__()
         self.generator, self.encoder, self.class_features = generator, encoder, class_features
-
-    @property
-    def latent_dim(self):
-        return self.generator.latent_dim
+        self.latent_dim = generator.latent_dim
 
     def prior(self, labels, classes):
         """(mu, log var) [B, k] each; of every class once."""
@@ -62,8 +59,3 @@ class BimodalVAE(Framework):
         kl = kl_between(image, text)
         terms = {"reconstruction": errors[0].detach(), "reconstruction_text": errors[1].detach(), "kl": kl.detach()}
         return sum(errors) + self.kl_weight * kl, terms
-
-    def step(self, x, labels, classes, optimizers):
-        loss, terms = self.loss(x, labels, classes)
-        descend(loss, optimizers[0])
-        return terms

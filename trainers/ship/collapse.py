@@ -54,22 +54,17 @@ def keeping_weight(spectrum, share=KEPT):
     return 2 * spectrum[int((held < share - 1e-9).sum())].item()
 
 
-def report(found, texts, weight):
-    """What results.json says beside the measured terms."""
+def report(measured, found, texts, weight):
+    """What results.json says beside the `measured` terms, with a line of both."""
     spectrum = name_spectrum(found, texts)
-    kl, error = predicted(spectrum, weight)
+    critical, (kl, error) = critical_weight(spectrum), predicted(spectrum, weight)
+    print(
+        f"generator: KL weight {weight:.4g}, critical {critical:.3g}; a linear VAE has KL {kl:.3g} (measured "
+        f"{measured['kl']:.3g}) and squared error {error:.3g} (measured {measured['reconstruction']:.3g})"
+    )
     return {
         "kl_weight": weight,
-        "kl_weight_critical": critical_weight(spectrum),
+        "kl_weight_critical": critical,
         "kl_predicted": kl,
         "reconstruction_predicted": error,
     }
-
-
-def describe(found):
-    """One log line of a generator's report."""
-    return (
-        f"generator: KL weight {found['kl_weight']:.4g}, critical {found['kl_weight_critical']:.3g}; a linear VAE has "
-        f"KL {found['kl_predicted']:.3g} (measured {found['kl']:.3g}) and squared error "
-        f"{found['reconstruction_predicted']:.3g} (measured {found['reconstruction']:.3g})"
-    )

@@ -23,12 +23,8 @@ class Matched(nn.Module):
 
     def __init__(self, generator, shift):
         super().__init__()
-        self.generator = generator
+        self.generator, self.latent_dim = generator, generator.latent_dim
         self.register_buffer("shift", shift)
-
-    @property
-    def latent_dim(self):
-        return self.generator.latent_dim
 
     def forward(self, z, labels, classes):
         return F.normalize(self.generator(z, labels, classes) + self.shift, dim=-1)

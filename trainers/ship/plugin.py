@@ -124,28 +124,15 @@ class SHIP(Plugin):
         """-> (generator, report). Nothing is drawn here but in the training itself, so its draws stay the paper's."""
         options, trainer, found = self.options, self.trainer, self.trainer.train_set
         templates = templates_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
-        free, weight = options.GENERATOR in GENERATORS, options.KL_WEIGHT
+        weight = options.KL_WEIGHT
         if options.KL_WEIGHT_RULE == "auto":
             weight = collapse.keeping_weight(collapse.class_spectrum(found, len(self.base)))
             print(f"generator: KL weight {weight:.4g}, which keeps {collapse.KEPT:.0%} of the variance within classes")
-        training = (partial(Fitting, templates) if free else GeneratorTraining)(
-            lambda: build_framework(options, tower, weight, templates),
-            options,
-            "TRAINER.SHIP",
-            decisive_keys(options),
-            "SHIP generator",
-            tower.weights_hash,
-            found,
-            classes,
-            self.cfg.SEED,
-            trainer.output_dir,
-            self.cfg.TRAIN.CHECKPOINT_SECONDS,
-            trainer.identity,
-        )
-        generator, report = training.run()
+        kind = Fitting if options.GENERATOR in GENERATORS else GeneratorTraining
+        build = partial(build_framework, options, tower, weight, templates)
+        generator, report = kind(build, trainer, self.SECTION, decisive_keys(options), "SHIP generator", classes).run()
         if "kl" in report and weight > 0:
-            report.update(collapse.report(found, encode_classes(tower, templates, self.base), weight))
-            print(collapse.describe(report))
+            report |= collapse.report(report, found, encode_classes(tower, templates, self.base), weight)
         return generator, report
 
     def matched(self, generator, classes):

@@ -118,14 +118,7 @@ class TrainingFree(Framework):
 
 
 class Fitting(GeneratorTraining):
-    """In place of pretraining. `templates` are the hand-written prompts of t0; a loaded generator keeps its own."""
-
-    def __init__(self, templates, *arguments):
-        super().__init__(*arguments)
-        self.templates = templates
-
-    def settings(self):
-        return {**super().settings(), "templates": self.templates}
+    """In place of pretraining. The hand-written prompts of t0 are saved too: a loaded generator keeps its own."""
 
     def run(self):
         """-> (generator, report)."""
@@ -134,5 +127,6 @@ class Fitting(GeneratorTraining):
         with torch.no_grad():
             framework.generator.fit(self.features, self.classes)
         framework.requires_grad_(False).eval()
-        self._save_final(self._state(framework, [], self.settings(), [], 0))
+        settings = {**self.settings(), "templates": framework.generator.templates}
+        self._save_final(self._state(framework, [], settings, [], 0))
         return framework.generator, self._report(framework.generator, [])

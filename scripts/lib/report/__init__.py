@@ -2,7 +2,7 @@
 
     runs, skipped = load(find(["output"]))         runs.py: what is damaged is named and skipped
     runs, doubts = sort_out(runs)                  apart.py: which runs share a row
-    tables = build(runs, Options())                build.py -> pivot.py: layouts as data, over methods.py
+    tables = build(runs, options)                  build.py -> pivot.py: layouts as data, over methods.py
     print(render(tables, "markdown"))              table.py: text, markdown, csv, latex; page.py: HTML
 
 Papers are data too: configs/papers/<paper>/table<n>.yaml, and names.yaml there (paper.py).

@@ -52,7 +52,7 @@ def _without_copies(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
 
 def _is_moved(run: Run) -> bool:
     seed = re.fullmatch(r"seed(\d+)", run.path.absolute().parent.name)
-    return bool(seed) and seed.group(1).lstrip("0") != str(run.seed).lstrip("0")
+    return bool(seed) and int(seed[1]) != run.seed
 
 
 def _kinds(runs: Iterable[Run], mix: bool) -> list[Run]:
@@ -64,7 +64,10 @@ def _kinds(runs: Iterable[Run], mix: bool) -> list[Run]:
         keys |= {"seed"} if len({run.unseeded for run in group}) > 1 else set()
         kinds = {run.path: {key: _value(run, key, mine) for key in sorted(keys)} for mine in cells for run in mine}
         counts = Counter(map(str, kinds.values()))
-        rank = {path: (_last(kind), -counts[str(kind)], str(kind)) for path, kind in kinds.items()}
+        rank = {}  # unseeded runs and those of older versions are measured by the others
+        for path, kind in kinds.items():
+            old = kind.get("options", "recorded") != "recorded"
+            rank[path] = kind.get("seed") == "drawn", old, -counts[str(kind)], str(kind)
         order = sorted(set(rank.values()))
         for mine in cells:
             mine = [replace(run, kind=f"#{n}" if (n := order.index(rank[run.path]) + 1) > 1 else "") for run in mine]
@@ -80,11 +83,6 @@ def _footnote(run: Run, first: Run, cell: Sequence[Run], keys: set[str]) -> str:
     mixed = spelled(same, differing(same), lambda run: f"seed {run.seed}")
     notes = [f"{run.label} differs in {unlike}" * bool(unlike), f"mixed: {mixed}" * bool(mixed)]
     return "; ".join(filter(None, [*notes, "unseeded: the seed was drawn" * run.unseeded]))
-
-
-def _last(kind: dict[str, str]) -> tuple[bool, bool]:
-    """Unseeded runs and those of older versions are measured by the others."""
-    return kind.get("seed") == "drawn", kind.get("options", "recorded") != "recorded"
 
 
 def _value(run: Run, key: str, cell: Sequence[Run]) -> str:
@@ -129,24 +127,25 @@ def _short(value: str | None) -> str:
 def _compare(runs: Sequence[Run]) -> list[str]:
     """Warnings of runs on the same dataset and task that should not be compared, and of rows with other seeds."""
     warnings = []
+
+    def warn(what: str, users: Iterable[tuple[str, str]]) -> None:
+        if said := _users(users):
+            warnings.append(f"{what} ({said})")
+
     for _, mine in split(runs, *ROW, "kind"):
-        first = mine[0]
-        name = f"{first.task} {first.dataset} {first.trainer}/{first.label}"
-        code = _users((run.commit, f"seed {run.seed}") for run in mine if run.commit)
-        warnings += [f"{name}: its seeds ran on different commits of the code ({code})"] * bool(code)
+        seeds = f"{mine[0].task} {mine[0].dataset} {mine[0].trainer}/{mine[0].label}: its seeds ran on different"
+        warn(f"{seeds} commits of the code", [(run.commit, f"seed {run.seed}") for run in mine if run.commit])
         if len({run.backbone for run in mine}) > 1 or len({run.backbone_hash for run in mine if run.backbone_hash}) > 1:
             used = _listed(f"seed {run.seed}: {run.backbone} {run.backbone_hash[:8]}".rstrip() for run in mine)
-            warnings.append(f"{name}: its seeds ran on different backbones ({used})")
+            warnings.append(f"{seeds} backbones ({used})")
     for (task, _, dataset), mine in split(runs, "task", "source", "dataset"):
-        for name, what in (("split_hash", "splits"), ("classnames_hash", "class names")):
-            users = {(getattr(run, name), f"{run.trainer}/{run.label} seed {run.seed}"): None for run in mine}
-            listed = _users((value[:12], who) for value, who in users if value)
-            warnings += [f"{task} {dataset}: results of different {what} should not be compared ({listed})"] * bool(
-                listed
-            )
+        for field, what in (("split_hash", "splits"), ("classnames_hash", "class names")):
+            hashes = [(getattr(run, field)[:12], f"{run.trainer}/{run.label} seed {run.seed}") for run in mine]
+            users = dict.fromkeys((value, who) for value, who in hashes if value)
+            warn(f"{task} {dataset}: results of different {what} should not be compared", users)
         rows = split(mine, "shots", "trainer", "label")
-        listed = _users((_listed(run.seed for run in row), f"{who}/{cfg} {k} shots") for (k, who, cfg), row in rows)
-        warnings += [f"{task} {dataset}: rows have different seeds ({listed})"] * bool(listed)
+        seeds = [(_listed(run.seed for run in row), f"{who}/{cfg} {shots} shots") for (shots, who, cfg), row in rows]
+        warn(f"{task} {dataset}: rows have different seeds", seeds)
     return warnings
 
 

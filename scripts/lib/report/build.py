@@ -1,7 +1,9 @@
 """Runs -> the tables that were asked for. A new task is a new entry of TASKS."""
 
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..run import UserError
 from .apart import differing, spelled, split
@@ -9,7 +11,7 @@ from .methods import Method, backbone_title, methods, sample, twins
 from .paper import FIRST, PaperTable, dataset_rank, main_tables, paper_table
 from .pivot import Layout, View, by_shots, by_source, by_variant, fill, shots_title
 from .runs import Run
-from .stats import Cell, Stat, summarise, whole
+from .stats import Cell, spread_name, summarise, whole
 from .table import Column, Table
 
 LAYOUTS = ("list", "paper")
@@ -19,9 +21,7 @@ LIST = Layout(RUN, ("metric",), printed="columns")
 PAPER = Layout(("method",), ("dataset", "metric"), by_shots, average_first=True, printed="rows")
 SHOTS = Layout(("dataset", "method", "config", "seeds"), ("shots",))
 TARGETS = Layout(("method", "seeds"), ("dataset",), by_source, differences=True, printed="rows")
-VARIANTS = Layout(
-    ("variant", "options", "seeds"), ("dataset", "metric"), by_variant, average_first=True, printed="rows"
-)
+VARIANTS = Layout(("variant", "options", "seeds"), ("dataset", "metric"), average_first=True, printed="rows")
 SECONDS = Layout(RUN, ("metric",), plain=True)
 STAGES = ("backbone", "features", "generator", "finetune", "evaluate")  # in the order of a run
 JOINT = "all_base, all_new: accuracy on base and on new test images over all names; all_H: their harmonic mean"
@@ -35,8 +35,7 @@ class Task:
     metrics: tuple[str, ...] = ("accuracy",)
     h_of: tuple[str, ...] = ()  # the metrics whose harmonic mean is "H"
     extra: tuple[str, ...] = ()  # metrics shown where a run has them
-    listing: Layout = LIST
-    paper_layout: Layout = PAPER
+    layouts: tuple[Layout, Layout] = (LIST, PAPER)  # those of LAYOUTS
 
     @property
     def parts(self) -> dict[str, tuple[str, ...]]:
@@ -47,71 +46,53 @@ _HALVES, _SIDES = ("base", "new"), ("unseen", "seen")
 _JOINT, _CROSSED = ("all_base", "all_new", "all_H"), ("crossed_base", "crossed_new")
 TASKS = (
     Task("base2new", "Base-to-new generalization", (*_HALVES, "H", "all"), _HALVES, _JOINT + _CROSSED),
-    Task("fewshot", "Few-shot classification", listing=SHOTS, paper_layout=SHOTS),
-    Task("cross_dataset", "Cross-dataset transfer", listing=TARGETS, paper_layout=TARGETS),
-    Task("domain_generalization", "Domain generalization", listing=TARGETS, paper_layout=TARGETS),
+    Task("fewshot", "Few-shot classification", layouts=(SHOTS, SHOTS)),
+    Task("cross_dataset", "Cross-dataset transfer", layouts=(TARGETS, TARGETS)),
+    Task("domain_generalization", "Domain generalization", layouts=(TARGETS, TARGETS)),
     Task("gzsl", "Generalized zero-shot learning", (*_SIDES, "H"), _SIDES, ("crossed_unseen", "crossed_seen")),
     Task("leave_classes_out", "Leave-classes-out", (*_HALVES, "H", "all"), _HALVES, _JOINT),
 )
 
 
-@dataclass(frozen=True)
-class Options(Stat):
-    """What scripts/report.py takes, under the same names."""
-
-    layout: str = "list"
-    paper: str = FIRST
-    table: int | None = None  # one of the paper's tables, in its layout, the paper's own below
-    paired: bool = False
-    seconds: bool = False
-    papers_own: bool = False  # adds the papers' tables as they are printed
-    wide: bool = False  # no line breaks in wide tables
-    folded: bool = False  # for a page: the seeds of paired differences are kept in their mean's cell
-
-
-def build(runs: Sequence[Run], options: Options) -> list[Table]:
-    """The tables. Raises UserError where one of the paper's was asked for and there are no runs for it."""
+def build(runs: Sequence[Run], options: Namespace) -> list[Table]:
+    """The tables that scripts/report.py was asked for. Raises UserError where there are no runs for a paper's table."""
     wanted = paper_table(options.table, options.paper) if options.table else None
     tables = []
-    for name, members in by_task(runs).items():
-        if not wanted or wanted.task == name:
-            made = _tables(task_named(name, members), members, options, wanted)
-            tables += [replace(table, task=name) for table in made]
+    for task, mine in by_task(runs):
+        if not wanted or wanted.task == task.name:
+            tables += [replace(table, task=task.name) for table in _tables(task, mine, options, wanted)]
     if wanted and not tables:
         raise UserError(_nothing_of(wanted))
     return tables
 
 
-def by_task(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    order = [task.name for task in TASKS]
-    found = {task: members for (task,), members in split(runs, "task")}
-    return {name: found[name] for name in sorted(found, key=lambda n: order.index(n) if n in order else len(order))}
+def by_task(runs: Sequence[Run]) -> list[tuple[Task, list[Run]]]:
+    """Each task and its runs. One that is not known here comes last, and is listed with the metrics that they have."""
+    found, names = [], [task.name for task in TASKS]
+    for (name,), mine in split(runs, "task"):
+        metrics = tuple(dict.fromkeys(metric for run in mine for metric in run.metrics))
+        task = TASKS[names.index(name)] if name in names else Task(name, name, metrics)
+        found.append((replace(task, extra=tuple(metric for metric in task.extra if metric in metrics)), mine))
+    return sorted(found, key=lambda pair: names.index(pair[0].name) if pair[0].name in names else len(names))
 
 
-def task_named(name: str, runs: Sequence[Run]) -> Task:
-    """A task that is not known here is listed with the metrics that its runs have."""
-    found = tuple(dict.fromkeys(metric for run in runs for metric in run.metrics))
-    known = next((task for task in TASKS if task.name == name), Task(name, name, found))
-    return replace(known, extra=tuple(metric for metric in known.extra if metric in found))
-
-
-def _tables(task: Task, runs: Sequence[Run], options: Options, wanted: PaperTable | None) -> list[Table]:
+def _tables(task: Task, runs: Sequence[Run], options: Namespace, wanted: PaperTable | None) -> list[Table]:
     own = [wanted] if wanted else main_tables(task.name)
     beside = next((paper for paper in own if paper.verified and paper.paper == options.paper), None)
-    layout, metrics, wide = task.listing, task.metrics + task.extra, True
+    title, layout, metrics = task.title, task.layouts[LAYOUTS.index(options.layout)], task.metrics + task.extra
     if wanted or options.layout == "paper":
-        layout, wide = task.paper_layout, options.wide
-        metrics = tuple(beside.metrics if beside else task.metrics) + task.extra
-    if wanted and wanted.is_ablation:
-        layout, metrics = VARIANTS, tuple(wanted.metrics)
+        layout, metrics = task.layouts[1], tuple(beside.metrics if beside else task.metrics) + task.extra
+    if wanted and wanted.variants:
+        title, metrics = f"{wanted.title} (the paper's Table {wanted.table})", tuple(wanted.metrics)
+        layout = replace(VARIANTS, parts=partial(by_variant, wanted))
     view = View(options, task.parts, beside, task.extra)
-    tables = fill(layout, task.title, metrics, runs, view, _notes(task, metrics, options), wide)
+    tables = fill(layout, title, metrics, runs, view, _notes(task, metrics, options))
     if not tables:
         return []
     if options.paired:
         tables += paired_tables(task, runs, options)
     if options.seconds:
-        tables.append(seconds_table(task, runs))
+        tables.append(seconds_table(task, runs, view))
     if wanted or options.papers_own:
         tables += [papers_own_table(paper) for paper in own if paper.verified or options.papers_own]
     return tables
@@ -119,19 +100,18 @@ def _tables(task: Task, runs: Sequence[Run], options: Options, wanted: PaperTabl
 
 def _nothing_of(paper: PaperTable) -> str:
     found = f"no results of the paper's Table {paper.table} ({paper.title}): expected"
-    if not paper.is_ablation:
+    if not paper.variants:
         return f"{found} runs of the task {paper.task}"
-    variants = [row for row in paper.rows if row.options]
     return (
-        f"{found} {paper.task} runs of {variants[0].trainer} whose configuration ends in one of "
-        f"{', '.join(row.suffix for row in variants)}.\n"
-        f"Make them with  bash scripts/ablation.sh {paper.table} caltech101 1"
+        f"{found} {paper.task} runs of {paper.variants[0].trainer} whose configuration ends in one of "
+        f"{', '.join(row.suffix for row in paper.variants)}.\n"
+        f"Make them with  bash scripts/ablation.sh {paper.table if paper.paper == FIRST else paper.paper} caltech101 1"
     )
 
 
-def _notes(task: Task, metrics: Sequence[str], stat: Stat) -> list[str]:
+def _notes(task: Task, metrics: Sequence[str], options: Namespace) -> list[str]:
     notes = []
-    if task.h_of and stat.mean_of_h:
+    if task.h_of and options.mean_of_h:
         notes.append("H: mean over seeds, and over datasets, of each run's H")
     elif task.h_of:
         parts = f"mean {task.h_of[0]} and mean {task.h_of[1]}"
@@ -140,10 +120,9 @@ def _notes(task: Task, metrics: Sequence[str], stat: Stat) -> list[str]:
     return notes + [CROSSED] * any(metric.startswith("crossed") for metric in metrics)
 
 
-def paired_tables(task: Task, runs: Sequence[Run], options: Options) -> list[Table]:
+def paired_tables(task: Task, runs: Sequence[Run], options: Namespace) -> list[Table]:
     """X + plug-in minus X for each seed that both have, and the mean of these; [] where there is no pair."""
-    heads, metrics = ["dataset", "shots", "difference", "config", "seed"], task.metrics + task.extra
-    mixed = len({run.backbone for run in runs}) > 1
+    metrics, mixed = task.metrics + task.extra, len({run.backbone for run in runs}) > 1
     rows: list = []
     for key, mine in sorted(split(runs, "dataset", "shots"), key=lambda pair: (dataset_rank(pair[0][0]), pair[0][1])):
         found = methods(mine)
@@ -154,15 +133,15 @@ def paired_tables(task: Task, runs: Sequence[Run], options: Options) -> list[Tab
             configs = " - ".join(dict.fromkeys([ours.config, plain.config]))
             start = [key[0], shots_title(key[1]), name, configs, *[backbone_title(ours.runs)] * mixed]
             rows += [None] * bool(rows and not options.folded)
-            for seed in () if options.folded else sorted({seed for found in differences for seed in found}):
+            for seed in sorted(set().union(*differences)) if not options.folded else ():
                 cells = (Cell(found[seed][0], signed=True) if seed in found else Cell() for found in differences)
                 rows.append([*start, str(seed), *cells])
             cells = (replace(summarise([d], options), signed=True) if d else Cell() for d in differences)
             rows.append([*start, "mean", *cells])
-    columns = [Column(name, number=False) for name in heads[:4] + ["backbone"] * mixed + heads[4:]]
-    title = f"{task.title}: paired differences per seed, mean ± {options.spread_name}, points"
-    notes = ["H: differences of each seed's own H"] if task.h_of else []
-    return [Table(title, columns + [Column(metric) for metric in metrics], rows, notes)] if rows else []
+    heads = ["dataset", "shots", "difference", "config", *["backbone"] * mixed, "seed"]
+    columns = [Column(head, number=False) for head in heads] + [Column(metric) for metric in metrics]
+    title = f"{task.title}: paired differences per seed, mean ± {spread_name(options)}, points"
+    return [Table(title, columns, rows, ["H: differences of each seed's own H"] * bool(task.h_of))] if rows else []
 
 
 def _pair_note(ours: Method, plain: Method) -> str:
@@ -180,12 +159,12 @@ def _differences(ours: Sequence[Run], plain: Sequence[Run], parts) -> dict[int, 
     return {seed: (whole(first[seed]) - whole(second[seed]),) for seed in first.keys() & second.keys()}
 
 
-def seconds_table(task: Task, runs: Sequence[Run]) -> Table:
+def seconds_table(task: Task, runs: Sequence[Run], view: View) -> Table:
     """Mean seconds of each stage, their sum, and the peak memory."""
-    found = dict.fromkeys((*STAGES, *(stage for run in runs for stage in run.costs)))
+    measured = dict.fromkeys(stage for run in runs for stage in run.costs)
     last = ("total", "peak MB")
-    stages = [stage for stage in found if stage not in last and any(stage in run.costs for run in runs)]
-    (table,) = fill(SECONDS, task.title, [*stages, *last], runs, View())
+    stages = [stage for stage in dict.fromkeys((*STAGES, *measured)) if stage in measured.keys() - last]
+    (table,) = fill(SECONDS, task.title, [*stages, *last], runs, view)
     return replace(table, title=f"{task.title}: seconds a stage, mean over seeds", digits=1, aside=True)
 
 

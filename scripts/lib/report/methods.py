@@ -1,5 +1,6 @@
 """Runs that share a row (apart.py) share a cell; a trainer's cells over datasets and shots are a Method, a row."""
 
+from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from ..run import split_trainer
 from .apart import across, split
 from .paper import method_title, reconstruction_note, trainer_rank
 from .runs import Run
-from .stats import Cell, Sample, Stat, summarise
+from .stats import Cell, Sample, summarise
 
 
 @dataclass(frozen=True)
@@ -56,18 +57,18 @@ class Method:
 
 def methods(runs: Iterable[Run]) -> list[Method]:
     """One Method a backbone and trainer, or one a configuration where a dataset has several; in the paper's order."""
-    found, rows = [], defaultdict(lambda: defaultdict(dict))
-    for (trainer, source, dataset, shots, config), mine in split(
-        runs, "trainer", "source", "dataset", "shots", "label"
-    ):
-        rows[trainer, source, frozenset(run.backbone for run in mine)][dataset, shots][config] = mine
+    rows, found = defaultdict(lambda: defaultdict(dict)), []
+    for key, mine in split(runs, "trainer", "source", "dataset", "shots", "label"):
+        backbones = frozenset(run.backbone for run in mine)
+        rows[(*key[:2], backbones)][key[2:4]][key[4]] = mine
     for (trainer, *_), cells in rows.items():
-        configs = sorted({config for cell in cells.values() for config in cell})
-        if all(len(cell) == 1 for cell in cells.values()):
-            found.append(Method(trainer, "", {key: mine for key, cell in cells.items() for mine in cell.values()}))
-            configs = []
-        found += [Method(trainer, c, {key: cell[c] for key, cell in cells.items() if c in cell}) for c in configs]
-    found = [replace(m, title=method_title(*m.parts) + (f" ({m.title})" if m.title else "")) for m in found]
+        alone = all(len(cell) == 1 for cell in cells.values())
+        configs = [""] if alone else sorted(set().union(*cells.values()))
+        for config in configs:
+            mine = {key: runs for key, cell in cells.items() for name, runs in cell.items() if config in ("", name)}
+            method = Method(trainer, "", mine)
+            title = method_title(*method.parts) + f" ({config})" * bool(config)
+            found.append(replace(method, title=title))
     return sorted(found, key=lambda m: (m.backbones, *trainer_rank(m.trainer, m.parts[1]), m.config))
 
 
@@ -90,13 +91,14 @@ def sample(runs: Sequence[Run], parts: Sequence[str]) -> Sample:
     return {seed: tuple(found[part] for part in parts) for seed, found in records if found.keys() >= set(parts)}
 
 
-def measure(cells: Sequence[Sequence[Run]], metric: str, parts: Sequence[str], stat: Stat) -> Cell:
+def measure(cells: Sequence[Sequence[Run]], metric: str, parts_of: dict[str, tuple], options: Namespace) -> Cell:
     """Of one dataset, or the average of several; with its seeds and their folders."""
+    parts = parts_of.get(metric, (metric,))
     samples = [sample(runs, parts) for runs in cells]
     if not all(samples):
         empty = (_note(runs, metric, parts, ()) for runs, found in zip(cells, samples, strict=True) if not found)
         return Cell(note="; ".join(dict.fromkeys(empty)))
-    cell = summarise(samples, stat)
+    cell = summarise(samples, options)
     if len(cells) > 1:
         return replace(cell, note=across([run for runs in cells for run in runs]))
     folders = {run.seed: run.path.parent for run in cells[0]}

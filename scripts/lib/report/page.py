@@ -3,31 +3,31 @@
 import io
 import os
 import re
+from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from .build import Options, Task, build
+from .build import Task, build
 from .pivot import shots_title
 from .plots import INK, LINE, QUIET, STYLE, chart, charts, plt, replacing
 from .runs import Run
-from .stats import Cell, Stat
+from .stats import Cell
 from .table import Table
 
 TEMPLATE = Path(__file__).with_name("page.html")
 THEME = {INK: "var(--ink)", QUIET: "var(--quiet)", LINE: "var(--line)"}
+SHOWN = {"wide": True, "paired": True, "seconds": True, "folded": True}  # on a page, whether asked for or not
 
 
-def write_page(path: str | Path, runs: Sequence[Run], options: Options, warnings: Sequence[str] = ()) -> Path:
-    """Shows the paired differences and the seconds too, whether asked for or not."""
-    path = Path(path)
-    tables = build(runs, replace(options, wide=True, paired=True, seconds=True, folded=True))
+def write_page(path: str | Path, runs: Sequence[Run], options: Namespace, warnings: Sequence[str] = ()) -> Path:
+    path, pictures = Path(path), charts(runs)
+    tables = build(runs, Namespace(**{**vars(options), **SHOWN}))
     links, body = [], []
     for name in dict.fromkeys(table.task for table in tables):
-        drawn = {key: shown for key, shown in charts(runs).items() if shown[0].name == name}
+        drawn = {key: shown for key, shown in pictures.items() if shown[0].name == name}
         title = escape(next(task.title for task, _ in drawn.values()))
         links.append(f'<a href="#{escape(name)}">{title}</a>')
         body.append(f'<h2 id="{escape(name)}">{title}</h2>')
@@ -49,11 +49,11 @@ def write_page(path: str | Path, runs: Sequence[Run], options: Options, warnings
     return path
 
 
-def _picture(name: str, task: Task, runs: Sequence[Run], stat: Stat) -> str:
+def _picture(name: str, task: Task, runs: Sequence[Run], options: Namespace) -> str:
     """A chart as inline SVG, in the page's colours and font."""
     out = io.StringIO()
     with plt.rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": name}):
-        figure = chart(task, runs, stat)
+        figure = chart(task, runs, options)
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
         plt.close(figure)
     text = out.getvalue()[out.getvalue().index("<svg") :]
@@ -68,29 +68,22 @@ def _picture(name: str, task: Task, runs: Sequence[Run], stat: Stat) -> str:
 def _table(table: Table, base: Path) -> str:
     title, _, rest = table.title.partition(": ")
     heading = f"{escape(title)} <small>{escape(rest)}</small>"
-    kinds = [
-        "n" * column.number + " first" * first for column, first in zip(table.columns, _starts(table), strict=True)
-    ]
+    starts = {members[0] for group, members in table.headings() if group} - {0}
+    kinds = ["n" * column.number + " first" * (i in starts) for i, column in enumerate(table.columns)]
     groups = [
         f'<th class="first" colspan="{len(members)}">{escape(group)}' if group else "<th>" * len(members)
         for group, members in table.headings()
     ]
-    titles = (f'<th class="{kind}">{escape(column.title)}' for kind, column in zip(kinds, table.columns, strict=True))
-    head = f"<tr><th>{''.join(groups)}" * any(column.group for column in table.columns) + f"<tr><th>{''.join(titles)}"
+    head = f"<tr><th>{''.join(groups)}" * any(column.group for column in table.columns) + "<tr><th>"
+    head += "".join(f'<th class="{kind}">{escape(column.title)}' for kind, column in zip(kinds, table.columns))
     rows = ["<tbody>"]
-    for above, row in zip([None, *table.rows], table.rows, strict=False):
+    for above, row in zip([None, *table.rows], table.rows):
         rows.append(_row(table, kinds, row, above, base) if row else "<tbody>")
     notes = "".join(f"<li>{escape(note)}" for note in table.footnotes())
     content = f'<div class="scroll"><table><thead>{head}{"".join(rows)}</table></div><ul class="notes">{notes}</ul>'
     if table.aside:
         return f"<details><summary>{heading}</summary>{content}</details>"
     return f"<h3>{heading}</h3>{content}"
-
-
-def _starts(table: Table) -> list[bool]:
-    """Whether a column is the first below its heading."""
-    groups = [column.group for column in table.columns]
-    return [bool(i and group) and group != groups[i - 1] for i, group in enumerate(groups)]
 
 
 def _row(table: Table, kinds: list[str], row: list, above: list | None, base: Path) -> str:
@@ -106,7 +99,7 @@ def _row(table: Table, kinds: list[str], row: list, above: list | None, base: Pa
     text = f'<tr class="{"run" * bool(seeds)}{printed}"><td class="open">{button}{"".join(cells)}'
     start = sum(not column.number for column in table.columns)
     for seed in seeds:
-        numbers = (_seed(table, kind, item, seed, base) for kind, item in zip(kinds[start:], row[start:], strict=True))
+        numbers = (_seed(table, kind, item, seed, base) for kind, item in zip(kinds[start:], row[start:]))
         text += f'<tr class="seed" hidden><td><td colspan="{start}">seed {seed}{"".join(numbers)}'
     return text
 

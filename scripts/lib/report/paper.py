@@ -1,5 +1,6 @@
 """Papers as data: tables (configs/papers/<paper>/table<n>.yaml), and names and order of methods and datasets."""
 
+from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,12 +10,12 @@ from statistics import fmean
 import yaml
 
 from ..run import UserError
-from .runs import PLUGINS
-from .stats import Cell, Stat, harmonic
+from .stats import Cell, harmonic
 
 FOLDER = Path(__file__).resolve().parents[3] / "configs" / "papers"
 FIRST = "ship"  # the paper whose rows and columns give the order of methods and datasets
 AVERAGE = "average"
+PLUGINS = ("SHIP", "SAR", "GATE")  # in the order of a trainer's name
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,7 @@ class PaperRow:
     trainer: str = ""  # "" where no trainer here stands for it
     features: str = ""
     options: dict[str, object] = field(default_factory=dict)  # of an ablation: keys below `section`
-    section: str = ""
-
-    @property
-    def suffix(self) -> str:
-        """What the scripts add to a configuration's folder for these options."""
-        return "".join(f"-{self.section}.{key}={value}" for key, value in self.options.items())
+    suffix: str = ""  # what the scripts add to a configuration's folder for these options
 
 
 @dataclass(frozen=True)
@@ -57,24 +53,18 @@ class PaperTable:
         return f"{names()['papers'].get(self.paper, self.paper)}, Table {self.table}"
 
     @property
-    def is_ablation(self) -> bool:
-        return any(row.options for row in self.rows)
+    def variants(self) -> list[PaperRow]:
+        """What an ablation compares; [] in tables of methods."""
+        return [row for row in self.rows if row.options]
 
     @property
     def datasets(self) -> set[str]:
         """Those that the average is of; an ablation that prints the average alone has them from Table 1."""
         return set(self.columns) - {AVERAGE} or paper_table(1, self.paper).datasets
 
-    def row(self, trainer: str = "", title: str = "") -> PaperRow | None:
-        return next((row for row in self.rows if (row.method == title if title else row.trainer == trainer)), None)
-
-    def value(self, trainer: str, column: str, metric: str) -> float | None:
-        row = self.row(trainer)
-        return row.values.get(column, {}).get(metric) if row else None
-
-    def cell(self, row: PaperRow, datasets: Sequence[str], metric: str, stat: Stat) -> Cell | None:
+    def cell(self, row: PaperRow, datasets: Sequence[str], metric: str, options: Namespace) -> Cell | None:
         """A dataset's figure, or of several: the printed average of all of them, of some theirs by the same rule."""
-        own_h = stat.mean_of_h and "H" in self.metrics and set(datasets) <= row.values.keys()
+        own_h = options.mean_of_h and "H" in self.metrics and set(datasets) <= row.values.keys()
         if AVERAGE in row.values and len(datasets) > 1 and set(datasets) == self.datasets and not own_h:
             datasets = [AVERAGE]
         if metric not in self.metrics or not set(datasets) <= row.values.keys():
@@ -92,7 +82,7 @@ def paper_table(number: int, paper: str = FIRST) -> PaperTable:
         raise UserError(f"Table {number} of '{paper}' should be in {path}, which does not exist")
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     for row in data["rows"]:
-        row["section"] = data.get("section", "")
+        row["suffix"] = "".join(f"-{data['section']}.{key}={value}" for key, value in row.get("options", {}).items())
         row["values"] = {key: dict(zip(data["metrics"], found, strict=True)) for key, found in row["values"].items()}
     return PaperTable(**{**data, "paper": paper, "rows": [PaperRow(**row) for row in data["rows"]]})
 
@@ -101,7 +91,7 @@ def main_tables(task: str) -> list[PaperTable]:
     """The tables of all papers that compare methods on this task (not ablations)."""
     files = [(paper, path) for paper in names()["papers"] for path in sorted((FOLDER / paper).glob("table*.yaml"))]
     tables = [paper_table(int(path.stem.removeprefix("table")), paper) for paper, path in files]
-    return [table for table in tables if table.task == task and not table.is_ablation]
+    return [table for table in tables if table.task == task and not table.variants]
 
 
 @cache

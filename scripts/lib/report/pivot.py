@@ -2,15 +2,16 @@
 
 A row and a column each hold a part of a cell's address (method, datasets, shots, metric, ...)."""
 
-from collections.abc import Callable, Iterator, Sequence
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from .apart import split
 from .methods import Method, backbone_title, measure, methods, twins
-from .paper import AVERAGE, PaperRow, PaperTable, dataset_rank, dataset_title
+from .paper import AVERAGE, PaperTable, dataset_rank, dataset_title
 from .runs import Run
-from .stats import Cell, Stat
+from .stats import Cell, spread_name
 from .table import Column, Table
 
 COLUMN_GROUPS_A_BLOCK = 3  # of a wide table, so that a block fits a terminal
@@ -24,7 +25,6 @@ class Part:
     about: str = ""  # what the title says of it
     key: dict = field(default_factory=dict)
     find: Callable[[Sequence[Run]], list[Method]] = methods
-    title: str = ""  # instead of the task's
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Layout:
 
     heads: tuple[str, ...]
     across: tuple[str, ...]
-    parts: Callable[[Sequence[Run], PaperTable | None], Iterator[Part]] = lambda runs, paper: iter([Part(runs)])
+    parts: Callable[[Sequence[Run]], Iterable[Part]] = lambda runs: [Part(runs)]
     average_first: bool = False
     differences: bool = False  # a row below each twin: what its plug-ins add
     printed: str = ""  # the paper's figures: "rows" or "columns"
@@ -44,14 +44,12 @@ class Layout:
 class View:
     """How cells are made: the same for all tables of a task."""
 
-    stat: Stat = field(default_factory=Stat)
-    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)  # metric -> the two whose harmonic mean it is
-    paper: PaperTable | None = None
-    extra: tuple[str, ...] = ()  # blank where a run lacks them
+    options: Namespace
+    parts: dict[str, tuple[str, ...]]  # metric -> the two whose harmonic mean it is
+    paper: PaperTable | None
+    extra: tuple[str, ...]  # blank where a run lacks them
 
-    def cell(
-        self, method: Method, datasets=(), shots=0, metric="", source="", minus=None, printed=False
-    ) -> Cell | None:
+    def cell(self, method, datasets=(), shots=0, metric="", source="", minus=None, printed=False) -> Cell | None:
         if printed:
             return self._printed(method, datasets, shots, metric, source)
         if minus:
@@ -63,8 +61,7 @@ class View:
             return Cell(note=f"no average: not run on {', '.join(missing)}")
         if missing:
             return Cell(note=method.absent) if method.absent else None
-        runs = [method.cells[dataset, shots] for dataset in datasets]
-        cell = measure(runs, metric, self.parts.get(metric, (metric,)), self.stat)
+        cell = measure([method.cells[dataset, shots] for dataset in datasets], metric, self.parts, self.options)
         return None if metric in self.extra and cell.note == f"no {metric} in results.json" else cell
 
     def _printed(self, method: Method, datasets, shots: int, metric: str, source: str) -> Cell | None:
@@ -72,20 +69,21 @@ class View:
         paper = self.paper
         if not paper or method.backbones != (paper.backbone,) or paper.shots not in (None, shots):
             return None
-        row = paper.row(title=method.title) if paper.is_ablation else paper.row(method.trainer)
-        return paper.cell(row, datasets, metric, self.stat) if row and paper.source == source else None
+        name, value = ("method", method.title) if paper.variants else ("trainer", method.trainer)
+        row = next((row for row in paper.rows if getattr(row, name) == value), None)
+        return paper.cell(row, datasets, metric, self.options) if row and paper.source == source else None
 
 
-def fill(layout: Layout, title: str, metrics, runs: Sequence[Run], view: View, notes=(), wide=True) -> list[Table]:
+def fill(layout: Layout, title: str, metrics: Sequence[str], runs: Sequence[Run], view: View, notes=()) -> list[Table]:
     """All tables of a layout."""
     tables = []
-    for part in layout.parts(runs, view.paper):
-        tables += _fill(layout, part.title or title, list(metrics), part, view, wide)
+    for part in layout.parts(runs):
+        tables += _fill(layout, title, list(metrics), part, view)
         tables[-1].notes += notes
     return tables
 
 
-def _fill(layout: Layout, title: str, metrics: list[str], part: Part, view: View, wide: bool) -> list[Table]:
+def _fill(layout: Layout, title: str, metrics: list[str], part: Part, view: View) -> list[Table]:
     datasets = tuple(sorted({run.dataset for run in part.runs}, key=dataset_rank))
     average = [datasets] * (len(datasets) > 1 and not layout.plain)
     each = [(dataset,) for dataset in datasets]
@@ -94,20 +92,19 @@ def _fill(layout: Layout, title: str, metrics: list[str], part: Part, view: View
     heads = list(layout.heads)
     if len({run.backbone for run in part.runs}) > 1:  # then every row names its own
         heads.insert(heads.index("seeds") if "seeds" in heads else len(heads), "backbone")
-    size = COLUMN_GROUPS_A_BLOCK if layout.across == ("dataset", "metric") and not wide else len(places)
+    breaks = layout.across == ("dataset", "metric") and not view.options.wide
+    size = COLUMN_GROUPS_A_BLOCK if breaks else len(places)
     tables = []
     title = ", ".join(filter(None, [title, part.about, backbone_title(part.runs)]))
-    what = f"{'accuracy, ' if metrics == ['accuracy'] else ''}mean ± {view.stat.spread_name} over seeds, percent"
+    what = f"{'accuracy, ' * (metrics == ['accuracy'])}mean ± {spread_name(view.options)} over seeds, percent"
     for start in range(0, len(places), size):
         columns = list(_columns(layout, metrics, part, places[start : start + size], rows, view))
-        table = Table(
-            f"{title} (continued)" if start else f"{title}: {what}", [Column(head, number=False) for head in heads]
-        )
-        table.columns += [column for column, _ in columns]
+        shown = [Column(head, number=False) for head in heads] + [column for column, _ in columns]
+        table = Table(f"{title} (continued)" if start else f"{title}: {what}", shown)
         if any(key.get("printed") for _, key in columns):
             table.notes.append(f"paper: {view.paper.name}, {shots_title(view.paper.shots or 0)} shots")
         for row in rows:
-            cells = row and [view.cell(**{**part.key, **row[1], **key}) for _, key in columns]
+            cells = row and [view.cell(**part.key, **row[1], **key) for _, key in columns]
             if layout.plain:
                 cells = [cell and replace(cell, spread=None, note="") for cell in cells]
             if row is None or any(cells) or not row[1].get("printed"):
@@ -126,18 +123,20 @@ def _rows(layout: Layout, part: Part, places) -> Iterator[tuple[dict, dict] | No
             if before not in (None, block) and method.cells and not layout.plain:
                 yield None
             before = block if method.cells else before
+            title = Cell(words=method.title, note=method.note)
             words = {
                 "dataset": place[0] if len(place) == 1 else AVERAGE,
                 "shots": shots_title(key.get("shots", 0)),
-                "trainer": Cell(words=method.trainer, note=method.note),
-                "method": Cell(words=method.title, note=method.note),
+                "trainer": replace(title, words=method.trainer),
+                "method": title,
+                "variant": title,
                 "config": method.config or "(several)",
                 "options": method.options,
                 "backbone": backbone_title(method.runs),
                 "seeds": method.seeds,
             }
             first, address = layout.heads[0], {**key, "method": method}
-            yield {**words, "variant": words["method"]}, address
+            yield words, address
             if layout.printed == "rows":
                 yield {first: "  in the paper", "backbone": words["backbone"]}, {**address, "printed": True}
             for plain in twins(method, found) if layout.differences else ():
@@ -166,7 +165,7 @@ def _columns(layout: Layout, metrics, part: Part, places, rows, view: View) -> I
         yield from ((Column(metric), {"metric": metric}) for metric in metrics)
         for metric in view.paper.metrics if view.paper and layout.printed == "columns" else ():
             key = {"metric": metric, "printed": True}
-            if any(row and view.cell(**{**part.key, **row[1], **key}) for row in rows):
+            if any(row and view.cell(**part.key, **row[1], **key) for row in rows):
                 yield Column(f"paper {metric}"), key
     else:
         for place in places:
@@ -180,12 +179,12 @@ def shots_title(shots: int) -> str:
     return str(shots) if shots > 0 else "all"
 
 
-def by_shots(runs: Sequence[Run], paper: PaperTable | None = None) -> Iterator[Part]:
+def by_shots(runs: Sequence[Run]) -> Iterator[Part]:
     for (shots,), members in split(runs, "shots"):
         yield Part(members, f"{shots_title(shots)} shots", {"shots": shots})
 
 
-def by_source(runs: Sequence[Run], paper: PaperTable | None = None) -> Iterator[Part]:
+def by_source(runs: Sequence[Run]) -> Iterator[Part]:
     """Methods that learn nothing (zero-shot) have no source: they stand in the table of each, on its targets."""
     parts = dict(split(runs, "source", "shots"))
     for (source, shots), members in parts.items():
@@ -198,11 +197,11 @@ def by_source(runs: Sequence[Run], paper: PaperTable | None = None) -> Iterator[
         yield Part(members, about, {"shots": shots, "source": source})
 
 
-def by_variant(runs: Sequence[Run], paper: PaperTable) -> Iterator[Part]:
+def by_variant(paper: PaperTable, runs: Sequence[Run]) -> Iterator[Part]:
     """An ablation's variants are options of one configuration, and name its folder: a part for each <cfg> and shots."""
-    variants = [row for row in paper.rows if row.options]
-    found = [key for key, _ in split(runs, "config", "shots", "trainer") if key[2] == variants[0].trainer]
-    bases = {(c.removesuffix(row.suffix), k) for c, k, _ in found for row in variants if c.endswith(row.suffix)}
+    variants = paper.variants
+    mine = [(row, run) for row in variants for run in runs if run.trainer == variants[0].trainer]
+    bases = {(run.config.removesuffix(row.suffix), run.shots) for row, run in mine if run.config.endswith(row.suffix)}
     for base, shots in sorted(bases):
         # with two options set, a configuration also ends in the second alone: what is left is a variant, not a base
         if any(base.endswith(row.suffix) for row in variants):
@@ -211,14 +210,12 @@ def by_variant(runs: Sequence[Run], paper: PaperTable) -> Iterator[Part]:
         members = [run for run in runs if run.shots == shots and (run.trainer, run.config) in wanted]
         datasets = {run.dataset for run in members if wanted[run.trainer, run.config].options}
         members = [run for run in members if run.dataset in datasets]
-        title = f"{paper.title} (the paper's Table {paper.table})"
-        find = partial(_variants, paper.rows, base)
-        yield Part(members, f"{base}, {shots_title(shots)} shots", {"shots": shots}, find, title)
+        yield Part(members, f"{base}, {shots_title(shots)} shots", {"shots": shots}, partial(_variants, paper, base))
 
 
-def _variants(rows: Sequence[PaperRow], base: str, runs: Sequence[Run]) -> list[Method]:
+def _variants(paper: PaperTable, base: str, runs: Sequence[Run]) -> list[Method]:
     found = []
-    for row in rows:
+    for row in paper.rows:
         key = row.trainer, base + row.suffix
         options = " ".join(f"{name}={value}" for name, value in row.options.items())
         mine = [run for run in runs if (run.trainer, run.config) == key]

@@ -3,23 +3,25 @@
 import math
 import os
 import re
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen first: there may be no screen)
 
 from ..run import UserError  # noqa: E402
 from .apart import split  # noqa: E402
-from .build import Task, by_task, task_named  # noqa: E402
+from .build import Task, by_task  # noqa: E402
 from .methods import Method, backbone_title, measure, methods  # noqa: E402
 from .paper import dataset_rank, dataset_title, names  # noqa: E402
 from .pivot import by_source, shots_title  # noqa: E402
 from .runs import Run  # noqa: E402
-from .stats import Stat  # noqa: E402
+from .stats import spread_name  # noqa: E402
 
 # A colour for each method (Okabe and Ito's, then Tol's, told apart by colour-blind readers): full with all plug-ins
 # that are shown, lighter tints of the same one with fewer.
@@ -43,7 +45,7 @@ STYLE = {
 FORMATS = (".png", ".pdf", ".svg")
 
 
-def draw(runs: Sequence[Run], path: str | Path, stat: Stat) -> list[Path]:
+def draw(runs: Sequence[Run], path: str | Path, options: Namespace) -> list[Path]:
     """One file a chart: `path` where there is one chart, else path-<task>. Returns what was written."""
     path, found = Path(path), charts(runs)
     if path.suffix.lower() not in FORMATS:
@@ -51,25 +53,25 @@ def draw(runs: Sequence[Run], path: str | Path, stat: Stat) -> list[Path]:
     targets = [path] if len(found) == 1 else [path.with_name(f"{path.stem}-{name}{path.suffix}") for name in found]
     for target, shown in zip(targets, found.values(), strict=True):
         with plt.rc_context(STYLE):
-            save_figure(chart(*shown, stat), target)
+            save_figure(chart(*shown, options), target)
     return targets
 
 
 def charts(runs: Sequence[Run]) -> dict[str, tuple[Task, list[Run]]]:
     """{name: what a chart shows}: one a task, source dataset and backbone."""
     found: dict = {}
-    for name, of_task in by_task(runs).items():
+    for _, of_task in by_task(runs):
         backbones = split(of_task, "backbone")
         for (backbone,), mine in backbones:
+            ((task, _),) = by_task(mine)  # with the metrics that this backbone has
             for part in by_source(mine):
-                words = [name, part.key["source"], backbone if len(backbones) > 1 else ""]
-                words = [re.sub(r"[^\w.-]", "_", word) for word in words if word]
-                task, shown = found.setdefault("-".join(words), (task_named(name, mine), []))
-                shown += part.runs
+                words = [task.name, part.key["source"], backbone if len(backbones) > 1 else ""]
+                name = "-".join(re.sub(r"[^\w.-]", "_", word) for word in words if word)
+                found.setdefault(name, (task, []))[1].extend(part.runs)
     return found
 
 
-def chart(task: Task, runs: Sequence[Run], stat: Stat):
+def chart(task: Task, runs: Sequence[Run], options: Namespace):
     """A panel a dataset: bars grouped by metric with error bars over seeds, or accuracy against shots."""
     over_shots = task.name == "fewshot"
     panels = {key for key, _ in split(runs, "dataset", *["shots"] * (not over_shots))}
@@ -88,9 +90,9 @@ def chart(task: Task, runs: Sequence[Run], stat: Stat):
         axis.set_title(dataset_title(dataset) + (f", {shots_title(*at)} shots" if at and len(shots) > 1 else ""))
         axis.set_ylabel("accuracy (%)" if i % columns == 0 else "")
         if over_shots:
-            _curves(axis, dataset, found, shots, stat)
+            _curves(axis, dataset, found, shots, options)
         else:
-            _bars(axis, (dataset, *at), found, task, metrics, stat)
+            _bars(axis, (dataset, *at), found, task, metrics, options)
     about = [f"from {source}" for source in sorted({dataset_title(run.source) for run in runs if run.source})]
     about += [f"{shots_title(shots[0])} shots"] * (len(shots) == 1)
     figure.legend(
@@ -104,15 +106,15 @@ def chart(task: Task, runs: Sequence[Run], stat: Stat):
         fontsize=9,
         handlelength=1.4,
     )
-    figure.supxlabel(_note(found, stat, "bands" if over_shots else "error bars"), fontsize=8, color=QUIET)
+    figure.supxlabel(_note(found, options, "bands" if over_shots else "error bars"), fontsize=8, color=QUIET)
     return figure
 
 
-def _bars(axis, key, found: Sequence[Method], task: Task, metrics, stat: Stat) -> None:
+def _bars(axis, key, found: Sequence[Method], task: Task, metrics, options: Namespace) -> None:
     step = 0.84 / len(found)
     for i, method in enumerate(found):
         for j, metric in enumerate(metrics if key in method.cells else ()):
-            cell = measure([method.cells[key]], metric, task.parts.get(metric, (metric,)), stat)
+            cell = measure([method.cells[key]], metric, task.parts, options)
             x = j + (i - (len(found) - 1) / 2) * step
             if cell.mean is None:
                 axis.text(x, 1.5, "n/a", ha="center", va="bottom", rotation=90, fontsize=8, color=QUIET)
@@ -128,19 +130,19 @@ def _bars(axis, key, found: Sequence[Method], task: Task, metrics, stat: Stat) -
     axis.set(xlim=(-0.55, len(metrics) - 0.45), ylim=(0, 100))
 
 
-def _curves(axis, dataset: str, found: Sequence[Method], shots: list[int], stat: Stat) -> None:
+def _curves(axis, dataset: str, found: Sequence[Method], shots: list[int], options: Namespace) -> None:
     """A method that was run at one number of shots only is a dashed line."""
     for method in found:
-        measured = {at: runs for (name, at), runs in sorted(method.cells.items()) if name == dataset}
-        cells = {at: measure([runs], "accuracy", ("accuracy",), stat) for at, runs in measured.items()}
-        points = {at: (cell.mean, cell.spread or 0) for at, cell in cells.items() if cell.mean is not None}
-        means, line = [mean for mean, _ in points.values()], colour(method, found)
+        measured = ((at, runs) for (name, at), runs in sorted(method.cells.items()) if name == dataset)
+        cells = ((at, measure([runs], "accuracy", {}, options)) for at, runs in measured)
+        points = [(at, cell.mean, cell.spread or 0) for at, cell in cells if cell.mean is not None]
+        line = colour(method, found)
         if len(points) == 1 < len(shots):
-            axis.axhline(means[0], color=line, linewidth=1.6, linestyle=(0, (4, 3)))
+            axis.axhline(points[0][1], color=line, linewidth=1.6, linestyle=(0, (4, 3)))
         elif points:
-            axis.plot(list(points), means, color=line, linewidth=2, marker="o", markersize=4.5)
-            low, high = ([mean + sign * spread for mean, spread in points.values()] for sign in (-1, 1))
-            axis.fill_between(list(points), low, high, color=line, alpha=0.15, linewidth=0)
+            at, means, spreads = np.transpose(points)
+            axis.plot(at, means, color=line, linewidth=2, marker="o", markersize=4.5)
+            axis.fill_between(at, means - spreads, means + spreads, color=line, alpha=0.15, linewidth=0)
     axis.set_xscale("log", base=2)
     axis.set_xticks(shots, [shots_title(k) for k in shots])
     axis.set_xlabel("labelled images per class")
@@ -163,10 +165,10 @@ def colour(method: Method, found: Sequence[Method]):
     return tuple(1 - (1 - lighter) * (1 - part) for part in full)
 
 
-def _note(found: Sequence[Method], stat: Stat, mark: str) -> str:
+def _note(found: Sequence[Method], options: Namespace, mark: str) -> str:
     counts = sorted({len(runs) for method in found for runs in method.cells.values()})
     seeds = " to ".join(map(str, sorted({counts[0], counts[-1]})))
-    note = "one seed" if counts == [1] else f"mean of {seeds} seeds; {mark}: {stat.spread_name} over seeds"
+    note = "one seed" if counts == [1] else f"mean of {seeds} seeds; {mark}: {spread_name(options)} over seeds"
     used = {name for method in found for name in (method.parts[0], *method.parts[1])}
     rebuilt = [name for name in names()["reconstructions"] if name in used]
     return note + (f"; reconstruction: {', '.join(rebuilt)}" if rebuilt else "")

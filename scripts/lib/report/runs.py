@@ -13,7 +13,6 @@ from ..done import digest_of
 from ..run import RESULTS, UserError, split_trainer
 from .stats import harmonic
 
-PLUGINS = ("SHIP", "SAR", "GATE")  # in the order of a trainer's name
 MAKE_SOME = "make some with  bash scripts/quickstart.sh  or  bash scripts/base2new.sh caltech101 1"
 AGAIN = "delete it and start the run again, which goes on from its checkpoint"
 LIMIT = 16 * 2**20  # bytes of a file; a run writes some thousands
@@ -110,9 +109,8 @@ def read(path: Path) -> dict:
         raise ValueError(f"damaged JSON ({error})") from None
     if not isinstance(data, dict):
         raise ValueError(f"expected a JSON object, found {type(data).__name__}")
-    if "digest" in data:
-        if data["digest"] != digest_of(data):
-            raise ValueError(f"edited or damaged, for its digest does not match; {AGAIN}")
+    if "digest" in data and data["digest"] != digest_of(data):
+        raise ValueError(f"edited or damaged, for its digest does not match; {AGAIN}")
     return data
 
 

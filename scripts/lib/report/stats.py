@@ -1,24 +1,13 @@
 """Numbers: mean, deviation, and the two rules for the harmonic mean H."""
 
 import math
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, pstdev
 
 Sample = dict[int, tuple[float, ...]]  # seed -> a number's parts: itself, or the two that its harmonic mean is made of
-
-
-@dataclass(frozen=True)
-class Stat:
-    """How a table sums up seeds and datasets."""
-
-    ci95: bool = False  # half width of the 95% interval, as CoOp's parse_test_res.py has it, instead of the deviation
-    mean_of_h: bool = False  # mean of the H of seeds and datasets, instead of H of the means
-
-    @property
-    def spread_name(self) -> str:
-        return "95% interval" if self.ci95 else "population deviation"
 
 
 @dataclass(frozen=True)
@@ -40,6 +29,10 @@ class Cell:
         return text if self.spread is None else f"{text} ± {self.spread:.{digits}f}"
 
 
+def spread_name(options: Namespace) -> str:
+    return "95% interval" if options.ci95 else "population deviation"
+
+
 def harmonic(a: float, b: float) -> float:
     """H = 2ab / (a + b), 0 where both are 0."""
     return 2 * a * b / (a + b) if a + b else 0.0
@@ -49,15 +42,16 @@ def whole(parts: Sequence[float]) -> float:
     return harmonic(*parts) if len(parts) == 2 else parts[0]
 
 
-def summarise(samples: Sequence[Sample], stat: Stat) -> Cell:
+def summarise(samples: Sequence[Sample], options: Namespace) -> Cell:
     """Of one dataset, or the average of several: the mean over datasets of the means over seeds, and H of such means.
 
     The spread is that of each seed's number. It is given only where all datasets have the same seeds, more than one."""
-    if stat.mean_of_h:
+    if options.mean_of_h:
         samples = [{seed: (whole(parts),) for seed, parts in sample.items()} for sample in samples]
     seeds = sorted(samples[0]) if all(sample.keys() == samples[0].keys() for sample in samples) else ()
     each = {seed: _centre([{seed: sample[seed]} for sample in samples]) for seed in seeds}
-    scale = 1.96 / math.sqrt(len(each) or 1) if stat.ci95 else 1  # the deviation is that of the population (ddof 0)
+    # the deviation is that of the population (ddof 0), the interval as CoOp's parse_test_res.py has it
+    scale = 1.96 / math.sqrt(len(each) or 1) if options.ci95 else 1
     return Cell(_centre(samples), pstdev(each.values()) * scale if len(each) > 1 else None, seeds=each)
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 
 from .stats import Cell
 
@@ -40,14 +40,14 @@ class Table:
     def footnotes(self) -> list[str]:
         return [f"[{number}] {note}" for note, number in self.marks().items()] + self.notes
 
-    def texts(self, mark: str = " [{}]") -> list:
+    def texts(self) -> list:
         """The rows, all cells as text."""
         marks = self.marks()
 
         def show(item) -> str:
             if not isinstance(item, Cell):
                 return item or ""
-            return item.text(self.digits) + (mark.format(marks[item.note]) if item.note else "")
+            return item.text(self.digits) + (f" [{marks[item.note]}]" if item.note else "")
 
         return [row and [show(item) for item in row] for row in self.rows]
 
@@ -91,16 +91,13 @@ def to_csv(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     titles = ([c.full_title, f"{c.full_title} ±"] if c.number else [c.full_title] for c in table.columns)
-    writer.writerow([title for pair in titles for title in pair])
+    writer.writerow(chain(*titles))
     for row in filter(None, table.rows):
         cells = []
         for item, column in zip(row, table.columns, strict=True):
-            if not column.number:
-                cells.append(item.words if isinstance(item, Cell) else item or "")
-            elif isinstance(item, Cell) and item.mean is not None:
-                cells += [f"{item.mean:.4f}", "" if item.spread is None else f"{item.spread:.4f}"]
-            else:
-                cells += ["", ""]
+            cell = item if isinstance(item, Cell) else Cell(words=item or "")
+            numbers = ["" if value is None else f"{value:.4f}" for value in (cell.mean, cell.spread)]
+            cells += numbers if column.number else [cell.words]
         writer.writerow(cells)
     return out.getvalue().rstrip("\n")
 

@@ -149,7 +149,6 @@ def test_the_papers_batch_is_drawn_as_it_was(tiny_bank, tmp_path, monkeypatch):
     monkeypatch.setattr(SHIP, "batches", lambda plugin, loader: loader)
     monkeypatch.setattr(SHIP, "batch", papers)
     monkeypatch.setattr(collapse, "report", lambda *_: {})
-    monkeypatch.setattr(collapse, "describe", lambda _: "")
     train.main(argv(tiny_bank, tmp_path / "papers", "CoOp_SHIP"))
     assert torch.equal(newest_state(tmp_path / "ours")["ctx"], newest_state(tmp_path / "papers")["ctx"])
     assert results(tmp_path / "ours")["metrics"] == results(tmp_path / "papers")["metrics"]

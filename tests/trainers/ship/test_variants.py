@@ -1,7 +1,9 @@
 """The variants of the paper's Tables 4 to 6: their mathematics, the one training loop that they share, and every cell
 as a run."""
 
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -47,19 +49,11 @@ def few_features(backbone, count=10):
 def pretraining(backbone, directory, **changes):
     classes = ClassTokens(NAMES[:3], backbone, n_ctx=4)
     options = ship_options(**changes)
-    return GeneratorTraining(
-        lambda: build_framework(options, backbone),
-        options,
-        "TRAINER.SHIP",
-        ARCHITECTURE + TRAINING,
-        "SHIP generator",
-        backbone.weights_hash,
-        few_features(backbone),
-        classes,
-        1,
-        str(directory),
-        checkpoint_seconds=0.0,
-    )
+    cfg = CfgNode({"SEED": 1, "TRAIN": {"CHECKPOINT_SECONDS": 0.0}, "TRAINER": {"SHIP": options}})
+    features = few_features(backbone)
+    run = SimpleNamespace(cfg=cfg, backbone=backbone, train_set=features, output_dir=str(directory), identity={})
+    build = partial(build_framework, options, backbone)
+    return GeneratorTraining(build, run, "SHIP", ARCHITECTURE + TRAINING, "SHIP generator", classes)
 
 
 def plain_text_features(backbone, names):

@@ -16,11 +16,11 @@ FORMAT, WITHOUT_HEADER_DIGEST = "ship-bank-2", "ship-bank-1"
 
 
 def _digest(tensors):
-    """sha256 over names, shapes and bytes of the tensors of a bank."""
+    """sha256 over names, shapes and bytes of tensors."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name}{tuple(tensors[name].shape)}{tensors[name].dtype}".encode())
-        digest.update(tensors[name].contiguous().numpy().tobytes())
+        digest.update(tensors[name].cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -30,6 +30,17 @@ def header_digest(metadata):
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
+def signed(metadata, tensors):
+    """The header `metadata` (str -> str) with a digest of the tensors and one of itself, which `vouched` verifies."""
+    metadata = {**metadata, "digest": _digest(tensors)}
+    return {**metadata, "header_digest": header_digest(metadata)}
+
+
+def vouched(metadata, tensors):
+    """Whether a header and its tensors are those that were written."""
+    return metadata.get("digest") == _digest(tensors) and metadata.get("header_digest") == header_digest(metadata)
+
+
 def write_bank(path, tensors, metadata):
     """Writes a safetensors file, whole or not at all; equal content makes equal bytes.
 
@@ -37,8 +48,7 @@ def write_bank(path, tensors, metadata):
     disk refuses.
     """
     path = Path(path)
-    metadata = {**metadata, "format": FORMAT, "digest": _digest(tensors)}
-    metadata["header_digest"] = header_digest(metadata)
+    metadata = signed({**metadata, "format": FORMAT}, tensors)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,10 +97,8 @@ def read_bank(path):
         raise UserError(
             f"{path} is not a feature bank: its header says format {metadata.get('format')!r}, expected {FORMAT!r}"
         )
-    headless = metadata["format"] == WITHOUT_HEADER_DIGEST
-    if metadata.get("digest") != _digest(tensors) or not (
-        headless or metadata.get("header_digest") == header_digest(metadata)
-    ):
+    unsigned = {"header_digest": header_digest(metadata)} if metadata["format"] == WITHOUT_HEADER_DIGEST else {}
+    if not vouched({**metadata, **unsigned}, tensors):
         raise UserError(
             f"feature bank {path} is damaged (its content does not match its digest); delete it and make it again"
         )

@@ -54,9 +54,6 @@ class FeatureSet:
         offsets = torch.cat([self.offsets.new_zeros(1), self.views[keep].cumsum(0)])
         return FeatureSet(self.features[torch.cat(rows)] if rows else self.features[:0], offsets, self.labels[keep])
 
-    def relabel(self, shift: int) -> "FeatureSet":
-        return FeatureSet(self.features, self.offsets, self.labels + shift)
-
     @staticmethod
     def join(sets: Iterable["FeatureSet"]) -> "FeatureSet":
         """The images of several sets, one after another."""

@@ -29,8 +29,7 @@ class FeatureLoader:
 
     def __iter__(self):
         order = torch.randperm(len(self.features))
-        for i in range(len(self)):
-            index = order[i * self.batch_size : (i + 1) * self.batch_size]
+        for index in order.split(self.batch_size)[: len(self)]:
             yield {
                 "features": self.features.draw(index),
                 "label": self.features.labels[moved(index, self.features.labels.device)],

@@ -8,10 +8,14 @@ from torch import Tensor
 NEIGHBOURS, TEXTS = 64, 16
 
 
+def sums_of(features: Tensor, labels: Tensor, count: int) -> Tensor:
+    """Sum of the features [N, d] of each class [count, d]."""
+    return features.new_zeros(count, features.shape[1]).index_add_(0, labels, features)
+
+
 def means_of(features: Tensor, labels: Tensor, count: int) -> Tensor:
     """Mean feature of each class [count, d] of features [N, d]; not of unit norm."""
-    sums = features.new_zeros(count, features.shape[1]).index_add_(0, labels, features)
-    return sums / labels.bincount(minlength=count).clamp(min=1).unsqueeze(1)
+    return sums_of(features, labels, count) / labels.bincount(minlength=count).clamp(min=1).unsqueeze(1)
 
 
 def mean_near_text(texts: Tensor, support: Tensor, neighbours: int = NEIGHBOURS, copies: int = TEXTS) -> Tensor:

@@ -102,9 +102,9 @@ def embed_words(backbone, words):
 
 
 def initial_context(backbone, words, n_ctx, classes=None):
-    """Where a learned context starts, as CoOp's: the embeddings of `words` [n, w] (underscores are spaces), else
-    N(0, 0.02) of shape [n_ctx, w], or [classes, n_ctx, w] for class-specific contexts. UserError where n_ctx is not
-    positive.
+    """Where a learned context starts: the embeddings of all n tokens of `words` [n, w] (underscores are spaces; CoOp
+    counts words and keeps as many tokens), else N(0, 0.02) of shape [n_ctx, w], or [classes, n_ctx, w] for
+    class-specific contexts. UserError where n_ctx is not positive.
     """
     words = words.replace("_", " ").strip()
     if words:

@@ -4,7 +4,7 @@ digest of its content, which the checksums of the file format can not replace: w
 import hashlib
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import torch
@@ -104,8 +104,11 @@ class Checkpoints:
         return None
 
     def _pointed(self):
+        path = os.path.join(self.folder, POINTER)
+        if not os.path.isfile(path):  # to open a pipe would wait for ever
+            return ""
         try:
-            with open(os.path.join(self.folder, POINTER), encoding="utf-8", errors="replace") as file:
+            with open(path, encoding="utf-8", errors="replace") as file:
                 return os.path.basename(file.readline(256).strip())
         except OSError:
             return ""
@@ -138,6 +141,5 @@ class Checkpoints:
         self.write({**read(path), **changes}, name=os.path.basename(path))
 
     def drop_rolling(self):
-        rolling = os.path.join(self.folder, ROLLING)
-        if os.path.exists(rolling):
-            os.remove(rolling)
+        with suppress(FileNotFoundError):
+            os.remove(os.path.join(self.folder, ROLLING))

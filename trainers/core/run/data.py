@@ -5,19 +5,27 @@ from functools import cached_property
 import torch
 
 from ..errors import UserError
+from ..features.bank import BankStore
+from ..features.extraction import ImageStore
 from ..features.feature_set import FeatureSet
-from ..features.store import describe, open_store, stored_views
 from .selection import held_out, val_is_test
+
+# Random views of a training image that are kept with FEATURES.VIEWS 0, where batches are of images: for what trains on
+# features alone, a generator or a cache.
+VIEWS_BESIDE_IMAGES = 16
 
 
 class FeatureData:
-    """Features of a task's images, on `device` in fp32; each set is encoded when it is first asked for."""
+    """Features of a task's images, on `device` in fp32; each set is encoded when it is first asked for. They come from
+    the bank FEATURES.BANK, or from images through the cache in FEATURES.DIR."""
 
     def __init__(self, cfg, task, backbone, device: torch.device, watch):
         self.cfg, self.task, self.device, self.watch = cfg, task, device, watch
         self.dataset = task.dataset
         image_dir = getattr(self.dataset, "image_dir", getattr(self.dataset, "dataset_dir", ""))
-        self.store = open_store(cfg, backbone, image_dir)
+        self.views = cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES
+        bank = cfg.FEATURES.BANK
+        self.store = BankStore(bank, backbone) if bank else ImageStore(cfg, backbone, image_dir, self.views)
         self._left_out: dict[str, set[str]] = {}
 
     @property
@@ -31,7 +39,9 @@ class FeatureData:
         """The labelled training images, with their random views; evaluation alone never needs them."""
         with self.watch.stage("features"):
             found = self._here("train", self.dataset.train_x, self.store.training_views)
-        print(describe(found, stored_views(self.cfg)))
+        fewer = int((found.views < self.views).sum())
+        note = f"; {fewer} images have fewer than {self.views} views and use what they have" if fewer else ""
+        print(f"features: {len(found)} training images, {int(found.views.sum())} views{note}")
         return found
 
     @cached_property

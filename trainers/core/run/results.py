@@ -110,7 +110,7 @@ def summary(record: dict) -> str:
 
 def source_file(path) -> Path | None:
     """results.json of the run that the folder or checkpoint `path` belongs to; None without one, as of stock CoOp's."""
-    path = Path(path).resolve()
+    path = Path(os.path.realpath(path))  # where a link leads to itself, Path.resolve raises
     return next((folder / NAME for folder in (path, *path.parents[:2]) if (folder / NAME).is_file()), None)
 
 

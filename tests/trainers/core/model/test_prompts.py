@@ -15,6 +15,7 @@ from trainers.core.model.prompts import (
     encode_classes,
     encode_texts,
     fill,
+    initial_context,
     templates_for,
     tokenize,
 )
@@ -147,3 +148,9 @@ def test_several_templates_are_averaged_on_the_unit_sphere(miniclip_backbone):
     found = encode_classes(miniclip_backbone, templates, names)
     assert torch.allclose(found, torch.nn.functional.normalize((first + second) / 2, dim=-1), atol=1e-6)
     assert torch.equal(encode_classes(miniclip_backbone, templates[:1], names), first)
+
+
+def test_a_context_keeps_all_tokens_of_its_words(backbone):
+    """CoOp counts words, and would cut this one off behind its first token."""
+    word = "photomicrography"
+    assert len(initial_context(backbone, word, 16)) == len(embed_words(backbone, word)) > 1
