@@ -297,3 +297,19 @@ def test_parameter_counts():
     model = torch.nn.Linear(3, 2)
     assert count_num_param(model) == 8
     assert count_num_param(params=[{"params": [model.weight]}]) == count_num_param(params=[model.weight]) == 6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits on the size of files as Linux has them")
+def test_a_limit_on_the_size_of_files_is_a_sentence_and_keeps_what_was_there(tmp_path):
+    program = (
+        "import resource, signal, sys, torch; from dassl.utils import UserError, save_checkpoint\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); state = {'epoch': 1, 'state_dict': {'a': torch.zeros(100)}}\n"
+        "save_checkpoint(state, sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "try: save_checkpoint({'epoch': 1, 'state_dict': {'a': torch.zeros(100_000)}}, sys.argv[1])\n"
+        "except (UserError, OSError) as error: print('said:', error)"
+    )
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root / "third_party")}
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], env=environment, capture_output=True, text=True)
+    assert "said:" in done.stdout and not done.stderr, done
+    assert len(load_checkpoint(str(tmp_path / "model.pth.tar-1"))["state_dict"]["a"]) == 100

@@ -27,7 +27,13 @@ def save_checkpoint(state, save_dir, is_best=False, remove_module_from_keys=True
         state = {**state, "state_dict": _without_module(state["state_dict"])}
     path = osp.join(save_dir, model_name or f"model.pth.tar-{state['epoch']}")
     with atomic_path(path) as temporary:
-        torch.save(_plain(state, "checkpoint"), temporary)
+        try:
+            torch.save(_plain(state, "checkpoint"), temporary)
+        except RuntimeError as error:  # its writer has no word of its own for a disk that takes no more
+            raise UserError(
+                f"cannot write {path}: the disk is full, or files may not be that large (ulimit -f). Make room, then "
+                f"give the same command again ({str(error).splitlines()[0]})"
+            ) from error
     with atomic_path(osp.join(save_dir, POINTER_NAME)) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(osp.basename(path) + "\n")
     print(f"Checkpoint saved to {path}")
