@@ -41,8 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"no module named {', '.join(missing)}; run  bash scripts/quickstart.sh  to set up")
-    # one thread each: two hardly help products this small, and figures do not depend on how many cores there are
-    code = Launcher(runs, place, jobs=2, threads=1).run()
+    code = Launcher(runs, place).run()
     if code:
         return code
     paired = ["--paired"] if len(arguments.seeds) > 1 else []
