@@ -1,4 +1,6 @@
-"""Animals with Attributes 2 (Xian et al. 2018), https://cvml.ista.ac.at/AwA2: 50 animals, of which 10 are unseen."""
+"""Animals with Attributes 2 (Xian et al. 2018), https://cvml.ista.ac.at/AwA2: 50 animals; zero-shot splits: 40 seen, 10
+unseen.
+"""
 
 from dassl.data.datasets import DATASET_REGISTRY
 

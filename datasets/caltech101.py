@@ -1,4 +1,6 @@
-"""Caltech101 (Fei-Fei et al. 2004), https://data.caltech.edu/records/mzrjq-6wc02: 100 object classes, as in CoOp."""
+"""Caltech101 (Fei-Fei et al. 2004), https://data.caltech.edu/records/mzrjq-6wc02: 100 object classes, without CoOp's
+two ignored folders.
+"""
 
 from dassl.data.datasets import DATASET_REGISTRY
 

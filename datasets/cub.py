@@ -1,4 +1,6 @@
-"""CUB-200-2011 (Wah et al. 2011), https://data.caltech.edu/records/65de6-vp158: 200 birds, of which 50 are unseen."""
+"""CUB-200-2011 (Wah et al. 2011), https://data.caltech.edu/records/65de6-vp158: 200 birds; zero-shot splits: 150 seen,
+50 unseen.
+"""
 
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError

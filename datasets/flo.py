@@ -1,4 +1,6 @@
-"""Oxford Flowers with the zero-shot splits of Xian et al. (CVPR 2018, https://arxiv.org/abs/1712.00981): 20 unseen."""
+"""Oxford Flowers with the zero-shot splits of Xian et al. (CVPR 2018, https://arxiv.org/abs/1712.00981): 82 seen, 20
+unseen classes.
+"""
 
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError, read_json
@@ -13,7 +15,11 @@ class FLO(GZSL):
     splits_folder = "xlsa17/data/FLO"
 
     def image_order(self):
-        """The published lists of setid.mat, one after the other; keys are the labels of imagelabels.mat, from 1."""
+        """The published training, validation and test lists of setid.mat, one after the other (not the order of the
+        file names).
+
+        Class keys are the labels of imagelabels.mat, counted from 1.
+        """
         paths = [self.path_of(name) for name in ("setid.mat", "imagelabels.mat", "cat_to_name.json")]
         self.names = read_json(paths[2])
         with explained(f"{paths[0]} and {paths[1]} do not belong together"):

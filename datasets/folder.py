@@ -56,7 +56,9 @@ class ImageFolder(Reader):
         return split
 
     def class_folders(self, part=""):
-        """Sorted class folders; `split_fewshot` is where few-shot selections are kept. Raises UserError without any."""
+        """Sorted class folders; `split_fewshot` is where few-shot selections are kept. Raises UserError where there is
+        none.
+        """
         folder = os.path.join(self.image_dir, part)
         names = [name for name in list_folders(folder) if name != "split_fewshot"]
         if not names:

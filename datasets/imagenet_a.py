@@ -1,4 +1,6 @@
-"""ImageNet-A (Hendrycks et al. 2021), https://github.com/hendrycks/natural-adv-examples: what ResNets get wrong."""
+"""ImageNet-A (Hendrycks et al. 2021), https://github.com/hendrycks/natural-adv-examples: 200 classes, images that
+ResNets get wrong.
+"""
 
 from dassl.data.datasets import DATASET_REGISTRY
 

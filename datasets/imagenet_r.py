@@ -1,4 +1,6 @@
-"""ImageNet-R (Hendrycks et al. 2021), https://github.com/hendrycks/imagenet-r: 200 classes in art, cartoons, toys."""
+"""ImageNet-R (Hendrycks et al. 2021), https://github.com/hendrycks/imagenet-r: 200 classes in art, cartoons, toys and
+the like.
+"""
 
 from dassl.data.datasets import DATASET_REGISTRY
 

@@ -1,4 +1,6 @@
-"""ImageNetV2 (Recht et al. 2019), https://github.com/modestyachts/ImageNetV2: new test images, matched frequency."""
+"""ImageNetV2, matched frequency (Recht et al. 2019), https://github.com/modestyachts/ImageNetV2: new test images of
+ImageNet's classes.
+"""
 
 from dassl.data.datasets import DATASET_REGISTRY
 

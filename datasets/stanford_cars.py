@@ -1,4 +1,6 @@
-"""Stanford Cars (Krause et al. 2013): 196 models of cars. The authors' page is gone; DATASETS.md knows others."""
+"""Stanford Cars (Krause et al. 2013): 196 models of cars. The authors' page is gone; see DATASETS.md for where it can
+be had.
+"""
 
 from dassl.data.datasets import DATASET_REGISTRY
 

@@ -1,4 +1,6 @@
-"""UCF101 (Soomro et al. 2012), https://www.crcv.ucf.edu/data/UCF101.php: 101 actions, by a video's middle frame."""
+"""UCF101 (Soomro et al. 2012), https://www.crcv.ucf.edu/data/UCF101.php: 101 actions, by the middle frame of each
+video.
+"""
 
 import re
 

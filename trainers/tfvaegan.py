@@ -13,9 +13,8 @@ The rest follows its code (github.com/akshitac8/tfvaegan): Dec and F have hidden
 G's, a^ has unit norm, h reaches F without gradient; L_R is an L1 distance weighted by the squared errors over their
 norm, to which its beta belongs; a rate of 1e-4 for Dec, of 1e-5 for F. What it sets by data set is PER_DATASET in
 configs/trainers/TF_VAEGAN/vit_b16.yaml. That code alternates passes over the data without and with feedback; we
-alternate on each batch. On AWA2 its updates of the generator leave Dec alone; ours never
-do. It weights the critic's loss by 10, which Adam nearly cancels. It also shows a^ to the
-classifier; the paper does not.
+alternate on each batch. On AWA2 its updates of the generator leave Dec alone; ours never do. It weights the critic's
+loss by 10, which Adam nearly cancels. It also shows a^ to the classifier; the paper does not.
 """
 
 import torch

@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from dassl.utils import UserError
+from dassl.utils import UserError, check_regular
 
 from .splits import check_split
 
@@ -15,9 +15,8 @@ def read_bank_split(path, dataset, needs_train=True):
     """Split in the header of the bank at `path`, which must be one of `dataset` (a reader's name). Raises UserError."""
     from safetensors import safe_open
 
-    if not Path(path).is_file():  # a pipe would be waited for, a device be read without end
-        raise UserError(f"cannot read the feature bank {path} (FEATURES.BANK): there is no such file")
     try:
+        check_regular(path, "a feature bank")
         vouched = _matches_file_beside(Path(path))
         with safe_open(path, framework="numpy") as bank:
             header = bank.metadata() or {}

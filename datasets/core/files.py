@@ -4,14 +4,16 @@ import contextlib
 import errno
 import os
 
-from dassl.utils import UserError
+from dassl.utils import UserError, check_regular
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 UNFIT = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # of content in another form than expected
 
 
 def require_writable(folder):
-    """Raises PermissionError for a folder without write permission; for root, who may write, for one marked so."""
+    """Raises PermissionError for a folder without write permission, and for one marked read-only when root, who may, is
+    running.
+    """
     if not os.access(folder, os.W_OK) or not os.stat(folder).st_mode & 0o222:
         raise PermissionError(errno.EACCES, "the folder is read-only", folder)
 
@@ -58,9 +60,8 @@ def missing_files(image_dir, paths):
 
 def read_text(path):
     """A text file's content. Raises UserError."""
-    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for, a device be read without end
-        raise UserError(f"cannot read {path}: it is no regular file")
     try:
+        check_regular(path, "a text file")
         with open(path, encoding="utf-8") as file:
             return file.read()
     except (OSError, ValueError) as error:

@@ -59,7 +59,9 @@ class Reader(DatasetBase):
 
     @property
     def unused_train(self):
-        """Training images (Datum) of the kept classes that the few-shot selection left over, labelled as train_x."""
+        """Training images (Datum) of the kept classes that the few-shot selection left over, labelled as train_x; []
+        where it took all.
+        """
         drawn = {item.path: item.label for item in self._drawn}
         labels = {item.label: drawn[item.path] for item in self._candidates if item.path in drawn}
         left = [
@@ -80,7 +82,9 @@ class Reader(DatasetBase):
 
     @classmethod
     def examine(cls, root, images=True):
-        """Split that a run below `root` would use, found without writing anything; `images`: these must be there."""
+        """Split that a run below `root` would use, found without writing anything; `images`: whether these must be
+        there. Raises UserError.
+        """
         reader = cls.__new__(cls)
         reader.locate(root)
         return reader.find_split(images)
@@ -113,7 +117,9 @@ class Reader(DatasetBase):
         return split
 
     def make_split(self):
-        """Split by the dataset's own files; here 50/20/30 of one folder a class, at random with a seed of its own."""
+        """Split by the dataset's own files; here 50/20/30 of one folder a class. Where CoOp splits at random, so does
+        this, but with a seed of its own.
+        """
         folders = [folder for folder in list_folders(self.image_dir) if folder not in self.ignored_folders]
         return split_classes(self.read_folders({name: self.folder_names.get(name, name) for name in folders}))
 
@@ -139,7 +145,7 @@ class Reader(DatasetBase):
         kept = lists.find(type(self).__name__, self.split_hash, seed, shots)
         train, val = lists.read(kept, split, shots) if kept else sampling.draw(split, shots, seed)
         self.fewshot_source = os.path.basename(kept) if kept else "sampled"
-        path = os.path.join(self.dataset_dir, "split_fewshot", f"shot_{shots}-seed_{seed}.pkl")
+        path = sampling.pickle_path(self.dataset_dir, shots, seed)
         may_keep = bool(self.dataset_dir) and seed >= 0  # a bank has no folder of its own; unseeded runs draw anew
         if may_keep and os.path.exists(path):
             may_keep = False  # the user's file stays as it is
@@ -155,7 +161,9 @@ class Reader(DatasetBase):
         return split._replace(train=train, val=val)
 
     def keep(self, write, what):
-        """Calls `write` if the dataset's folder can be written to; says so if not: it can always be made again."""
+        """Calls `write` if the dataset's folder can be written to; says so if not. What is kept can always be made
+        again.
+        """
         try:
             require_writable(self.dataset_dir)
             write()

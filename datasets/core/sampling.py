@@ -37,7 +37,9 @@ def small_classes(split, shots):
 
 
 def check_selection(train, val, split, shots, source):
-    """Raises UserError unless (train, val) of `source` has 1 to `shots` training images of each class, of `split`."""
+    """Raises UserError unless (train, val), kept in `source`, has 1 to `shots` training images of each class, all of
+    `split`.
+    """
     for name, chosen, available in (("train", train, split.train), ("val", val, split.val)):
         known = set(available)
         foreign = [item for item in chosen if item not in known]
@@ -52,6 +54,10 @@ def check_selection(train, val, split, shots, source):
         raise UserError(f"{source}: {absent} classes have no training image")
     if max(map(len, groups.values())) > shots:
         raise UserError(f"{source}: a class has more than {shots} training images")
+
+
+def pickle_path(dataset_dir, shots, seed):
+    return os.path.join(dataset_dir, "split_fewshot", f"shot_{shots}-seed_{seed}.pkl")
 
 
 def read_pickle(path, split, shots):

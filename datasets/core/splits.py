@@ -122,7 +122,9 @@ def class_names(split):
 
 
 def subsample(split, subset):
-    """Split of the classes of `subset`, relabelled from 0: 'base' is the first ceil(n/2) of the sorted labels."""
+    """Split of the classes of `subset`, relabelled from 0: 'base' is the first ceil(n/2) of the sorted labels, 'new'
+    the rest.
+    """
     if subset not in SUBSETS:
         raise UserError(f"DATASET.SUBSAMPLE_CLASSES is {subset!r}; it must be one of: {', '.join(SUBSETS)}")
     if subset == "all":
@@ -152,7 +154,9 @@ def split_classes(items, seed=SPLIT_SEED):
 
 
 def split_trainval(items, test, seed=SPLIT_SEED):
-    """Split with a published `test`: of `items`, 20% of each class, shuffled, become val; by order of appearance."""
+    """Split with a published `test`: of `items`, 20% of each class, shuffled, become val. Classes in order of
+    appearance.
+    """
     split = Split([], [], test)
     for group in _shuffled_classes(items, seed, 3):
         n_val = round(0.2 * len(group))

@@ -55,7 +55,9 @@ def prepare(name, root, keep_archives=False):
 
 
 def install(resource, root, source, keep_archives=False):
-    """Puts what `resource` gives below `root`, unless all of it is there. Raises UserError, and leaves no half."""
+    """Puts what `resource` gives below `root`, unless all of it is there. Raises UserError and leaves no half of a
+    place.
+    """
 
     def wanted():
         return [(place, end) for place, end in resource.gives.items() if not os.path.exists(os.path.join(root, place))]

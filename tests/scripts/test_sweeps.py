@@ -167,3 +167,10 @@ def test_a_sweep_refuses_an_unknown_field_with_the_files_name(tmp_path):
     path.write_text("tasks: base2new")
     with pytest.raises(UserError, match=r"x\.yaml: a sweep has no field 'tasks'"):
         sweeps.load(str(path))
+
+
+def test_a_file_that_is_no_text_is_refused_with_its_name(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_bytes(b"task: \xe9")
+    with pytest.raises(UserError, match=r"x\.yaml is not YAML: .*0xe9"):
+        sweeps.load(str(path))

@@ -7,6 +7,8 @@ import pytest
 from dassl.utils import UserError
 
 from datasets.core import lists, sampling
+from datasets.core.bank import read_bank_split
+from datasets.core.files import read_text
 from datasets.core.splits import check_split, read_split, split_hash, write_split
 
 REPO = Path(__file__).resolve().parents[3]
@@ -334,3 +336,11 @@ def test_script_writes_lists_and_checks_them(split, folder, tmp_path, monkeypatc
     path.write_text(path.read_text().replace("[1 val]", "[1 var]"))
     with pytest.raises(UserError, match="1 lists are missing or differ: .*seed2.txt"):
         fewshot_lists.main([str(splits), "--check"])
+
+
+def test_a_pipe_in_the_place_of_a_list_or_a_bank_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # to open it would wait for ever
+    with pytest.raises(UserError, match="expected a text file at .*pipe, found a pipe"):
+        read_text(tmp_path / "pipe")
+    with pytest.raises(UserError, match="cannot read the feature bank .*pipe.*found a pipe"):
+        read_bank_split(tmp_path / "pipe", "Caltech101")

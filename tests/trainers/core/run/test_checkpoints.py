@@ -1,5 +1,6 @@
 """Checkpoints that were changed or are no checkpoints are refused by name; the best epoch stays the best one."""
 
+import os
 import shutil
 import zipfile
 
@@ -10,6 +11,7 @@ from runs import Killed, argv, log, newest_state, results
 
 import train
 from trainers.core.run.checkpoints import BEST, Checkpoints, read, write
+from trainers.core.run.results import read_source
 
 STATE = {
     "state_dict": {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(True)},
@@ -154,3 +156,16 @@ def test_a_checkpoint_of_other_parameters_is_a_sentence(whole, tiny_bank, tmp_pa
     write(state, str(path.parent), name=path.name)
     with pytest.raises(UserError, match="checkpoint"):
         train.main(argv(tiny_bank, tmp_path / "run", "CoOp", *BEST_VAL))
+
+
+def test_a_pipe_in_the_place_of_the_pointer_is_passed_over(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    os.mkfifo(folder / "checkpoint")  # to open it would wait for ever
+    (folder / "model.pth.tar-2").touch()
+    assert Checkpoints(str(tmp_path), "model").newest() == str(folder / "model.pth.tar-2")
+
+
+def test_a_link_to_itself_is_no_source(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert read_source(str(tmp_path / "loop")) == {}
