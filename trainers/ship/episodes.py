@@ -7,6 +7,7 @@ are not reconstructed; the generator's samples for their names shall only be dis
 import torch
 
 from ..core.moving import moved
+from ..generative.framework import descend
 from ..generative.vae import VAE
 
 SHARE = 3  # one class in so many is label-only in a step
@@ -39,3 +40,9 @@ class EpisodicVAE(VAE):
             z = moved(torch.randn(int(apart.sum()), self.generator.latent_dim), x.device)
             energy = energy_distance(self.generator(z, labels[apart], classes), x[apart])
         return loss + energy, {**terms, "energy": energy.detach()}
+
+    def step(self, x, labels, classes, optimizers):
+        loss, terms = self.loss(x, labels, classes)
+        if loss.requires_grad:  # not where the only row of a batch is set apart
+            descend(loss, optimizers[0])
+        return terms
