@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 PROGRAM = r"""#!{python}
-import os, re, shlex, subprocess, sys, time
+import contextlib, fcntl, os, re, subprocess, sys, time
 from pathlib import Path
 
 STATE, NAME, words = Path({state!r}), Path(sys.argv[0]).name, sys.argv[1:]
@@ -17,6 +17,25 @@ STATE, NAME, words = Path({state!r}), Path(sys.argv[0]).name, sys.argv[1:]
 
 def alive(dependency):
     return [job for job in dependency if any(STATE.glob(f"{{job}}.state"))]
+
+
+@contextlib.contextmanager
+def changing():
+    "Jobs change their state one after another: none reads what another is writing."
+    with (STATE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def takes_its_turn(state, array, index):
+    "Whether a processor was free and no job of the array in front of this one still waits; then it runs."
+    with changing():
+        states = {{one.stem: one.read_text() for one in STATE.glob("*.state")}}
+        earlier = [states.get(f"{{array}}_{{one}}") for one in range(index or 0)]
+        if "PENDING" in earlier or list(states.values()).count("RUNNING") >= 2:
+            return False
+        state.write_text("RUNNING")
+        return True
 
 
 def task(script, array, index, dependency):
@@ -27,14 +46,14 @@ def task(script, array, index, dependency):
     if index is not None:
         environment.update(SLURM_ARRAY_JOB_ID=array, SLURM_ARRAY_TASK_ID=str(index))
     while True:
-        while alive(dependency) or len([1 for one in STATE.glob("*.state") if one.read_text() != "PENDING"]) >= 2:
+        while alive(dependency) or not takes_its_turn(state, array, index):
             time.sleep(0.05)
-        state.write_text("RUNNING")
         subprocess.run(["bash", script], env=environment, start_new_session=True)
-        if not requeued.exists():
-            return state.unlink()
-        requeued.unlink()
-        state.write_text("PENDING")
+        with changing():
+            if not requeued.exists():
+                return state.unlink()
+            requeued.unlink()
+            state.write_text("PENDING")
         restarts += 1
         environment["SLURM_RESTART_COUNT"] = str(restarts)
 
@@ -48,8 +67,9 @@ if NAME == "sbatch":
     after = re.search(r"--dependency='?afterany:([\d_:]+)", text)
     dependency = after.group(1).split(":") if after else []
     indices = range(int(found.group(1)) + 1) if found else [None]
-    for index in indices:
-        (STATE / (f"{{array}}_{{index}}.state" if found else f"{{array}}.state")).write_text("PENDING")
+    with changing():
+        for index in indices:
+            (STATE / (f"{{array}}_{{index}}.state" if found else f"{{array}}.state")).write_text("PENDING")
     print(f"Submitted batch job {{array}}", flush=True)
     for index in indices:
         if os.fork() == 0:
@@ -60,8 +80,9 @@ if NAME == "sbatch":
             task(str(script), array, index, dependency)
             os._exit(0)
 elif NAME == "squeue":
-    for state in sorted(STATE.glob("*.state")):
-        print(state.stem, state.read_text())
+    with changing():
+        for state in sorted(STATE.glob("*.state")):
+            print(state.stem, state.read_text())
 elif NAME == "scontrol":
     (STATE / f"{{words[1]}}.requeue").touch()
 elif NAME == "srun":
