@@ -2,7 +2,7 @@
 """What a step costs, each time beside the plain formulation, on the same work in one run.
 
     python scripts/bench.py --quick                       about a minute: MiniCLIP, 10 and 100 names
-    python scripts/bench.py --markdown --json all.json --chart cost.png     all of it: hours on a CPU
+    python scripts/bench.py --markdown --json all.json --chart cost.png     all of it: an hour or two on a CPU
     python scripts/bench.py coop --towers ViT-B/16 --classes 100 --context 16
 
 Plain: all 77 positions of every prompt, synthetic features made batch by batch, images encoded in every step.
