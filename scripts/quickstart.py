@@ -16,7 +16,7 @@ from lib.faults import say_errors
 from lib.launch import Launcher
 from lib.run import Place, Run, UserError, seen_from_user
 
-TRAINERS = ("ZeroshotCLIP", "CoOp", "CoOp_SHIP")
+TRAINERS, CFG = ("ZeroshotCLIP", "CoOp", "CoOp_SHIP"), "miniclip_ep20"
 NEEDED = ("torch", "clip", "yacs", "safetensors", "matplotlib", "yaml")
 
 
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     place = Place(output=seen_from_user(arguments.output)) if arguments.output else Place()
     runs = [
-        Run("base2new", dataset, trainer, "miniclip", seed)
+        Run("base2new", dataset, trainer, choices.shortened(trainer, CFG), seed)
         for dataset in dict.fromkeys(arguments.datasets)
         for seed in dict.fromkeys(arguments.seeds)
         for trainer in TRAINERS

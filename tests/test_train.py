@@ -87,6 +87,22 @@ def test_a_killed_run_ends_like_one_left_alone(tiny_bank, tmp_path, monkeypatch,
     assert torch.equal(one, two)
 
 
+def test_seconds_of_a_run_that_was_cut_twice_count_each_stage_once(tiny_bank, tmp_path, monkeypatch):
+    from trainers.core.run.checkpoints import read, write
+    from trainers.generative.training import ROLLING, GeneratorTraining
+
+    killed, epoch = argv(tiny_bank, tmp_path, "CoOp_SHIP"), GeneratorTraining._epoch
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(GeneratorTraining, "_epoch", lambda self, f, o, e: epoch(self, f, o, e) if e < 2 else kill())
+        train.main(killed)
+    state = read(str(tmp_path / "generator" / ROLLING))
+    assert 0 < state["seconds"]["generator"] < 1000
+    write(state | {"seconds": {"generator": 1000.0}}, str(tmp_path / "generator"), name=ROLLING)
+    train_killed_before_epoch(monkeypatch, 2, killed)
+    train.main(killed)
+    assert 1000 < results(tmp_path)["seconds"]["generator"] < 1900
+
+
 def kill():
     raise Killed
 

@@ -38,7 +38,7 @@ from .generative.framework import Framework, descend
 from .generative.gan import critic_loss
 from .generative.nets import LEAKY, ClassFeatures, gaussian_init, mlp
 from .generative.synthesis import Synthesizer
-from .generative.training import GeneratorTraining
+from .generative.training import STAGE, GeneratorTraining
 from .generative.vae import kl_to_standard_normal
 from .plugins import register_twins
 
@@ -200,7 +200,7 @@ class f_VAEGAN(FeatureTrainer):
     def prepare(self):
         names, real = self.head_classnames(), self.task.real_classnames()
         seen, unseen = (ClassTokens(part, self.backbone) for part in (real, names[len(real) :]))
-        with self.watch.stage("generator"):
+        with self.watch.stage(STAGE):
             keys = tuple(key for key in self.options if key not in ("SYNTHETIC", "PREC"))
             build = partial(self.FRAMEWORK, self.backbone, self.options, self.train_set.features)
             training = GeneratorTraining(build, self, self.SECTION, keys, f"{type(self).__name__} generator", seen)

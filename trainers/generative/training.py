@@ -4,6 +4,7 @@ CPU); reuses a finished one."""
 import hashlib
 import json
 import os
+import time
 from contextlib import suppress
 from functools import partial
 
@@ -19,6 +20,7 @@ from ..core.run.rolling import Rolling
 from ..core.run.steps import Steps
 from .synthesis import Synthesizer
 
+STAGE = "generator"  # of a run's seconds
 FOLDER, FINAL, ROLLING = "generator", "generator.pth.tar", "generator-rolling.pth.tar"
 DROP_LAST = False  # of an epoch's batches: the sources keep a partial one
 
@@ -36,6 +38,7 @@ class GeneratorTraining:
         self.features, self.classes, self.seed = trainer.train_set, classes, trainer.cfg.SEED
         self.options, self.directory = trainer.cfg.TRAINER[section], os.path.join(trainer.output_dir, FOLDER)
         self.device = self.features.features.device
+        self.began = time.perf_counter()
 
     def settings(self):
         """What a saved state must agree with to be continued or reused: options, backbone, seed and data."""
@@ -52,7 +55,8 @@ class GeneratorTraining:
         }
 
     def run(self):
-        """-> (generator, report). Continues or reuses what `directory` holds if it was made under the same settings."""
+        """-> (generator, report). Continues or reuses what `directory` holds if it was made under the same settings;
+        what that took counts among this run's seconds."""
         seed_all(self.seed, "generator", "init")
         framework = self.build().to(self.device)
         optimizers = framework.optimizers(self.options)
@@ -62,6 +66,9 @@ class GeneratorTraining:
             with understood(path):
                 framework.load_state_dict(state["state_dict"])
                 history, start = state["history"], state["epoch"]
+                before = state.get("seconds", {}).get(STAGE, 0.0)
+                self.trainer.watch.add(STAGE, before)
+                self.began -= before
                 if start < self.options.EPOCHS:
                     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
                         optimizer.load_state_dict(saved)
@@ -124,6 +131,7 @@ class GeneratorTraining:
             "history": history,
             "settings": json.dumps(settings),
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "seconds": {STAGE: time.perf_counter() - self.began},
             "identity": self.trainer.identity,
         }
 

@@ -18,7 +18,7 @@ from ..core.names import plain
 from ..core.plugin import Plugin
 from ..core.randomness import seed_all
 from ..generative.synthesis import CHUNK, SHOTS, Extended, Synthesizer, SyntheticLoader
-from ..generative.training import FOLDER, GeneratorTraining
+from ..generative.training import FOLDER, STAGE, GeneratorTraining
 from . import collapse, matching
 from .model import build_framework, check, decisive_keys, load_generator
 from .training_free import GENERATORS, Fitting
@@ -85,7 +85,7 @@ class SHIP(Plugin):
 
     def prepare(self):
         if self.base or self.new:
-            with self.trainer.watch.stage("generator"):
+            with self.trainer.watch.stage(STAGE):
                 self.synthesizer = self.build_synthesizer()
         seed_all(self.cfg.SEED, "head")  # where a head starts does not depend on how much the generator drew
 

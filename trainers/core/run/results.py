@@ -37,6 +37,10 @@ class Stopwatch:
     def add(self, name, seconds):
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
+    def go_on_from(self, seconds):
+        """Takes over those of an interrupted run; a stage that this process went through again counts once."""
+        self.seconds |= {name: max(value, self.seconds.get(name, 0.0)) for name, value in seconds.items()}
+
 
 def harmonic_mean(a, b):
     """H of two accuracies in percent; 0 where both are."""

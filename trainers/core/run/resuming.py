@@ -173,7 +173,6 @@ def resume(trainer, directory: str) -> int:
             trainer.checkpoints.write(checkpoints.read(os.path.join(os.path.dirname(path), BEST)), name=BEST)
         trainer.best_result = checkpoint.get("best_result", trainer.best_result)
         trainer.history = list(checkpoint.get("history", []))
-        for stage, seconds in checkpoint.get("seconds", {}).items():
-            trainer.watch.add(stage, seconds)
+        trainer.watch.go_on_from(checkpoint.get("seconds", {}))
     print(f"resumed {path} after {checkpoint['epoch']} epochs")
     return checkpoint["epoch"] if trainer.trains else 0
