@@ -9,6 +9,7 @@ import pytest
 def quickstart(checkout, tmp_path):
     """quickstart(*arguments) -> the completed process, with the real report.py; its results go to tmp_path/out."""
     checkout.with_report()
+    checkout.add_configs("trainers/CoOp/miniclip_ep20", "trainers/CoOp_SHIP/miniclip_ep20")
 
     def run(*arguments, **env):
         return checkout.run("quickstart.py", "--output", str(tmp_path / "out"), *arguments, **env)
@@ -25,8 +26,9 @@ def test_runs_three_trainers_and_prints_the_table_and_the_chart(checkout, quicks
     calls = checkout.calls("train.py")
     assert trainers(calls) == ["ZeroshotCLIP", "CoOp", "CoOp_SHIP"]
     assert all("SUBSAMPLE_CLASSES base" in call and "--root" not in call for call in calls)
-    assert f"--output-dir {tmp_path}/out/base2new/caltech101/shots_16/CoOp/miniclip/seed1 " in calls[1]
-    assert "[2/3] CoOp/miniclip on caltech101, 16 shots, seed 1: base 80.0  new 50.0  H 61.5  all 60.0" in out
+    assert "/ZeroshotCLIP/miniclip/seed1 " in calls[0]
+    assert f"--output-dir {tmp_path}/out/base2new/caltech101/shots_16/CoOp/miniclip_ep20/seed1 " in calls[1]
+    assert "[2/3] CoOp/miniclip_ep20 on caltech101, 16 shots, seed 1: base 80.0  new 50.0  H 61.5  all 60.0" in out
     assert "step 3 of" in out  # what a run prints is seen while it runs
     assert "Base-to-new generalization, MiniCLIP" in out and "seconds a stage" in out
     chart = tmp_path / "out" / "base2new.png"
@@ -44,7 +46,7 @@ def test_finished_runs_are_skipped_and_only_the_asked_ones_reported(checkout, qu
 
 def test_a_damaged_result_says_what_to_do(quickstart, tmp_path):
     quickstart()
-    bad = tmp_path / "out/base2new/caltech101/shots_16/CoOp/miniclip/seed1/results.json"
+    bad = tmp_path / "out/base2new/caltech101/shots_16/CoOp/miniclip_ep20/seed1/results.json"
     bad.write_text("{")
     result = quickstart()
     assert result.returncode == 2 and f"{bad} is damaged" in result.stderr and "delete it" in result.stderr
@@ -52,7 +54,7 @@ def test_a_damaged_result_says_what_to_do(quickstart, tmp_path):
 
 def test_the_command_line_is_that_of_base2new_sh(quickstart, checkout, tmp_path):
     checkout.run("setup.sh")
-    checkout.run("base2new.sh", "caltech101", "1", "CoOp", OUTPUT=str(tmp_path / "sh"))
+    checkout.run("base2new.sh", "caltech101", "1", "CoOp", "miniclip_ep20", OUTPUT=str(tmp_path / "sh"))
     (call,) = checkout.calls("train.py")
     quickstart()
     assert call == checkout.calls("train.py")[1].replace("/out/", "/sh/")

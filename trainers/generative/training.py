@@ -67,11 +67,11 @@ class GeneratorTraining:
                 framework.load_state_dict(state["state_dict"])
                 history, start = state["history"], state["epoch"]
                 before = state.get("seconds", {}).get(STAGE, 0.0)
-                self.trainer.watch.add(STAGE, before)
-                self.began -= before
                 if start < self.options.EPOCHS:
                     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
                         optimizer.load_state_dict(saved)
+            self.trainer.watch.add(STAGE, before)
+            self.began -= before
             what = "reusing the finished one" if start == self.options.EPOCHS else f"resumed after {start} epochs"
             print(f"generator: {what} in {self.directory}")
         epochs = tqdm(

@@ -19,6 +19,7 @@ from trainers.core.features.feature_set import FeatureSet
 from trainers.core.features.loader import FeatureLoader
 from trainers.core.model.prompts import ClassTokens, tokenize
 from trainers.core.randomness import seed_all
+from trainers.core.run.results import Stopwatch
 from trainers.generative import nets
 from trainers.generative.gan import BETAS, CRITIC_STEPS, PENALTY_WEIGHT, WGAN
 from trainers.generative.training import GeneratorTraining
@@ -51,7 +52,9 @@ def pretraining(backbone, directory, **changes):
     options = ship_options(**changes)
     cfg = CfgNode({"SEED": 1, "TRAIN": {"CHECKPOINT_SECONDS": 0.0}, "TRAINER": {"SHIP": options}})
     features = few_features(backbone)
-    run = SimpleNamespace(cfg=cfg, backbone=backbone, train_set=features, output_dir=str(directory), identity={})
+    run = SimpleNamespace(
+        cfg=cfg, backbone=backbone, train_set=features, output_dir=str(directory), identity={}, watch=Stopwatch()
+    )
     build = partial(build_framework, options, backbone)
     return GeneratorTraining(build, run, "SHIP", ARCHITECTURE + TRAINING, "SHIP generator", classes)
 
