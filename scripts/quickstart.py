@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Zero-shot, CoOp and CoOp + SHIP from base to new classes, on image features that ship with the repository.
 
-    bash scripts/quickstart.sh                                  Caltech101, seed 1: a few minutes on a laptop's CPU
+    bash scripts/quickstart.sh                                  Caltech101, seed 1: a minute and a half on two cores
     bash scripts/quickstart.sh --seeds 1 2 3 --datasets caltech101 eurosat
 
 Finished runs are kept and skipped, interrupted ones go on where they stopped. The table and the chart at the end are
