@@ -3,13 +3,14 @@
 import re
 
 import pytest
+from helpers.checkout import OF_THE_QUICKSTART
 
 
 @pytest.fixture
 def quickstart(checkout, tmp_path):
     """quickstart(*arguments) -> the completed process, with the real report.py; its results go to tmp_path/out."""
     checkout.with_report()
-    checkout.add_configs("trainers/CoOp/miniclip_ep20", "trainers/CoOp_SHIP/miniclip_ep20")
+    checkout.add_configs(*OF_THE_QUICKSTART)
 
     def run(*arguments, **env):
         return checkout.run("quickstart.py", "--output", str(tmp_path / "out"), *arguments, **env)

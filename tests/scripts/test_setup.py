@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from helpers.checkout import OF_THE_QUICKSTART
 from helpers.waiting import wait_for
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -118,6 +119,7 @@ def test_test_sh_sets_up_and_passes_arguments_on(checkout):
 
 
 def test_quickstart_sh_sets_up_and_passes_arguments_on(checkout, tmp_path):
+    checkout.add_configs(*OF_THE_QUICKSTART)
     assert checkout.run("quickstart.sh", "--seeds", "1", "2", cwd=tmp_path).returncode == 0
     assert checkout.calls("scripts/quickstart.py") == ["scripts/quickstart.py --seeds 1 2"]
 
