@@ -1,6 +1,7 @@
 """The real command line, in this process and as a program, on a tiny bank with the embedded backbone."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -250,6 +251,14 @@ def test_bad_new_class_names(tiny_bank, tmp_path, names, problem):
             argv(tiny_bank, tmp_path / "out", "CoOp_SHIP", "TRAINER.SHIP.NEW_CLASSES", str(file), task="fewshot")
         )
     assert problem in str(error.value)
+
+
+@pytest.mark.parametrize("trainer, key", [("CoOp_SHIP", "TRAINER.SHIP.NEW_CLASSES"), ("CoOp_SAR", "TRAINER.SAR.NAMES")])
+def test_a_pipe_in_the_place_of_names_is_not_waited_for(tiny_bank, tmp_path, trainer, key):
+    pipe = tmp_path / "names.txt"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match=f"{key} .*names.txt is a folder, a pipe or a device; it must be a text file"):
+        train.main(argv(tiny_bank, tmp_path / "out", trainer, key, str(pipe)))
 
 
 def test_generator_is_reused_by_init_from(tiny_bank, tmp_path):

@@ -384,7 +384,7 @@ def test_sources_that_are_not_there(tiny_bank, tmp_path):
         (
             tmp_path / "none.txt",
             "base2new",
-            "TRAINER.SAR.NAMES .*none.txt cannot be read .* a text file with a name a line",
+            "TRAINER.SAR.NAMES .*none.txt does not exist; it must be a text file with a name a line",
         ),
         (tmp_path / "empty.txt", "base2new", "holds no name"),
         ("task", "fewshot", "TASK fewshot has no label-only classes"),

@@ -14,7 +14,7 @@ from ..core.errors import UserError
 from ..core.features.feature_set import FeatureSet
 from ..core.model.prompts import ClassTokens, encode_classes, templates_for
 from ..core.model.text_encoder import in_fp32
-from ..core.names import plain
+from ..core.names import plain, read_lines
 from ..core.plugin import Plugin
 from ..core.randomness import seed_all
 from ..generative.synthesis import CHUNK, SHOTS, Extended, Synthesizer, SyntheticLoader
@@ -191,15 +191,8 @@ class SHIP(Plugin):
 def read_class_names(path, base_names):
     """Names from a text file, a name a line. Raises UserError naming lines that are empty, repeat each other or repeat
     a base class."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file.read().rstrip("\n").split("\n")]
-    except FileNotFoundError:
-        raise UserError(
-            f"TRAINER.SHIP.NEW_CLASSES {path} does not exist; it must be a text file with a class name a line"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"TRAINER.SHIP.NEW_CLASSES {path} cannot be read as UTF-8 text: {error}") from None
+    key = "TRAINER.SHIP.NEW_CLASSES"
+    lines = read_lines(path, key)
     known = {plain(name): f"the base class '{name}'" for name in base_names}
     problems = []
     for number, name in enumerate(lines, 1):
@@ -210,7 +203,5 @@ def read_class_names(path, base_names):
         else:
             known[plain(name)] = f"line {number}"
     if problems:
-        raise UserError(
-            f"TRAINER.SHIP.NEW_CLASSES {path}: {'; '.join(problems[:5])}{' ...' if len(problems) > 5 else ''}"
-        )
+        raise UserError(f"{key} {path}: {'; '.join(problems[:5])}{' ...' if len(problems) > 5 else ''}")
     return lines

@@ -49,6 +49,7 @@ READERS = {
     "names": ("CoOp", "{case}/x.txt", (*PREDICT, "--names", "{file}")),
     "words": ("CoOp_SHIP", "{case}/x.txt", ("scripts/interpret.py", "{run}", "{images}/ant", "--words", "{file}")),
     "new classes": ("CoOp_SHIP", "{case}/x.txt", ("anew", "TRAINER.SHIP.NEW_CLASSES", "{file}")),
+    "novel names": ("CoOp", "{case}/x.txt", ("anew", "--trainer", "CoOp_SAR", "TRAINER.SAR.NAMES", "{file}")),
     "own bank": ("CoOp", "{case}/x.safetensors", ("anew", "FEATURES.BANK", "{file}")),
     "own weights": ("CoOp", "{case}/x.pt", ("anew", "MODEL.BACKBONE.NAME", "{file}", "FEATURES.BANK", BANK)),
     "a model to start from": ("CoOp", "{case}/model", ("anew", "MODEL.INIT_WEIGHTS", "{file}")),
