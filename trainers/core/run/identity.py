@@ -77,7 +77,8 @@ def fingerprint(path: str) -> str:
     """A hash of a file, or of the checkpoints in and below the folder of a run; `path` itself where there is none."""
     if os.path.isfile(path):
         return _hash(_content(path))
-    files = sorted(file for pattern in ("*.pth.tar*", "*/*.pth.tar*") for file in Path(path).glob(pattern))
+    found = sorted(file for pattern in ("*.pth.tar*", "*/*.pth.tar*") for file in Path(path).glob(pattern))
+    files = [file for file in found if file.is_file()]  # to open a pipe would wait for ever
     return _hash([[str(file.relative_to(path)), _content(file)] for file in files]) if files else str(path)
 
 

@@ -1,6 +1,7 @@
 """A folder is gone on with, or called done, only by the run that began it: whatever else differs is named."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -123,6 +124,14 @@ def test_force_keeps_what_was_there(begun):
     (begun / "else/thesis.tex").write_text("")
     with pytest.raises(UserError, match="no run's folder"):
         train.main(["--force", *command(begun, begun / "else")])
+
+
+def test_a_pipe_in_the_place_of_a_sources_checkpoint_is_not_waited_for(begun):
+    (source,) = (begun / "finished/prompt_learner").glob("model.pth.tar-*")
+    source.unlink()
+    os.mkfifo(source)
+    with pytest.raises(UserError, match="MODEL.INIT_WEIGHTS: no checkpoint in"):
+        train.main(command(begun, begun / "new", "MODEL.INIT_WEIGHTS", str(begun / "finished")))
 
 
 def test_the_identity_is_plain_and_everywhere(whole):
