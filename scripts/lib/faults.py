@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+LONGEST = 5000  # characters of a message: what it quotes of a file may be the whole file
 ELSEWHERE = "OUTPUT=DIR names another folder for the results"
 HINTS = {
     errno.ENOSPC: "make room, then give the same command again: it goes on from here",
@@ -53,10 +54,11 @@ def tell(text: str, code: int) -> int:
 
 def sentence(error: Exception) -> str:
     """What went wrong and, where that is known, what to do."""
-    if not isinstance(error, OSError) or not error.strerror:
-        return str(error)
-    hint = HINTS.get(error.errno or 0)
-    return f"{error.filename or 'output'}: {error.strerror}" + (f"; {hint}" if hint else "")
+    if isinstance(error, OSError) and error.strerror:
+        hint = HINTS.get(error.errno or 0)
+        return f"{error.filename or 'output'}: {error.strerror}" + (f"; {hint}" if hint else "")
+    said = str(error)
+    return said if len(said) <= LONGEST else f"{said[: LONGEST // 2]} ... {said[-LONGEST // 2 :]}"
 
 
 def open_outputs():

@@ -48,6 +48,7 @@ def program(tmp_path, text, **how):
         ("import sys; sys.exit(2)", "exit code 2 without a word"),
         ("1 / 0", "traceback: ZeroDivisionError"),
         ("import os; os.kill(os.getpid(), 9)", "ended by signal 9"),
+        ("print('error: ' + 20_000 * 'x')", "a message of 20,007 characters"),
         ("import time; time.sleep(60)", "no end after"),
         (
             "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])",

@@ -90,6 +90,7 @@ def test_wrong_changes(ready, mine, change, message):
         (MINE.replace("[1, 2]", "1"), "`seeds` should be a list"),
         (MINE.replace("CoOp_SHIP}", "CoOp_SHIP, start: [MODEL.INIT_WEIGHTS]}"), "needs a `source`"),
         ("a: [", "is not YAML"),
+        ("word " * 20_000, "a sweep should be a table of fields, found 'word word"),
     ],
 )
 def test_wrong_files(ready, text, message):
@@ -97,6 +98,7 @@ def test_wrong_files(ready, text, message):
     path.write_text(text)
     result = ready.run("sweep.py", str(path))
     assert result.returncode == 2 and message in result.stderr and "Traceback" not in result.stderr
+    assert len(result.stderr) < 6000
 
 
 def test_an_unknown_sweep_lists_those_that_there_are(ready):

@@ -70,6 +70,9 @@ class Done:
             return f"traceback: {self.last}"
         if self.left:
             return f"{self.left} processes left behind"
+        longest = max((len(line) for line in self.text.splitlines() if line.startswith("error:")), default=0)
+        if longest > 10_000:
+            return f"a message of {longest:,} characters"
         if self.code < 0:
             return f"ended by signal {-self.code}"
         return "" if self.code == 0 or self.text.strip() else f"exit code {self.code} without a word"

@@ -89,7 +89,8 @@ def given(lab, reader, spoil):
             remove(file)
             file.write_bytes(good)
     if first.startswith("scripts/"):
-        shown = re.findall(r".*\d\.\d.*", done.text.replace(str(case), "CASE"))  # the lines with figures
+        lines = done.text.replace(str(case), "CASE").splitlines()
+        shown = [line for line in lines if re.search(r"\d\.\d", line)]  # those with figures
         return done, [shown, *(path.read_bytes() for path in case.glob("synthetic.safetensors"))]
     where = case / "anew" if first == "anew" else names["run"]
     return done, [metrics(path) for path in sorted(where.glob("results*.json")) if path.is_file()]  # a pipe waits
