@@ -126,7 +126,7 @@ def load(name: str) -> Sweep:
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # every scalar stays a string
         return parse(path.stem, data)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not YAML: {error}") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

@@ -90,6 +90,7 @@ def test_wrong_changes(ready, mine, change, message):
         (MINE.replace("[1, 2]", "1"), "`seeds` should be a list"),
         (MINE.replace("CoOp_SHIP}", "CoOp_SHIP, start: [MODEL.INIT_WEIGHTS]}"), "needs a `source`"),
         ("a: [", "is not YAML"),
+        ('{"a":' * 20_000, "is not YAML"),
         ("word " * 20_000, "a sweep should be a table of fields, found 'word word"),
     ],
 )

@@ -133,8 +133,11 @@ def read_state_dict(path):
             ".safetensors file, a TorchScript archive as OpenAI publishes, or what torch.save made of a "
             "state dict"
         ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else dict(state)
-    return {key.removeprefix("module."): value for key, value in state.items() if isinstance(value, torch.Tensor)}
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict):
+        raise UserError(f"{path} holds a {type(state).__name__}; expected a state dict")
+    tensors = {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, torch.Tensor)}
+    return {key.removeprefix("module."): value for key, value in tensors.items()}
 
 
 def build(state, source):

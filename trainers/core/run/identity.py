@@ -6,7 +6,9 @@ Checkpoints and results.json carry it, so that nothing is continued, or called d
 import hashlib
 import json
 import os
+import struct
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from yacs.config import CfgNode
@@ -118,9 +120,10 @@ def _size(path):
 
 def _content(path):
     """What stands for a file's content. An archive, as a checkpoint is, keeps checksums of its parts: none is read."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return [[part.filename.partition("/")[2], part.CRC, part.file_size] for part in archive.infolist()]
+    with suppress(zipfile.BadZipFile, struct.error, NotImplementedError, EOFError, ValueError):  # a damaged one
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return [[part.filename.partition("/")[2], part.CRC, part.file_size] for part in archive.infolist()]
     return sha256_of(path)
 
 

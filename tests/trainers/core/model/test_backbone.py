@@ -213,6 +213,9 @@ def test_files_that_are_no_clip(tmp_path):
     torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="not a state dict in OpenAI CLIP's naming: it lacks text_projection"):
         load_backbone(config(tmp_path / "other.pth"))
+    torch.save({"state_dict": [1]}, tmp_path / "list.pt")
+    with pytest.raises(UserError, match="list.pt holds a list; expected a state dict"):
+        load_backbone(config(tmp_path / "list.pt"))
     (tmp_path / "noise.pt").write_bytes(b"not weights")
     with pytest.raises(UserError, match="noise.pt cannot be read as a state dict"):
         load_backbone(config(tmp_path / "noise.pt"))
