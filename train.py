@@ -159,7 +159,7 @@ def origin(words, args, cfg):
     """What results.json says of where a run comes from: its command line, and digests of the texts that it read."""
     given = filter(None, (args.dataset_config_file, *args.config_file))
     files = [*(file for path in given for file in with_bases(path)), *identity.texts(cfg)]
-    found = [path for path in (Path(file).resolve() for file in files) if path.is_file()]
+    found = [Path(file).resolve() for file in files if os.path.isfile(file)]
     inputs = {str(path.relative_to(ROOT) if ROOT in path.parents else path): sha256_of(path) for path in found}
     return {"command": ["train.py", *words], "inputs": inputs}
 

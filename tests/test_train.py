@@ -254,11 +254,12 @@ def test_bad_new_class_names(tiny_bank, tmp_path, names, problem):
 
 
 @pytest.mark.parametrize("trainer, key", [("CoOp_SHIP", "TRAINER.SHIP.NEW_CLASSES"), ("CoOp_SAR", "TRAINER.SAR.NAMES")])
-def test_a_pipe_in_the_place_of_names_is_not_waited_for(tiny_bank, tmp_path, trainer, key):
-    pipe = tmp_path / "names.txt"
-    os.mkfifo(pipe)
-    with pytest.raises(UserError, match=f"{key} .*names.txt is a folder, a pipe or a device; it must be a text file"):
-        train.main(argv(tiny_bank, tmp_path / "out", trainer, key, str(pipe)))
+def test_what_is_no_file_in_the_place_of_names_is_refused(tiny_bank, tmp_path, trainer, key):
+    os.mkfifo(tmp_path / "pipe")  # to open it would wait for ever
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name, found in (("pipe", "is a folder, a pipe or a device"), ("loop", "does not exist")):
+        with pytest.raises(UserError, match=f"{key} .*{name} {found}; it must be a text file"):
+            train.main(argv(tiny_bank, tmp_path / "out", trainer, key, str(tmp_path / name)))
 
 
 def test_generator_is_reused_by_init_from(tiny_bank, tmp_path):

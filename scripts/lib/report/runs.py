@@ -66,7 +66,7 @@ def find(places) -> list[Path]:
                 f"{place} does not exist. A report is made from the {RESULTS} files below a folder;\n{MAKE_SOME}"
             )
         for path in sorted(place.rglob(RESULTS)) if place.is_dir() else [place]:
-            found.setdefault(path.resolve(), path)
+            found.setdefault(os.path.realpath(path), path)  # of a link to itself too
     if not found:
         unfinished = [log.parent for place in places for log in sorted(place.rglob("log.txt"))]
         hint = f"\nNot finished yet, or broken off: {unfinished[0]} ({len(unfinished)} in all)" if unfinished else ""
