@@ -12,18 +12,20 @@ def plain(name: str) -> str:
     return " ".join(name.replace("_", " ").lower().split())
 
 
+EXPECTED = "it must be a text file with a name a line"
+
+
 def read_lines(path: str | Path, key: str) -> list[str]:
     """The lines of a text file with a name a line, stripped. Raises UserError that names the config `key`, also for
     pipes and devices: to open them could wait or go on for ever."""
-    expected = "it must be a text file with a name a line"
     if not os.path.exists(path):
-        raise UserError(f"{key} {path} does not exist; {expected}")
+        raise UserError(f"{key} {path} does not exist; {EXPECTED}")
     if not os.path.isfile(path):
-        raise UserError(f"{key} {path} is a folder, a pipe or a device; {expected}")
+        raise UserError(f"{key} {path} is a folder, a pipe or a device; {EXPECTED}")
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{key} {path} cannot be read as UTF-8 text: {error}; {expected}") from None
+        raise UserError(f"{key} {path} cannot be read as UTF-8 text: {error}; {EXPECTED}") from None
     return [line.strip() for line in text.rstrip("\n").split("\n")]
 
 
@@ -31,7 +33,7 @@ def read_names(path: str | Path, key: str) -> list[str]:
     """The lines of such a file that are not empty and do not begin with #. Raises UserError where there are none."""
     found = [line for line in read_lines(path, key) if line and not line.startswith("#")]
     if not found:
-        raise UserError(f"{key} {path} holds no name; it is a text file with a name a line")
+        raise UserError(f"{key} {path} holds no name; {EXPECTED}")
     return found
 
 

@@ -279,6 +279,8 @@ def differing(whole: Path, out: Path) -> str:
 
 def metrics(path: Path):
     """What a results.json found; None where it cannot be read."""
+    if not path.is_file():  # to open a pipe would wait for ever
+        return None
     try:
         return json.loads(path.read_text(encoding="utf-8"))["metrics"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
