@@ -1,17 +1,46 @@
-"""Files that processes share: digests, a lock, and what to do where the disk refuses."""
+"""The bottom of the code: errors for users, digests, atomic writes, a lock, results.json, lists of names.
 
-import errno
+Nothing here needs PyTorch or imports another part of ours, so scripts and readers use it in milliseconds.
+"""
+
+import difflib
 import hashlib
+import json
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import UserError
+try:
+    from dassl.utils.errors import UserError
+except ImportError:  # an upstream dassl has no such class
 
+    class UserError(Exception):  # type: ignore[no-redef]
+        """An error of the user's input: the message says what was expected, what was found and what to type."""
+
+
+RESULTS = "results.json"  # a run is done if and only if it exists: it is written last and atomically
 BLOCK = 1 << 20  # bytes read at a time
+EXPECTED = "it must be a text file with a name a line"
 
 
-def sha256_of(path):
+class ClassesUnsupported(UserError):
+    """A trained head cannot be applied to other class names; the message says why."""
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """`known`, the ones spelt most like `name` first."""
+
+    def distance(candidate):
+        return -difflib.SequenceMatcher(None, str(name).lower(), str(candidate).lower()).ratio()
+
+    return sorted(known, key=distance)
+
+
+# ---- digests
+
+
+def sha256_of(path: str | Path) -> str:
     """sha256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -20,15 +49,15 @@ def sha256_of(path):
     return digest.hexdigest()
 
 
-def digest_of(path):
-    """sha256 of a file; where there is a file `path`.sha256, as `sha256sum` writes it, it must say the same.
+def verified_sha256(path: str | Path) -> str:
+    """sha256 of a file; a file `path`.sha256 beside it, as `sha256sum` writes it, must say the same.
 
     Raises UserError where it does not, or where the file cannot be read.
     """
-    beside = f"{path}.sha256"
+    beside = Path(f"{path}.sha256")
     try:
         found = sha256_of(path)
-        expected = Path(beside).read_text(errors="replace").partition(" ")[0].strip() if has_digest(path) else found
+        expected = beside.read_text(errors="replace").partition(" ")[0].strip() if beside.is_file() else found
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     if found != expected:
@@ -39,13 +68,16 @@ def digest_of(path):
     return found
 
 
-def has_digest(path):
-    """Whether a file beside `path` vouches for it."""
-    return os.path.isfile(f"{path}.sha256")
+def hash_of(value) -> str:
+    """16 hex digits that stand for any JSON value."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+# ---- writing
 
 
 @contextmanager
-def writing(path):
+def writing(path: str | Path) -> Iterator[None]:
     """Within it, a disk that refuses (full, read-only, a file where a folder should be) gives a UserError about
     `path`."""
     try:
@@ -57,50 +89,150 @@ def writing(path):
         ) from None
 
 
-def put(made, path):
-    """Moves the finished file `made` to `path`; a digest beside the file that was there goes. Raises UserError."""
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """The path of a new file, which takes the place of `path` at the end of the block: whole, or not at all. A digest
+    beside the old file goes. Raises UserError where the disk refuses."""
+    path = Path(path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with writing(path):
-        with suppress(FileNotFoundError):
-            os.remove(f"{path}.sha256")
-        os.replace(made, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            Path(f"{path}.sha256").unlink(missing_ok=True)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager
-def one_at_a_time(path, waiting):
-    """Holds the lock file `path`; prints `waiting` first where another process has it.
+def locked(path: str | Path, waiting: str) -> Iterator[None]:
+    """Holds the lock file `path`; prints `waiting` first where another process has it. The system frees the lock of a
+    process that died. On a file system without locks work may be done twice."""
+    from filelock import FileLock, Timeout  # not at the top: --help is shown before anything is installed
 
-    The system frees the lock of a process that died, and its forked children do not inherit it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    with writing(path):
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        file = _locked(path, fcntl, waiting)
+    lock = FileLock(path)
+    with writing(path), suppress(NotImplementedError):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(waiting, flush=True)
+            lock.acquire()
     try:
         yield
     finally:
-        with suppress(OSError):  # the folder may be gone with all that is in it
-            os.remove(path)  # while it is still held: see _locked
-        file.close()
+        lock.release()
 
 
-def _locked(path, fcntl, waiting):
-    """The open lock file. One that its holder removed while we waited no longer keeps anybody out: take a new one."""
-    while True:
-        file = open(path, "w")
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(waiting, flush=True)
-            fcntl.lockf(file, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-                raise
-            return file  # a file system without locks: work may be done twice
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                return file
-        file.close()
+# ---- results.json
+
+
+def digest_of(record: dict) -> str:
+    """sha256 of what a results.json holds, its own digest left out."""
+    rest = {key: value for key, value in record.items() if key != "digest"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def write_results(path: str | Path, record: dict):
+    """Writes `record` as JSON with its digest, atomically."""
+    record = json.loads(json.dumps(record))  # as whoever reads it finds it
+    text = json.dumps({**record, "digest": digest_of(record)}, indent=1) + "\n"
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def read_results(path: str | Path) -> dict:
+    """A results.json. Raises UserError where it is damaged, or was changed since it was written; those of the first
+    versions have no digest that would show it."""
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or not isinstance(record.get("metrics"), dict):
+            raise ValueError("no table of metrics")
+        if "digest" in record and record["digest"] != digest_of(record):
+            raise ValueError("it does not match its digest: it was edited")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); remove it, and the run is evaluated again") from None
+    return record
+
+
+def results_beside(path: str | Path) -> dict:
+    """results.json of the run that the folder or checkpoint `path` belongs to; {} where there is none, as of stock
+    CoOp's. Raises UserError where it is damaged."""
+    file = results_file(path)
+    return read_results(file) if file else {}
+
+
+def results_file(path: str | Path) -> Path | None:
+    """The path of that file, or None."""
+    path = Path(os.path.realpath(path))
+    return next((folder / RESULTS for folder in (path, *path.parents[:2]) if (folder / RESULTS).is_file()), None)
+
+
+def summary(record: dict) -> str:
+    """base 83.3, new 53.7, H 65.3"""
+    numbers = {name: value for name, value in record["metrics"].items() if type(value) in (int, float)}
+    return ", ".join(f"{name} {value:.1f}" for name, value in numbers.items())
+
+
+# ---- names of classes
+
+
+def plain(name: str) -> str:
+    """What a prompt makes of a name: underscores and case do not matter to it."""
+    return " ".join(name.replace("_", " ").lower().split())
+
+
+def names_hash(classnames: Iterable[str]) -> str:
+    """12 hex digits that stand for these class names in this order."""
+    return hashlib.sha256("\n".join(classnames).encode()).hexdigest()[:12]
+
+
+def read_lines(path: str | Path, key: str) -> list[str]:
+    """The lines of a text file with a name a line, stripped. Raises UserError that names the option `key`."""
+    if not os.path.isfile(path):
+        found = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise UserError(f"{key} {path} {found}; {EXPECTED}")
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{key} {path} cannot be read as UTF-8 text: {error}; {EXPECTED}") from None
+    return [line.strip() for line in text.rstrip("\n").split("\n")]
+
+
+def read_names(path: str | Path, key: str) -> list[str]:
+    """The names in such a file: lines that are empty or begin with # are none. Raises UserError where there is no
+    name."""
+    names = [line for line in read_lines(path, key) if line and not line.startswith("#")]
+    if not names:
+        raise UserError(f"{key} {path} holds no name; {EXPECTED}")
+    return names
+
+
+def require_different(names: Iterable[str], known: Iterable[str], where: str):
+    """Raises UserError where two of `names`, or one of them and a `known` class, mean the same class."""
+    seen, problems = {plain(name): f"the class '{name}'" for name in known}, []
+    for name in names:
+        if plain(name) in seen:
+            problems.append(f"'{name}' repeats {seen[plain(name)]}")
+        seen.setdefault(plain(name), f"'{name}'")
+    if problems:
+        raise UserError(f"{where}: {'; '.join(problems[:5])}{' ...' if len(problems) > 5 else ''}")
+
+
+def find_positions(wanted: Iterable[str], known: Iterable[str]) -> tuple[list[int], list[str]]:
+    """Where the names `wanted` stand in `known` -> (positions, the names that do not).
+
+    A name that is there twice stands for each of its places in turn, so equal names are told apart by their order.
+    """
+    places: dict[str, list[int]] = {}
+    positions, unknown = [], []
+    for i, name in enumerate(known):
+        places.setdefault(name, []).append(i)
+    for name in wanted:
+        if places.get(name):
+            positions.append(places[name].pop(0))
+        else:
+            unknown.append(name)
+    return positions, unknown

@@ -1,0 +1,124 @@
+"""What makes a run this run and no other: the options that it reads, and hashes of the data that it reads.
+
+Checkpoints and results.json carry it; resuming, the launcher and the report compare it here. Nothing needs PyTorch.
+Version and commit of the code are recorded elsewhere and not compared: a change that moves the figures of a method, a
+plug-in or a task raises its REVISION, which is part of the identity.
+"""
+
+import json
+import struct
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+from .files import UserError, hash_of, results_file, sha256_of
+
+# The options that every trainer reads; "X." stands for all below X. What is not here (places, workers, test batches,
+# printing) cannot change a result. Data and banks count by their content, whatever the place.
+READ = ("SEED", "TASK", "DATASET.", "INPUT.", "OPTIM.", "FEATURES.", "DATALOADER.TRAIN_X.", "TRAINER.NAME")
+READ += ("MODEL.INIT_WEIGHTS", "MODEL.BACKBONE.NAME", "TEST.FINAL_MODEL", "TEST.ALL_SUBSET")
+NEUTRAL = ("DATASET.ROOT", "FEATURES.BANK", "FEATURES.DIR")
+# Beside the options: hashes of the data, the text of the hand-written prompt, the REVISION of each part of the run.
+TEMPLATE = "template"
+FILES = ("INIT_FROM", "INIT_WEIGHTS", "NAMES", "NEW_CLASSES")  # last parts of the keys that name a file or a run
+# Options of earlier versions, with the value at which they did nothing.
+REMOVED = {
+    "TRAINER.SHIP.EPISODES": False,
+    "TRAINER.SHIP.BASE_SHARE": 0.0,
+    "TRAINER.SHIP.MATCH": "none",
+}
+SHOWN = 5  # options that an error names
+
+
+def is_read(key: str, sections) -> bool:
+    """Whether a trainer with these sections under TRAINER (its method's, its plug-ins') reads the option `key`."""
+    if key in NEUTRAL:
+        return False
+    own = tuple(f"TRAINER.{section}." for section in sections)
+    return key in READ or key.startswith(own + tuple(name for name in READ if name.endswith(".")))
+
+
+def options(cfg, sections) -> dict:
+    """{dotted key: number, text, truth or None} of the options that count. A file, or the checkpoints of a run, counts
+    by a hash of its content."""
+    found = {}
+    for key, value in leaves(cfg):
+        if not is_read(key, sections):
+            continue
+        if key.rpartition(".")[2] in FILES and value:
+            value = fingerprint(value)
+        is_plain = value is None or isinstance(value, (bool, int, float, str))
+        found[key] = value if is_plain else json.dumps(value, default=str)
+    return found
+
+
+def leaves(node, prefix=""):
+    """(dotted key, value) of all options below a node of the configuration."""
+    for key, value in node.items():
+        if isinstance(value, dict):  # a CfgNode is one
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def texts(cfg) -> list:
+    """The files that options name: lists of names, and results.json of the runs that this one starts from."""
+    named = [(key.rpartition(".")[2], value) for key, value in leaves(cfg) if value]
+    found = [results_file(value) if key.startswith("INIT_") else value for key, value in named if key in FILES]
+    return [file for file in found if file]
+
+
+def differences(own: dict, recorded: dict, defaults: dict, sections) -> list[str]:
+    """What tells the identity `own` from a `recorded` one, a phrase each; [] for the same run.
+
+    A key that only this version knows is compared with its default. One that only the other version knows, and that
+    this trainer would read, has to be a removed option without effect.
+    """
+    found = []
+    for key, value in own.items():
+        before = recorded.get(key, defaults.get(key, value))
+        if key == "DATASET.TEMPLATE" and value == recorded.get(TEMPLATE):
+            continue  # config.yaml has the text in force, also where none was asked for
+        if before != value:
+            found.append(f"{key} was {_short(before)}, is now {_short(value)}")
+    for key, value in recorded.items():
+        gone = key not in own and is_read(key, sections)
+        if gone and not (key in REMOVED and value == REMOVED[key]):
+            found.append(f"{key} was {_short(value)}, and this version has no such option")
+    return found
+
+
+def require_same(own: dict, recorded, defaults: dict, sections, where: str):
+    """Raises UserError, with what differs, where `recorded`, the identity that `where` holds, is another run's."""
+    if not recorded:
+        print(f"{where} is of an early version, which did not keep the options: whether they fit is not checked")
+        return
+    found = differences(own, recorded, defaults, sections)
+    if found:
+        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise UserError(
+            f"{where} belongs to another run: {'; '.join(found[:SHOWN])}{more}. Give another --output-dir; or --force, "
+            "which moves what is there aside and trains anew; or the options of before, to go on"
+        )
+
+
+def fingerprint(path: str) -> str:
+    """A hash of a file, or of the checkpoints in and below the folder of a run; `path` itself where there is none."""
+    if Path(path).is_file():
+        return hash_of(_content(path))
+    found = sorted(file for pattern in ("*.pth.tar*", "*/*.pth.tar*") for file in Path(path).glob(pattern))
+    return hash_of([[str(file.relative_to(path)), _content(file)] for file in found]) if found else str(path)
+
+
+def _content(path):
+    """What stands for a file's content. An archive, as a checkpoint is, keeps checksums of its parts: none is read."""
+    with suppress(zipfile.BadZipFile, struct.error, NotImplementedError, EOFError, ValueError):  # a damaged one
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return [[part.filename.partition("/")[2], part.CRC, part.file_size] for part in archive.infolist()]
+    return sha256_of(path)
+
+
+def _short(value):
+    text = str(value)
+    return repr(text if len(text) <= 60 else f"{text[:57]}...") if isinstance(value, str) else text
