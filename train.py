@@ -1,7 +1,7 @@
 """Trains or evaluates one run: CoOp's flags, then KEY VALUE options of the config.
 
     python train.py --trainer CoOp_SHIP --dataset-config-file configs/datasets/caltech101.yaml \\
-        --config-file configs/trainers/CoOp_SHIP/miniclip.yaml --output-dir output/demo TASK base2new --seed 1
+        --config-file configs/trainers/CoOp_SHIP/miniclip.yaml --seed 1 --output-dir output/demo TASK base2new
 
 Without --root the dataset's shipped feature bank is used instead of images.
 """
@@ -24,14 +24,14 @@ from dassl.config import get_cfg_default  # noqa: E402
 from dassl.config.files import with_bases  # noqa: E402
 from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
 from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
-from dassl.utils import UserError, collect_env_info, set_random_seed, setup_logger  # noqa: E402
+from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa: E402
 
 import datasets  # noqa: E402, F401  (registers the readers)
-import trainers  # noqa: E402  (registers the trainers)
+import trainers  # noqa: E402
 from scripts.lib.faults import say_errors  # noqa: E402
-from trainers.core.errors import nearest  # noqa: E402
-from trainers.core.files import sha256_of  # noqa: E402
-from trainers.core.run import folder, identity, signals  # noqa: E402
+from trainers.core import identity, run  # noqa: E402
+from trainers.core.checkpoints import Interrupted, interruptible  # noqa: E402
+from trainers.core.files import UserError, nearest, sha256_of  # noqa: E402
 
 BANKS = ROOT / "datasets" / "banks"
 SEEDS = 2**32  # that NumPy takes, from 0
@@ -164,6 +164,15 @@ def origin(words, args, cfg):
     return {"command": ["train.py", *words], "inputs": inputs}
 
 
+def differing_options(cfg):
+    """A line for each option that is not at its default."""
+    default = get_cfg_default()
+    trainers.extend_cfg(default)
+    before = dict(identity.leaves(default))
+    changed = {key: value for key, value in identity.leaves(cfg) if before.get(key) != value}
+    return "\n".join(["options that are not at their defaults:", *(f"  {key} {changed[key]}" for key in changed)])
+
+
 def main(argv=None):
     words = sys.argv[1:] if argv is None else list(argv)
     args = parse_args(words)
@@ -174,15 +183,15 @@ def main(argv=None):
     if args.force and (args.eval_only or args.no_train):
         raise UserError("--force is for training anew; leave it out with --eval-only and --no-train")
     if args.force:
-        folder.set_aside(cfg.OUTPUT_DIR)
+        run.set_aside(cfg.OUTPUT_DIR)
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
-    if args.eval_only or not folder.is_finished(cfg.OUTPUT_DIR):
+    if args.eval_only or not run.is_finished(cfg.OUTPUT_DIR):
         setup_logger(cfg.OUTPUT_DIR)
     if cfg.RUN.UNSEEDED:
         print(f"no --seed given: {cfg.SEED} was drawn; --seed {cfg.SEED} repeats this run")
     if cfg.VERBOSE:
-        print(f"{cfg}\n{collect_env_info()}")  # names the Dassl in use, and any other that is installed
+        print(f"{differing_options(cfg)}\n{collect_env_info()}")  # names the Dassl in use, and any other
     trainer = build_trainer(cfg)
     trainer.origin = origin(words, args, cfg)
     if args.eval_only:
@@ -195,9 +204,9 @@ def main(argv=None):
 def program():
     """main(), stopped by signals in order. -> exit code"""
     try:
-        with signals.obeyed():
+        with interruptible():
             main()
-    except signals.Interrupted as stop:
+    except Interrupted as stop:
         print(stop, file=sys.stderr)
         return stop.code
     return 0

@@ -8,19 +8,8 @@ the blend is normalised afterwards.
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import FeatureTrainer, UserError, ZeroshotHead, declare, register
-from .core.model.prompts import announced_templates
+from .core import FeatureTrainer, UserError, ZeroshotHead, register
 from .plugins import register_twins
-
-
-def extend_cfg(cfg):
-    declare(
-        cfg,
-        "TRAINER.CLIP_ADAPTER",
-        RATIO=0.2,  # the adapter's share of the blend
-        REDUCTION=4,  # d / REDUCTION hidden units
-        PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-    )
 
 
 class CLIPAdapterHead(nn.Module):
@@ -48,6 +37,10 @@ def bottleneck(width, reduction):
 @register
 class CLIP_Adapter(FeatureTrainer):
     SECTION = "CLIP_ADAPTER"
+    OPTIONS = {
+        "RATIO": 0.2,  # the adapter's share of the blend
+        "REDUCTION": 4,  # d / REDUCTION hidden units
+    }
     MODEL_NAME = "clip_adapter"
 
     def build_head(self, classnames):
@@ -56,7 +49,7 @@ class CLIP_Adapter(FeatureTrainer):
             raise UserError(f"TRAINER.CLIP_ADAPTER.RATIO is {ratio}; it is the adapter's share, from 0 to 1")
         if not 1 <= reduction <= width:
             raise UserError(f"TRAINER.CLIP_ADAPTER.REDUCTION is {reduction}; it must be from 1 to {width}")
-        zero_shot = ZeroshotHead(self.backbone, announced_templates(self.cfg), classnames)
+        zero_shot = ZeroshotHead(self.backbone, self.announced_templates(), classnames)
         return CLIPAdapterHead(bottleneck(width, reduction), ratio, zero_shot)
 
 

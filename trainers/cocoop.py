@@ -12,20 +12,8 @@ from collections import OrderedDict
 import torch
 import torch.nn as nn
 
-from .core import FeatureTrainer, PromptHead, declare, register
-from .core.model.prompts import announced_context
+from .core import PromptHead, PromptTrainer, register
 from .plugins import register_twins
-
-
-def extend_cfg(cfg):
-    declare(
-        cfg,
-        "TRAINER.COCOOP",
-        N_CTX=16,  # context length
-        CTX_INIT="",  # words to start from; they fix the context length
-        PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: by free memory
-    )
 
 
 class CoCoOpHead(PromptHead):
@@ -59,15 +47,12 @@ class CoCoOpHead(PromptHead):
 
 
 @register
-class CoCoOp(FeatureTrainer):
+class CoCoOp(PromptTrainer):
     SECTION = "COCOOP"
     MODEL_NAME = "prompt_learner"  # stock CoCoOp's checkpoints load
-    LEARNS_PROMPTS = True
 
     def build_head(self, classnames):
-        options = self.options
-        ctx = announced_context(self.backbone, options)
-        return CoCoOpHead(self.backbone, classnames, ctx, options.CHUNK)
+        return CoCoOpHead(self.backbone, classnames, self.initial_context(), self.options.CHUNK)
 
 
 register_twins(CoCoOp)

@@ -2,22 +2,8 @@
 
 import torch.nn as nn
 
-from .core import FeatureTrainer, PromptHead, RowHead, declare, register
-from .core.model.prompts import announced_context
+from .core import PromptHead, PromptTrainer, RowHead, register
 from .plugins import register_twins
-
-
-def extend_cfg(cfg):
-    declare(
-        cfg,
-        "TRAINER.COOP",
-        N_CTX=16,  # context length
-        CSC=False,  # class-specific contexts
-        CTX_INIT="",  # words to start from; they fix the context length (all of their tokens: CoOp keeps one a word)
-        PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-        CLASS_TOKEN_POSITION="end",  # end, middle or front
-        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: by free memory
-    )
 
 
 class CoOpHead(PromptHead):
@@ -47,14 +33,17 @@ class ClassSpecificHead(CoOpHead, RowHead):
 
 
 @register
-class CoOp(FeatureTrainer):
+class CoOp(PromptTrainer):
     SECTION = "COOP"
+    OPTIONS = {
+        "CSC": False,  # class-specific contexts
+        "CLASS_TOKEN_POSITION": "end",  # end, middle or front
+    }
     MODEL_NAME = "prompt_learner"  # stock CoOp's checkpoints load
-    LEARNS_PROMPTS = True
 
     def build_head(self, classnames):
         options = self.options
-        ctx = announced_context(self.backbone, options, len(classnames) if options.CSC else None)
+        ctx = self.initial_context(len(classnames) if options.CSC else None)
         kind = ClassSpecificHead if ctx.dim() == 3 else CoOpHead  # words to start from are shared, as in CoOp
         return kind(self.backbone, classnames, ctx, options.CLASS_TOKEN_POSITION, options.CHUNK)
 

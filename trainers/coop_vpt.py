@@ -17,25 +17,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import FeatureTrainer, PromptHead, UserError, declare, register
-from .core.model.prompts import announced_context
+from .core import PromptHead, PromptTrainer, UserError, register
 from .core.randomness import derive_seed
 from .plugins import register_twins
-
-
-def extend_cfg(cfg):
-    declare(
-        cfg,
-        "TRAINER.VPT",
-        N_CTX=16,  # context length
-        CTX_INIT="",  # words to start from; they fix the context length
-        CONDITIONAL=False,  # one posterior for all images; True: it sees the image
-        SAMPLES=1,  # Monte-Carlo samples per training step
-        TEST_SAMPLES=10,  # whose probabilities are averaged at test
-        KL_WEIGHT=0.001,  # of the KL term, which is a mean over dimensions
-        PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: by free memory
-    )
 
 
 def inference_net(inputs, hidden, outputs):
@@ -129,10 +113,15 @@ class VPTHead(PromptHead):
 
 
 @register
-class CoOp_VPT(FeatureTrainer):
+class CoOp_VPT(PromptTrainer):
     SECTION = "VPT"
+    OPTIONS = {
+        "CONDITIONAL": False,  # one posterior for all images; True: it sees the image
+        "SAMPLES": 1,  # Monte-Carlo samples per training step
+        "TEST_SAMPLES": 10,  # whose probabilities are averaged at test
+        "KL_WEIGHT": 0.001,  # of the KL term, which is a mean over dimensions
+    }
     MODEL_NAME = "prompt_learner"
-    LEARNS_PROMPTS = True
     STEPS_DRAW = True  # the residual
 
     def build_head(self, classnames):
@@ -140,8 +129,7 @@ class CoOp_VPT(FeatureTrainer):
         for key in ("SAMPLES", "TEST_SAMPLES"):
             if options[key] < 1:
                 raise UserError(f"TRAINER.VPT.{key} is {options[key]}; it must be at least 1")
-        ctx = announced_context(self.backbone, options)
-        return VPTHead(self.backbone, classnames, ctx, options)
+        return VPTHead(self.backbone, classnames, self.initial_context(), options)
 
     def compute_loss(self, features, labels):
         """The negative evidence lower bound."""

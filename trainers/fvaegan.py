@@ -29,9 +29,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import FeatureTrainer, RowHead, UserError, declare, register
-from .core.features.feature_set import FeatureSet
-from .core.features.loader import FeatureLoader
+from .core import FeatureTrainer, RowHead, UserError, register
+from .core.data import FeatureLoader, FeatureSet
 from .core.model.prompts import ClassTokens
 from .core.randomness import seed_all
 from .generative.framework import Framework, descend
@@ -43,21 +42,6 @@ from .generative.vae import kl_to_standard_normal
 from .plugins import register_twins
 
 BETAS, ENCODER_BETAS = (0.5, 0.999), (0.9, 0.999)  # of Adam; the public code leaves the encoder's at torch's default
-OPTIONS = {
-    "HIDDEN_DIM": 4096,
-    "LR": 1e-4,
-    "EPOCHS": 300,  # of the generator; OPTIM has those of the classifier
-    "BATCH_SIZE": 64,
-    "CRITIC_STEPS": 5,  # updates of the critic for one of the generator
-    "PENALTY_WEIGHT": 10.0,  # lambda
-    "GAN_WEIGHT": 10.0,  # gamma
-    "SYNTHETIC": 300,  # features of each label-only class for the classifier
-    "PREC": "auto",  # of the image features: fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-}
-
-
-def extend_cfg(cfg):
-    declare(cfg, "TRAINER.F_VAEGAN", **OPTIONS)
 
 
 class Scale(nn.Module):
@@ -180,6 +164,16 @@ class Classifier(RowHead):
 @register
 class f_VAEGAN(FeatureTrainer):
     SECTION = "F_VAEGAN"
+    OPTIONS = {
+        "HIDDEN_DIM": 4096,
+        "LR": 1e-4,
+        "EPOCHS": 300,  # of the generator; OPTIM has those of the classifier
+        "BATCH_SIZE": 64,
+        "CRITIC_STEPS": 5,  # updates of the critic for one of the generator
+        "PENALTY_WEIGHT": 10.0,  # lambda
+        "GAN_WEIGHT": 10.0,  # gamma
+        "SYNTHETIC": 300,  # features of each label-only class for the classifier
+    }
     MODEL_NAME = "classifier"
     NEEDS_FEATURES = True
     REFUSES = {"SHIP": "it makes features of the label-only classes by itself"}

@@ -10,35 +10,23 @@ tokens from "a photo of a", batches of 128, 100 epochs.
 import torch.nn.functional as F
 
 from .coop import CoOp
-from .core import declare, register
-from .core.model.prompts import encode_classes, templates_for
+from .core import register
+from .core.model.prompts import encode_classes
 from .plugins import register_twins
-
-TEMPLATES = {"DescribableTextures": "a photo of a {}, a type of texture."}  # unlike CoOp's
-
-
-def extend_cfg(cfg):
-    declare(
-        cfg,
-        "TRAINER.KGCOOP",
-        N_CTX=4,  # context length
-        CSC=False,  # class-specific contexts
-        CTX_INIT="a photo of a",  # words to start from; they fix the context length
-        PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-        CLASS_TOKEN_POSITION="end",  # end, middle or front
-        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: by free memory
-        W=8.0,  # lambda, the weight of the knowledge-guided loss
-    )
 
 
 @register
 class KgCoOp(CoOp):
     SECTION = "KGCOOP"
+    OPTIONS = {
+        "N_CTX": 4,
+        "CTX_INIT": "a photo of a",
+        "W": 8.0,  # lambda, the weight of the knowledge-guided loss
+    }
+    TEMPLATES = {"DescribableTextures": "a photo of a {}, a type of texture."}  # unlike CoOp's
 
     def build_head(self, classnames):
-        dataset = self.cfg.DATASET
-        templates = templates_for(dataset.NAME, dataset.TEMPLATE or TEMPLATES.get(dataset.NAME))
-        print(f"knowledge: {' | '.join(templates)}")
+        templates = self.announced_templates()
         self.knowledge = encode_classes(self.backbone, templates, classnames)  # w^clip [C, d], unit norm
         return super().build_head(classnames)
 

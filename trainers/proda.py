@@ -14,22 +14,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import FeatureTrainer, PromptHead, UserError, declare, register
+from .core import FeatureTrainer, PromptHead, UserError, register
 from .core.model.prompts import ClassTokens, initial_context
 from .plugins import register_twins
-
-
-def extend_cfg(cfg):
-    declare(
-        cfg,
-        "TRAINER.PRODA",
-        N_CTX=16,  # context length
-        N_PROMPT=32,  # K, prompts that are learned
-        PROMPT_BATCH=4,  # B, prompts per step; it divides K
-        ALPHA=0.1,  # lambda, the weight of the semantic orthogonality
-        PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: by free memory
-    )
 
 
 def positions_of(count):
@@ -116,6 +103,13 @@ class WithPromptBatches:
 @register
 class ProDA(FeatureTrainer):
     SECTION = "PRODA"
+    OPTIONS = {
+        "N_CTX": 16,  # context length
+        "N_PROMPT": 32,  # K, prompts that are learned
+        "PROMPT_BATCH": 4,  # B, prompts per step; it divides K
+        "ALPHA": 0.1,  # lambda, the weight of the semantic orthogonality
+        "CHUNK": 0,  # class names per text-encoder pass with recomputation, to bound memory; 0: by free memory
+    }
     MODEL_NAME = "prompt_learner"
     LEARNS_PROMPTS = True
 
@@ -134,12 +128,9 @@ class ProDA(FeatureTrainer):
     def make_loader(self):
         return WithPromptBatches(super().make_loader(), self.options.N_PROMPT, self.options.PROMPT_BATCH)
 
-    def parse_batch_train(self, batch):
-        self.head.chosen = batch["prompts"].tolist()
-        return super().parse_batch_train(batch)
-
     def compute_loss(self, features, labels):
         head = self.head
+        head.chosen = self.batch["prompts"].tolist()
         logits = upper_bound_logits(features, labels, head.step_weights(), head.logit_scale)
         return F.cross_entropy(logits, labels) + self.options.ALPHA * head.semantic_orthogonality(), logits
 

@@ -21,26 +21,14 @@ images. It searches ALPHA on validation images in powers of ten; ours stays at 1
 import torch
 import torch.nn.functional as F
 
-from .core import FeatureTrainer, Head, UserError, declare, register
-from .core.features.statistics import NEIGHBOURS, TEXTS, mean_near_text, means_of, shrunk_precision
-from .core.model.prompts import announced_templates, encode_classes
-from .core.names import find_positions
+from .core import FeatureTrainer, Head, UserError, register
+from .core.files import find_positions
+from .core.gaussian import NEIGHBOURS, TEXTS, mean_near_text, means_of, shrunk_precision
+from .core.model.prompts import encode_classes
 from .core.separation import which_are_base
 from .plugins import register_twins
 
 PAPERS_SCALE = 100.0  # what the paper multiplies cosines with, and counts ALPHA beside
-
-
-def extend_cfg(cfg):
-    declare(cfg, "TRAINER.PROTOTYPE", PREC="auto")  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-    declare(
-        cfg,
-        "TRAINER.GAUSSIAN_LDA",
-        ALPHA=1.0,  # weight of the Gaussian classifier, counted beside 100 times cosines
-        NEIGHBOURS=NEIGHBOURS,  # base features nearest to a new class's text that make its mean, with
-        TEXTS=TEXTS,  # ... so many copies of the text itself
-        PREC="auto",
-    )
 
 
 class MeansHead(Head):
@@ -127,9 +115,9 @@ class MeansTrainer(FeatureTrainer):
         super().prepare()
 
     def build_head(self, classnames):
-        found, templates = self.support_set(), announced_templates(self.cfg)
+        support, templates = self.support_set(), self.announced_templates()
         texts = encode_classes(self.backbone, templates, classnames)
-        state = self.state(found.mean(), found.labels, texts.to(found.features.device))
+        state = self.state(support.mean(), support.labels, texts.to(support.features.device))
         return self.HEAD(self.backbone, templates, classnames, state)
 
     def head_from_checkpoint(self, classnames, state_dict):
@@ -142,7 +130,7 @@ class MeansTrainer(FeatureTrainer):
                 f"shape {shape}; found {found}"
             )
         state = {name: value.to(self.device) for name, value in state_dict.items()}
-        return self.HEAD(self.backbone, announced_templates(self.cfg), classnames, state)
+        return self.HEAD(self.backbone, self.announced_templates(), classnames, state)
 
 
 @register
@@ -159,6 +147,11 @@ class Prototype(MeansTrainer):
 @register
 class GaussianLDA(MeansTrainer):
     SECTION = "GAUSSIAN_LDA"
+    OPTIONS = {
+        "ALPHA": 1.0,  # weight of the Gaussian classifier, counted beside 100 times cosines
+        "NEIGHBOURS": NEIGHBOURS,  # base features nearest to a new class's text that make its mean, with
+        "TEXTS": TEXTS,  # ... so many copies of the text itself
+    }
     MODEL_NAME = "gaussians"
     HEAD, SAVED = GaussianHead, ("means", "precision", "support", "blend")
 

@@ -36,31 +36,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .coop_vpt import mean_kl
-from .core import FeatureTrainer, PromptHead, UserError, declare, register
-from .core.features.statistics import sums_of
-from .core.model.prompts import announced_context, announced_templates, encode_classes
+from .core import PromptHead, PromptTrainer, UserError, register
+from .core.gaussian import sums_of
+from .core.model.prompts import encode_classes
 from .core.separation import cosines, judges, log_shares, route, test_auroc, which_are_base
 from .plugins import register_twins
-
-
-def extend_cfg(cfg):
-    declare(
-        cfg,
-        "TRAINER.PVA",
-        N_CTX=4,  # context length
-        CTX_INIT="a photo of a",  # words to start from; they fix the context length
-        HIDDEN_DIM=0,  # of both adapters; 0: d, the width of the features
-        LATENT_DIM=0,  # k; 0: d, which the residual needs
-        KL_WEIGHT=1e-3,
-        ALIGN_WEIGHT=1.0,
-        RESIDUAL=1.0,  # weight of CLIP's own features for novel names
-        LOG_VARIANCE=0.0,  # where log s2 starts; far below 0 the sample's noise does not drown the small first means
-        KEEP=0.95,  # share of the base classes' validation images that counts as base-like
-        VARIATIONAL=True,  # False: a deterministic mapping
-        SEPARATE=True,  # False: the base expert answers for every name
-        PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-        CHUNK=0,  # class names per text-encoder pass with recomputation, to bound memory; 0: by free memory
-    )
 
 
 def squared_w2(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor) -> tuple:
@@ -210,10 +190,22 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 @register
-class PVA(FeatureTrainer):
+class PVA(PromptTrainer):
     SECTION = "PVA"
+    OPTIONS = {
+        "N_CTX": 4,
+        "CTX_INIT": "a photo of a",
+        "HIDDEN_DIM": 0,  # of both adapters; 0: d, the width of the features
+        "LATENT_DIM": 0,  # k; 0: d, which the residual needs
+        "KL_WEIGHT": 1e-3,
+        "ALIGN_WEIGHT": 1.0,
+        "RESIDUAL": 1.0,  # weight of CLIP's own features for novel names
+        "LOG_VARIANCE": 0.0,  # where log s2 starts; far below 0 the sample's noise does not drown the small first means
+        "KEEP": 0.95,  # share of the base classes' validation images that counts as base-like
+        "VARIATIONAL": True,  # False: a deterministic mapping
+        "SEPARATE": True,  # False: the base expert answers for every name
+    }
     MODEL_NAME = "pva"
-    LEARNS_PROMPTS = True
     RECONSTRUCTION = True
     REFUSES = {"GATE": "it separates base from new images by itself"}
 
@@ -230,7 +222,7 @@ class PVA(FeatureTrainer):
         if not 0 < options.KEEP <= 1:
             raise UserError(f"TRAINER.PVA.KEEP is {options.KEEP}; it is a share, above 0 and at most 1")
         base = len(self.task.real_classnames()) if self.task else 0
-        ctx, templates = announced_context(self.backbone, options), announced_templates(self.cfg)
+        ctx, templates = self.initial_context(), self.announced_templates()
         return PVAHead(self.backbone, classnames, ctx, options, templates, base)
 
     # ---- which names are base: the head remembers, but of a target's names the task knows

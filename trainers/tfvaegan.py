@@ -20,25 +20,13 @@ loss by 10, which Adam nearly cancels. It also shows a^ to the classifier; the p
 import torch
 import torch.nn as nn
 
-from .core import declare, register
-from .fvaegan import OPTIONS, VAEGAN, Classifier, ConditionalGenerator, adam, f_VAEGAN
+from .core import register
+from .fvaegan import VAEGAN, Classifier, ConditionalGenerator, adam, f_VAEGAN
 from .generative.framework import descend
 from .generative.nets import LEAKY, gaussian_init, mlp
 from .plugins import register_twins
 
 TINY = 1e-24
-
-
-def extend_cfg(cfg):
-    declare(
-        cfg,
-        "TRAINER.TF_VAEGAN",
-        **OPTIONS,
-        DECODER_WEIGHT=0.01,  # beta
-        DECODER_LR=1e-4,
-        FEEDBACK=1.0,  # delta, the strength of the feedback
-        FEEDBACK_LR=1e-5,
-    )
 
 
 class SemanticDecoder(nn.Module):
@@ -125,6 +113,12 @@ class WithHidden(nn.Module):
 @register
 class TF_VAEGAN(f_VAEGAN):
     SECTION = "TF_VAEGAN"
+    OPTIONS = {
+        "DECODER_WEIGHT": 0.01,  # beta
+        "DECODER_LR": 1e-4,
+        "FEEDBACK": 1.0,  # delta, the strength of the feedback
+        "FEEDBACK_LR": 1e-5,
+    }
     FRAMEWORK = TFVAEGAN
 
     def classifier(self, classnames, generator):

@@ -11,7 +11,7 @@ Counted so, the published grid serves MiniCLIP too: on held-out images of Caltec
 about 2.4. In units of s / 100 that would be 20, far outside.
 
 Tip_Adapter trains nothing. Tip_Adapter_F learns the keys, with the ALPHA and BETA of the config. Then both search alpha
-and beta on few-shot validation images (core/run/selection.py). The defaults are those of the released ImageNet
+and beta on few-shot validation images (core/images.py). The defaults are those of the released ImageNet
 configuration; the other ten released ones are PER_DATASET in configs/trainers/Tip_Adapter/vit_b16.yaml. The released
 code takes the epoch that is best on test and prints the better of two test figures; this one takes the last epoch and
 looks at no test image.
@@ -32,23 +32,9 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import FeatureTrainer, RowHead, UserError, declare, register
-from .core.model.prompts import announced_templates, encode_classes
+from .core import FeatureTrainer, RowHead, UserError, register
+from .core.model.prompts import encode_classes
 from .plugins import register_twins
-
-
-def extend_cfg(cfg):
-    declare(
-        cfg,
-        "TRAINER.TIP_ADAPTER",
-        ALPHA=1.17,  # weight of the cache in logits while keys are learned, and afterwards without SEARCH
-        BETA=1.0,  # sharpness, likewise
-        SEARCH=True,  # of alpha and beta on validation images, when training is over
-        ALPHA_GRID=(0.1, 3.0, 20),  # from, to (not included), count
-        BETA_GRID=(0.1, 7.0, 200),
-        EPS=1e-4,  # of the Adam family of optimisers
-        PREC="auto",  # fp16, fp32, amp; auto: fp16 on a GPU, fp32 on a CPU
-    )
 
 
 class TipHead(RowHead):
@@ -133,6 +119,14 @@ class Tip_Adapter_F(FeatureTrainer):
     """Fine-tunes the keys, with the alpha and beta of the config; these are searched after the last epoch."""
 
     SECTION = "TIP_ADAPTER"
+    OPTIONS = {
+        "ALPHA": 1.17,  # weight of the cache in logits while keys are learned, and afterwards without SEARCH
+        "BETA": 1.0,  # sharpness, likewise
+        "SEARCH": True,  # of alpha and beta on validation images, when training is over
+        "ALPHA_GRID": (0.1, 3.0, 20),  # from, to (not included), count
+        "BETA_GRID": (0.1, 7.0, 200),
+        "EPS": 1e-4,  # of the Adam family of optimisers
+    }
     MODEL_NAME = "tip_adapter"
     NEEDS_FEATURES = True
 
@@ -154,10 +148,10 @@ class Tip_Adapter_F(FeatureTrainer):
         """Whether alpha and beta are searched: not where the task gives no images of its own to search on."""
         return self.options.SEARCH and bool(self.task.real_classnames())
 
-    def before_train(self):
-        super().before_train()
-        if self.task.real_classnames() or self.extra_names():
-            self.head.set(self.options.ALPHA, self.options.BETA)  # a resumed checkpoint may hold those of a search
+    def set_head(self, head, classnames, training=True):
+        if training and (self.task.real_classnames() or self.extra_names()):
+            head.set(self.options.ALPHA, self.options.BETA)  # a resumed checkpoint may hold those of a search
+        super().set_head(head, classnames, training)
 
     def build_head(self, classnames):
         support = self.support_set()
@@ -166,7 +160,7 @@ class Tip_Adapter_F(FeatureTrainer):
         return self._head(classnames, support.mean(), support.labels, self.options.ALPHA, self.options.BETA)
 
     def _head(self, classnames, keys, labels, alpha, beta):
-        text_features = encode_classes(self.backbone, announced_templates(self.cfg), classnames)
+        text_features = encode_classes(self.backbone, self.announced_templates(), classnames)
         return TipHead(self.backbone, classnames, text_features, keys, labels, alpha, beta, learned=self.trains)
 
     def build_optimizer(self, head):

@@ -2,7 +2,6 @@
 CoOp's baseline."""
 
 from .core import FeatureTrainer, ZeroshotHead, register
-from .core.model.prompts import announced_templates
 from .plugins import register_twins
 
 
@@ -11,7 +10,7 @@ class ZeroshotCLIP(FeatureTrainer):
     trains = False
 
     def build_head(self, classnames):
-        return ZeroshotHead(self.backbone, announced_templates(self.cfg), classnames)
+        return ZeroshotHead(self.backbone, self.announced_templates(), classnames)
 
 
 register_twins(ZeroshotCLIP)

@@ -10,10 +10,10 @@ from lib.bench.clock import Clock, multiply_adds
 from lib.bench.plain import PlainCoOpHead, PlainGenerator
 from lib.bench.towers import class_names
 from tiny_clip import tiny_clip
+from trainers.ship.generator import PromptGenerator
 
 from trainers.coop import CoOpHead
 from trainers.core.model.prompts import ClassTokens
-from trainers.ship.generator import PromptGenerator
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from helpers.trees import add_images
 from tiny_clip import tiny_clip
-
 from trainers.core.errors import UserError
 from trainers.core.features import extraction
 from trainers.core.features.bank import BankStore, read_bank

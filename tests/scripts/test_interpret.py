@@ -4,12 +4,12 @@ import pytest
 import torch
 from dassl.utils import UserError
 from PIL import Image
+from trainers.ship.generator import FeatureGenerator, PromptGenerator
 
 from trainers.core.model.prompts import embed_words, tokenize
 from trainers.core.model.vocabulary import Vocabulary, listed_words, token_words
 from trainers.generative.gan import WGAN
 from trainers.generative.vae import VAE
-from trainers.ship.generator import FeatureGenerator, PromptGenerator
 from trainers.ship.interpretation import instance_prompts, nearest_words
 
 

@@ -33,7 +33,6 @@ def run(tiny_bank, tmp_path_factory):
 
 def test_the_loaded_run_predicts_what_it_was_evaluated_with(run, tiny_bank):
     import predict
-
     from trainers.core.features.bank import read_bank
 
     trainer = predict.open_run(str(run))
@@ -109,7 +108,6 @@ def test_a_configuration_that_was_changed_after_training_is_refused(run, tmp_pat
 def test_synthesize_exports_features_and_the_weights_the_run_classifies_with(run, tmp_path, tiny_bank):
     import predict
     from safetensors import safe_open
-
     from trainers.core.features.bank import read_bank
 
     done = subprocess.run(

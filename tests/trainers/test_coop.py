@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from runs import argv, results
 from tiny_data import NAMES
+from trainers.core.errors import ClassesUnsupported
 
 import train
 from trainers.coop import ClassSpecificHead, CoOpHead
-from trainers.core.errors import ClassesUnsupported
 from trainers.core.model.prompts import initial_context, tokenize
 
 

@@ -16,11 +16,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_data import NAMES, make_bank, poison
 from torch import nn
+from trainers.core.features.statistics import sums_of
 
 import train
 from trainers import gate, open_run
 from trainers.core import separation
-from trainers.core.features.statistics import sums_of
 
 sys.path.insert(0, str(train.ROOT / "scripts"))
 import predict  # noqa: E402
@@ -173,6 +173,7 @@ def gate_file(out):
 def plain_joint(miniclip_backbone, bank, out):
     """Accuracy among all names and AUROC, from the file, the bank and the head, by the formulas."""
     from trainers.core.features.bank import read_bank
+
     from trainers.core.model.prompts import encode_texts
 
     tensors, header = read_bank(bank)

@@ -10,10 +10,10 @@ from runs import argv, results
 from tiny_clip import tiny_clip
 from tiny_data import NAMES, make_bank
 from torch import nn
+from trainers.core.errors import ClassesUnsupported
 
 import train
 import trainers
-from trainers.core.errors import ClassesUnsupported
 from trainers.core.model.prompts import ClassTokens, encode_texts
 from trainers.fvaegan import VAEGAN, Classifier, Scale
 from trainers.tfvaegan import TFVAEGAN, WithHidden, attribute_loss

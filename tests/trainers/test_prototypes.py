@@ -9,11 +9,11 @@ from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import UserError
 from runs import ROOT, argv, newest_state, results
 from tiny_data import NAMES, make_bank, poison
+from trainers.core.features.bank import read_bank
+from trainers.core.features.statistics import means_of, shrunk_covariance, shrunk_precision
 
 import train
 from trainers import explain, open_run
-from trainers.core.features.bank import read_bank
-from trainers.core.features.statistics import means_of, shrunk_covariance, shrunk_precision
 from trainers.core.model.prompts import encode_texts
 from trainers.prototypes import GaussianHead, PrototypeHead
 

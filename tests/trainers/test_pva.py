@@ -11,11 +11,11 @@ from dassl.utils import UserError
 from plain import plain_text_features
 from runs import ROOT, FirstSteps, argv, log, newest_state, results
 from tiny_data import NAMES, make_bank, poison
+from trainers.core.features.bank import read_bank
 
 import train
 from trainers import open_run
 from trainers.coop_vpt import mean_kl
-from trainers.core.features.bank import read_bank
 from trainers.core.model.prompts import encode_texts
 from trainers.pva import squared_w2, with_residual
 

@@ -10,16 +10,16 @@ from plain import plain_text_features
 from runs import ROOT, Recorder, argv, check_a_killed_run_ends_like_one_left_alone, log, newest_state, results
 from runs import train_killed_before_epoch as killed
 from tiny_data import NAMES
+from trainers.core.names import plain, read_names
+from trainers.sar import DISTANCES, KEY, SAR, distance, nearest_first
 
 import train
 from scripts.lib import sweeps
 from trainers.core.model.prompts import tokenize
 from trainers.core.model.vocabulary import token_words
-from trainers.core.names import plain, read_names
 from trainers.core.registry import known_trainers
 from trainers.plugins import explain
 from trainers.proda import positions_of
-from trainers.sar import DISTANCES, KEY, SAR, distance, nearest_first
 
 BASE, NEW = NAMES[:4], NAMES[4:]  # what the task makes of the tiny bank
 PROMPT_LEARNERS = ("CoOp", "KgCoOp", "CoCoOp", "ProDA", "CoOp_VPT")

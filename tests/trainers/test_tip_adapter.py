@@ -15,12 +15,12 @@ from dassl.data.datasets import Datum
 from dassl.utils import UserError
 from runs import Recorder, argv, forget_identity, newest_state, results, train_killed_before_epoch
 from tiny_data import NAMES, make_bank
-
-import train
 from trainers.core.errors import ClassesUnsupported
 from trainers.core.feature_trainer import FeatureTrainer
 from trainers.core.features.bank import read_bank, write_bank
 from trainers.core.run.selection import held_out, val_is_test
+
+import train
 from trainers.tip_adapter import TipHead, grid, search
 
 TRAINERS = ["Tip_Adapter", "Tip_Adapter_F", "Tip_Adapter_F_SHIP"]

@@ -1,21 +1,23 @@
-"""The counter where the author of a method or a plug-in shops."""
+"""The counter where the author of a method or a plug-in shops. Each name is imported when it is first asked for."""
 
-from .config import declare
-from .errors import ClassesUnsupported, UserError
-from .feature_trainer import FeatureTrainer
-from .heads import Head, PromptHead, RowHead, ZeroshotHead
-from .plugin import Plugin
-from .registry import register
+import importlib
 
-__all__ = [
-    "ClassesUnsupported",
-    "FeatureTrainer",
-    "Head",
-    "Plugin",
-    "PromptHead",
-    "RowHead",
-    "UserError",
-    "ZeroshotHead",
-    "declare",
-    "register",
-]
+WHERE = {
+    "ClassesUnsupported": ".files",
+    "FeatureTrainer": ".trainer",
+    "Head": ".heads",
+    "Plugin": ".plugin",
+    "PromptHead": ".heads",
+    "PromptTrainer": ".trainer",
+    "RowHead": ".heads",
+    "UserError": ".files",
+    "ZeroshotHead": ".heads",
+    "register": ".registry",
+}
+__all__ = [*WHERE]
+
+
+def __getattr__(name):
+    if name not in WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(WHERE[name], __name__), name)

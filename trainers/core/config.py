@@ -1,11 +1,14 @@
-"""Config keys: those that every method shares, and how a module declares its own."""
+"""Config keys: those that every method shares, and how a method or a plug-in declares its own."""
+
+from difflib import get_close_matches
 
 import torch
 from yacs.config import CfgNode as CN
 
-from .errors import UserError
+from .files import UserError
 
 PRECISIONS = ("auto", "fp32", "fp16", "amp")
+ALIKE = 0.85  # from this similarity on a method's name is taken for a misspelt hook
 
 
 def declare(cfg, section, **defaults):
@@ -19,6 +22,43 @@ def declare(cfg, section, **defaults):
     for key, value in defaults.items():
         if key not in node:
             node[key] = value
+
+
+def options_of(kind: type) -> dict:
+    """{key: default} of a trainer's or a plug-in's section: its OPTIONS over those of its base classes."""
+    options = {}
+    for base in reversed(kind.__mro__):
+        options.update(vars(base).get("OPTIONS", {}))
+    return options
+
+
+def parts_of(trainer: type) -> list[type]:
+    """A trainer's class and those of its plug-ins, as far as they have a section of options."""
+    return [kind for kind in (trainer, *getattr(trainer, "PLUGINS", ())) if getattr(kind, "SECTION", None)]
+
+
+def declare_options(cfg, kinds):
+    """Adds the shared options to `cfg`, and those of the trainers and plug-ins `kinds`."""
+    extend_cfg(cfg)
+    for kind in kinds:
+        declare(cfg, f"TRAINER.{kind.SECTION}", **options_of(kind))
+
+
+def check_overrides(cls: type, base: type, without_effect: dict[str, str] | None = None):
+    """Raises UserError where the subclass `cls` of `base` overrides a hook that is never called, or defines a method
+    whose name is nearly that of one."""
+    hooks = [name for name in dir(base) if not name.startswith("_")]
+    for name, value in vars(cls).items():
+        if name.startswith("_") or not callable(value) or isinstance(value, type):
+            continue
+        if name in (without_effect or {}):
+            raise UserError(
+                f"{cls.__name__}.{name} would never be called: the training loop is {base.__name__}.fit(); override "
+                f"{without_effect[name]} instead"
+            )
+        close = [] if name in hooks else get_close_matches(name, hooks, 1, ALIKE)
+        if close:
+            raise UserError(f"{cls.__name__}.{name} is no hook of {base.__name__}; {close[0]} is")
 
 
 def extend_cfg(cfg):
@@ -45,11 +85,8 @@ def extend_cfg(cfg):
     )
     # a rolling checkpoint at the first epoch end after this many seconds
     declare(cfg, "TRAIN", CHECKPOINT_SECONDS=30.0)
-    declare(
-        cfg,
-        "TEST",
-        ALL_SUBSET=0,  # for slow methods: base2new's `all` on so many test images, marked as such; 0: on all
-    )
+    # for slow methods: base2new's `all` on so many test images, marked as such; 0: on all
+    declare(cfg, "TEST", ALL_SUBSET=0)
     declare(cfg, "OPTIM", SCHEDULE_PER="epoch")  # epoch (Dassl's way) or step (that of other published code)
 
 

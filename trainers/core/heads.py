@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .errors import ClassesUnsupported
+from .files import ClassesUnsupported, find_positions
 from .model.prompts import ClassTokens, assemble, encode_classes
 from .model.text_encoder import TextEncoder
-from .names import find_positions
 
 
 class Head(nn.Module):

@@ -1,4 +1,4 @@
-"""What a plug-in may do to a run. Each hook is called at one place (feature_trainer.py, run/), in the order in which
+"""What a plug-in may do to a run. Each hook is called at one place (trainer.py, metrics.py), in the order in which
 the plug-ins stand in the trainer's name; no hook is required. The README has an example."""
 
 from typing import TYPE_CHECKING
@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from .features.feature_set import FeatureSet
+from .config import check_overrides
+from .data import FeatureSet
 from .randomness import derive_seed
 
 if TYPE_CHECKING:
-    from .feature_trainer import FeatureTrainer
+    from .trainer import FeatureTrainer
 
 
 class Plugin:
@@ -18,7 +19,13 @@ class Plugin:
 
     NAME = ""  # the suffix of a trainer that has it: <Method>_<NAME>
     SECTION = ""  # its node under cfg.TRAINER
+    OPTIONS: dict[str, object] = {}  # the keys there with their defaults
+    REVISION = 1  # raised by every change that moves figures
     RECONSTRUCTION = False  # built without the paper's code or full text: results say so
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        check_overrides(cls, Plugin)
 
     def __init__(self, trainer: "FeatureTrainer"):
         self.trainer = trainer
@@ -51,7 +58,7 @@ class Plugin:
 
     def batches(self, loader):
         """The training batches (dicts) of an epoch, each time they are iterated, as the method shall see them: what
-        can be made ahead of the steps, such as rows "made" [M, d] and "made_label" [M] behind a batch's own."""
+        can be made ahead of the steps, such as rows "synthetic" [M, d] and "synthetic_label" [M]."""
         return loader
 
     def batch(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,9 +69,9 @@ class Plugin:
         """{name: scalar}, weights included, that are added to the method's loss and logged by name."""
         return {}
 
-    def support(self, found: FeatureSet | None) -> FeatureSet | None:
+    def support(self, support: FeatureSet | None) -> FeatureSet | None:
         """The few-shot FeatureSet (or None) that a cache is built from, as the method shall see it."""
-        return found
+        return support
 
     def tune(self) -> str:
         """Once, after training: a phrase for results.json that says what was chosen on which images, or ""."""

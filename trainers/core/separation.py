@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .run.evaluation import BATCH, images_of
+from .metrics import BATCH, images_of
 
 NEVER = -1e4  # log probability of the losing side of a step
 

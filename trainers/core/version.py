@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-__version__ = "0.2.0"  # the one place: pyproject.toml reads it here
+__version__ = "0.3.0"  # the one place: pyproject.toml reads it here
 
 FOLDER = Path(__file__).resolve().parents[1]  # trainers/, whatever it is called
 

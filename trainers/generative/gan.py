@@ -11,7 +11,7 @@ generator follows, so that it gets as many as in the VAE.
 
 import torch
 
-from ..core.moving import moved
+from ..core.data import to_device
 from .framework import Framework, adamw, descend
 from .nets import LEAKY, ClassFeatures, mlp
 
@@ -27,7 +27,7 @@ def critic_loss(score, x, synthetic, condition, penalty_weight):
     -> (loss, {"distance", "penalty"}): how far it tells them apart, and its gradient from norm 1 between them.
     """
     distance = score(x, condition).mean() - score(synthetic, condition).mean()
-    share = moved(torch.rand(len(x), 1), x.device)
+    share = to_device(torch.rand(len(x), 1), x.device)
     between = (share * x + (1 - share) * synthetic).requires_grad_()
     (slope,) = torch.autograd.grad(score(between, condition).sum(), between, create_graph=True)
     penalty = (slope.norm(dim=1) - 1).square().mean()
@@ -50,7 +50,7 @@ class WGAN(Framework):
 
     def synthesize(self, labels, classes):
         z = torch.randn(len(labels), self.generator.latent_dim)
-        return self.generator(moved(z, classes.embedding.device), labels, classes)
+        return self.generator(to_device(z, classes.embedding.device), labels, classes)
 
     def optimizers(self, options):
         return [adamw(network, options, betas=BETAS) for network in (self.critic, self.generator)]

@@ -5,9 +5,7 @@ from itertools import repeat
 
 import torch
 
-from ..core.features.feature_set import FeatureSet
-from ..core.features.loader import batches
-from ..core.moving import moved
+from ..core.data import FeatureSet, batches, to_device
 
 CHUNK = 512  # features per pass through the text encoder
 SHOTS = 16  # the paper's: what an epoch without real images takes for a class, where the run does not say
@@ -28,7 +26,7 @@ class Synthesizer:
     def features(self, labels, z=None):
         """One feature for each of `labels` [B] (0-based among these classes) and z [B, k], drawn here where it is not
         given -> [B, d], unit norm."""
-        z = moved(torch.randn(len(labels), self.generator.latent_dim) if z is None else z, self.device)
+        z = to_device(torch.randn(len(labels), self.generator.latent_dim) if z is None else z, self.device)
         parts = [slice(i, i + CHUNK) for i in range(0, len(labels), CHUNK)]
         return torch.cat([self.generator(z[part], labels[part], self.classes) for part in parts])
 
@@ -36,49 +34,47 @@ class Synthesizer:
         """`per_class` features of every class -> FeatureSet, one view each."""
         labels = torch.arange(len(self.classes)).repeat_interleave(per_class)
         offsets = torch.arange(len(labels) + 1, device=self.device)
-        return FeatureSet(self.features(labels), offsets, moved(labels + self.first_label, self.device))
+        return FeatureSet(self.features(labels), offsets, to_device(labels + self.first_label, self.device))
 
 
-def with_synthetic(given: Iterable[tuple[dict, list]], rows: int) -> Iterator[dict]:
-    """Batches, each with "made" [M, d] and "made_label" [M] beside what it has.
+def with_synthetic(pairs: Iterable[tuple[dict, int]], synthesizer: Synthesizer, rows: int) -> Iterator[dict]:
+    """Batches, each with "synthetic" [M, d] and "synthetic_label" [M] beside what it has; `pairs` are (batch, M).
 
-    `given` are (batch, [(Synthesizer, how many features of it)]). Each batch draws its labels and z when its turn
-    comes, whatever `rows` is; the generator then runs once for as many batches as have `rows` features together.
+    Each batch draws its labels and z when its turn comes, whatever `rows` is; the generator then runs once for as many
+    batches as have `rows` features together.
     """
     waiting = []
-    for batch, sizes in given:
-        waiting.append((batch, [(by, *by.draw(size)) for by, size in sizes if size]))
-        if sum(len(labels) for _, draws in waiting for _, labels, _ in draws) >= rows:
-            yield from _made(waiting)
+    for batch, size in pairs:
+        waiting.append((batch, *synthesizer.draw(size)))
+        if sum(len(labels) for _, labels, _ in waiting) >= rows:
+            yield from _in_one_pass(waiting, synthesizer)
             waiting = []
-    yield from _made(waiting)
+    if waiting:
+        yield from _in_one_pass(waiting, synthesizer)
 
 
-def _made(waiting):
-    """One pass of each generator over all that it shall make for the batches `waiting`."""
-    rows = {}
-    for by in dict.fromkeys(by for _, draws in waiting for by, _, _ in draws):
-        own = [draw[1:] for _, draws in waiting for draw in draws if draw[0] is by]
-        labels, z = (torch.cat(parts) for parts in zip(*own, strict=True))
-        sizes = [len(part) for part, _ in own]
-        shown = moved(labels + by.first_label, by.device)
-        rows[by] = zip(by.features(labels, z).split(sizes), shown.split(sizes), strict=True)
-    for batch, draws in waiting:
-        features, labels = zip(*(next(rows[by]) for by, _, _ in draws), strict=True)
-        yield {**batch, "made": torch.cat(features), "made_label": torch.cat(labels)}
+def _in_one_pass(waiting, synthesizer):
+    batches, labels, z = zip(*waiting, strict=True)
+    sizes = [len(part) for part in labels]
+    labels = torch.cat(labels)
+    features = synthesizer.features(labels, torch.cat(z)).split(sizes)
+    shown = to_device(labels + synthesizer.first_label, synthesizer.device).split(sizes)
+    for batch, synthetic, label in zip(batches, features, shown, strict=True):
+        yield {**batch, "synthetic": synthetic, "synthetic_label": label}
 
 
 class Extended:
-    """The batches of `loader`, each with as many synthetic features as it has labels; `sizes(count)` says of whom."""
+    """The batches of `loader`, each with as many synthetic features as it has labels."""
 
-    def __init__(self, loader, sizes, rows):
-        self.loader, self.sizes, self.rows = loader, sizes, rows
+    def __init__(self, loader, synthesizer, rows):
+        self.loader, self.synthesizer, self.rows = loader, synthesizer, rows
 
     def __len__(self):
         return len(self.loader)
 
     def __iter__(self):
-        return with_synthetic(((batch, self.sizes(len(batch["label"]))) for batch in self.loader), self.rows)
+        pairs = ((batch, len(batch["label"])) for batch in self.loader)
+        return with_synthetic(pairs, self.synthesizer, self.rows)
 
 
 class SyntheticLoader:
@@ -93,6 +89,5 @@ class SyntheticLoader:
         return self.batches
 
     def __iter__(self):
-        each = ({}, [(self.synthesizer, self.batch_size)])
-        for batch in with_synthetic(repeat(each, self.batches), self.rows):
-            yield {"features": batch["made"], "label": batch["made_label"]}
+        for batch in with_synthetic(repeat(({}, self.batch_size), self.batches), self.synthesizer, self.rows):
+            yield {"features": batch["synthetic"], "label": batch["synthetic_label"]}

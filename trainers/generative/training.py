@@ -11,13 +11,10 @@ from functools import partial
 import torch
 from tqdm import tqdm
 
-from ..core.errors import UserError
-from ..core.features.feature_set import FeatureSet
-from ..core.features.loader import FeatureLoader
+from ..core.checkpoints import Rolling, read, reading, write
+from ..core.data import FeatureLoader, FeatureSet
+from ..core.files import UserError
 from ..core.randomness import seed_all
-from ..core.run.checkpoints import read, understood, write
-from ..core.run.rolling import Rolling
-from ..core.run.steps import Steps
 from .synthesis import Synthesizer
 
 STAGE = "generator"  # of a run's seconds
@@ -63,7 +60,7 @@ class GeneratorTraining:
         settings, history, start = self.settings(), [], 0
         path, state = self._saved(settings)
         if state:
-            with understood(path):
+            with reading(path):
                 framework.load_state_dict(state["state_dict"])
                 history, start = state["history"], state["epoch"]
                 before = state.get("seconds", {}).get(STAGE, 0.0)
@@ -92,25 +89,20 @@ class GeneratorTraining:
 
     def _epoch(self, framework, optimizers, epoch):
         """One pass over the base features -> mean of each loss term."""
-        found, steps = self.features, Steps()
         # labels stay on the host: it plans the prompts of each batch by them
-        rows = FeatureSet(found.features, found.offsets, found.labels.cpu())
+        rows = FeatureSet(self.features.features, self.features.offsets, self.features.labels.cpu())
         loader = FeatureLoader(rows, self.options.BATCH_SIZE, drop_last=DROP_LAST)
-        try:
-            for step, batch in enumerate(loader):  # noqa: B007 - named in the message
-                steps.add(framework.step(batch["features"], batch["label"], self.classes, optimizers))
-            steps.read()
-            if broken := steps.broken():
-                step, name, value = broken
-                raise FloatingPointError(f"the {name} is {value}")
-            if not all(torch.isfinite(p).all() for p in framework.parameters()):
-                raise FloatingPointError("a parameter is not finite")
-        except FloatingPointError as error:
+        steps = [framework.step(batch["features"], batch["label"], self.classes, optimizers) for batch in loader]
+        # the one place of an epoch that waits for the device
+        values = {name: torch.stack([terms[name].detach() for terms in steps]) for name in steps[0]}
+        broken = [name for name, value in values.items() if not value.isfinite().all()]
+        if broken or not all(torch.isfinite(p).all() for p in framework.parameters()):
             raise UserError(
-                f"{self.name}: {error} at epoch {epoch + 1}, step {step + 1} of {len(loader)}; training stopped. "
-                f"The last good state is in {self.directory}. A smaller TRAINER.{self.section}.LR is the usual cure"
-            ) from None
-        return {name: sum(terms[name] / len(loader) for terms in steps.done) for name in steps.done[0]}
+                f"{self.name}: {f'the {broken[0]}' if broken else 'a parameter'} is not finite at epoch {epoch + 1}; "
+                f"training stopped. The last good state is in {self.directory}. A smaller TRAINER.{self.section}.LR is "
+                "the usual cure"
+            )
+        return {name: sum(number / len(loader) for number in value.tolist()) for name, value in values.items()}
 
     def _saved(self, settings):
         """(path, state) to continue or reuse; (None, None) where there is none under these settings."""
@@ -157,7 +149,7 @@ class GeneratorTraining:
 def read_generator(path):
     """-> (state, settings) of a generator's file. Raises UserError where it is missing, damaged or another file."""
     state = read(path)
-    with understood(path):
+    with reading(path):
         settings = json.loads(state["settings"])
         if not isinstance(settings["options"], dict) or not isinstance(settings["backbone"], str):
             raise ValueError("its settings are not those of a generator")

@@ -3,7 +3,7 @@ vector of a prompt."""
 
 import torch
 
-from ..core.errors import UserError
+from ..core.files import UserError
 
 
 @torch.no_grad()

@@ -17,21 +17,21 @@ from runs import (
     results,
 )
 from tiny_data import NAMES, make_bank
-from yacs.config import CfgNode
-
-import train
-from trainers.coop import CoOp
 from trainers.core.features.feature_set import FeatureSet
 from trainers.core.features.statistics import eigenvalues
-from trainers.core.model.prompts import ClassTokens, encode_texts, fill
-from trainers.generative.vae import VAE, kl_to_standard_normal
-from trainers.ship import collapse, episodes
 from trainers.ship.bimodal import BimodalVAE, kl_between
 from trainers.ship.episodes import EpisodicVAE, energy_distance
 from trainers.ship.generator import FeatureGenerator
 from trainers.ship.matching import Matched, mean_difference
 from trainers.ship.model import ARCHITECTURE, TRAINING, build_framework, decisive_keys
 from trainers.ship.plugin import SHIP, extend_cfg
+from yacs.config import CfgNode
+
+import train
+from trainers.coop import CoOp
+from trainers.core.model.prompts import ClassTokens, encode_texts, fill
+from trainers.generative.vae import VAE, kl_to_standard_normal
+from trainers.ship import collapse, episodes
 
 VARIANTS = {
     "auto": ["TRAINER.SHIP.KL_WEIGHT_RULE", "auto"],

@@ -5,14 +5,14 @@ import torch
 import torch.nn.functional as F
 from tiny_clip import tiny_clip
 from tiny_data import NAMES
+from trainers.ship.generator import PromptGenerator
+from trainers.ship.model import build_framework
+from trainers.ship.plugin import extend_cfg
 from yacs.config import CfgNode
 
 from trainers.core.model.prompts import ClassTokens
 from trainers.core.model.text_encoder import in_fp32
 from trainers.generative.vae import reconstruction_loss
-from trainers.ship.generator import PromptGenerator
-from trainers.ship.model import build_framework
-from trainers.ship.plugin import extend_cfg
 
 
 def options():

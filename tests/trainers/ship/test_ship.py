@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny_data import NAMES
+from trainers.ship.generator import PromptGenerator
 
 from trainers.core.model.prompts import ClassTokens, tokenize
 from trainers.generative.synthesis import Synthesizer, SyntheticLoader
 from trainers.generative.training import within_class_std
 from trainers.generative.vae import VAE, kl_to_standard_normal, reconstruction_loss
-from trainers.ship.generator import PromptGenerator
 
 
 def test_kl_by_hand():

@@ -6,15 +6,15 @@ import torch.nn.functional as F
 from dassl.utils import UserError
 from runs import ROOT, argv, log, results
 from tiny_data import NAMES, make_bank, poison
-from yacs.config import CfgNode
-
-import train
 from trainers.core.features.feature_set import FeatureSet
 from trainers.core.features.statistics import shrunk_covariance
-from trainers.core.model.prompts import ClassTokens, encode_texts, fill
 from trainers.ship.model import build_framework, load_framework
 from trainers.ship.plugin import extend_cfg
 from trainers.ship.training_free import GaussianGenerator, ShiftGenerator
+from yacs.config import CfgNode
+
+import train
+from trainers.core.model.prompts import ClassTokens, encode_texts, fill
 
 TEMPLATE = "a sketch of a {}."
 KINDS = ["shift", "gaussian"]

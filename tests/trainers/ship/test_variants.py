@@ -12,21 +12,21 @@ import yaml
 from dassl.utils import UserError
 from runs import argv, results
 from tiny_data import NAMES
+from trainers.core.features.feature_set import FeatureSet
+from trainers.core.features.loader import FeatureLoader
+from trainers.core.run.results import Stopwatch
+from trainers.ship.generator import FeatureGenerator, PromptGenerator
+from trainers.ship.model import ARCHITECTURE, TRAINING, build_framework, load_generator
+from trainers.ship.plugin import extend_cfg
 from yacs.config import CfgNode
 
 import train
-from trainers.core.features.feature_set import FeatureSet
-from trainers.core.features.loader import FeatureLoader
 from trainers.core.model.prompts import ClassTokens, tokenize
 from trainers.core.randomness import seed_all
-from trainers.core.run.results import Stopwatch
 from trainers.generative import nets
 from trainers.generative.gan import BETAS, CRITIC_STEPS, PENALTY_WEIGHT, WGAN
 from trainers.generative.training import GeneratorTraining
 from trainers.generative.vae import VAE
-from trainers.ship.generator import FeatureGenerator, PromptGenerator
-from trainers.ship.model import ARCHITECTURE, TRAINING, build_framework, load_generator
-from trainers.ship.plugin import extend_cfg
 
 PAPER = Path(__file__).resolve().parents[3] / "configs" / "papers" / "ship"
 

@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..errors import UserError, nearest
-from ..files import digest_of
+from ..files import UserError, nearest, verified_sha256
 from . import open_clip_models, openai_clip
 
 DASSL_PIXELS = {"PIXEL_MEAN": (0.485, 0.456, 0.406), "PIXEL_STD": (0.229, 0.224, 0.225)}  # dassl's default: ImageNet's
@@ -124,7 +123,7 @@ def load_backbone(cfg, dtype=torch.float32, device="cpu"):
         backbone = _openai(name, *openai_clip.fetch(name), dtype)
     elif os.path.isfile(os.path.expanduser(name)):
         path = os.path.expanduser(name)
-        backbone = _openai(name, path, digest_of(path), dtype)
+        backbone = _openai(name, path, verified_sha256(path), dtype)
     elif name.endswith(WEIGHT_FILES):
         raise UserError(f"MODEL.BACKBONE.NAME: there is no file {os.path.abspath(os.path.expanduser(name))}")
     else:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..moving import moved
+from ..data import to_device
 
 # Shorter rows join a group of longer ones when that adds at most so many tokens of padding: a group of its own costs
 # one more attention call a layer, which is worth a few tokens of linear layers on a CPU and thousands on a GPU.
@@ -51,7 +51,7 @@ def plan(lengths: Sequence[int], shared: int, chunk: int, dtype: torch.dtype, de
         _part(order[i : i + step], lengths, longest, shared, step == len(order), dtype, device)
         for i in range(0, len(order), step)
     ]
-    return Plan(shared, longest, parts, moved(torch.tensor(order).argsort(), device))
+    return Plan(shared, longest, parts, to_device(torch.tensor(order).argsort(), device))
 
 
 def _part(rows, lengths, longest, shared, packs_prefix, dtype, device) -> Part:
@@ -60,12 +60,12 @@ def _part(rows, lengths, longest, shared, packs_prefix, dtype, device) -> Part:
         length = lengths[members[-1]]
         eot = torch.tensor([lengths[row] - 1 for row in members])
         mask = torch.full((length, shared + length), float("-inf"), dtype=dtype).triu(shared + 1)
-        at_eot = None if lengths[members[0]] == length else moved(mask[eot][:, None, None], device)
-        groups.append(Group(len(members), length, moved(mask, device) if shared else None, at_eot))
+        at_eot = None if lengths[members[0]] == length else to_device(mask[eot][:, None, None], device)
+        groups.append(Group(len(members), length, to_device(mask, device) if shared else None, at_eot))
         index.append((torch.tensor(members)[:, None] * longest + torch.arange(length)).flatten())
         ends.append(at + torch.arange(len(members)) * length + eot)
         at += len(members) * length
-    return Part(groups, moved(torch.cat(index), device), moved(torch.cat(ends), device))
+    return Part(groups, to_device(torch.cat(index), device), to_device(torch.cat(ends), device))
 
 
 def grouped(rows, lengths, padding):

@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from ..errors import UserError, nearest
-from ..files import digest_of
+from ..files import UserError, nearest, verified_sha256
 from .openai_clip import import_clip
 
 PREFIX = "open_clip:"
@@ -30,7 +29,7 @@ def load(name):
             f"open_clip has no {name.removeprefix(PREFIX)!r}; nearest: {', '.join(nearest(name, available)[:8])}"
         )
     if os.path.isfile(pretrained):
-        digest_of(pretrained)  # refuses a file that the digest beside it does not fit
+        verified_sha256(pretrained)  # refuses a file that the digest beside it does not fit
     try:
         model = open_clip.create_model(architecture, pretrained=pretrained, precision="fp32")
     except Exception as error:

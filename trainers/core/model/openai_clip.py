@@ -11,8 +11,7 @@ from functools import cache
 import torch
 from tqdm import tqdm
 
-from ..errors import UserError
-from ..files import BLOCK, one_at_a_time, sha256_of
+from ..files import BLOCK, UserError, locked, sha256_of
 
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -47,7 +46,7 @@ def fetch(name, folder=CACHE):
     folder = os.path.abspath(os.path.expanduser(folder))
     path, expected = os.path.join(folder, os.path.basename(url)), url.split("/")[-2]
     if not os.path.isfile(path):
-        with one_at_a_time(f"{path}.lock", f"another process downloads {name}; waiting for it"):
+        with locked(f"{path}.lock", f"another process downloads {name}; waiting for it"):
             if not os.path.isfile(path):  # else another process has brought it meanwhile
                 download(url, path, expected, hint="set MODEL.BACKBONE.NAME to the file's path")
     found = sha256_of(path)

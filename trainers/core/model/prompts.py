@@ -5,8 +5,8 @@ import copy
 import torch
 import torch.nn.functional as F
 
-from ..errors import UserError
-from ..moving import moved
+from ..data import to_device
+from ..files import UserError
 from .openai_clip import import_clip
 from .text_encoder import TextEncoder
 
@@ -45,13 +45,6 @@ def templates_for(dataset_name, override=None):
                 f"the template {template!r} must have exactly one {{}}, the place of the class name, as in "
                 f"{PHOTO!r} (key DATASET.TEMPLATE)"
             )
-    return templates
-
-
-def announced_templates(cfg):
-    """`templates_for` a run, with a line that says which."""
-    templates = templates_for(cfg.DATASET.NAME, cfg.DATASET.TEMPLATE)
-    print(f"prompt: {' | '.join(templates)}")
     return templates
 
 
@@ -115,13 +108,6 @@ def initial_context(backbone, words, n_ctx, classes=None):
     return torch.randn(shape, device="cpu").to(backbone.device) * 0.02
 
 
-def announced_context(backbone, options, classes=None):
-    """`initial_context` by a method's options CTX_INIT and N_CTX, with a line that says where it starts."""
-    ctx = initial_context(backbone, options.CTX_INIT, options.N_CTX, classes)
-    print(f"context: '{options.CTX_INIT}'" if options.CTX_INIT else f"context: random, {tuple(ctx.shape)}")
-    return ctx
-
-
 class ClassTokens:
     """Token embeddings of "<name>." + EOT for each class, the part of a prompt that is never learned.
 
@@ -160,7 +146,7 @@ class ClassTokens:
         chosen, at = copy.copy(self), index.cpu()
         chosen.names = [self.names[i] for i in at.tolist()]
         chosen.length, chosen.name_length = self.length[at], self.name_length[at]
-        chosen.embedding = self.embedding[moved(index, self.embedding.device), : int(chosen.length.max())]
+        chosen.embedding = self.embedding[to_device(index, self.embedding.device), : int(chosen.length.max())]
         return chosen
 
     def check_fits(self, n_ctx):
@@ -192,14 +178,14 @@ def assemble(tokens, ctx, position="end", index=None):
     if index is None:
         body, length, name_length = tokens.embedding, tokens.length, tokens.name_length
     else:
-        body, index = tokens.embedding[moved(index, tokens.embedding.device)], index.cpu()
+        body, index = tokens.embedding[to_device(index, tokens.embedding.device)], index.cpu()
         length, name_length = tokens.length[index], tokens.name_length[index]
     if not shared and len(ctx) != len(body):
         raise ValueError(f"{len(ctx)} contexts for {len(body)} prompts")
     before = {"end": n, "middle": n // 2, "front": 0}[position]
     head, tail = ctx[..., :before, :].to(body.dtype), ctx[..., before:, :].to(body.dtype)
     if tail.shape[-2]:
-        body = _insert(body, tail, moved(name_length, body.device))
+        body = _insert(body, tail, to_device(name_length, body.device))
     eot = n + length
     sos = tokens.sos[None]
     if shared:

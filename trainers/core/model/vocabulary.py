@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..errors import UserError
+from ..files import UserError
 from .openai_clip import import_clip
 from .prompts import embed_words
 

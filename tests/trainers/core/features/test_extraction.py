@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from dassl.config import get_cfg_default
 from dassl.utils import UserError
 from PIL import Image
-
-import trainers
 from trainers.core.features import extraction
 from trainers.core.features.extraction import ImageStore
+
+import trainers
 
 
 class Encoder:

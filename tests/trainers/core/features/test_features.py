@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-
 from trainers.core.features.feature_set import FeatureSet, FeatureTable
 from trainers.core.features.loader import FeatureLoader
 

@@ -5,10 +5,10 @@ import torch
 from dassl.engine import build_trainer
 from PIL import Image
 from runs import Recorder, argv, results
-
-import train
 from trainers.core.features.feature_set import FeatureSet
 from trainers.core.features.loader import FeatureLoader
+
+import train
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import time
 from types import SimpleNamespace
 
 import pytest
-
 from trainers.core.errors import UserError
 from trainers.core.features import workers
 from trainers.core.features.workers import image_batches, rank_and_world

@@ -8,10 +8,10 @@ import pytest
 import torch
 from dassl.utils import UserError
 from runs import Killed, argv, log, newest_state, results
-
-import train
 from trainers.core.run.checkpoints import BEST, Checkpoints, read, write
 from trainers.core.run.results import read_source
+
+import train
 
 STATE = {
     "state_dict": {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(True)},

@@ -9,10 +9,10 @@ import torch
 from dassl.utils import UserError
 from runs import argv, forget_identity, log, newest_state, results, train_killed_before_epoch
 from tiny_data import make_bank
+from trainers.core.run.results import digest_of
 
 import train
 from trainers.core.run import identity
-from trainers.core.run.results import digest_of
 
 TEMPLATE = ("DATASET.TEMPLATE", "a photo, of {}")  # a folder's name has "_" for the comma, and for a colon
 

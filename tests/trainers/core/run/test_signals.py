@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from helpers.waiting import wait_for
-
 from trainers.core.run.rolling import Rolling
 from trainers.core.run.signals import Interrupted, obeyed
 

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from dassl.utils import UserError
 from tiny_clip import tiny_clip
 from torch.utils._python_dispatch import TorchDispatchMode
-
-from trainers.coop import CoOpHead
 from trainers.core.feature_trainer import FeatureTrainer
 from trainers.core.run.steps import Steps
-from trainers.generative.vae import VAE
 from trainers.ship.generator import PromptGenerator
+
+from trainers.coop import CoOpHead
+from trainers.generative.vae import VAE
 
 
 def test_values_wait_until_they_are_read():

@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..errors import UserError
-from ..files import digest_of, has_digest, put, writing
-from .feature_set import FeatureTable
+from .data import FeatureTable
+from .files import UserError, replacing, verified_sha256
 
 FORMAT, WITHOUT_HEADER_DIGEST = "ship-bank-2", "ship-bank-1"
 
@@ -30,13 +29,13 @@ def header_digest(metadata):
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def signed(metadata, tensors):
-    """The header `metadata` (str -> str) with a digest of the tensors and one of itself, which `vouched` verifies."""
+def with_digests(metadata, tensors):
+    """The header `metadata` (str -> str) with a digest of the tensors and one of itself, which `is_intact` verifies."""
     metadata = {**metadata, "digest": _digest(tensors)}
     return {**metadata, "header_digest": header_digest(metadata)}
 
 
-def vouched(metadata, tensors):
+def is_intact(metadata, tensors):
     """Whether a header and its tensors are those that were written."""
     return metadata.get("digest") == _digest(tensors) and metadata.get("header_digest") == header_digest(metadata)
 
@@ -47,16 +46,8 @@ def write_bank(path, tensors, metadata):
     `metadata` (str -> str) gains the format and the two digests that `read_bank` verifies. Raises UserError where the
     disk refuses.
     """
-    path = Path(path)
-    metadata = signed({**metadata, "format": FORMAT}, tensors)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _save(part, tensors, metadata)
-            put(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+    with replacing(path) as part:
+        _save(part, tensors, with_digests({**metadata, "format": FORMAT}, tensors))
 
 
 def _save(path, tensors, metadata):
@@ -86,7 +77,7 @@ def read_bank(path):
             "images"
         )
     if has_digest(path):
-        digest_of(path)
+        verified_sha256(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -97,12 +88,17 @@ def read_bank(path):
         raise UserError(
             f"{path} is not a feature bank: its header says format {metadata.get('format')!r}, expected {FORMAT!r}"
         )
-    unsigned = {"header_digest": header_digest(metadata)} if metadata["format"] == WITHOUT_HEADER_DIGEST else {}
-    if not vouched({**metadata, **unsigned}, tensors):
+    with_own = {"header_digest": header_digest(metadata)} if metadata["format"] == WITHOUT_HEADER_DIGEST else {}
+    if not is_intact({**metadata, **with_own}, tensors):
         raise UserError(
             f"feature bank {path} is damaged (its content does not match its digest); delete it and make it again"
         )
     return tensors, metadata
+
+
+def has_digest(path):
+    """Whether a file beside `path` has its sha256."""
+    return Path(f"{path}.sha256").is_file()
 
 
 class BankStore:

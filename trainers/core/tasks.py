@@ -9,14 +9,10 @@ from functools import cached_property
 
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 
-from ..errors import UserError
-from ..randomness import preserved_randomness
-from .items import fixed_subset, shifted
-from .leave_out import leave_out
-from .metrics import Evaluation, Side, top1
-from .results import harmonic_mean
-
-__all__ = ["Evaluation", "TASKS", "Task", "build_task", "top1"]
+from .files import UserError
+from .leave_out import fixed_subset, leave_out, shifted
+from .metrics import Evaluation, Side, harmonic_mean
+from .randomness import preserved_randomness
 
 
 def with_options(cfg, **dataset):

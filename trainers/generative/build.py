@@ -2,22 +2,20 @@
 
 import os
 
-from ..core.errors import UserError
+from ..core.checkpoints import reading
+from ..core.files import UserError
 from ..core.model.text_encoder import in_fp32
-from ..core.run.checkpoints import understood
-from ..generative.gan import WGAN
-from ..generative.training import FINAL, FOLDER, read_generator
-from ..generative.vae import VAE
 from . import training_free
-from .bimodal import BimodalVAE
-from .episodes import EpisodicVAE
+from .gan import WGAN
 from .generator import FeatureGenerator, PromptGenerator
+from .training import FINAL, FOLDER, read_generator
+from .vae import VAE
 
 ARCHITECTURE = ("FRAMEWORK", "GENERATOR", "N_CTX", "GLOBAL", "SEQUENTIAL", "HIDDEN_DIM", "LATENT_DIM")
 TRAINING = ("LR", "WEIGHT_DECAY", "EPOCHS", "BATCH_SIZE", "KL_WEIGHT")
 # What later papers and ours changed of the training, with the paper's values: a generator that was trained before one
 # of them existed stays what it is.
-BEYOND = {"KL_WEIGHT_RULE": "fixed", "EPISODES": False}
+BEYOND = {"KL_WEIGHT_RULE": "fixed"}
 RULES = ("fixed", "auto")
 
 
@@ -36,16 +34,13 @@ def check(options):
             "TRAINER.SHIP.GENERATOR mlp makes no prompts, so GLOBAL False and SEQUENTIAL True say nothing; they go "
             "with GENERATOR clip"
         )
-    trained = framework != "vae" or options.EPISODES or options.KL_WEIGHT_RULE != "fixed"
-    if kind in training_free.GENERATORS and trained:
+    if kind in training_free.GENERATORS and (framework != "vae" or options.KL_WEIGHT_RULE != "fixed"):
         raise UserError(
-            f"TRAINER.SHIP.GENERATOR {kind} is not pretrained, so FRAMEWORK, EPISODES and KL_WEIGHT_RULE say nothing; "
-            "leave them out, or use GENERATOR clip"
+            f"TRAINER.SHIP.GENERATOR {kind} is not pretrained, so FRAMEWORK and KL_WEIGHT_RULE say nothing; leave them "
+            "out, or use GENERATOR clip"
         )
-    if options.EPISODES and framework != "vae":
-        raise UserError(f"TRAINER.SHIP.EPISODES True goes with FRAMEWORK vae alone, not with {framework}")
     if options.KL_WEIGHT_RULE == "auto" and framework == "gan":
-        raise UserError("TRAINER.SHIP.KL_WEIGHT_RULE auto goes with FRAMEWORK vae or bimodal: a gan has no KL term")
+        raise UserError("TRAINER.SHIP.KL_WEIGHT_RULE auto goes with FRAMEWORK vae: a gan has no KL term")
 
 
 def build_framework(options, backbone, kl_weight=None, templates=None):
@@ -62,11 +57,10 @@ def build_framework(options, backbone, kl_weight=None, templates=None):
         ),
         "mlp": lambda: FeatureGenerator(backbone, latent_dim, hidden_dim),
     }
-    vae, weight = EpisodicVAE if options.EPISODES else VAE, options.KL_WEIGHT if kl_weight is None else kl_weight
+    weight = options.KL_WEIGHT if kl_weight is None else kl_weight
     frameworks = {
-        "vae": lambda generator: vae(generator, backbone.embed_dim, hidden_dim, weight),
+        "vae": lambda generator: VAE(generator, backbone.embed_dim, hidden_dim, weight),
         "gan": lambda generator: WGAN(generator, backbone, hidden_dim),
-        "bimodal": lambda generator: BimodalVAE(generator, backbone, hidden_dim, weight),
     }
     for key, known in (("FRAMEWORK", frameworks), ("GENERATOR", [*generators, *training_free.GENERATORS])):
         if options[key] not in known:
@@ -97,13 +91,13 @@ def load_framework(path, options, backbone, device):
             f"{backbone.weights_hash[:12]})"
         )
     compared = ("GENERATOR",) if options.GENERATOR in training_free.GENERATORS else ARCHITECTURE
-    with understood(found):
+    with reading(found):
         differing = [key for key in compared if settings["options"][key] != options[key]]
     if differing:
         wanted = ", ".join(f"TRAINER.SHIP.{key} {settings['options'][key]}" for key in differing)
         raise UserError(f"the generator {found} was trained with other options; set {wanted}")
     framework = build_framework(options, backbone, templates=settings.get("templates")).to(device)
-    with understood(found):
+    with reading(found):
         framework.load_state_dict(state["state_dict"])
     framework.requires_grad_(False).eval()
     return framework, found, state["history"]

@@ -33,15 +33,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .core.config import declare
-from .core.errors import UserError
-from .core.features.bank import signed, vouched
-from .core.features.statistics import sums_of
-from .core.heads import ZeroshotHead
-from .core.model.prompts import encode_classes, templates_for
-from .core.names import find_positions
-from .core.plugin import Plugin
-from .core.separation import RoutedHead, cosines, judges, test_auroc, which_are_base
+from ..core.bank import is_intact, with_digests
+from ..core.files import UserError, find_positions, replacing
+from ..core.gaussian import sums_of
+from ..core.heads import ZeroshotHead
+from ..core.model.prompts import encode_classes
+from ..core.plugin import Plugin
+from ..core.separation import RoutedHead, cosines, judges, test_auroc, which_are_base
 
 FOLDS = 8
 FILE = os.path.join("gate", "gate.safetensors")
@@ -52,18 +50,6 @@ CHOICES = {
 }
 ALL_BASE = "every class has training images: there are no new ones to tell from them"
 NO_BASE = "no class has training images here: there are no base ones to tell from new ones"
-
-
-def extend_cfg(cfg):
-    declare(
-        cfg,
-        "TRAINER.GATE",
-        RULE="leave_classes_out",  # how eta is chosen; or quantile
-        OBJECTIVE="h",  # of leave_classes_out: h, the harmonic mean of both sides, or accuracy over all images
-        KEEP=0.95,  # of quantile: the share of base images that counts as base
-        SOFTNESS=1.0,  # of pi, in logits; 0: a step
-        NEW_EXPERT="method",  # what answers among new names: the method, or zero_shot CLIP
-    )
 
 
 def gate_score(features: Tensor, prototypes: Tensor, queries: Tensor, kappa: float) -> Tensor:
@@ -129,6 +115,13 @@ class GATE(Plugin):
     """
 
     NAME, SECTION = "GATE", "GATE"
+    OPTIONS = {
+        "RULE": "leave_classes_out",  # how eta is chosen; or quantile
+        "OBJECTIVE": "h",  # of leave_classes_out: h, the harmonic mean of both sides, or accuracy over all images
+        "KEEP": 0.95,  # of quantile: the share of base images that counts as base
+        "SOFTNESS": 1.0,  # of pi, in logits; 0: a step
+        "NEW_EXPERT": "method",  # what answers among new names: the method, or zero_shot CLIP
+    }
     RECONSTRUCTION = True
 
     settings, prototypes, offset, report = None, None, None, {}
@@ -203,13 +196,9 @@ class GATE(Plugin):
         print(f"GATE: eta {self.report['eta']:.4g}, {found}; {len(labels)} images: {source}")
         return f"gate's eta ({options.RULE}) on {source}"
 
-    @property
-    def templates(self):
-        return templates_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
-
     def hand_written(self, names):
         """t0 [C, d]."""
-        return encode_classes(self.trainer.backbone, self.templates, names)
+        return encode_classes(self.trainer.backbone, self.trainer.templates, names)
 
     # ---- deciding
 
@@ -253,7 +242,7 @@ class GATE(Plugin):
 
     def new_expert(self, names):
         if self.options.NEW_EXPERT == "zero_shot":
-            return ZeroshotHead(self.trainer.backbone, self.templates, names)
+            return ZeroshotHead(self.trainer.backbone, self.trainer.templates, names)
         return self.trainer.method_head(names)
 
     def known_names(self):
@@ -265,13 +254,10 @@ class GATE(Plugin):
     def save(self, folder):
         if not folder or self.settings is None:
             return
-        path = os.path.join(folder, FILE)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
         tensors = {} if self.prototypes is None else {"prototypes": self.prototypes, "offset": self.offset}
-        part = f"{path}.{os.getpid()}.part"
         tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
-        save_file(tensors, part, signed({"settings": json.dumps(self.settings)}, tensors))
-        os.replace(part, path)
+        with replacing(os.path.join(folder, FILE)) as part:
+            save_file(tensors, part, with_digests({"settings": json.dumps(self.settings)}, tensors))
 
     def load(self, folder):
         path = os.path.join(folder, FILE)
@@ -283,7 +269,7 @@ class GATE(Plugin):
             with safe_open(path, framework="pt", device=str(self.trainer.device)) as file:
                 header = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
-            if header.keys() != {"settings"} and not vouched(header, tensors):  # alone: an earlier version's file
+            if header.keys() != {"settings"} and not is_intact(header, tensors):  # alone: an earlier version's file
                 raise ValueError("its content does not match its digest")
             self.settings = json.loads(header["settings"])
         except (SafetensorError, OSError, ValueError, KeyError) as error:

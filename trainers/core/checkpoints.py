@@ -1,17 +1,25 @@
-"""The checkpoint files of a run's head: Dassl's files and folders, a rolling one, and which of them counts. Each has a
-digest of its content, which the checksums of the file format can not replace: whoever edits a file sets them too."""
+"""What a run keeps while it trains: checkpoint files under Dassl's names, a rolling one, and what a signal does to it.
 
+Each file has a digest of its content, which the checksums of the file format cannot replace: whoever edits a file sets
+them too.
+"""
+
+import copy
 import hashlib
+import math
+import multiprocessing
 import os
 import re
+import signal
+import time
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 
 import numpy as np
 import torch
 from dassl.utils import load_checkpoint, save_checkpoint
 
-from ..errors import UserError
-from .rolling import Rolling
+from .files import UserError
 
 BEST = "model-best.pth.tar"
 ROLLING = "model-rolling.pth.tar"  # overwritten while training goes on, removed when the last epoch is saved
@@ -22,6 +30,12 @@ NEEDED = {"state_dict": dict, "epoch": int}
 OPTIONAL = {"classnames": list, "optimizer": dict, "scheduler": dict, "scaler": dict, "best_result": float}
 OPTIONAL |= {"seconds": dict, "history": list, "selection": str, "settings": str, "optimizers": list, "identity": dict}
 UNFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+SHARE = 0.01  # of the time that copies of the state may take
+STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
+TWICE = 0.5  # seconds within which a second signal is the first one's echo: a cluster and a launcher may both send it
+
+
+# ---- one file
 
 
 def write(state: dict, folder: str, name: str = "", is_best: bool = False):
@@ -51,7 +65,7 @@ def damaged(path: str, reason: str) -> UserError:
 
 
 @contextmanager
-def understood(path: str):
+def reading(path: str):
     """Within it, content of `path` that has another form than expected raises UserError."""
     try:
         yield
@@ -82,6 +96,9 @@ def digest_of(state: dict) -> str:
     return digest.hexdigest()
 
 
+# ---- those of a run
+
+
 class Checkpoints:
     """Those in `directory`/`name`/; `directory` is a run's output folder."""
 
@@ -96,7 +113,7 @@ class Checkpoints:
         """
         if not self.directory or not os.path.isdir(self.folder):
             return None
-        epochs = [int(found[1]) for name in os.listdir(self.folder) if (found := re.fullmatch(NUMBERED, name))]
+        epochs = [int(match[1]) for name in os.listdir(self.folder) if (match := re.fullmatch(NUMBERED, name))]
         last = f"model.pth.tar-{max(epochs, default=0)}"
         for name in (self._pointed(), ROLLING, last):
             if name != BEST and os.path.isfile(path := os.path.join(self.folder, name)):
@@ -104,12 +121,9 @@ class Checkpoints:
         return None
 
     def _pointed(self):
-        path = os.path.join(self.folder, POINTER)
-        if not os.path.isfile(path):  # to open a pipe would wait for ever
-            return ""
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                return os.path.basename(file.readline(256).strip())
+            with open(os.path.join(self.folder, POINTER), encoding="utf-8", errors="replace") as file:
+                return os.path.basename(file.readline().strip())
         except OSError:
             return ""
 
@@ -143,3 +157,80 @@ class Checkpoints:
     def drop_rolling(self):
         with suppress(FileNotFoundError):
             os.remove(os.path.join(self.folder, ROLLING))
+
+
+class Rolling:
+    """A context manager around a loop that offers its state after each round. It saves one now and then, by
+    `write(state)`; what is newer than the last saving is saved when the run is interrupted."""
+
+    def __init__(self, write: Callable[[dict], None]):
+        self.write = write
+        self.saved_at = self.next_copy = -math.inf
+        self.kept: dict | None = None  # a copy of what was offered since
+
+    def offer(self, state: Callable[[], dict], seconds: float):
+        """Saves `state()` if the last saving was `seconds` ago, else keeps a copy of it, where that costs little."""
+        now = time.monotonic()
+        if now - self.saved_at >= seconds:
+            self.write(state())
+            self.saved_at, self.kept = time.monotonic(), None
+        elif now >= self.next_copy:
+            self.kept = copy.deepcopy(state())
+            copied = time.monotonic()
+            self.next_copy = copied + (copied - now) / SHARE
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, Interrupted) and self.kept is not None:
+            self.write(self.kept)
+
+
+# ---- signals
+
+
+class Interrupted(KeyboardInterrupt):
+    """Raised by the first signal, wherever the run is. A KeyboardInterrupt, which loader workers know how to take."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+    @property
+    def code(self) -> int:
+        """The exit code of a process that the signal ended: 130 for SIGINT, 143 for SIGTERM."""
+        return 128 + self.number
+
+    def __str__(self):
+        return f"interrupted by {signal.Signals(self.number).name}; the same command goes on from the last checkpoint"
+
+
+@contextmanager
+def interruptible():
+    """Within it the first signal raises Interrupted, a second one ends the process at once; an ignored one (nohup)
+    stays so. For the main thread, where alone Python has signals."""
+    owner, first = os.getpid(), []
+
+    def obey(number, frame):
+        if os.getpid() != owner:  # a worker that was forked while this held: the signal does what it always does
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        elif not first:
+            first.append(time.monotonic())
+            raise Interrupted(number)
+        elif time.monotonic() - first[0] > TWICE:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            os._exit(128 + number)
+
+    numbers = [getattr(signal, name) for name in STOPS if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, obey)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,12 +1,15 @@
-"""Features of labelled images, each with one or more views: the random training views, or the one plain view (resize,
-centre crop) of a test image."""
+"""Features of labelled images, each with one or more views (the random training views, or the one plain view of a test
+image), and batches of them."""
 
 from collections.abc import Iterable, Sequence
 
 import torch
+from dassl.data.data_manager import DatasetWrapper
+from dassl.data.samplers import build_sampler
+from dassl.data.transforms import build_transform
 from torch import Tensor
 
-from ..moving import moved
+from .workers import image_batches
 
 
 class FeatureSet:
@@ -35,9 +38,9 @@ class FeatureSet:
 
     def draw(self, index: Tensor) -> Tensor:
         """One view at random for each image of `index` [B] -> features [B, d], by torch's global generator."""
-        index = moved(index, self.offsets.device)
+        index = to_device(index, self.offsets.device)
         views = self.views[index]
-        pick = (moved(torch.rand(len(index)), views.device) * views).long()
+        pick = (to_device(torch.rand(len(index)), views.device) * views).long()
         return self.features[self.offsets[index] + pick.clamp(max=views - 1)]
 
     def mean(self) -> Tensor:
@@ -92,3 +95,52 @@ class FeatureTable:
         found = FeatureSet(self.features, self.offsets, torch.zeros(len(self.row), dtype=torch.long)).select(rows)
         found = FeatureSet(found.features, found.offsets, torch.tensor(labels, dtype=torch.long))
         return found if bool((found.views > 0).all()) else found.select(found.views > 0)
+
+
+def batches(count, batch_size, drop_last):
+    """How many batches an epoch over `count` items has. With `drop_last` a last partial batch is left out, unless it
+    is the only one: Dassl's rule, which not all published code follows."""
+    return max(count // batch_size, 1) if drop_last else -(-count // batch_size)
+
+
+class FeatureLoader:
+    """Iterates over a FeatureSet in random order, one random view per image and epoch, by torch's global generator.
+
+    Yields {"features": [B, d], "label": [B]}.
+    """
+
+    def __init__(self, features, batch_size, drop_last=True):
+        self.features, self.batch_size, self.drop_last = features, batch_size, drop_last
+
+    def __len__(self):
+        return batches(len(self.features), self.batch_size, self.drop_last)
+
+    def __iter__(self):
+        order = torch.randperm(len(self.features))
+        for index in order.split(self.batch_size)[: len(self)]:
+            yield {
+                "features": self.features.draw(index),
+                "label": self.features.labels[to_device(index, self.features.labels.device)],
+            }
+
+
+def image_loader(cfg, items):
+    """Batches of `items` (Datum), augmented on the fly as CoOp does: {"img": [B, 3, H, W], "label": [B], ...}."""
+    c = cfg.DATALOADER.TRAIN_X
+    dataset = DatasetWrapper(cfg, items, transform=build_transform(cfg, is_train=True), is_train=True)
+    return image_batches(
+        dataset,
+        cfg.DATALOADER.NUM_WORKERS,
+        shared_bytes=c.BATCH_SIZE * 3 * cfg.INPUT.SIZE[0] * cfg.INPUT.SIZE[1] * 4,
+        batch_size=c.BATCH_SIZE,
+        sampler=build_sampler(c.SAMPLER, cfg, items, c.BATCH_SIZE, c.N_DOMAIN, c.N_INS),
+        drop_last=c.DROP_LAST and len(items) >= c.BATCH_SIZE,
+        pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
+    )
+
+
+def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """`tensor` on `device`. To a GPU by way of pinned memory, so that the host does not wait for what the GPU does."""
+    if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -27,31 +27,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .core import Plugin, PromptHead, RowHead, UserError, declare
-from .core.errors import nearest
-from .core.model.prompts import ClassTokens, encode_classes, templates_for
-from .core.model.vocabulary import has_embedding, listed_words, token_words
-from .core.names import plain, read_names
+from ..core.files import UserError, nearest, plain, read_names
+from ..core.heads import PromptHead, RowHead
+from ..core.model.prompts import ClassTokens, encode_classes
+from ..core.model.vocabulary import has_embedding, listed_words, token_words
+from ..core.plugin import Plugin
 
 DISTANCES = ("kl", "mse", "lasp")
 KEY = "TRAINER.SAR.NAMES"
 SOURCES = ("list", "task", "imagenet", "vocabulary", "random")
 WORDS = ("vocabulary", "random")  # sources of thousands of words
-
-
-def extend_cfg(cfg):
-    declare(
-        cfg,
-        "TRAINER.SAR",
-        W=5.0,  # weight of L_SAR; 0 leaves the method as it is, bit for bit
-        TAU=0.1,  # temperature of the softmax over similarities (kl)
-        DISTANCE="kl",  # kl, mse or lasp
-        NAMES="",  # further names: none (""), a text file with a name a line, list, task, imagenet, vocabulary, random
-        COUNT=0,  # how many of them at most, the first ones of a list; 0: all
-        SAMPLE=64,  # names drawn in each step, trained and further ones alike; 0: all
-        EXCLUDE_LABEL_ONLY=False,  # leaves out further names that are label-only classes of the task
-        LISTS="datasets",  # folder of novel_names/<data set>.txt (list) and imagenet_classnames.txt (imagenet)
-    )
 
 
 def relations(features: Tensor) -> Tensor:
@@ -60,7 +45,7 @@ def relations(features: Tensor) -> Tensor:
     return (features @ features.t())[others].view(len(features), -1)
 
 
-def distance(kind: str, learned: Tensor, fixed: Tensor, tau: float, scale: float) -> Tensor:
+def distance(kind: str, learned: Tensor, fixed: Tensor, tau: float, scale: float | Tensor) -> Tensor:
     """(S3, S4): L_SAR of unit text features t, t0 [n, d]. In float64 by the caller: near zero, a divergence in float32
     is rounding."""
     if kind == "lasp":
@@ -73,6 +58,16 @@ def distance(kind: str, learned: Tensor, fixed: Tensor, tau: float, scale: float
 
 class SAR(Plugin):
     NAME, SECTION, RECONSTRUCTION = "SAR", "SAR", True
+    OPTIONS = {
+        "W": 5.0,  # weight of L_SAR; 0 leaves the method as it is, bit for bit
+        "TAU": 0.1,  # temperature of the softmax over similarities (kl)
+        "DISTANCE": "kl",  # kl, mse or lasp
+        "NAMES": "",  # further names: none, or those of a text file, list, task, imagenet, vocabulary, random
+        "COUNT": 0,  # how many of them at most, the first ones of a list; 0: all
+        "SAMPLE": 64,  # names drawn in each step, trained and further ones alike; 0: all
+        "EXCLUDE_LABEL_ONLY": False,  # leaves out further names that are label-only classes of the task
+        "LISTS": "datasets",  # folder of novel_names/<data set>.txt (list) and imagenet_classnames.txt (imagenet)
+    }
 
     hand_written = None  # t0 of the names V [N, d] float64; None: there is nothing to align
     names: list[str] = []  # V, the trained ones first
@@ -98,7 +93,7 @@ class SAR(Plugin):
                 f"SAR aligns the relations of three names or more, and there are {len(self.names)}: give further ones "
                 f"with {KEY}"
             )
-        templates = templates_for(self.cfg.DATASET.NAME, self.cfg.DATASET.TEMPLATE)
+        templates = self.trainer.templates
         self.hand_written = encode_classes(self.trainer.backbone, templates, self.names).double()
         found = self.report
         print(
@@ -120,12 +115,12 @@ class SAR(Plugin):
         """(S5): W L_SAR of the names drawn in this step."""
         if self.hand_written is None:
             return {}
-        options, chosen = self.options, self.draw()
+        options, chosen = self.options, self.sample()
         learned, fixed = self.learned(chosen).double(), self.hand_written[chosen.to(self.hand_written.device)]
-        scale = self.trainer.head.logit_scale.item()
+        scale = self.trainer.head.logit_scale.double()
         return {"sar": (options.W * distance(options.DISTANCE, learned, fixed, options.TAU, scale)).float()}
 
-    def draw(self) -> Tensor:
+    def sample(self) -> Tensor:
         """(S1): positions in V [n], in order."""
         count, size = len(self.names), self.options.SAMPLE
         if not 0 < size < count:
@@ -206,7 +201,7 @@ class SAR(Plugin):
     def files(self, pattern: str) -> list[Path]:
         """Those in TRAINER.SAR.LISTS: seen from the working folder, else from the folder that holds this package."""
         given = Path(self.options.LISTS).expanduser()
-        places = (given, Path(__file__).resolve().parents[1] / given)
+        places = (given, Path(__file__).resolve().parents[2] / given)
         found = next(filter(None, (sorted(place.glob(pattern)) for place in places)), [])
         if not found:
             raise UserError(

@@ -2,11 +2,12 @@
 
 from itertools import combinations
 
-from .core import Plugin, UserError, register
-from .core.registry import known_trainers
+from ..core import config
+from ..core.files import UserError
+from ..core.registry import known_trainers, register
 from .gate import GATE
 from .sar import SAR
-from .ship.plugin import SHIP
+from .ship import SHIP
 
 # In the order in which their suffixes stand in a name: data, loss, decision.
 PLUGINS = (SHIP, SAR, GATE)
@@ -64,4 +65,7 @@ def explain(name: str) -> str:
     return f"{method} cannot have {'; '.join(reasons)}" if reasons else ""
 
 
-__all__ = ["PLUGINS", "Plugin", "composed", "explain", "register_ship", "register_twins", "split_name"]
+def declare_options(cfg):
+    """Adds the options of all registered trainers and their plug-ins, and the shared ones, to `cfg`."""
+    parts = [part for trainer in known_trainers().values() for part in config.parts_of(trainer)]
+    config.declare_options(cfg, dict.fromkeys([*parts, *PLUGINS]))

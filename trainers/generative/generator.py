@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from ..core.model.prompts import assemble
 from ..core.model.text_encoder import TextEncoder
-from ..generative.nets import INIT_STD, ClassFeatures, mlp
+from .nets import INIT_STD, ClassFeatures, mlp
 
 
 class PromptGenerator(nn.Module):

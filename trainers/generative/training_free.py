@@ -7,7 +7,7 @@
 with m_b the mean image of base class b, t0 the hand-written text features and x_i one view of a few-shot image.
 
 `gaussian`: x~ = unit(mu_c + e), e ~ N(0, S), with S the shrunk within-class covariance of the base images and mu_c made
-up of the images nearest to the text, and the text, as GaussianLDA does it (core/features/statistics.py).
+up of the images nearest to the text, and the text, as GaussianLDA does it (core/gaussian.py).
 
 Both are functions of a latent z ~ N(0, I), as trained generators are. Their state is saved and loaded like that of
 trained ones, so a target of transfer draws from the residuals, or the covariance, of its source.
@@ -19,12 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..core.errors import UserError
-from ..core.features.statistics import mean_near_text, means_of, shrunk_covariance
+from ..core.files import UserError
+from ..core.gaussian import mean_near_text, means_of, shrunk_covariance
 from ..core.model.prompts import PHOTO, encode_classes
 from ..core.randomness import seed_all
-from ..generative.framework import Framework
-from ..generative.training import GeneratorTraining
+from .framework import Framework
+from .training import GeneratorTraining
 
 
 class TrainingFreeGenerator(nn.Module):

@@ -3,7 +3,7 @@
 import torch
 from dassl.optim import build_lr_scheduler
 
-from ..errors import UserError
+from .files import UserError
 
 
 def per_step(optim, steps):

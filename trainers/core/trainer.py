@@ -1,8 +1,8 @@
-"""The base class of every method here: training and evaluation on frozen image features.
+"""The base class of every method here: the life of a run, and the training loop.
 
 A method provides `build_head(classnames)`: an nn.Module from unit image features [B, d] to logits [B, C] over these
 names, logit scale included. Data, features, optimiser, precision, checkpoints, resuming, evaluation, plug-ins and
-results.json are here.
+results.json come with it.
 """
 
 import os
@@ -16,34 +16,60 @@ from dassl.evaluation import build_evaluator
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_optimizer
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from .config import resolve_precision
-from .errors import ClassesUnsupported, UserError
-from .features.loader import FeatureLoader, image_loader
+from . import files, metrics, run, tasks
+from .checkpoints import Checkpoints
+from .config import check_overrides, options_of, resolve_precision
+from .data import FeatureLoader, image_loader
+from .files import ClassesUnsupported, UserError
+from .images import FeatureData
 from .model.backbone import apply_preprocessing, load_backbone
+from .model.prompts import initial_context, templates_for
 from .randomness import seed_all
-from .run import evaluation, identity, results, resuming, tasks
-from .run.checkpoints import Checkpoints
-from .run.data import FeatureData
-from .run.schedule import build_schedule, per_step
-from .run.steps import Steps, mean_of
+from .schedule import build_schedule, per_step
+
+# Dassl's hooks that the loop below does not call, and what to override instead.
+WITHOUT_EFFECT = {
+    "before_train": "set_head(head, classnames) or make_loader()",
+    "before_epoch": "make_loader(), whose batches are iterated once an epoch",
+    "run_epoch": "compute_loss(features, labels)",
+    "parse_batch_train": "compute_loss(features, labels), where self.batch is the loader's batch",
+    "forward_backward": "compute_loss(features, labels)",
+    "after_epoch": "tune()",
+    "after_train": "tune()",
+    "model_inference": "build_head(classnames)",
+    "parse_batch_test": "build_head(classnames)",
+}
 
 
 class FeatureTrainer(TrainerX):
-    """Class attributes that a method may set: SECTION (its node under cfg.TRAINER), MODEL_NAME (its checkpoint folder),
-    trains (False: there is nothing to train), NEEDS_FEATURES (its head is built from features), LEARNS_PROMPTS (its
-    head is a PromptHead whose text features training moves), STEPS_DRAW (its loss draws random numbers, so nothing is
-    drawn ahead of it), REFUSES ({plug-in: why it cannot have it}). PLUGINS are those of a composed class,
-    <Method>_<PLUGIN>."""
+    """Class attributes that a method may set.
+
+    SECTION: its node under cfg.TRAINER; OPTIONS: the keys there with their defaults, beside the inherited ones.
+    MODEL_NAME: its checkpoint folder. REVISION: raised by every change that moves the method's figures.
+    TEMPLATES: {DATASET.NAME: hand-written prompt}, where its authors differ from CoOp's.
+    trains: False where there is nothing to train. NEEDS_FEATURES: its head is built from features.
+    LEARNS_PROMPTS: its head is a PromptHead whose text features training moves. STEPS_DRAW: its loss draws random
+    numbers, so nothing is drawn ahead of it. REFUSES: {plug-in: why it cannot have it}.
+    PLUGINS are those of a composed class, <Method>_<PLUGIN>.
+    """
 
     SECTION = None
+    OPTIONS: dict[str, object] = {"PREC": "auto"}  # fp32, fp16, amp; auto: fp16 on a GPU, fp32 on a CPU
     MODEL_NAME = "head"
+    REVISION = 1
+    TEMPLATES: dict[str, str] = {}
     NEEDS_FEATURES = False
     LEARNS_PROMPTS = False
     STEPS_DRAW = False
     REFUSES: dict[str, str] = {}
     PLUGINS: tuple[type, ...] = ()
     trains = True
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        check_overrides(cls, FeatureTrainer, WITHOUT_EFFECT)
 
     # ---- what a method provides
 
@@ -53,7 +79,8 @@ class FeatureTrainer(TrainerX):
         raise NotImplementedError
 
     def compute_loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """-> (loss, logits [B, C]) of a batch; cross-entropy unless the method says otherwise."""
+        """-> (loss, logits [B, C]) of a batch; cross-entropy unless the method says otherwise. `self.batch` is the
+        loader's batch."""
         logits = self.head(features)
         return F.cross_entropy(logits.float(), labels), logits
 
@@ -64,16 +91,11 @@ class FeatureTrainer(TrainerX):
     def make_loader(self):
         """The training batches of an epoch: of images with FEATURES.VIEWS 0, else of features."""
         if not self.task.real_classnames():
-            return next(found for plugin in self.plugins if (found := plugin.loader()) is not None)
+            return next(loader for plugin in self.plugins if (loader := plugin.loader()) is not None)
         if not self.on_features:
             return image_loader(self.cfg, self.dataset.train_x)
         loader = self.cfg.DATALOADER.TRAIN_X
         return FeatureLoader(self.train_set, loader.BATCH_SIZE, loader.DROP_LAST)
-
-    @property
-    def on_features(self) -> bool:
-        """Whether batches are of features; else of images, augmented and encoded step by step."""
-        return self.cfg.FEATURES.VIEWS != 0 or bool(self.cfg.FEATURES.BANK)
 
     def own_results(self) -> dict:
         """What results.json keeps of the method under "extra"."""
@@ -83,10 +105,10 @@ class FeatureTrainer(TrainerX):
 
     def train(self):
         self.open_data(training=True)
-        self.identity = identity.of_run(self)
-        if resuming.is_done(self):
+        self.identity = run.identity_of(self)
+        if run.is_done(self):
             return
-        results.save_config(self.cfg)
+        run.save_config(self.cfg)
         self.prepare()
         self.build()
         self.fit()
@@ -115,7 +137,7 @@ class FeatureTrainer(TrainerX):
     def build(self):
         """The head over `head_classnames()`, new or from the run MODEL.INIT_WEIGHTS."""
         names, start = self.head_classnames(), self.cfg.MODEL.INIT_WEIGHTS
-        self.set_head(resuming.head_of_run(self, start, names) if start else self.build_head(names), names)
+        self.set_head(run.head_of_run(self, start, names) if start else self.build_head(names), names)
         if type(self).trains and not self.trains and not start:
             raise UserError(
                 f"TASK {self.cfg.TASK} applies what {type(self).__name__} learned in a source run: "
@@ -123,15 +145,53 @@ class FeatureTrainer(TrainerX):
             )
 
     def fit(self):
-        """Dassl's loop: before_train resumes from a checkpoint, then epoch after epoch."""
+        """The training loop, from the newest checkpoint on where there is one. On a CPU a run that was killed and
+        continued ends with the parameters and metrics of one that was not."""
         if not self.trains:
             print(f"{type(self).__name__} has nothing to train")
             self.max_epoch = 0
-        with self.checkpoints.rolling:
-            super().train()
+        self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME or self.output_dir)
+        if self.cfg.RESUME and not self.start_epoch:
+            raise UserError(f"RESUME names {self.cfg.RESUME}, which holds no checkpoint to continue from")
+        self.epoch = max(self.start_epoch - 1, 0)
+        loader, optim = self.training_batches() if self.trains else [], self.cfg.OPTIM
+        self.num_batches = len(loader)
+        if self.output_dir:
+            self.init_writer(os.path.join(self.output_dir, "tensorboard"))
+        bar = tqdm(initial=self.start_epoch, total=self.max_epoch, desc="training", unit="epoch", disable=None)
+        with self.checkpoints.rolling, bar:
+            for epoch in range(self.start_epoch, self.max_epoch):
+                self.epoch = epoch
+                seed_all(self.cfg.SEED, "finetune", epoch)
+                started, steps, rate = time.perf_counter(), [], self.get_current_lr()
+                self.head.train()
+                for self.batch_idx, self.batch in enumerate(loader):
+                    features, labels = self.features_of(self.batch)
+                    for plugin in self.plugins:
+                        features, labels = plugin.batch(features, labels)
+                    with torch.autocast(self.device.type, enabled=self.autocast), self.one_pass():
+                        loss, logits = self.compute_loss(features, labels)
+                        penalties = {}
+                        for plugin in self.plugins:
+                            penalties.update(plugin.penalty(features, labels, logits))
+                    loss = sum(penalties.values(), loss)
+                    self.update(loss)
+                    if optim.SCHEDULE_PER == "step":
+                        self.update_lr()
+                    terms = {"loss": loss, "acc": compute_accuracy(logits.detach(), labels)[0], **penalties}
+                    steps.append({name: value.detach().reshape(()) for name, value in terms.items()})
+                if optim.SCHEDULE_PER == "epoch":
+                    self.update_lr()
+                self.watch.add("finetune", time.perf_counter() - started)
+                means = self.means_of(steps)
+                self.history.append(means)
+                self.log_epoch(means, rate, time.perf_counter() - started)
+                run.keep(self)
+                bar.update()
         if self.keeps_best:
-            resuming.load_head(self, self.output_dir)
+            run.load_head(self, self.output_dir)
             self.selection = "best epoch on few-shot validation of the trained classes"
+        print("Finish training")
 
     def tune(self) -> str:
         """Hyper-parameters on few-shot validation images of trained classes -> a phrase for results.json that says what
@@ -150,9 +210,9 @@ class FeatureTrainer(TrainerX):
             plugin.save(self.output_dir)
         if not self.cfg.TEST.NO_TEST:
             with self.watch.stage("evaluate"):
-                found = evaluation.evaluate(self)
+                results = metrics.evaluate(self)
             if self.output_dir:
-                results.write(os.path.join(self.output_dir, results.NAME), results.record(self, *found))
+                files.write_results(os.path.join(self.output_dir, files.RESULTS), run.record(self, *results))
         self.close_writer()
 
     # ---- set-up: Dassl's constructor calls these two
@@ -160,8 +220,8 @@ class FeatureTrainer(TrainerX):
     def build_data_loader(self):
         """Opens the backbone. The data set is opened when it is known what for: training and evaluation take other
         classes of it."""
-        self.watch, self.history, self._steps = results.Stopwatch(), [], Steps()  # history: means of each epoch
-        self.versions = results.versions()  # now, as files may change under a long run
+        self.watch, self.history, self.batch = run.Stopwatch(), [], {}  # history: the means of each epoch
+        self.versions = run.versions()  # now, as files may change under a long run
         self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
         self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
         self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"
@@ -181,11 +241,23 @@ class FeatureTrainer(TrainerX):
         """The method's own config node; empty for a trainer that declares none."""
         return self.cfg.TRAINER[self.SECTION] if self.SECTION else {}
 
-    # ---- classes and features
+    # ---- classes, prompts and features
 
     @property
     def dataset(self):
         return self.task.dataset
+
+    @property
+    def templates(self) -> list[str]:
+        """The hand-written prompts in force: DATASET.TEMPLATE, else the method's own, else the reader's, else CoOp's
+        for this data set."""
+        name, of_reader = self.cfg.DATASET.NAME, getattr(self.task and self.dataset, "template", None)
+        return templates_for(name, self.cfg.DATASET.TEMPLATE or self.TEMPLATES.get(name) or of_reader)
+
+    def announced_templates(self) -> list[str]:
+        """The same, with a line that says which."""
+        print(f"prompt: {' | '.join(self.templates)}")
+        return self.templates
 
     def extra_names(self) -> list[str]:
         """Names that plug-ins put behind the real ones."""
@@ -197,16 +269,21 @@ class FeatureTrainer(TrainerX):
         return self.task.real_classnames() + self.extra_names() or list(self.dataset.classnames)
 
     @property
+    def on_features(self) -> bool:
+        """Whether batches are of features; else of images, augmented and encoded step by step."""
+        return self.cfg.FEATURES.VIEWS != 0 or bool(self.cfg.FEATURES.BANK)
+
+    @property
     def train_set(self):
         """FeatureSet of the labelled training images."""
         return self.data.train_set
 
     def support_set(self):
         """The few-shot FeatureSet that a head may be built from (a cache of them), as plug-ins made it."""
-        found = self.train_set if self.task.real_classnames() else None
+        support = self.train_set if self.task.real_classnames() else None
         for plugin in self.plugins:
-            found = plugin.support(found)
-        return self.train_set if found is None else found  # a target without images says so
+            support = plugin.support(support)
+        return self.train_set if support is None else support  # a target without images says so
 
     def search_set(self):
         """-> (FeatureSet of real images of the trained classes to choose hyper-parameters on, what they are)."""
@@ -238,104 +315,74 @@ class FeatureTrainer(TrainerX):
             for plugin in self.plugins:
                 plugin.attach(self.head)
 
-    def before_train(self):
-        if self.trains:
-            self.train_loader_x = self.make_loader()
-            for plugin in self.plugins:
-                self.train_loader_x = plugin.batches(self.train_loader_x)
-        super().before_train()
+    def training_batches(self):
+        """The loader, as plug-ins extend it."""
+        loader = self.make_loader()
+        for plugin in self.plugins:
+            loader = plugin.batches(loader)
+        return loader
 
-    def before_epoch(self):
-        seed_all(self.cfg.SEED, "finetune", self.epoch)
-        self._epoch_started, self._steps = time.perf_counter(), Steps()
-
-    def parse_batch_train(self, batch):
-        """-> unit features [B, d] fp32, labels [B]; images (FEATURES.VIEWS 0) are encoded on the way. Rows that
-        plug-ins made ahead ("made", "made_label") stand behind the real ones."""
+    def features_of(self, batch: dict) -> tuple[Tensor, Tensor]:
+        """-> unit features [B, d] fp32, labels [B]; images (FEATURES.VIEWS 0) are encoded on the way. Synthetic rows
+        that plug-ins made ahead of the step stand behind the real ones."""
         labels = batch["label"].to(self.device)
         if "features" in batch:
             features = batch["features"]
         else:
             with torch.no_grad():
                 features = self.backbone.encode_image(batch["img"].to(self.device, self.backbone.dtype)).float()
-        if "made" not in batch:
+        if "synthetic" not in batch:
             return features, labels
-        return torch.cat([features, batch["made"]]), torch.cat([labels, batch["made_label"]])
+        return torch.cat([features, batch["synthetic"]]), torch.cat([labels, batch["synthetic_label"]])
 
-    def forward_backward(self, batch):
-        """One step: the batch as plug-ins make it, the method's loss, the plug-ins' penalties, the update.
+    def one_pass(self):
+        """Within it a prompt head computes its text features once."""
+        return self.head.one_pass() if hasattr(self.head, "one_pass") else nullcontext()
 
-        -> means of what steps reported since the last reading; {} where this step is not read.
-        """
-        features, labels = self.parse_batch_train(batch)
-        for plugin in self.plugins:
-            features, labels = plugin.batch(features, labels)
-        one_pass = self.head.one_pass() if hasattr(self.head, "one_pass") else nullcontext()
-        terms = {}
-        with torch.autocast(self.device.type, enabled=self.autocast), one_pass:
-            loss, logits = self.compute_loss(features, labels)
-            for plugin in self.plugins:
-                terms.update(plugin.penalty(features, labels, logits))
-        for value in terms.values():
-            loss = loss + value
-        self.model_zero_grad()
+    def update(self, loss: Tensor):
+        """One step of the optimiser."""
+        optimizer = self._optims[self.MODEL_NAME]
+        optimizer.zero_grad()
         if self.scaler is None:
             loss.backward()
-            self.model_update()
+            optimizer.step()
         else:
             self.scaler.scale(loss).backward()
-            self.scaler.step(self._optims[self.MODEL_NAME])
+            self.scaler.step(optimizer)
             self.scaler.update()
-        self._steps.add({"loss": loss, "acc": compute_accuracy(logits.detach(), labels)[0], **terms})
-        found = self._read_steps()
-        if self.batch_idx + 1 == self.num_batches or self.cfg.OPTIM.SCHEDULE_PER == "step":
-            self.update_lr()
-        return found
 
-    def _read_steps(self):
-        """Every step on a CPU; on a GPU, which reading would stop, each TRAIN.PRINT_FREQ and the epoch's last."""
-        done, every = self.batch_idx + 1, self.cfg.TRAIN.PRINT_FREQ
-        if self.device.type != "cpu" and done != self.num_batches and (every < 1 or done % every):
-            return {}
-        found = mean_of(self._steps.read())
-        if broken := self._steps.broken():
-            step, name, value = broken
-            raise UserError(self._non_finite(f"the {name} is {value} at epoch {self.epoch + 1}, step {step + 1}"))
-        return found
-
-    def _non_finite(self, what):
-        return (
-            f"{type(self).__name__}: {what} of {self.num_batches} (lr {self.get_current_lr():.3g}); training stopped. "
-            f"Last good checkpoint: {self.checkpoints.newest() or 'none yet'}. A smaller OPTIM.LR is the usual cure"
+    def means_of(self, steps: list[dict[str, Tensor]]) -> dict[str, float]:
+        """The mean of each name over the steps of an epoch: the one place of an epoch that waits for the device. Raises
+        UserError where a value or a parameter is not finite, so that no checkpoint holds it."""
+        values = {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
+        broken = [name for name, value in values.items() if not value.isfinite().all()]
+        if not broken and all(torch.isfinite(p).all() for p in self.head.parameters()):
+            return {name: sum(value.tolist()) / len(steps) for name, value in values.items()}
+        first = int((~values[broken[0]].isfinite()).nonzero()[0]) if broken else len(steps) - 1
+        what = f"the {broken[0]} is {values[broken[0]][first].item()}" if broken else "a parameter is not finite"
+        raise UserError(
+            f"{type(self).__name__}: {what} at epoch {self.epoch + 1}, step {first + 1} of {len(steps)} (lr "
+            f"{self.get_current_lr():.3g}); training stopped. Last good checkpoint: "
+            f"{self.checkpoints.newest() or 'none yet'}. A smaller OPTIM.LR is the usual cure"
         )
 
-    def after_epoch(self):
-        self.watch.add("finetune", time.perf_counter() - self._epoch_started)
-        if self._steps.done:
-            self.history.append(self._steps.means())
-        if not all(torch.isfinite(p).all() for p in self.head.parameters()):  # no checkpoint may hold these
-            raise UserError(
-                self._non_finite(f"a parameter is not finite after epoch {self.epoch + 1}, step {self.num_batches}")
-            )
-        resuming.keep(self)
+    def log_epoch(self, means: dict[str, float], rate: float, seconds: float):
+        """One line, which a progress bar stays below, and TensorBoard's curves."""
+        terms = " ".join(f"{name} {value:.4f}" for name, value in means.items())
+        tqdm.write(f"epoch [{self.epoch + 1}/{self.max_epoch}] {terms} lr {rate:.4e} ({seconds:.1f} s)")
+        for name, value in {**means, "lr": rate}.items():
+            self.write_scalar(f"train/{name}", value, self.epoch)
 
     @property
     def keeps_best(self) -> bool:
         """Whether the epoch that is best on validation counts, not the last."""
         return self.trains and self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST
 
-    def _saved_best_result(self):
-        """Dassl asks for it after resuming, which knows it: the best one may be of a later epoch, which comes again."""
-        return self.best_result
-
-    def after_train(self):
-        print("Finish training")
-
     # ---- checkpoints, under Dassl's names
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
         """Writes the state after `epoch` (0-based): model-N.pth.tar with N = epoch + 1 epochs done, or `model_name`."""
-        state = resuming.state_of(self, epoch + 1, val_result)
+        state = run.state_of(self, epoch + 1, val_result)
         Checkpoints(directory, self.MODEL_NAME).write(state, name=model_name, is_best=is_best)
 
     def head_from_checkpoint(self, classnames: list[str], state_dict: dict) -> nn.Module:
@@ -357,7 +404,7 @@ class FeatureTrainer(TrainerX):
         Raises UserError where there is none, it is damaged, or it does not fit.
         """
         if directory:
-            resuming.load_head(self, directory, epoch)
+            run.load_head(self, directory, epoch)
             for plugin in self.plugins:
                 plugin.load(directory)
         elif self.NEEDS_FEATURES or self.plugins:
@@ -374,7 +421,7 @@ class FeatureTrainer(TrainerX):
     def resume_model_if_exist(self, directory):
         """Continues from the newest checkpoint of `directory`; -> the epoch to start with, 0 where there is nothing to
         continue. Raises UserError where the checkpoint was trained over other class names."""
-        return resuming.resume(self, directory)
+        return run.resume(self, directory)
 
     # ---- evaluation
 
@@ -403,13 +450,13 @@ class FeatureTrainer(TrainerX):
 
     def logits(self, head: nn.Module, features: Tensor) -> Tensor:
         """Logits [N, C] of unit features [N, d], in batches."""
-        return evaluation.logits_of(head, features, self.autocast)
+        return metrics.logits_of(head, features, self.autocast)
 
     def test(self, split=None):
         """Evaluates the dataset's test set (or `val`) over the dataset's class names and prints Dassl's result lines.
         -> accuracy in percent."""
         self.open_data(training=False)
-        return evaluation.on_split(self, split or self.cfg.TEST.SPLIT)
+        return metrics.on_split(self, split or self.cfg.TEST.SPLIT)
 
     def evaluate_only(self):
         """CoOp's --eval-only: the loaded model on the dataset's (sub)classes; results-<subset>.json, never
@@ -417,4 +464,30 @@ class FeatureTrainer(TrainerX):
         self.test()
         if self.output_dir:
             path = os.path.join(self.output_dir, f"results-{self.task.subset}.json")
-            results.write(path, results.record(self, dict(self.last_results)))
+            files.write_results(path, run.record(self, dict(self.last_results)))
+
+
+class PromptTrainer(FeatureTrainer):
+    """A method that learns a context of prompts. `CHUNK`: class names per text-encoder pass with recomputation, to
+    bound memory; 0: by free memory."""
+
+    LEARNS_PROMPTS = True
+    OPTIONS = {
+        "N_CTX": 16,  # context length
+        "CTX_INIT": "",  # words to start from; their tokens fix the context length
+        "CHUNK": 0,
+    }
+
+    def initial_context(self, classes: int | None = None) -> Tensor:
+        """Where the learned context starts [n, w]; [classes, n, w] for class-specific ones. Raises UserError where an
+        N_CTX that was set differs from the length of CTX_INIT."""
+        words, length = self.options.CTX_INIT, self.options.N_CTX
+        ctx = initial_context(self.backbone, words, length, classes)
+        was_set = length != options_of(type(self))["N_CTX"]
+        if words and was_set and ctx.shape[-2] != length:
+            raise UserError(
+                f"TRAINER.{self.SECTION}.N_CTX is {length}, but the words of CTX_INIT '{words}' are {ctx.shape[-2]} "
+                f"tokens: leave one of the two out"
+            )
+        print(f"context: '{words}'" if words else f"context: random, {tuple(ctx.shape)}")
+        return ctx

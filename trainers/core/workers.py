@@ -9,7 +9,7 @@ import sys
 
 from torch.utils.data import DataLoader
 
-from ..errors import UserError
+from .files import UserError
 
 SHARED_MEMORY = "/dev/shm"
 PREFETCHED = 2  # batches that each worker prepares ahead: PyTorch's default

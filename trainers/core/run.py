@@ -1,0 +1,388 @@
+"""A run on disk: its identity, results.json and config.yaml, resuming, starting from another run, its output folder."""
+
+import math
+import os
+import platform
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import dassl
+import torch
+from dassl.config import get_cfg_default
+from dassl.engine import TRAINER_REGISTRY
+from torch import nn
+
+from . import checkpoints, identity
+from .checkpoints import BEST, Checkpoints, reading
+from .config import declare_options, parts_of
+from .files import RESULTS, UserError, hash_of, names_hash, read_results, replacing, results_beside, summary
+from .metrics import top1
+from .tasks import TASKS
+from .version import __version__, commit
+
+
+class Stopwatch:
+    """Seconds per stage of a run; a stage may be entered several times."""
+
+    def __init__(self):
+        self.seconds = {}
+
+    @contextmanager
+    def stage(self, name):
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name, seconds):
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def go_on_from(self, seconds):
+        """Takes over those of an interrupted run; a stage that this process went through again counts once."""
+        self.seconds |= {name: max(value, self.seconds.get(name, 0.0)) for name, value in seconds.items()}
+
+
+# ---- identity
+
+
+def options_of(cfg) -> tuple[dict, dict, list[str]]:
+    """-> (the options that the run of a configuration reads, with the REVISION of each of its parts; their defaults;
+    the sections below TRAINER that it reads)."""
+    trainer, task = TRAINER_REGISTRY.get(cfg.TRAINER.NAME), TASKS.get(cfg.TASK)
+    parts = parts_of(trainer)
+    sections = [part.SECTION for part in parts]
+    names = [method_name(trainer), *(plugin.NAME for plugin in getattr(trainer, "PLUGINS", ()))]
+    kinds = [trainer, *getattr(trainer, "PLUGINS", ())]
+    revisions = {f"REVISION.{name}": getattr(kind, "REVISION", 1) for name, kind in zip(names, kinds, strict=True)}
+    revisions[f"REVISION.{cfg.TASK}"] = getattr(task, "REVISION", 1)
+    default_cfg = get_cfg_default()
+    declare_options(default_cfg, parts)
+    defaults = {**identity.options(default_cfg, sections), **dict.fromkeys(revisions, 1)}
+    return {**identity.options(cfg, sections), **revisions}, defaults, sections
+
+
+def method_name(trainer: type) -> str:
+    """The name of a trainer's method, without its plug-ins."""
+    return trainer.__name__.removesuffix("".join(f"_{plugin.NAME}" for plugin in getattr(trainer, "PLUGINS", ())))
+
+
+def identity_of(trainer) -> dict:
+    """{name: number, text, truth or None} of a run whose data are open. The text of the prompt in force goes into the
+    trainer's configuration on the way."""
+    store, dataset = trainer.data.store, trainer.dataset
+    trained = list(dataset.train_x) if trainer.task.real_classnames() else []
+    drawn = [[_relative(store, item.impath), int(item.label)] for item in trained]
+    options, trainer.default_options, trainer.sections = options_of(trainer.cfg)
+    templates = trainer.templates
+    trainer.cfg = trainer.cfg.clone()
+    trainer.cfg.defrost()
+    trainer.cfg.DATASET.TEMPLATE = templates[0] if len(templates) == 1 else templates
+    trainer.cfg.freeze()
+    return {
+        **options,
+        "template": " | ".join(templates),
+        "images": getattr(store, "digest", "") or _sizes([*trained, *(dataset.val or []), *dataset.test], store),
+        "fewshot": hash_of(drawn),
+        "weights": trainer.backbone.weights_hash,
+        "classnames": names_hash(trainer.head_classnames()),
+        "split": getattr(dataset, "split_hash", ""),
+    }
+
+
+def _sizes(items, store):
+    """Hash of the images in their order, and of the sizes of their files."""
+    return hash_of([[_relative(store, item.impath), _size(item.impath)] for item in items])
+
+
+def _relative(store, path):
+    return store.relative(path) if hasattr(store, "relative") else path
+
+
+def _size(path):
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0  # whoever reads the image will say so
+
+
+def require_same(trainer, recorded, where: str):
+    """Raises UserError where `recorded`, the identity that the file `where` holds, is another run's."""
+    identity.require_same(trainer.identity, recorded, trainer.default_options, trainer.sections, where)
+
+
+# ---- results.json and config.yaml
+
+
+def versions() -> dict[str, str]:
+    """The software of a run, as it is now."""
+    return {
+        "ship": __version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "dassl": getattr(dassl, "__version__", "unknown"),
+    }
+
+
+def peak_memory_mb(device):
+    """Peak memory in MiB: of the GPU where there is one, else of the process; None where the system does not say."""
+    if torch.device(device).type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def save_config(cfg):
+    """config.yaml in the output folder: everything that the run was configured with, whoever's train.py started it."""
+    if cfg.OUTPUT_DIR:
+        with replacing(Path(cfg.OUTPUT_DIR) / "config.yaml") as part:
+            part.write_text(cfg.dump(), encoding="utf-8")
+
+
+def record(trainer, metrics, unsupported=None, subset=None):
+    """What results.json holds of a finished run; `subset` names the metrics measured on a part of the test images.
+
+    A run that starts from another one has that run's data set as `source`; where it sees no image itself, its shots.
+    """
+    cfg, task, dataset = trainer.cfg, trainer.task, trainer.task.dataset
+    start = cfg.MODEL.INIT_WEIGHTS or next(filter(None, (plugin.source() for plugin in trainer.plugins)), "")
+    source = results_beside(start) if start else {}
+    origin = {"source": source["dataset"]} if "dataset" in source else {}
+    extra = trainer.own_results()
+    for plugin in trainer.plugins:
+        extra.update(plugin.results())
+    return {
+        "task": cfg.TASK,
+        "dataset": cfg.RUN.DATASET or cfg.DATASET.NAME,
+        "trainer": cfg.TRAINER.NAME,
+        "method": method_name(type(trainer)),
+        "plugins": [plugin.NAME for plugin in trainer.plugins],
+        "config": cfg.RUN.CONFIG,
+        "seed": cfg.SEED,
+        **({"unseeded": True} if cfg.RUN.UNSEEDED else {}),
+        "shots": cfg.DATASET.NUM_SHOTS if task.real_classnames() else source.get("shots", cfg.DATASET.NUM_SHOTS),
+        **origin,
+        "backbone": {"name": trainer.backbone.name, "sha256": trainer.backbone.weights_hash},
+        "split_hash": getattr(dataset, "split_hash", ""),
+        "fewshot": getattr(dataset, "fewshot_source", ""),
+        "classnames_hash": names_hash(getattr(dataset, "all_classnames", dataset.classnames)),
+        "metrics": metrics,
+        "unsupported": unsupported or {},
+        "subset": subset or {},
+        **({"skipped_images": trainer.data.skipped} if trainer.data.skipped else {}),
+        "selection": trainer.selection,
+        "seconds": {name: round(value, 3) for name, value in trainer.watch.seconds.items()},
+        "peak_memory_mb": peak_memory_mb(trainer.device),
+        "versions": trainer.versions,
+        "clean_tree": not trainer.versions["commit"].endswith("-dirty") if trainer.versions["commit"] else None,
+        "command": list(sys.argv),
+        **trainer.origin,
+        "bank": getattr(trainer.data.store, "about", None),
+        "identity": trainer.identity or None,
+        "extra": extra,
+    }
+
+
+# ---- resuming
+
+
+def is_done(trainer) -> bool:
+    """Whether the output folder holds this very run, finished.
+
+    Raises UserError where it, or the folder RESUME, holds another one: before anything is written.
+    """
+    path = os.path.join(trainer.output_dir, RESULTS)
+    if trainer.output_dir and os.path.exists(path):
+        results = read_results(path)
+        require_same(trainer, results.get("identity"), path)
+        if results.get("identity"):
+            print(f"done already: {path}: {summary(results)}")
+            return True
+    for folder in dict.fromkeys(filter(None, (trainer.output_dir, trainer.cfg.RESUME))):
+        paths = {str(path) for path in Path(folder).glob("*/*.pth.tar")}  # the head's, a generator's
+        for path in sorted(paths | {Checkpoints(folder, trainer.MODEL_NAME).newest()} - {None}):
+            require_same(trainer, checkpoints.read(path).get("identity"), path)
+    return False
+
+
+def state_of(trainer, done: int, val_result=None) -> dict:
+    """Everything that a run after `done` epochs is."""
+    optimizer, scheduler = trainer._optims[trainer.MODEL_NAME], trainer._scheds[trainer.MODEL_NAME]
+    return {
+        "state_dict": trainer.head.state_dict(),
+        "epoch": done,
+        "classnames": trainer.trained_classnames,
+        "val_result": val_result,
+        "optimizer": optimizer.state_dict() if optimizer else None,
+        "scheduler": scheduler.state_dict() if scheduler else None,
+        "scaler": trainer.scaler.state_dict() if trainer.scaler else None,
+        "best_result": trainer.best_result,
+        "seconds": dict(trainer.watch.seconds),
+        "history": list(trainer.history),
+        "selection": trainer.selection,
+        "identity": trainer.identity,
+    }
+
+
+def keep(trainer):
+    """After an epoch: the best one on validation where that counts, then the epoch's own checkpoint, which a run that
+    is cut off in between makes again."""
+    if trainer.keeps_best:
+        val_set = trainer.data.val_set
+        if val_set is None:
+            raise UserError(
+                "TEST.FINAL_MODEL best_val needs validation images, and this dataset exposes none; use last_step"
+            )
+        accuracy = top1(trainer.logits(trainer.head, val_set.first()).argmax(1), val_set.labels)
+        if accuracy > trainer.best_result:
+            trainer.best_result = accuracy
+            trainer.save_model(trainer.epoch, trainer.output_dir, model_name=BEST, val_result=accuracy)
+    done, every = trainer.epoch + 1, trainer.cfg.TRAIN.CHECKPOINT_FREQ
+    if done == trainer.max_epoch or (every > 0 and done % every == 0):
+        trainer.save_model(trainer.epoch, trainer.output_dir)
+    else:
+        trainer.checkpoints.rolling.offer(lambda: state_of(trainer, done), trainer.cfg.TRAIN.CHECKPOINT_SECONDS)
+    if done == trainer.max_epoch:
+        trainer.checkpoints.drop_rolling()
+
+
+def resume(trainer, directory: str) -> int:
+    """Continues from the newest checkpoint of `directory`; -> the epoch to start with, 0 where there is nothing to
+    continue.
+
+    Raises UserError where the checkpoint was trained over other class names, or cannot be continued.
+    """
+    path = Checkpoints(directory, trainer.MODEL_NAME).newest()
+    if path is None:
+        return 0
+    checkpoint, names = read(trainer, path)
+    wanted = trainer.head_classnames()
+    if names != wanted:
+        raise UserError(
+            f"{path} was trained over other class names or another order ({len(names)} names, this run has "
+            f"{len(wanted)}); use another --output-dir"
+        )
+    if trainer.trains and not checkpoint.get("optimizer"):
+        raise UserError(
+            f"{path} has no optimiser state to resume from; use another --output-dir, or --model-dir to evaluate it"
+        )
+    require_best(trainer, path, checkpoint)
+    trainer.set_head(head_of(trainer, path, names, checkpoint), names)
+    with reading(path):
+        if trainer.trains:
+            trainer._optims[trainer.MODEL_NAME].load_state_dict(checkpoint["optimizer"])
+            trainer._scheds[trainer.MODEL_NAME].load_state_dict(checkpoint["scheduler"])
+            if trainer.scaler and checkpoint.get("scaler"):
+                trainer.scaler.load_state_dict(checkpoint["scaler"])
+        if trainer.keeps_best and directory != trainer.output_dir:
+            trainer.checkpoints.write(checkpoints.read(os.path.join(os.path.dirname(path), BEST)), name=BEST)
+        trainer.best_result = checkpoint.get("best_result", trainer.best_result)
+        trainer.history = list(checkpoint.get("history", []))
+        trainer.watch.go_on_from(checkpoint.get("seconds", {}))
+    print(f"resumed {path} after {checkpoint['epoch']} epochs")
+    return checkpoint["epoch"] if trainer.trains else 0
+
+
+# ---- a trained head
+
+
+def read(trainer, path: str) -> tuple[dict, list[str]]:
+    """(checkpoint, class names) of a file; a stock CoOp's has no names: then they are those of the data."""
+    checkpoint = checkpoints.read(path)
+    if not checkpoint.get("classnames"):
+        trainer.open_data(training=False)
+    return checkpoint, list(checkpoint.get("classnames") or trainer.head_classnames())
+
+
+def load_head(trainer, directory: str, epoch: int | None = None):
+    """Makes the head saved in the output folder `directory` the trainer's, for evaluation."""
+    path = Checkpoints(directory, trainer.MODEL_NAME).find(epoch)
+    checkpoint, names = read(trainer, path)
+    if epoch is None:
+        require_best(trainer, path, checkpoint)
+    trainer.set_head(head_of(trainer, path, names, checkpoint), names, training=False)
+    trainer.selection = checkpoint.get("selection", trainer.selection)
+    print(f"loaded {path} (epoch {checkpoint['epoch']}, {len(names)} classes)")
+
+
+def head_of(trainer, path: str, names: list[str], checkpoint: dict) -> nn.Module:
+    """The head over `names` with the parameters of the `checkpoint` read from `path`. Raises UserError."""
+    with reading(path):
+        return trainer.head_from_checkpoint(names, checkpoint["state_dict"])
+
+
+def require_best(trainer, path: str, checkpoint: dict):
+    """Raises UserError where the best epoch on validation should lie beside `path` and does not: the last one is no
+    stand-in for it."""
+    best = os.path.join(os.path.dirname(path), BEST)
+    kept = trainer.keeps_best or (checkpoint.get("best_result") or -math.inf) > -math.inf
+    if kept and not os.path.exists(best):
+        raise UserError(
+            f"{best} is missing, the best epoch on validation (TEST.FINAL_MODEL best_val); {path} is only the last. "
+            "Train the run anew with --force, or take an epoch by --load-epoch"
+        )
+
+
+def head_of_run(trainer, path: str, classnames: list[str]) -> nn.Module:
+    """The head over `classnames` with the parameters of another run: `path` is its output folder, or a checkpoint file
+    (also one of stock CoOp).
+
+    Raises UserError where there is none or it does not fit, ClassesUnsupported where it cannot have these names.
+    """
+    source = Checkpoints(path, trainer.MODEL_NAME)
+    file = path if os.path.isfile(path) else source.that_counts()
+    if file is None or not os.path.isfile(file):
+        raise UserError(
+            f"MODEL.INIT_WEIGHTS: no checkpoint in {source.folder}; "
+            "expected the output folder of a finished run, or a checkpoint file"
+        )
+    own = trainer.backbone.weights_hash
+    backbone = results_beside(file).get("backbone", {}).get("sha256", own)
+    if backbone != own:
+        raise UserError(
+            f"MODEL.INIT_WEIGHTS: {file} was trained on another backbone ({backbone[:12]}, the run uses {own[:12]})"
+        )
+    checkpoint, trained = read(trainer, file)
+    if file != path:
+        require_best(trainer, file, checkpoint)
+    trainer.set_head(head_of(trainer, file, trained, checkpoint), trained, training=False)
+    print(f"starts from {file} (epoch {checkpoint['epoch']}, {len(trained)} classes)")
+    head = trainer.method_head(classnames)  # shows that it can have these names; but it need not be trainable
+    if not trainer.trains:
+        trainer.selection = f"source run: {checkpoint.get('selection', 'last epoch')}"
+        return head
+    return head if trained == list(classnames) else head_of(trainer, file, classnames, checkpoint)
+
+
+# ---- the output folder
+
+
+def is_finished(folder) -> bool:
+    """Whether `folder` holds a finished run that says which: this one, or another, with which nothing is mixed."""
+    path = os.path.join(folder, RESULTS)
+    return os.path.isfile(path) and bool(read_results(path).get("identity"))
+
+
+def set_aside(folder):
+    """Moves what a run left in `folder` to <folder>.replaced-<n> beside it, its results first: what is left is never
+    taken for a finished run. The folder itself stays, as whoever started us may hold a lock on it."""
+    folder = Path(folder)
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if not names:
+        return
+    if not {"config.yaml", RESULTS} & {*names} and not any(name.startswith("log.txt") for name in names):
+        raise UserError(f"--force moves aside what a run left, but {folder} is no run's folder (no config.yaml in it)")
+    number = 1
+    while (target := folder.with_name(f"{folder.name}.replaced-{number}")).exists():
+        number += 1
+    target.mkdir()
+    for name in sorted(names, key=lambda name: name != RESULTS):
+        os.rename(folder / name, target / name)
+    print(f"--force: what lay in {folder} is now in {target}")

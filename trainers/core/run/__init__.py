@@ -1,1 +1,0 @@
-"""What a run is beside its method: task, checkpoints, evaluation, results."""
