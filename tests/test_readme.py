@@ -72,7 +72,7 @@ def test_commands_name_files_that_exist():
 def test_a_trainer_from_outside_this_repository_gets_its_twin_in_one_line(tiny_bank, tmp_path):
     """A module somewhere else: imports FeatureTrainer, registers, calls register_ship."""
     (tmp_path / "my_method.py").write_text(
-        "from trainers.core.registry import register\n"
+        "from trainers.core import register\n"
         "from trainers.coop import CoOp\n"
         "from trainers.plugins import register_ship\n\n\n"
         "@register\n"
