@@ -30,8 +30,8 @@ import datasets  # noqa: E402, F401  (registers the readers)
 import trainers  # noqa: E402
 from scripts.lib.faults import say_errors  # noqa: E402
 from trainers.core import identity, run  # noqa: E402
-from trainers.core.checkpoints import Interrupted, interruptible  # noqa: E402
 from trainers.core.files import UserError, nearest, sha256_of  # noqa: E402
+from trainers.core.signals import Interrupted, interruptible  # noqa: E402
 
 BANKS = ROOT / "datasets" / "banks"
 SEEDS = 2**32  # that NumPy takes, from 0

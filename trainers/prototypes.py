@@ -23,7 +23,7 @@ import torch.nn.functional as F
 
 from .core import FeatureTrainer, Head, UserError, register
 from .core.files import find_positions
-from .core.gaussian import NEIGHBOURS, TEXTS, mean_near_text, means_of, shrunk_precision
+from .core.gaussian import NEIGHBOURS, TEXTS, lda_classifier, mean_near_text, means_of, shrunk_precision
 from .core.model.prompts import encode_classes
 from .core.separation import which_are_base
 from .plugins import register_twins
@@ -81,11 +81,9 @@ class GaussianHead(MeansHead):
     def __init__(self, backbone, templates, classnames, state):
         super().__init__(backbone, templates, classnames, state)
         texts = self.text_features(self.classnames).to(self.means.device)
-        share = self.blend[0] / PAPERS_SCALE
-        weights = self.means.double() @ self.precision.double()
-        bias = -(weights * self.means.double()).sum(1) / 2
-        self.register_buffer("weights", (texts + share * weights).float(), persistent=False)
-        self.register_buffer("bias", (share * bias).float(), persistent=False)
+        weights, bias = lda_classifier(texts, self.means, self.precision, self.blend[0] / PAPERS_SCALE)
+        self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("bias", bias, persistent=False)
 
     def mean_of(self, names):
         _, neighbours, copies = self.blend.tolist()

@@ -8,7 +8,7 @@ WHERE = {
     "Head": ".heads",
     "Plugin": ".plugin",
     "PromptHead": ".heads",
-    "PromptTrainer": ".trainer",
+    "PromptTrainer": ".prompt_trainer",
     "RowHead": ".heads",
     "UserError": ".files",
     "ZeroshotHead": ".heads",

@@ -1,4 +1,4 @@
-"""What a run keeps while it trains: checkpoint files under Dassl's names, a rolling one, and what a signal does to it.
+"""The checkpoint files of a run, under Dassl's names, a rolling one among them; and heads loaded from them.
 
 Each file has a digest of its content, which the checksums of the file format cannot replace: whoever edits a file sets
 them too.
@@ -7,10 +7,8 @@ them too.
 import copy
 import hashlib
 import math
-import multiprocessing
 import os
 import re
-import signal
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
@@ -18,8 +16,10 @@ from contextlib import contextmanager, suppress
 import numpy as np
 import torch
 from dassl.utils import load_checkpoint, save_checkpoint
+from torch import nn
 
-from .files import UserError
+from .files import UserError, results_beside
+from .signals import Interrupted
 
 BEST = "model-best.pth.tar"
 ROLLING = "model-rolling.pth.tar"  # overwritten while training goes on, removed when the last epoch is saved
@@ -31,8 +31,6 @@ OPTIONAL = {"classnames": list, "optimizer": dict, "scheduler": dict, "scaler": 
 OPTIONAL |= {"seconds": dict, "history": list, "selection": str, "settings": str, "optimizers": list, "identity": dict}
 UNFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 SHARE = 0.01  # of the time that copies of the state may take
-STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
-TWICE = 0.5  # seconds within which a second signal is the first one's echo: a cluster and a launcher may both send it
 
 
 # ---- one file
@@ -187,50 +185,72 @@ class Rolling:
             self.write(self.kept)
 
 
-# ---- signals
+# ---- a trained head
 
 
-class Interrupted(KeyboardInterrupt):
-    """Raised by the first signal, wherever the run is. A KeyboardInterrupt, which loader workers know how to take."""
-
-    def __init__(self, number: int):
-        super().__init__(number)
-        self.number = number
-
-    @property
-    def code(self) -> int:
-        """The exit code of a process that the signal ended: 130 for SIGINT, 143 for SIGTERM."""
-        return 128 + self.number
-
-    def __str__(self):
-        return f"interrupted by {signal.Signals(self.number).name}; the same command goes on from the last checkpoint"
+def read_head(trainer, path: str) -> tuple[dict, list[str]]:
+    """(checkpoint, class names) of a file; a stock CoOp's has no names: then they are those of the data."""
+    checkpoint = read(path)
+    if not checkpoint.get("classnames"):
+        trainer.open_data(training=False)
+    return checkpoint, list(checkpoint.get("classnames") or trainer.head_classnames())
 
 
-@contextmanager
-def interruptible():
-    """Within it the first signal raises Interrupted, a second one ends the process at once; an ignored one (nohup)
-    stays so. For the main thread, where alone Python has signals."""
-    owner, first = os.getpid(), []
+def load_head(trainer, directory: str, epoch: int | None = None):
+    """Makes the head saved in the output folder `directory` the trainer's, for evaluation."""
+    path = Checkpoints(directory, trainer.MODEL_NAME).find(epoch)
+    checkpoint, names = read_head(trainer, path)
+    if epoch is None:
+        require_best(trainer, path, checkpoint)
+    trainer.set_head(head_of(trainer, path, names, checkpoint), names, training=False)
+    trainer.selection = checkpoint.get("selection", trainer.selection)
+    print(f"loaded {path} (epoch {checkpoint['epoch']}, {len(names)} classes)")
 
-    def obey(number, frame):
-        if os.getpid() != owner:  # a worker that was forked while this held: the signal does what it always does
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        elif not first:
-            first.append(time.monotonic())
-            raise Interrupted(number)
-        elif time.monotonic() - first[0] > TWICE:
-            for worker in multiprocessing.active_children():
-                worker.kill()
-            os._exit(128 + number)
 
-    numbers = [getattr(signal, name) for name in STOPS if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, obey)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def head_of(trainer, path: str, names: list[str], checkpoint: dict) -> nn.Module:
+    """The head over `names` with the parameters of the `checkpoint` read from `path`. Raises UserError."""
+    with reading(path):
+        return trainer.head_from_checkpoint(names, checkpoint["state_dict"])
+
+
+def require_best(trainer, path: str, checkpoint: dict):
+    """Raises UserError where the best epoch on validation should lie beside `path` and does not: the last one is no
+    stand-in for it."""
+    best = os.path.join(os.path.dirname(path), BEST)
+    kept = trainer.keeps_best or (checkpoint.get("best_result") or -math.inf) > -math.inf
+    if kept and not os.path.exists(best):
+        raise UserError(
+            f"{best} is missing, the best epoch on validation (TEST.FINAL_MODEL best_val); {path} is only the last. "
+            "Train the run anew with --force, or take an epoch by --load-epoch"
+        )
+
+
+def head_of_run(trainer, path: str, classnames: list[str]) -> nn.Module:
+    """The head over `classnames` with the parameters of another run: `path` is its output folder, or a checkpoint file
+    (also one of stock CoOp).
+
+    Raises UserError where there is none or it does not fit, ClassesUnsupported where it cannot have these names.
+    """
+    source = Checkpoints(path, trainer.MODEL_NAME)
+    file = path if os.path.isfile(path) else source.that_counts()
+    if file is None or not os.path.isfile(file):
+        raise UserError(
+            f"MODEL.INIT_WEIGHTS: no checkpoint in {source.folder}; "
+            "expected the output folder of a finished run, or a checkpoint file"
+        )
+    own = trainer.backbone.weights_hash
+    backbone = results_beside(file).get("backbone", {}).get("sha256", own)
+    if backbone != own:
+        raise UserError(
+            f"MODEL.INIT_WEIGHTS: {file} was trained on another backbone ({backbone[:12]}, the run uses {own[:12]})"
+        )
+    checkpoint, trained = read_head(trainer, file)
+    if file != path:
+        require_best(trainer, file, checkpoint)
+    trainer.set_head(head_of(trainer, file, trained, checkpoint), trained, training=False)
+    print(f"starts from {file} (epoch {checkpoint['epoch']}, {len(trained)} classes)")
+    head = trainer.method_head(classnames)  # shows that it can have these names; but it need not be trainable
+    if not trainer.trains:
+        trainer.selection = f"source run: {checkpoint.get('selection', 'last epoch')}"
+        return head
+    return head if trained == list(classnames) else head_of(trainer, file, classnames, checkpoint)

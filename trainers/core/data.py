@@ -4,12 +4,7 @@ image), and batches of them."""
 from collections.abc import Iterable, Sequence
 
 import torch
-from dassl.data.data_manager import DatasetWrapper
-from dassl.data.samplers import build_sampler
-from dassl.data.transforms import build_transform
 from torch import Tensor
-
-from .workers import image_batches
 
 
 class FeatureSet:
@@ -122,21 +117,6 @@ class FeatureLoader:
                 "features": self.features.draw(index),
                 "label": self.features.labels[to_device(index, self.features.labels.device)],
             }
-
-
-def image_loader(cfg, items):
-    """Batches of `items` (Datum), augmented on the fly as CoOp does: {"img": [B, 3, H, W], "label": [B], ...}."""
-    c = cfg.DATALOADER.TRAIN_X
-    dataset = DatasetWrapper(cfg, items, transform=build_transform(cfg, is_train=True), is_train=True)
-    return image_batches(
-        dataset,
-        cfg.DATALOADER.NUM_WORKERS,
-        shared_bytes=c.BATCH_SIZE * 3 * cfg.INPUT.SIZE[0] * cfg.INPUT.SIZE[1] * 4,
-        batch_size=c.BATCH_SIZE,
-        sampler=build_sampler(c.SAMPLER, cfg, items, c.BATCH_SIZE, c.N_DOMAIN, c.N_INS),
-        drop_last=c.DROP_LAST and len(items) >= c.BATCH_SIZE,
-        pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
-    )
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:

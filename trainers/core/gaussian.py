@@ -45,3 +45,11 @@ def shrunk_covariance(residuals: Tensor) -> Tensor:
 def eigenvalues(covariance: Tensor) -> Tensor:
     """Of a symmetric matrix [d, d], the largest first, in double precision; no rounding makes one negative."""
     return torch.linalg.eigvalsh(covariance.double()).flip(0).clamp(min=0)
+
+
+def lda_classifier(texts: Tensor, means: Tensor, precision: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Weights [C, d] and bias [C] of GaussianLDA: cosines with the texts [C, d], and `share` times the logits of
+    Gaussian classes with the means [C, d] and one inverse covariance [d, d]."""
+    weights = means.double() @ precision.double()
+    bias = -(weights * means.double()).sum(1) / 2
+    return (texts + share * weights).float(), (share * bias).float()

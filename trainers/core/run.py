@@ -1,6 +1,5 @@
 """A run on disk: its identity, results.json and config.yaml, resuming, starting from another run, its output folder."""
 
-import math
 import os
 import platform
 import sys
@@ -12,10 +11,9 @@ import dassl
 import torch
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
-from torch import nn
 
 from . import checkpoints, identity
-from .checkpoints import BEST, Checkpoints, reading
+from .checkpoints import BEST, Checkpoints, head_of, read_head, reading, require_best
 from .config import declare_options, parts_of
 from .files import RESULTS, UserError, hash_of, names_hash, read_results, replacing, results_beside, summary
 from .metrics import top1
@@ -58,6 +56,8 @@ def options_of(cfg) -> tuple[dict, dict, list[str]]:
     kinds = [trainer, *getattr(trainer, "PLUGINS", ())]
     revisions = {f"REVISION.{name}": getattr(kind, "REVISION", 1) for name, kind in zip(names, kinds, strict=True)}
     revisions[f"REVISION.{cfg.TASK}"] = getattr(task, "REVISION", 1)
+    if cfg.FEATURES.VIEWS == 0 and not cfg.FEATURES.BANK:
+        revisions["REVISION.augmentation"] = 2  # 1 depended on the number of workers
     default_cfg = get_cfg_default()
     declare_options(default_cfg, parts)
     defaults = {**identity.options(default_cfg, sections), **dict.fromkeys(revisions, 1)}
@@ -262,7 +262,7 @@ def resume(trainer, directory: str) -> int:
     path = Checkpoints(directory, trainer.MODEL_NAME).newest()
     if path is None:
         return 0
-    checkpoint, names = read(trainer, path)
+    checkpoint, names = read_head(trainer, path)
     wanted = trainer.head_classnames()
     if names != wanted:
         raise UserError(
@@ -288,77 +288,6 @@ def resume(trainer, directory: str) -> int:
         trainer.watch.go_on_from(checkpoint.get("seconds", {}))
     print(f"resumed {path} after {checkpoint['epoch']} epochs")
     return checkpoint["epoch"] if trainer.trains else 0
-
-
-# ---- a trained head
-
-
-def read(trainer, path: str) -> tuple[dict, list[str]]:
-    """(checkpoint, class names) of a file; a stock CoOp's has no names: then they are those of the data."""
-    checkpoint = checkpoints.read(path)
-    if not checkpoint.get("classnames"):
-        trainer.open_data(training=False)
-    return checkpoint, list(checkpoint.get("classnames") or trainer.head_classnames())
-
-
-def load_head(trainer, directory: str, epoch: int | None = None):
-    """Makes the head saved in the output folder `directory` the trainer's, for evaluation."""
-    path = Checkpoints(directory, trainer.MODEL_NAME).find(epoch)
-    checkpoint, names = read(trainer, path)
-    if epoch is None:
-        require_best(trainer, path, checkpoint)
-    trainer.set_head(head_of(trainer, path, names, checkpoint), names, training=False)
-    trainer.selection = checkpoint.get("selection", trainer.selection)
-    print(f"loaded {path} (epoch {checkpoint['epoch']}, {len(names)} classes)")
-
-
-def head_of(trainer, path: str, names: list[str], checkpoint: dict) -> nn.Module:
-    """The head over `names` with the parameters of the `checkpoint` read from `path`. Raises UserError."""
-    with reading(path):
-        return trainer.head_from_checkpoint(names, checkpoint["state_dict"])
-
-
-def require_best(trainer, path: str, checkpoint: dict):
-    """Raises UserError where the best epoch on validation should lie beside `path` and does not: the last one is no
-    stand-in for it."""
-    best = os.path.join(os.path.dirname(path), BEST)
-    kept = trainer.keeps_best or (checkpoint.get("best_result") or -math.inf) > -math.inf
-    if kept and not os.path.exists(best):
-        raise UserError(
-            f"{best} is missing, the best epoch on validation (TEST.FINAL_MODEL best_val); {path} is only the last. "
-            "Train the run anew with --force, or take an epoch by --load-epoch"
-        )
-
-
-def head_of_run(trainer, path: str, classnames: list[str]) -> nn.Module:
-    """The head over `classnames` with the parameters of another run: `path` is its output folder, or a checkpoint file
-    (also one of stock CoOp).
-
-    Raises UserError where there is none or it does not fit, ClassesUnsupported where it cannot have these names.
-    """
-    source = Checkpoints(path, trainer.MODEL_NAME)
-    file = path if os.path.isfile(path) else source.that_counts()
-    if file is None or not os.path.isfile(file):
-        raise UserError(
-            f"MODEL.INIT_WEIGHTS: no checkpoint in {source.folder}; "
-            "expected the output folder of a finished run, or a checkpoint file"
-        )
-    own = trainer.backbone.weights_hash
-    backbone = results_beside(file).get("backbone", {}).get("sha256", own)
-    if backbone != own:
-        raise UserError(
-            f"MODEL.INIT_WEIGHTS: {file} was trained on another backbone ({backbone[:12]}, the run uses {own[:12]})"
-        )
-    checkpoint, trained = read(trainer, file)
-    if file != path:
-        require_best(trainer, file, checkpoint)
-    trainer.set_head(head_of(trainer, file, trained, checkpoint), trained, training=False)
-    print(f"starts from {file} (epoch {checkpoint['epoch']}, {len(trained)} classes)")
-    head = trainer.method_head(classnames)  # shows that it can have these names; but it need not be trainable
-    if not trainer.trains:
-        trainer.selection = f"source run: {checkpoint.get('selection', 'last epoch')}"
-        return head
-    return head if trained == list(classnames) else head_of(trainer, file, classnames, checkpoint)
 
 
 # ---- the output folder

@@ -1,4 +1,4 @@
-"""Processes: those that read images for this one, and those that torchrun started beside it."""
+"""Batches of images, read by worker processes; and the processes that torchrun started beside this one."""
 
 import ctypes
 import functools
@@ -7,13 +7,54 @@ import resource
 import signal
 import sys
 
+import torch
+from dassl.data.data_manager import DatasetWrapper
+from dassl.data.samplers import build_sampler
+from dassl.data.transforms import build_transform
 from torch.utils.data import DataLoader
 
 from .files import UserError
+from .randomness import preserved_randomness, seed_all
 
 SHARED_MEMORY = "/dev/shm"
 PREFETCHED = 2  # batches that each worker prepares ahead: PyTorch's default
 SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of Linux
+
+
+class AugmentedImages(DatasetWrapper):
+    """Dassl's, with augmentations that depend on `epoch_seed` and the image alone, not on who reads it."""
+
+    epoch_seed = 0
+
+    def __getitem__(self, idx):
+        with preserved_randomness():
+            seed_all(self.epoch_seed, "augmentation", idx)
+            return super().__getitem__(idx)
+
+
+class ImageLoader:
+    """Batches of `items` (Datum), augmented on the fly as CoOp does: {"img": [B, 3, H, W], "label": [B], ...}. What an
+    epoch draws comes from torch's global generator, and is the same for any number of workers."""
+
+    def __init__(self, cfg, items):
+        c = cfg.DATALOADER.TRAIN_X
+        self.images = AugmentedImages(cfg, items, transform=build_transform(cfg, is_train=True), is_train=True)
+        self.loader = image_batches(
+            self.images,
+            cfg.DATALOADER.NUM_WORKERS,
+            shared_bytes=c.BATCH_SIZE * 3 * cfg.INPUT.SIZE[0] * cfg.INPUT.SIZE[1] * 4,
+            batch_size=c.BATCH_SIZE,
+            sampler=build_sampler(c.SAMPLER, cfg, items, c.BATCH_SIZE, c.N_DOMAIN, c.N_INS),
+            drop_last=c.DROP_LAST and len(items) >= c.BATCH_SIZE,
+            pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
+        )
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        self.images.epoch_seed = int(torch.randint(2**31, ()))  # before the workers are forked
+        return iter(self.loader)
 
 
 def image_batches(dataset, workers, shared_bytes=0, **options):

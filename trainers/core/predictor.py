@@ -1,0 +1,199 @@
+"""A frozen backbone, a task's data, and a head over class names: opened, loaded, asked.
+
+This is a trainer without its training (trainer.py), and what evaluation and prediction need of it.
+"""
+
+import os
+
+from dassl.engine import TrainerX
+from dassl.evaluation import build_evaluator
+from torch import Tensor, nn
+
+from . import checkpoints, files, metrics, run, tasks
+from .checkpoints import Checkpoints
+from .config import resolve_precision
+from .files import ClassesUnsupported, UserError
+from .images import FeatureData
+from .model.backbone import apply_preprocessing, load_backbone
+from .model.prompts import templates_for
+
+
+class Predictor(TrainerX):
+    """The methods and attributes that a FeatureTrainer has beside its training; its class attributes stand there."""
+
+    # ---- set-up: Dassl's constructor calls the first two
+
+    def build_data_loader(self):
+        """Opens the backbone. The data set is opened when it is known what for: training and evaluation take other
+        classes of it."""
+        self.watch, self.history, self.batch = run.Stopwatch(), [], {}  # history: the means of each epoch
+        self.versions = run.versions()  # now, as files may change under a long run
+        self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
+        self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
+        self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"
+        self.plugins = [plugin(self) for plugin in self.PLUGINS]
+        self.checkpoints = Checkpoints(self.output_dir, self.MODEL_NAME)
+        precision_key = f"TRAINER.{self.SECTION}.PREC" if self.SECTION else "PREC"
+        dtype, self.autocast = resolve_precision(self.options.get("PREC", "auto"), self.device, precision_key)
+        with self.watch.stage("backbone"):
+            self.backbone = load_backbone(self.cfg, dtype, self.device)
+        apply_preprocessing(self.cfg, self.backbone)
+
+    def build_model(self):
+        """Nothing: a head may need features or a generator, so it is built when training starts, or a model loaded."""
+
+    @property
+    def options(self):
+        """The method's own config node; empty for a trainer that declares none."""
+        return self.cfg.TRAINER[self.SECTION] if self.SECTION else {}
+
+    def open_data(self, training: bool):
+        """The task's data set: to train on, or as the options ask for it."""
+        if self.task is not None:
+            return
+        self.task = tasks.build_task(self.cfg, training)
+        self.cfg = self.task.cfg  # with the classes that it took
+        if not self.dataset.test:
+            raise UserError(f"{self.cfg.DATASET.NAME} has no test images: nothing could be evaluated")
+        self.num_classes, self.lab2cname = self.dataset.num_classes, self.dataset.lab2cname
+        self.evaluator = build_evaluator(self.cfg, lab2cname=self.lab2cname)
+        self.data = FeatureData(self.cfg, self.task, self.backbone, self.device, self.watch)
+        if training:
+            self.trains = self.trains and bool(self.task.real_classnames() or self.extra_names())
+            self.selection = "last epoch" if self.trains else "nothing trained"
+
+    # ---- classes, prompts and features
+
+    @property
+    def dataset(self):
+        return self.task.dataset
+
+    @property
+    def templates(self) -> list[str]:
+        """The hand-written prompts in force: DATASET.TEMPLATE, else the method's own, else the reader's, else CoOp's
+        for this data set."""
+        name, of_reader = self.cfg.DATASET.NAME, getattr(self.task and self.dataset, "template", None)
+        return templates_for(name, self.cfg.DATASET.TEMPLATE or self.TEMPLATES.get(name) or of_reader)
+
+    def announced_templates(self) -> list[str]:
+        """The same, with a line that says which."""
+        print(f"prompt: {' | '.join(self.templates)}")
+        return self.templates
+
+    def extra_names(self) -> list[str]:
+        """Names that plug-ins put behind the real ones."""
+        return [name for plugin in self.plugins for name in plugin.extra_names()]
+
+    def head_classnames(self) -> list[str]:
+        """The names that the head is trained over: those with training images, then the plug-ins'; all names of a
+        target that no image of is trained on."""
+        return self.task.real_classnames() + self.extra_names() or list(self.dataset.classnames)
+
+    @property
+    def on_features(self) -> bool:
+        """Whether batches are of features; else of images, augmented and encoded step by step."""
+        return self.cfg.FEATURES.VIEWS != 0 or bool(self.cfg.FEATURES.BANK)
+
+    @property
+    def train_set(self):
+        """FeatureSet of the labelled training images."""
+        return self.data.train_set
+
+    def support_set(self):
+        """The few-shot FeatureSet that a head may be built from (a cache of them), as plug-ins made it."""
+        support = self.train_set if self.task.real_classnames() else None
+        for plugin in self.plugins:
+            support = plugin.support(support)
+        return self.train_set if support is None else support  # a target without images says so
+
+    def search_set(self):
+        """-> (FeatureSet of real images of the trained classes to choose hyper-parameters on, what they are)."""
+        return self.data.search_set()
+
+    # ---- checkpoints, under Dassl's names
+
+    def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
+        """Writes the state after `epoch` (0-based): model-N.pth.tar with N = epoch + 1 epochs done, or `model_name`."""
+        state = run.state_of(self, epoch + 1, val_result)
+        Checkpoints(directory, self.MODEL_NAME).write(state, name=model_name, is_best=is_best)
+
+    def head_from_checkpoint(self, classnames: list[str], state_dict: dict) -> nn.Module:
+        """The head over `classnames` with the saved parameters; a method whose shapes depend on data overrides it."""
+        head = self.build_head(classnames)
+        wanted = head.state_dict()
+        # stock CoOp saves token buffers too
+        state_dict = {name: value for name, value in state_dict.items() if name in wanted}
+        try:
+            head.load_state_dict(state_dict)
+        except RuntimeError as error:
+            raise UserError(f"the checkpoint does not fit {type(self).__name__} as configured: {error}") from None
+        return head
+
+    def load_model(self, directory, epoch=None):
+        """Loads the model of `directory` (an output folder): of `epoch`, else the best on validation, else the newest;
+        without a directory, the model as initialised.
+
+        Raises UserError where there is none, it is damaged, or it does not fit.
+        """
+        if directory:
+            checkpoints.load_head(self, directory, epoch)
+            for plugin in self.plugins:
+                plugin.load(directory)
+        elif self.NEEDS_FEATURES or self.plugins:
+            raise UserError(
+                f"{type(self).__name__} has no model before it has seen training features: give --model-dir, the "
+                "output folder of a run"
+            )
+        else:
+            print("load_model: no --model-dir given, evaluating the model as initialised")
+            self.open_data(training=False)
+            names = self.head_classnames()
+            self.set_head(self.build_head(names), names, training=False)
+
+    def resume_model_if_exist(self, directory):
+        """Continues from the newest checkpoint of `directory`; -> the epoch to start with, 0 where there is nothing to
+        continue. Raises UserError where the checkpoint was trained over other class names."""
+        return run.resume(self, directory)
+
+    # ---- evaluation
+
+    def method_head(self, classnames):
+        """The method's head over `classnames`; ClassesUnsupported with the reason where it cannot."""
+        if list(classnames) == self.trained_classnames:
+            return self.head
+        if not hasattr(self.head, "for_classes"):
+            raise ClassesUnsupported(
+                f"{type(self).__name__} was trained over other classes, and its head has no for_classes"
+            )
+        return self.head.for_classes(list(classnames)).to(self.device)
+
+    def head_for(self, classnames: list[str]) -> nn.Module:
+        """What evaluates `classnames`: the method's head over them, as plug-ins make it."""
+        head, reason = None, None
+        try:
+            head = self.method_head(classnames)
+        except ClassesUnsupported as error:
+            reason = error
+        for plugin in self.plugins:  # one may know what the method does not
+            head = plugin.head_for(head, list(classnames))
+        if head is None:
+            raise reason
+        return head
+
+    def logits(self, head: nn.Module, features: Tensor) -> Tensor:
+        """Logits [N, C] of unit features [N, d], in batches."""
+        return metrics.logits_of(head, features, self.autocast)
+
+    def test(self, split=None):
+        """Evaluates the dataset's test set (or `val`) over the dataset's class names and prints Dassl's result lines.
+        -> accuracy in percent."""
+        self.open_data(training=False)
+        return metrics.on_split(self, split or self.cfg.TEST.SPLIT)
+
+    def evaluate_only(self):
+        """CoOp's --eval-only: the loaded model on the dataset's (sub)classes; results-<subset>.json, never
+        results.json."""
+        self.test()
+        if self.output_dir:
+            path = os.path.join(self.output_dir, f"results-{self.task.subset}.json")
+            files.write_results(path, run.record(self, dict(self.last_results)))
