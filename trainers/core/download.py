@@ -17,24 +17,19 @@ AGAIN = (408, 416, 425, 429, 500, 502, 503, 504)  # states of HTTP after which i
 NETWORK = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException)
 
 
-def download(url, path, sha256="", check=None, tries=5, pause=1.0):
+def download(url, path, sha256="", tries=5, pause=1.0):
     """Downloads `url` to `path`. A later call goes on with the `path`.part that an earlier one left.
 
-    sha256: of the file, where it is known; check(file): raises UserError for a file that is not the right one. Such a
-    file is removed. tries: in a row without a new byte; pause: seconds before the first repetition, then doubled.
-    Raises UserError with the reason in a sentence.
+    sha256: of the file, where it is known; a file with another one is removed. tries: in a row without a new byte;
+    pause: seconds before the first repetition, doubled each time. Raises UserError with the reason in a sentence.
     """
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     part = f"{path}.part"
     _complete(url, part, tries, pause)
-    try:
-        if sha256 and sha256_of(part) != sha256:
-            raise UserError(f"the file has the sha256 {sha256_of(part)}, expected {sha256}")
-        if check:
-            check(part)
-    except UserError as error:
+    if sha256 and sha256_of(part) != sha256:
+        digest = sha256_of(part)
         os.remove(part)
-        raise UserError(f"{url}: {error}; it was removed") from None
+        raise UserError(f"{url}: the file has the sha256 {digest}, expected {sha256}; it was removed")
     os.replace(part, path)
 
 
