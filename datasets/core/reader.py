@@ -35,7 +35,9 @@ class Reader(DatasetBase):
     dataset_dir = ""  # below DATASET.ROOT
     image_folder = ""  # below dataset_dir; paths of the split are relative to it
     split_file = ""  # below dataset_dir; '' for datasets whose own files fix the split
-    template = ""  # hand-written prompt of a reader of your own; trainers/core/model/prompts.py has those of the known sets
+    template = (
+        ""  # hand-written prompt of a reader of your own; trainers/core/model/prompts.py has those of the known sets
+    )
     needs_train = True  # whether each class has training images; not in test sets, nor in zero-shot learning
     folder_names = {}  # {class folder: class name} where they differ
     ignored_folders = ()  # class folders to leave out

@@ -43,7 +43,9 @@ def check(name, root):
     complete, expected = not missing, _counts(source.sizes, source.classes) if source else counts
     if counts != expected:
         complete = False
-        print(f"  expected {expected}: a reduced copy or another split, whose figures do not compare with published ones")
+        print(
+            f"  expected {expected}: a reduced copy or another split, whose figures do not compare with published ones"
+        )
     known = {item.split_hash for item in source.resources} - {""} if source else set()
     if known and split_hash(split) not in known:
         complete = False

@@ -32,6 +32,8 @@ def unpack(archive, folder):
         if tarfile.is_tarfile(archive):
             with tarfile.open(archive) as pack:
                 pack.extractall(folder, filter="data")
+                while pack.fileobj.read(1 << 20):  # gzip's checksum stands at the end, behind the last entry
+                    pass
         else:
             with zipfile.ZipFile(archive) as pack:
                 pack.extractall(folder)
