@@ -12,7 +12,7 @@ from dassl.data import DataManager, DatasetWrapper
 from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum, build_dataset, read_fewshot, write_fewshot
 from dassl.data.datasets.base_dataset import Datum as DatumByModule
-from dassl.data.samplers import RandomClassSampler, RandomDomainSampler, SeqDomainSampler, build_sampler
+from dassl.data.samplers import RandomDomainSampler, build_sampler
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
 from dassl.utils import MissingFile, UserError, set_random_seed
 from PIL import Image
@@ -155,14 +155,11 @@ def datum_with(**attributes):
     "content, reason",
     [
         (pickle.dumps({"train": [Call(os.mkdir, "owned")], "val": []}), "names posix.mkdir"),
-        (pickle.dumps({"train": [], "val": [], "x": Call(eval, "1")}), "names builtins.eval"),
         (pickle.dumps([1, 2]), 'expected a dict with "train"'),
         (pickle.dumps({"train": [1], "val": []}), "no list of Datum"),
-        (pickle.dumps({"train": 5, "val": []}), "no list of Datum"),
         (pickle.dumps({"train": [datum_with(_label="0")]}), "no list of Datum"),
         (pickle.dumps({"train": items([0, 1])})[:-20], "truncated"),
         (b"", ""),
-        (b"hello", ""),
         # BUILD with the class itself as its object: must not change Datum for the rest of the process
         (b"(dS'train'\n(lcdassl.data.datasets.base_dataset\nDatum\n(N(dS'label'\nI9\nstbas.", "no list of Datum"),
     ],
@@ -172,14 +169,10 @@ def test_other_pickles_are_refused_by_name(tmp_path, monkeypatch, content, reaso
     (tmp_path / "shot_1-seed_1.pkl").write_bytes(content)
     with pytest.raises(UserError, match=f"shot_1-seed_1.pkl is refused.*{reason}") as error:
         read_fewshot("shot_1-seed_1.pkl")
-    assert "\n" not in str(error.value)
-    assert os.listdir(tmp_path) == ["shot_1-seed_1.pkl"]
+    assert "\n" not in str(error.value) and os.listdir(tmp_path) == ["shot_1-seed_1.pkl"]
     assert Datum("a", 4, 0, "b").label == 4
-
-
-def test_missing_fewshot_pickle(tmp_path):
     with pytest.raises(MissingFile, match="gone.pkl"):
-        read_fewshot(str(tmp_path / "gone.pkl"))
+        read_fewshot("gone.pkl")
 
 
 # Transforms
@@ -205,24 +198,14 @@ def test_train_transforms_apply_what_the_config_lists():
     names = [type(step).__name__ for step in crop.transforms]
     assert names == ["RandomResizedCrop", "RandomHorizontalFlip", "ToTensor", "Normalize"]
     assert crop.transforms[0].scale == (0.08, 1.0)
-    assert (
-        build_transform(config(INPUT__RRCROP_SCALE=(0.5, 1.0)), choices=["random_resized_crop"]).transforms[0].scale[0]
-        == 0.5
-    )
-
-
-@pytest.mark.parametrize(
-    "name",
-    "random_crop random_flip center_crop colorjitter randomgrayscale gaussian_blur randaugment imagenet_policy "
-    "cifar10_policy svhn_policy".split(),
-)
-def test_every_transform_gives_an_image_of_the_size(name):
-    image = Image.new("RGB", (20, 14), (200, 10, 90))
-    cfg = config(INPUT__SIZE=(12, 12), INPUT__GB_K=3)
-    assert build_transform(cfg, choices=[name, "normalize"])(image).shape == (3, 12, 12)
+    half = build_transform(config(INPUT__RRCROP_SCALE=(0.5, 1.0)), choices=["random_resized_crop"])
+    assert half.transforms[0].scale == (0.5, 1.0)
 
 
 def test_transform_options():
+    every = "random_crop random_flip colorjitter randomgrayscale gaussian_blur randaugment imagenet_policy svhn_policy"
+    tfm = build_transform(config(INPUT__SIZE=(12, 12), INPUT__GB_K=3), choices=[*every.split(), "normalize"])
+    assert tfm(Image.new("RGB", (20, 14), (200, 10, 90))).shape == (3, 12, 12)
     assert build_transform(config(INPUT__NO_TRANSFORM=True)) is None
     assert set(INTERPOLATION_MODES) == {"bilinear", "bicubic", "nearest"}
     with pytest.raises(UserError, match="'random_flop'; known, nearest first: random_flip"):
@@ -243,44 +226,14 @@ def test_domain_samplers_share_each_batch():
         for start in range(0, 9, 3):
             assert sorted(data[i].domain for i in order[start : start + 3]) == [0, 1, 2]
     assert [data[i].domain for i in order] == [0, 1, 2] * 3
+    assert [RandomDomainSampler(data, 3, count).n_domain for count in (None, 0, -1, 3)] == [3] * 4
+    assert RandomDomainSampler(data_source=data, batch_size=4, n_domain=2).n_domain == 2  # as stock code makes it
     two = list(build_sampler("RandomDomainSampler", data_source=data, batch_size=4, n_domain=2))
     assert all(len({data[i].domain for i in two[s : s + 4]}) == 2 for s in range(0, len(two), 4))
     with pytest.raises(UserError, match="batch size 4 cannot be shared by 3 domains"):
         build_sampler("SeqDomainSampler", data_source=data, batch_size=4)
     with pytest.raises(UserError, match="domain 2 has 3 items, a batch of 12 over 3 domains takes 4 of it"):
         build_sampler("SeqDomainSampler", data_source=data, batch_size=12)
-
-
-@pytest.mark.parametrize(
-    "kind, arguments",
-    [
-        (RandomDomainSampler, {"batch_size": 4, "n_domain": 2}),
-        (SeqDomainSampler, {"batch_size": 6}),
-        (RandomClassSampler, {"batch_size": 4, "n_ins": 2}),
-    ],
-)
-def test_samplers_are_made_as_stock_code_makes_them(kind, arguments):
-    """By upstream's class names, its arguments by position or by name; build_sampler makes the same."""
-    data = items([0, 1, 2] * 4, domains=[0] * 4 + [1] * 4 + [2] * 4)
-    orders = []
-    for make in (
-        lambda: kind(data, *arguments.values()),
-        lambda: kind(data_source=data, **arguments),
-        lambda: build_sampler(kind.__name__, None, data, **arguments),
-    ):
-        random.seed(0)
-        sampler = make()
-        assert type(sampler) is kind and sampler.data_source is data and sampler.batch_size == arguments["batch_size"]
-        orders.append(list(sampler))
-        assert orders[-1] and len(sampler) > 0
-    assert orders[0] == orders[1] == orders[2]
-    with pytest.raises(TypeError, match="missing"):
-        kind(data)
-
-
-def test_all_domains_where_no_number_is_given():
-    data = items([0] * 6, domains=[0, 1, 2] * 2)
-    assert [RandomDomainSampler(data, 3, count).n_domain for count in (None, 0, -1, 2 + 1)] == [3] * 4
 
 
 def test_class_sampler_fills_batches_with_whole_classes():
@@ -313,12 +266,7 @@ def test_batches_hold_what_trainers_read(tmp_path):
     cfg = config(DATALOADER__K_TRANSFORMS=2, DATALOADER__RETURN_IMG0=True, INPUT__TRANSFORMS=())
     tfm = build_transform(cfg)
     item = DatasetWrapper(cfg, data, transform=[tfm, tfm], is_train=True)[2]
-    assert {k: item[k] for k in ("label", "domain", "index", "impath")} == {
-        "label": 0,
-        "domain": 0,
-        "index": 2,
-        "impath": data[2].impath,
-    }
+    assert [item[key] for key in ("label", "domain", "index", "impath")] == [0, 0, 2, data[2].impath]
     assert len(item["img"]) == len(item["img2"]) == 2 and torch.equal(item["img0"], torch.full((3, 8, 8), 2 / 255))
     test_item = DatasetWrapper(cfg, data, transform=tfm)[1]
     assert torch.equal(test_item["img"], torch.full((3, 8, 8), 1 / 255))
@@ -354,8 +302,3 @@ def test_data_manager(tmp_path, capsys):
     assert "# classes  2\n# train_x  6\n# val      2\n# test     5\n" in out
     cfg.SEED = 2
     assert DataManager(cfg, custom_tfm_test=lambda image: torch.zeros(1)).val_loader is None
-
-
-def test_an_empty_set_is_an_error():
-    with pytest.raises(UserError, match="training set has no items"):
-        build_data_loader(config(), data_source=[])

@@ -122,34 +122,28 @@ def test_optimisers(name, kind, options):
 
 
 def test_staged_rates_and_explicit_groups():
-    model = torch.nn.Sequential()
-    model.add_module("backbone", torch.nn.Linear(2, 2))
-    model.add_module("head", torch.nn.Linear(2, 2))
+    model = torch.nn.ModuleDict({"backbone": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 2)})
     cfg = optim_cfg(STAGED_LR=True, NEW_LAYERS=("head",), BASE_LR_MULT=0.1)
     base, new = build_optimizer(model, cfg).param_groups
     assert base["lr"] == pytest.approx(0.0002) and new["lr"] == 0.002
-    assert new["params"][0] is model.head.weight
+    assert new["params"][0] is model["head"].weight
     cfg.NEW_LAYERS = ("tail",)
     with pytest.raises(UserError, match="tail.*backbone"):
         build_optimizer(model, cfg)
-    only = build_optimizer(None, optim_cfg(), param_groups=[{"params": [model.head.weight]}])
+    only = build_optimizer(None, optim_cfg(), param_groups=[{"params": [model["head"].weight]}])
     assert len(only.param_groups[0]["params"]) == 1
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
+        ({"NAME": "adma"}, "'adma'.*nearest first: adam"),
         ({"LR_SCHEDULER": "cosinus"}, "cosinus.*cosine"),
         ({"WARMUP_EPOCH": 1, "WARMUP_TYPE": "square"}, "square.*constant, linear"),
         ({"LR_SCHEDULER": "multi_step", "STEPSIZE": 3}, "list of epochs"),
         ({"LR_SCHEDULER": "single_step", "STEPSIZE": (2.5,)}, "whole number"),
     ],
 )
-def test_bad_schedules(options, message):
+def test_bad_options(options, message):
     with pytest.raises(UserError, match=message):
         our_rates(optim_cfg(**options))
-
-
-def test_unknown_optimiser():
-    with pytest.raises(UserError, match="'adma'.*nearest first: adam"):
-        build_optimizer(torch.nn.Linear(2, 2), optim_cfg(NAME="adma"))

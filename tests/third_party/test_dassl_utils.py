@@ -1,8 +1,11 @@
-"""dassl.utils: registry, files, logger, images, seeds, meters."""
+"""dassl.utils: what an import costs, registry, files, logger, images, seeds, meters."""
 
 import json
+import os
 import random
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +17,6 @@ from dassl.utils import (
     MissingFile,
     Registry,
     UserError,
-    atomic_path,
     check_isfile,
     collect_env_info,
     listdir_nohidden,
@@ -26,6 +28,23 @@ from dassl.utils import (
     write_json,
 )
 from PIL import Image
+
+
+LIGHT = """
+import sys
+import dassl.utils.errors, dassl.config, dassl.data.datasets
+assert "torch" not in sys.modules, "PyTorch was imported"
+from dassl.utils import *
+import dassl.utils
+assert all(name in globals() for name in dassl.utils.__all__) and dassl.utils.tools.read_image is read_image
+"""
+
+
+def test_errors_and_configurations_need_no_pytorch():
+    path = Path(__file__).resolve().parents[2] / "third_party"
+    subprocess.run([sys.executable, "-c", LIGHT], check=True, env={**os.environ, "PYTHONPATH": str(path)})
+    with pytest.raises(ImportError, match="UserErrors"):
+        from dassl.utils import UserErrors  # noqa: F401
 
 
 def test_registry_knows_names_and_suggests():
@@ -61,16 +80,6 @@ def test_json_is_whole_or_old(tmp_path):
         read_json(str(path))
     with pytest.raises(FileNotFoundError, match="gone.json"):
         read_json(str(tmp_path / "gone.json"))
-
-
-def test_atomic_path_keeps_the_old_file_on_error(tmp_path):
-    path = tmp_path / "f"
-    path.write_text("old")
-    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
-        with open(temporary, "w") as file:
-            file.write("half")
-        raise RuntimeError
-    assert path.read_text() == "old" and listdir_nohidden(tmp_path) == ["f"]
 
 
 def test_listing_and_checking_files(tmp_path):
