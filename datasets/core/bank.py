@@ -27,8 +27,8 @@ def read_bank_split(path, dataset, needs_train=True):
         raise UserError(f"{path} is no feature bank: its header says format {form!r}, not {FORMAT!r}")
     if form == FORMAT and header.get("header_digest") != _digest(header):
         raise UserError(
-            f"the feature bank {path} (FEATURES.BANK) is damaged: it does not match the digest in its header; get it or "
-            "make it again"
+            f"the feature bank {path} (FEATURES.BANK) is damaged: it does not match the digest in its header; "
+            "get it or make it again"
         )
     if header.get("dataset") != dataset:
         raise UserError(f"{path} is a bank of {header.get('dataset')!r}, but DATASET.NAME is {dataset!r}")

@@ -45,9 +45,6 @@ def config(**values):
     return cfg
 
 
-# Items and datasets
-
-
 def test_datum_has_the_attributes_that_pickles_name():
     item = Datum(impath="no/such/file.jpg", label=np.int64(3), domain=1, classname="cat")
     assert Datum is DatumByModule and Datum.__module__ == "dassl.data.datasets.base_dataset"
@@ -61,28 +58,13 @@ def test_datum_has_the_attributes_that_pickles_name():
 def test_dataset_properties():
     dataset = DatasetBase(train_x=items([2, 0, 1, 0]), val=items([0]), test=items([1]))
     assert dataset.num_classes == dataset.get_num_classes(dataset.train_x) == 3
-    assert dataset.lab2cname == {0: "class 0", 1: "class 1", 2: "class 2"}
-    assert dataset.classnames == ["class 0", "class 1", "class 2"]
+    assert dataset.classnames == list(dataset.lab2cname.values()) == ["class 0", "class 1", "class 2"]
     assert dataset.get_lab2cname(items([5, 4])) == ({4: "class 4", 5: "class 5"}, ["class 4", "class 5"])
     assert dataset.train_u is None and len(dataset.val) == len(dataset.test) == 1
-    with pytest.raises(UserError, match="no items"):
+    with pytest.raises(UserError, match="training set has no items"):
         DatasetBase(train_x=[], test=[])
-
-
-def test_dataset_is_built_by_name():
-    @DATASET_REGISTRY.register(force=True)
-    class Handful(DatasetBase):
-        def __init__(self, cfg):
-            super().__init__(train_x=items([0, 1]), test=items([0]))
-
-    cfg = config(DATASET__NAME="Handful")
-    assert isinstance(build_dataset(cfg), Handful)
-    cfg.DATASET.NAME = "Handfull"
-    with pytest.raises(UserError, match="unknown dataset 'Handfull'; known, nearest first: Handful"):
-        build_dataset(cfg)
-
-
-# Few-shot
+    with pytest.raises(UserError, match="unknown dataset 'Picture'"):
+        build_dataset(config(DATASET__NAME="Picture"))
 
 
 def dataset():
@@ -115,10 +97,8 @@ def test_small_classes_keep_all_in_order_and_draw_nothing(capsys):
 
 def test_fewshot_of_several_sources_and_of_none():
     a, b = items([0, 1, 1]), items([0, 0])
-    assert dataset().generate_fewshot_dataset(a) is a
     assert dataset().generate_fewshot_dataset(a, b, num_shots=0) == (a, b)
-    one, two = dataset().generate_fewshot_dataset(a, b, num_shots=1)
-    assert len(one) == 2 and len(two) == 1
+    assert [len(part) for part in dataset().generate_fewshot_dataset(a, b, num_shots=1)] == [2, 1]
     assert dataset().split_dataset_by_label(a) == {0: a[:1], 1: a[1:]}
 
 
@@ -175,9 +155,6 @@ def test_other_pickles_are_refused_by_name(tmp_path, monkeypatch, content, reaso
         read_fewshot("gone.pkl")
 
 
-# Transforms
-
-
 def test_test_transform_resizes_the_shorter_side_and_crops():
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 255, (20, 32, 3), dtype=np.uint8))
@@ -214,9 +191,6 @@ def test_transform_options():
         build_transform(config(INPUT__INTERPOLATION="cubic"))
 
 
-# Samplers
-
-
 def test_domain_samplers_share_each_batch():
     data = items([0] * 12, domains=[0] * 5 + [1] * 4 + [2] * 3)
     for name in ("RandomDomainSampler", "SeqDomainSampler"):
@@ -247,9 +221,6 @@ def test_class_sampler_fills_batches_with_whole_classes():
         build_sampler("RandomClassSampler", data_source=data, batch_size=10, n_ins=2)
     with pytest.raises(UserError, match="unknown sampler 'Random'"):
         build_sampler("Random", data_source=data)
-
-
-# Loaders
 
 
 @pytest.mark.parametrize("count, sizes", [(3, [3]), (4, [4]), (7, [4]), (8, [4, 4])])
