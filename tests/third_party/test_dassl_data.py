@@ -11,7 +11,6 @@ from dassl.config import get_cfg_default
 from dassl.data import DataManager, DatasetWrapper
 from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum, build_dataset, read_fewshot, write_fewshot
-from dassl.data.datasets.base_dataset import Datum as DatumByModule
 from dassl.data.samplers import RandomDomainSampler, build_sampler
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
 from dassl.utils import MissingFile, UserError, set_random_seed
@@ -20,34 +19,27 @@ from PIL import Image
 
 def items(labels, domains=None, prefix="im"):
     domains = domains or [0] * len(labels)
-    return [
-        Datum(f"{prefix}{i}.png", label, domain, f"class {label}")
-        for i, (label, domain) in enumerate(zip(labels, domains, strict=True))
-    ]
+    return [Datum(f"{prefix}{i}.png", y, d, f"class {y}") for i, (y, d) in enumerate(zip(labels, domains))]
 
 
-def pictures(folder, count, size=(12, 10)):
+def pictures(folder, count):
     """`count` Datum whose images are of one grey each, labels 0 and 1 in turn."""
     folder.mkdir(exist_ok=True)
-    result = []
     for i in range(count):
-        Image.new("RGB", size, (i, i, i)).save(folder / f"{i}.png")
-        result.append(Datum(str(folder / f"{i}.png"), label=i % 2, classname="even odd".split()[i % 2]))
-    return result
+        Image.new("RGB", (12, 10), (i, i, i)).save(folder / f"{i}.png")
+    return [Datum(str(folder / f"{i}.png"), label=i % 2, classname=["even", "odd"][i % 2]) for i in range(count)]
 
 
 def config(**values):
     cfg = get_cfg_default()
-    cfg.merge_from_list(
-        ["VERBOSE", False, "INPUT.SIZE", (8, 8), "INPUT.TRANSFORMS", ("normalize",), "DATALOADER.NUM_WORKERS", 0]
-    )
-    cfg.merge_from_list([x for pair in values.items() for x in (pair[0].replace("__", "."), pair[1])])
+    fixed = {"VERBOSE": False, "INPUT__SIZE": (8, 8), "INPUT__TRANSFORMS": ("normalize",), "DATALOADER__NUM_WORKERS": 0}
+    cfg.merge_from_list([x for key, value in (fixed | values).items() for x in (key.replace("__", "."), value)])
     return cfg
 
 
 def test_datum_has_the_attributes_that_pickles_name():
     item = Datum(impath="no/such/file.jpg", label=np.int64(3), domain=1, classname="cat")
-    assert Datum is DatumByModule and Datum.__module__ == "dassl.data.datasets.base_dataset"
+    assert Datum.__module__ == "dassl.data.datasets.base_dataset"
     assert vars(item) == {"_impath": "no/such/file.jpg", "_label": 3, "_domain": 1, "_classname": "cat"}
     assert type(item.label) is int and (item.impath, item.domain, item.classname) == ("no/such/file.jpg", 1, "cat")
     for bad in ({"label": "3"}, {"impath": None}, {"classname": 3}, {"label": 1.5}):
@@ -67,39 +59,29 @@ def test_dataset_properties():
         build_dataset(config(DATASET__NAME="Picture"))
 
 
-def dataset():
-    return DatasetBase(train_x=items([0]), test=[])
+@pytest.fixture
+def draw():
+    return DatasetBase(train_x=items([0]), test=[]).generate_fewshot_dataset
 
 
-def test_fewshot_order_of_draws(capsys):
+def test_fewshot_order_of_draws(draw, capsys):
     """Per label in order of appearance random.sample, train before val; nothing else touches the generator."""
     train, val = items([2, 0, 1] * 6), items([2, 0, 1] * 5, prefix="val")
     set_random_seed(3)
-    got_train = dataset().generate_fewshot_dataset(train, num_shots=5)
-    got_val = dataset().generate_fewshot_dataset(val, num_shots=4)
+    drawn = draw(train, num_shots=5), draw(val, num_shots=4)
     random.seed(3)
-    expected = [random.sample([x for x in train if x.label == label], 5) for label in (2, 0, 1)]
-    assert got_train == sum(expected, [])
-    expected = [random.sample([x for x in val if x.label == label], 4) for label in (2, 0, 1)]
-    assert got_val == sum(expected, [])
+    for part, source, shots in zip(drawn, (train, val), (5, 4)):
+        assert part == [x for y in (2, 0, 1) for x in random.sample([x for x in source if x.label == y], shots)]
     assert "Creating a 5-shot dataset" in capsys.readouterr().out
 
 
-def test_small_classes_keep_all_in_order_and_draw_nothing(capsys):
-    source = items([1, 1, 1, 0, 0])
-    random.seed(0)
-    before = random.getstate()
-    assert dataset().generate_fewshot_dataset(source, num_shots=4) == source
-    assert random.getstate() == before
+def test_small_classes_keep_all_in_order_and_draw_nothing(draw, capsys):
+    source, state = items([1, 1, 1, 0, 0]), random.getstate()
+    assert draw(source, num_shots=4) == source and random.getstate() == state
     assert "Fewer than 4 images, all kept, in 2 classes: class 1 (3), class 0 (2)" in capsys.readouterr().out
-    assert len(dataset().generate_fewshot_dataset(source, num_shots=4, repeat=True)) == 8
-
-
-def test_fewshot_of_several_sources_and_of_none():
-    a, b = items([0, 1, 1]), items([0, 0])
-    assert dataset().generate_fewshot_dataset(a, b, num_shots=0) == (a, b)
-    assert [len(part) for part in dataset().generate_fewshot_dataset(a, b, num_shots=1)] == [2, 1]
-    assert dataset().split_dataset_by_label(a) == {0: a[:1], 1: a[1:]}
+    assert len(draw(source, num_shots=4, repeat=True)) == 8
+    assert [len(part) for part in draw(source, items([0, 0]), num_shots=1)] == [2, 1]
+    assert draw(source) is source and draw(source, source, num_shots=0) == (source, source)
 
 
 def test_fewshot_pickles_are_those_of_coop(tmp_path):
@@ -155,34 +137,33 @@ def test_other_pickles_are_refused_by_name(tmp_path, monkeypatch, content, reaso
         read_fewshot("gone.pkl")
 
 
+def noise():
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 32, 3), dtype=np.uint8))
+
+
 def test_test_transform_resizes_the_shorter_side_and_crops():
-    rng = np.random.default_rng(0)
-    image = Image.fromarray(rng.integers(0, 255, (20, 32, 3), dtype=np.uint8))
     cfg = config(INPUT__INTERPOLATION="bicubic", INPUT__PIXEL_MEAN=[0.5, 0.4, 0.3], INPUT__PIXEL_STD=[0.2, 0.3, 0.4])
-    got = build_transform(cfg, is_train=False)(image)
-    resized = image.resize((12, 8), Image.BICUBIC)  # 32 x 20: the shorter side becomes 8, the other int(32 * 8 / 20)
+    got = build_transform(cfg, is_train=False)(noise())
+    resized = noise().resize((12, 8), Image.BICUBIC)  # 32 x 20: the shorter side becomes 8, the other int(32 * 8 / 20)
     expected = torch.from_numpy(np.array(resized.crop((2, 0, 10, 8)))).permute(2, 0, 1) / 255
     expected = (expected - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
     assert got.shape == (3, 8, 8) and torch.allclose(got, expected, atol=1e-6)
 
 
 def test_train_transforms_apply_what_the_config_lists():
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 32, 3), dtype=np.uint8))
-    plain = build_transform(config(INPUT__TRANSFORMS=()))
-    assert torch.equal(plain(image), plain(image)) and plain(image).shape == (3, 8, 8) and plain(image).min() >= 0
-    crop = build_transform(config(INPUT__TRANSFORMS=("random_resized_crop", "random_flip", "normalize")))
-    assert len({crop(image).sum().item() for _ in range(8)}) > 4 and crop(image).shape == (3, 8, 8)
+    plain = build_transform(config(INPUT__TRANSFORMS=()))(noise())
+    assert plain.shape == (3, 8, 8) and plain.min() >= 0
+    crop = build_transform(config(INPUT__TRANSFORMS=("random_flip", "random_resized_crop", "normalize")))
+    assert len({crop(noise()).sum().item() for _ in range(8)}) > 4 and crop(noise()).shape == (3, 8, 8)
     names = [type(step).__name__ for step in crop.transforms]
     assert names == ["RandomResizedCrop", "RandomHorizontalFlip", "ToTensor", "Normalize"]
-    assert crop.transforms[0].scale == (0.08, 1.0)
     half = build_transform(config(INPUT__RRCROP_SCALE=(0.5, 1.0)), choices=["random_resized_crop"])
-    assert half.transforms[0].scale == (0.5, 1.0)
+    assert (crop.transforms[0].scale, half.transforms[0].scale) == ((0.08, 1.0), (0.5, 1.0))
+    every = "random_crop random_flip colorjitter randomgrayscale gaussian_blur randaugment imagenet_policy svhn_policy"
+    assert build_transform(config(INPUT__GB_K=3), choices=every.split())(noise()).shape == (3, 8, 8)
 
 
 def test_transform_options():
-    every = "random_crop random_flip colorjitter randomgrayscale gaussian_blur randaugment imagenet_policy svhn_policy"
-    tfm = build_transform(config(INPUT__SIZE=(12, 12), INPUT__GB_K=3), choices=[*every.split(), "normalize"])
-    assert tfm(Image.new("RGB", (20, 14), (200, 10, 90))).shape == (3, 12, 12)
     assert build_transform(config(INPUT__NO_TRANSFORM=True)) is None
     assert set(INTERPOLATION_MODES) == {"bilinear", "bicubic", "nearest"}
     with pytest.raises(UserError, match="'random_flop'; known, nearest first: random_flip"):
@@ -197,12 +178,10 @@ def test_domain_samplers_share_each_batch():
         sampler = build_sampler(name, data_source=data, batch_size=3)
         order = list(sampler)
         assert len(order) == len(sampler) == 9 and len(set(order)) == 9
-        for start in range(0, 9, 3):
-            assert sorted(data[i].domain for i in order[start : start + 3]) == [0, 1, 2]
+        assert all(sorted(data[i].domain for i in order[start : start + 3]) == [0, 1, 2] for start in (0, 3, 6))
     assert [data[i].domain for i in order] == [0, 1, 2] * 3
     assert [RandomDomainSampler(data, 3, count).n_domain for count in (None, 0, -1, 3)] == [3] * 4
-    assert RandomDomainSampler(data_source=data, batch_size=4, n_domain=2).n_domain == 2  # as stock code makes it
-    two = list(build_sampler("RandomDomainSampler", data_source=data, batch_size=4, n_domain=2))
+    two = list(RandomDomainSampler(data_source=data, batch_size=4, n_domain=2))  # as stock code makes it
     assert all(len({data[i].domain for i in two[s : s + 4]}) == 2 for s in range(0, len(two), 4))
     with pytest.raises(UserError, match="batch size 4 cannot be shared by 3 domains"):
         build_sampler("SeqDomainSampler", data_source=data, batch_size=4)
@@ -225,10 +204,10 @@ def test_class_sampler_fills_batches_with_whole_classes():
 
 @pytest.mark.parametrize("count, sizes", [(3, [3]), (4, [4]), (7, [4]), (8, [4, 4])])
 def test_training_drops_the_last_partial_batch_iff_there_is_a_full_one(tmp_path, count, sizes):
-    data = pictures(tmp_path / "p", count)
-    loader = build_data_loader(config(), "RandomSampler", data, batch_size=4, tfm=build_transform(config()))
+    data, tfm = pictures(tmp_path / "p", count), build_transform(config())
+    loader = build_data_loader(config(), "RandomSampler", data, batch_size=4, tfm=tfm)
     assert [len(batch["label"]) for batch in loader] == sizes
-    loader = build_data_loader(config(), "SequentialSampler", data, 4, tfm=build_transform(config()), is_train=False)
+    loader = build_data_loader(config(), "SequentialSampler", data, 4, tfm=tfm, is_train=False)
     assert sum(len(batch["label"]) for batch in loader) == count
 
 
@@ -239,8 +218,7 @@ def test_batches_hold_what_trainers_read(tmp_path):
     item = DatasetWrapper(cfg, data, transform=[tfm, tfm], is_train=True)[2]
     assert [item[key] for key in ("label", "domain", "index", "impath")] == [0, 0, 2, data[2].impath]
     assert len(item["img"]) == len(item["img2"]) == 2 and torch.equal(item["img0"], torch.full((3, 8, 8), 2 / 255))
-    test_item = DatasetWrapper(cfg, data, transform=tfm)[1]
-    assert torch.equal(test_item["img"], torch.full((3, 8, 8), 1 / 255))
+    assert torch.equal(DatasetWrapper(cfg, data, transform=tfm)[1]["img"], torch.full((3, 8, 8), 1 / 255))
     with pytest.raises(UserError, match="K_TRANSFORMS"):
         DatasetWrapper(cfg, data, transform=None, is_train=True)
 
