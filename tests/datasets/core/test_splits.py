@@ -12,7 +12,6 @@ from datasets.core.splits import (
     Split,
     check_split,
     class_names,
-    is_inside,
     read_split,
     split_classes,
     split_hash,
@@ -45,25 +44,23 @@ def test_written_split_reads_back_in_coops_form(tmp_path):
 @pytest.mark.parametrize(
     "raw, fault",
     [
-        ([], "expected"),
         ({"train": [], "val": []}, "expected"),
         ({"train": [], "val": [], "test": []}, "no images"),
-        (changed("train", 0, "b/1.jpg"), r"train item 0 is not \[path"),
         (changed("val", 0, ["a/2.jpg", 0]), r"val item 0 is not \[path"),
         (changed("test", 1, ["c/3.jpg", "2", "cat"]), "test item 1 is not .text, integer, text"),
         (changed("test", 1, ["c/3.jpg", True, "cat"]), "test item 1 is not .text, integer, text"),
-        (changed("test", 1, ["c/3.jpg", 2, None]), "test item 1 is not .text, integer, text"),
         (changed("train", 0, ["b/1.jpg", -1, "bee"]), "negative label -1"),
         (changed("train", 0, ["b/1.jpg", 1, "  "]), "empty or unprintable class name"),
-        (changed("train", 0, ["b/1.jpg", 1, "b\nee"]), "empty or unprintable class name"),
-        (changed("train", 0, ["b/1.jpg", 1, "\ud800"]), "empty or unprintable class name"),
         (changed("train", 0, ["../b/1.jpg", 1, "bee"]), "leaves the image folder"),
         (changed("train", 0, ["/etc/passwd", 1, "bee"]), "leaves the image folder"),
-        (changed("train", 0, ["b/1.jpg\0", 1, "bee"]), "leaves the image folder"),
+        (changed("train", 0, ["a\\..\\b", 1, "bee"]), "leaves the image folder"),
         (changed("train", 0, ["", 1, "bee"]), "empty or leaves"),
         (changed("test", 0, ["a/1.jpg", 0, "ant"]), "'a/1.jpg' is listed twice"),
         (changed("test", 0, ["b/3.jpg", 1, "wasp"]), "label 1 has two names, 'bee' and 'wasp'"),
-        (changed("train", 1, ["a/1.jpg", 7, "ant"]), "two names|gap"),
+        (
+            {"train": [["a", 0, "ant"], ["c", 2, "cat"]], "val": [], "test": []},
+            "0 to 1 without a gap, but 1 is missing",
+        ),
         (changed("train", 0, None), "1 classes have no training image, first 'bee'"),
     ],
 )
@@ -72,45 +69,12 @@ def test_faulty_split_is_refused_with_the_reason(raw, fault):
         check_split(raw, "here")
 
 
-def test_gap_in_labels_names_the_missing_one():
-    raw = {"train": [["a", 0, "ant"], ["c", 2, "cat"]], "val": [], "test": []}
-    with pytest.raises(UserError, match="0 to 1 without a gap, but 1 is missing"):
-        check_split(raw, "here")
-
-
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"train": NaN}', "\x00", '{"train": [[' + "9" * 5000])
-def test_damaged_file_is_refused_by_name(tmp_path, text):
-    (tmp_path / "split.json").write_text(text)
-    with pytest.raises(UserError, match="split.json"):
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x80", None])
+def test_a_file_that_is_damaged_or_missing_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "split.json").write_bytes(content)
+    with pytest.raises(UserError, match="split.json cannot be read as a split file"):
         read_split(tmp_path / "split.json")
-
-
-def test_binary_and_missing_files_and_folders_are_refused(tmp_path):
-    (tmp_path / "split.json").write_bytes(b"\xff\xfe\x80")
-    for name in ("split.json", "nothing.json", ""):
-        with pytest.raises(UserError, match="cannot be read"):
-            read_split(tmp_path / name)
-
-
-@pytest.mark.parametrize(
-    "path, inside",
-    [
-        ("a.jpg", True),
-        ("a/b c.jpg", True),
-        ("é/b.jpg", True),
-        ("a/..b.jpg", True),
-        ("", False),
-        (".", False),
-        ("a/../b", False),
-        ("a//b", False),
-        ("/a", False),
-        ("a\\..\\b", False),
-        ("a\n", False),
-        ("a/", False),
-    ],
-)
-def test_is_inside(path, inside):
-    assert is_inside(path) is inside
 
 
 def test_hash_depends_on_order_labels_and_parts_alone():
@@ -132,14 +96,10 @@ def test_base_is_the_first_ceil_half_of_the_labels_and_both_are_relabelled():
     assert base.train == [Item("b/1.jpg", 1, "bee"), Item("a/1.jpg", 0, "ant")]  # order of the split is kept
     assert new == Split([Item("c/1.jpg", 0, "cat")], [], [Item("c/3.jpg", 0, "cat")])
     assert subsample(split, "all") is split
-
-
-def test_unknown_subset_and_empty_half_are_errors():
-    one = Split([Item("a", 0, "ant")], [], [])
-    with pytest.raises(Exception, match="all, base, new"):
-        subsample(one, "old")
-    with pytest.raises(Exception, match="only one class"):
-        subsample(one, "new")
+    with pytest.raises(UserError, match="all, base, new"):
+        subsample(split, "old")
+    with pytest.raises(UserError, match="only one class"):
+        subsample(new, "new")
 
 
 def test_split_classes_is_50_20_30_per_class_and_repeats():
@@ -149,21 +109,12 @@ def test_split_classes_is_50_20_30_per_class_and_repeats():
         assert Counter(item.label for item in part) == {0: size, 1: size}
     assert sorted(split.items()) == sorted(items)
     assert split == split_classes(items, seed=0) != split_classes(items, seed=1)
-
-
-@pytest.mark.parametrize(
-    "size, sizes", [(2, (1, 0, 1)), (3, (2, 0, 1)), (4, (2, 1, 1)), (5, (2, 1, 2)), (7, (4, 1, 2)), (10, (5, 2, 3))]
-)
-def test_small_classes_keep_a_training_and_a_test_image(size, sizes):
-    split = split_classes([Item(str(i), 0, "x") for i in range(size)])
-    assert tuple(map(len, split)) == sizes
-
-
-def test_class_of_one_image_is_refused():
+    few = {2: (1, 0, 1), 3: (2, 0, 1), 4: (2, 1, 1), 5: (2, 1, 2), 7: (4, 1, 2)}  # keep a training and a test image
+    assert {n: tuple(map(len, split_classes(items[:n]))) for n in few} == few
     with pytest.raises(UserError, match=r"'x' has only 1 image\(s\); a split needs 2 of each class"):
-        split_classes([Item("1", 0, "x")])
+        split_classes(items[:1])
     with pytest.raises(UserError, match=r"'x' has only 2 image\(s\); a split needs 3 of each class"):
-        split_trainval([Item("1", 0, "x"), Item("2", 0, "x")], [])
+        split_trainval(items[:2], [])
 
 
 def test_split_trainval_takes_a_fifth_of_each_class():
