@@ -128,6 +128,8 @@ def locked(path: str | Path, waiting: str) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):
+            os.remove(path)  # while it is still held: who waits notices it, and takes a new one
         lock.release()
 
 
