@@ -17,8 +17,8 @@ class Scalar(str):
 
 
 class Loader(yaml.SafeLoader):
-    """YAML in which no key stands twice; PyYAML would keep the last one without a word. What looks like a truth value, a
-    number or a date becomes a Scalar, as `NAME: no` and `CTX_INIT: 1e3` are meant as text."""
+    """YAML in which no key stands twice; PyYAML would keep the last one without a word. What looks like a truth value,
+    a number or a date becomes a Scalar, as `NAME: no` and `CTX_INIT: 1e3` are meant as text."""
 
     def construct_object(self, node, deep=False):
         value = super().construct_object(node, deep)
@@ -83,9 +83,10 @@ def _read(path):
     if not isinstance(settings, dict):
         raise UserError(f"{path} is not a YAML file of config keys: it holds a {type(settings).__name__}")
     names = settings.pop(BASE, [])
+    shown = repr(getattr(names, "value", names))
     names = [names] if type(names) is str else names
     if not isinstance(names, list) or not all(type(name) is str for name in names):
-        raise UserError(f"{path}: {BASE} is {names!r}; it must be one path, or a list of them")
+        raise UserError(f"{path}: {BASE} is {shown}; it must be one path, or a list of them")
     bases = [os.path.join(os.path.dirname(path), name) for name in names]
     for name, base in zip(names, bases):
         if not os.path.isfile(base):
