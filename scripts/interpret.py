@@ -30,7 +30,7 @@ from PIL import Image, ImageOps
 from predict import features_of
 
 from trainers import open_run
-from trainers.core.features.bank import BankStore
+from trainers.core.bank import BankStore
 from trainers.core.files import UserError, nearest, read_names
 from trainers.core.model.vocabulary import listed_words, token_words
 
@@ -126,8 +126,8 @@ def draw_panel(path, names, images, found):
     """A picture of each image above a line of words for each position of its prompt."""
     columns, positions = min(COLUMNS, len(names)), len(found[0])
     lines = math.ceil(len(names) / columns)
-    figure, axes = plt.subplots(lines, columns, squeeze=False, layout="constrained")
-    figure.set_size_inches(3 * columns, (2.9 + 0.2 * positions) * lines)
+    size = (3 * columns, (3.3 + 0.2 * positions) * lines)
+    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
     for axis, name, image, prompt in zip(axes.flat, names, images, found, strict=False):

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from trainers.core.features.encoding import BATCH
 
 from trainers import open_run
-from trainers.core.features.encoding import BATCH
+from trainers.core.extraction import BATCH
 from trainers.core.files import UserError, read_names, replacing, require_different
 
 UNREADABLE = "(unreadable)"  # in place of a name

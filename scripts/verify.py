@@ -28,7 +28,6 @@ from lib.verify import DATASETS, METRICS, SOURCE, TRAINER, Measured, judge, know
 import train
 from trainers import run_config
 from trainers.core.files import RESULTS, UserError, nearest, read_results
-from trainers.core.model.prompts import templates_for
 
 CONFIGS = Path(_path.ROOT, "configs")
 ROW = "{:<16}{:<16}{:<16}{:<16}{}"
@@ -63,7 +62,7 @@ def chosen(args):
     there = [name for name in place if place[name].exists()]
     if not there:
         raise UserError(
-            f"expected {place['caltech101']}, or that of another data set of Table 1, found none. --root DATA names the "
+            f"expected {place['caltech101']}, or that of another data set of Table 1; found none. --root names the "
             "folder of all data sets; python scripts/data.py prepare caltech101 --root DATA gets one"
         )
     if args.root and len(there) < len(place):
@@ -90,8 +89,7 @@ def measure(args, config):
         cfg.DATASET.SUBSAMPLE_CLASSES = "all"
         dataset = build_dataset(cfg)
     sizes = [len(part or ()) for part in (dataset.train_x, dataset.val, dataset.test)]
-    template = " | ".join(templates_for(cfg.DATASET.NAME, cfg.DATASET.TEMPLATE))
-    return Measured(record, cfg, len(dataset.classnames), sizes, template)
+    return Measured(record, cfg, len(dataset.classnames), sizes)
 
 
 def line(config, run, verdict, known, causes):
@@ -120,20 +118,18 @@ def main(argv=None):
     if note := known_page(args.backbone).get("note"):
         print(note)
     print(ROW.format("data set", *METRICS, "verdict"), flush=True)
-    verdicts, errors = [], []
+    verdicts = []
     for name in names:
         try:
             run = measure(args, name)
         except UserError as error:
             print(f"error: {name}: {error}", file=sys.stderr)
-            if str(error) in errors:  # not of this data set: a backbone that is unknown, or cannot be downloaded
-                break
-            errors.append(str(error))
+            verdicts.append("error")
             continue
         verdict, known, causes = judge(run, name)
         print(line(name, run, verdict, known, causes), flush=True)
         verdicts.append(verdict)
-    return 2 if errors else 1 if "different" in verdicts else 0
+    return 2 if "error" in verdicts else 1 if "different" in verdicts else 0
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from trainers.ship.plugin import SHIP
 
 import datasets  # noqa: F401  (registers the readers)
 from trainers import run_config
+from trainers.core.checkpoints import Checkpoints
 from trainers.core.model.prompts import ClassTokens
 from trainers.core.model.text_encoder import in_fp32
 from trainers.core.randomness import seed_all
@@ -47,12 +48,19 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def test_items(task, names):
-    """The test images of the classes `names` that the task evaluates on, labels over `names`."""
-    found = {}
-    for evaluation in task.evaluations():
-        found |= {item.impath: evaluation.classnames[item.label] for item in evaluation.items}
-    return [Datum(impath=path, label=names.index(name)) for path, name in found.items() if name in names]
+def spaced(names, count):
+    """The labels of `count` of the class names, evenly spaced."""
+    return torch.linspace(0, len(names) - 1, min(count, len(names))).long().unique()
+
+
+def test_images(trainer, names, chosen):
+    """FeatureSet of the test images of the classes `chosen`, which are labels over `names`; it may be empty."""
+    class_of = {}
+    for evaluation in trainer.task.evaluations():
+        class_of |= {item.impath: evaluation.classnames[item.label] for item in evaluation.items}
+    label = {names[i]: i for i in chosen.tolist()}
+    items = [Datum(impath=path, label=label[name]) for path, name in class_of.items() if name in label]
+    return trainer.data.plain(items) if items else trainer.train_set.select(trainer.train_set.labels < 0)
 
 
 def gather(trainer, generator, base, new, classes, per_class):
@@ -61,12 +69,12 @@ def gather(trainer, generator, base, new, classes, per_class):
     tower, n_ctx = in_fp32(trainer.backbone), trainer.cfg.TRAINER.SHIP.N_CTX
     points = {}
     for kind, names in (("base", base), ("new", new)):
-        chosen = torch.linspace(0, len(names) - 1, min(classes, len(names))).long().unique()
-        labels = chosen.repeat_interleave(per_class).to(trainer.device)
+        chosen = spaced(names, classes).to(trainer.device)
+        labels = chosen.repeat_interleave(per_class)
         features = Synthesizer(generator, ClassTokens(names, tower, n_ctx=n_ctx), 0).features(labels)
         points[f"synthetic {kind}"] = features.cpu(), [names[i] for i in labels]
-        images = trainer.train_set if kind == "base" else trainer.data.plain(test_items(trainer.task, new))
-        kept = torch.isin(images.labels, chosen.to(images.labels.device))
+        images = trainer.train_set if kind == "base" else test_images(trainer, new, chosen)
+        kept = torch.isin(images.labels, chosen)
         points[f"real {kind}"] = images.first()[kept].cpu(), [names[i] for i in images.labels[kept]]
     return points
 
@@ -114,6 +122,7 @@ def draw_curves(path, histories, title):
     for axis, (name, values) in zip(axes.flat, panels.items(), strict=True):
         axis.plot(range(1, len(values) + 1), values)
         axis.set(title=name, xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
     save(figure, path, title)
 
 

@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 
 from dassl.config import get_cfg_default
-from dassl.utils import UserError
 
 import trainers
 from datasets.core.files import IMAGE_SUFFIXES, list_images
-from trainers.ship.model import load_framework
+from trainers.core.files import UserError
+from trainers.generative.build import load_framework
 
 from .run import ROOT
 

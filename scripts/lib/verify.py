@@ -29,14 +29,13 @@ SOURCE = {source.config: source for source in SOURCES.values() if source.config 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a run measured, and on what: its results.json, its configuration, the number of classes, the images in
-    train, val and test, and the template in force."""
+    """What a run measured, and on what: its results.json, its configuration, the number of classes, and the images
+    in train, val and test."""
 
     record: dict
     cfg: object
     classes: int
     sizes: list
-    template: str
 
 
 def known_page(backbone, sha256=""):
@@ -87,9 +86,9 @@ def causes(run, config, page):
     backbone = run.record["backbone"]
     if config in DATASETS:
         yield "split", split_fault(run, config)
-        expected = DATASETS[config]["template"]
-        if run.template != expected:
-            yield "template", f'"{run.template}", the figure belongs to "{expected}"'
+        used, expected = run.record["identity"]["template"], DATASETS[config]["template"]
+        if used != expected:
+            yield "template", f'"{used}", the figure belongs to "{expected}"'
     if page:
         yield "preprocessing", preprocessing_fault(run.cfg, page["preprocessing"])
         # under another name of the same weights, the hash is of open_clip's tensors and not of OpenAI's file

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from helpers.trees import add_images
 from tiny_clip import tiny_clip
-from trainers.core.errors import UserError
-from trainers.core.features import extraction
-from trainers.core.features.bank import BankStore, read_bank
+
+from trainers.core import extraction
+from trainers.core.bank import BankStore, read_bank
+from trainers.core.files import UserError
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from PIL import Image
 from trainers.core.model.prompts import embed_words
 from trainers.core.model.vocabulary import Vocabulary, listed_words, token_words
 from trainers.generative.gan import WGAN
+from trainers.generative.generator import FeatureGenerator, PromptGenerator
 from trainers.generative.vae import VAE
-from trainers.ship.generator import FeatureGenerator, PromptGenerator
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from runs import argv
 from safetensors import safe_open
 
 import train
-from trainers.core.features.bank import read_bank
+from trainers.core.bank import read_bank
 
 
 @pytest.fixture(scope="module")
