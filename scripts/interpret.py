@@ -57,28 +57,21 @@ def parse_args(argv=None):
 def instance_prompts(framework, features):
     """p(z) [B, L, w] of unit image features [B, d], z being the encoder's mean mu. Raises UserError where there is no
     encoder or no prompt."""
-    generator = framework.generator
-    if not (hasattr(framework, "encoder") and hasattr(generator, "synthesize_prompts")):
-        raise UserError(
-            "only a run with TRAINER.SHIP.FRAMEWORK vae and GENERATOR clip makes prompts of images; this one has a "
-            f"{type(framework).__name__} with a {type(generator).__name__}"
-        )
-    return generator.synthesize_prompts(framework.encoder(features)[0])
+    if not (hasattr(framework, "encoder") and hasattr(framework.generator, "synthesize_prompts")):
+        raise UserError("only a run with TRAINER.SHIP.FRAMEWORK vae and GENERATOR clip makes prompts of images")
+    return framework.generator.synthesize_prompts(framework.encoder(features)[0])
 
 
 def nearest_words(prompts, vocabulary, top=3):
     """prompts [B, L, w] -> for each of the B images and L positions, the `top` nearest words and their Euclidean
     distances [(word, distance), ...]."""
-    vectors = vocabulary.vectors.expand(len(prompts), -1, -1)
-    distances = torch.cdist(prompts.float(), vectors, compute_mode="donot_use_mm_for_euclid_dist")
-    distances, indices = distances.topk(min(top, len(vocabulary.words)), largest=False)
-
-    def of_position(distances, indices):
-        return [
-            (vocabulary.words[i], distance) for i, distance in zip(indices.tolist(), distances.tolist(), strict=True)
-        ]
-
-    return [list(map(of_position, *image)) for image in zip(distances, indices, strict=True)]
+    exact = "donot_use_mm_for_euclid_dist"
+    distances = torch.cdist(prompts.flatten(0, 1).float(), vocabulary.vectors, compute_mode=exact)
+    nearest = distances.topk(min(top, len(vocabulary.words)), largest=False)
+    words = [[vocabulary.words[i] for i in row] for row in nearest.indices.tolist()]
+    rows = [list(zip(*row, strict=True)) for row in zip(words, nearest.values.tolist(), strict=True)]
+    length = prompts.shape[1]
+    return [rows[start : start + length] for start in range(0, len(rows), length)]
 
 
 def variation(prompts):
@@ -88,38 +81,33 @@ def variation(prompts):
 
 def open_images(args, trainer):
     """-> (names, features [B, d]). Raises UserError for an image that is not there or cannot be read."""
-    bank = trainer.cfg.FEATURES.BANK
-    if not args.bank:
-        names = limited(image_files(args.images), args.limit)
-        features, faults = features_of(names, trainer)
-        if faults:
-            raise UserError("; ".join(faults.values()))
-        return names, features
-    if not bank:
+    if args.bank and not trainer.cfg.FEATURES.BANK:
         raise UserError("the run was trained on images: leave out --bank, or add --opts FEATURES.BANK FILE")
-    store = BankStore(bank, trainer.backbone)
-    names = limited(rows_of(store, args.images), args.limit)
-    features = torch.stack([store.plain_views([Datum(impath=name)]).features[0] for name in names])
-    return names, features.to(trainer.device, torch.float32)
+    store = BankStore(trainer.cfg.FEATURES.BANK, trainer.backbone) if args.bank else None
+    names = rows_of(store, args.images) if store else image_files(args.images)
+    if len(names) > args.limit:
+        print(f"the first {args.limit} of {len(names)} images; --limit takes more")
+    names = names[: args.limit]
+    if store:
+        features = torch.cat([store.plain_views([Datum(impath=name)]).first() for name in names])
+        return names, features.to(trainer.device, torch.float32)
+    features, faults = features_of(names, trainer)
+    if faults:
+        raise UserError("; ".join(faults.values()))
+    return names, features
 
 
 def rows_of(store, places):
     """Relative paths in the bank: those named, and those below folders that are named."""
     known = list(dict.fromkeys(path for table in store.tables.values() for path in table.row))
-    found = []
+    rows = []
     for place in places:
         below = [path for path in known if path == place or path.startswith(f"{place.rstrip('/')}/")]
         if not below:
             close = ", ".join(nearest(place, known)[:3])
             raise UserError(f"the bank {store.path} holds no {place}; its {len(known)} images are named like {close}")
-        found += below
-    return found
-
-
-def limited(names, limit):
-    if len(names) > limit:
-        print(f"the first {limit} of {len(names)} images; --limit takes more")
-    return names[:limit]
+        rows += below
+    return rows
 
 
 def draw_panel(path, names, images, found):
@@ -152,10 +140,9 @@ def main(argv=None):
         print(name)
         for position, words in enumerate(prompt, 1):
             print(f"  p{position}: " + ", ".join(f"{word} ({distance:.3f})" for word, distance in words))
-    if len(names) > 1:
-        away = sum(words[0][1] for prompt in found for words in prompt) / prompts[..., 0].numel()
-        about = f"vary by {variation(prompts):.2g}; their nearest words are {away:.2g} away on average"
-        print(f"from image to image the prompts {about}")
+    nearest_distances = [words[0][1] for prompt in found for words in prompt]
+    away = sum(nearest_distances) / len(nearest_distances)
+    print(f"from image to image the prompts vary by {variation(prompts):.2g}; their nearest words are {away:.2g} away")
     if args.out:
         images = [NO_IMAGE if args.bank else read_image(name) for name in names]
         draw_panel(args.out, names, images, found)

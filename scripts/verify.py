@@ -53,12 +53,11 @@ def chosen(args):
             raise UserError(f"no data set is called '{name}'. Known, nearest first: {', '.join(nearest(name, known))}")
     if args.names:
         return args.names
+    ending = f"_{args.backbone.lower().replace('/', '-')}.safetensors"
+    place = {name: train.BANKS / f"{name}{ending}" for name in SOURCE}
     if args.root:
-        folder = {name: DATASET_REGISTRY.get(source.reader).dataset_dir for name, source in SOURCE.items()}
-        place = {name: Path(args.root, folder[name]) for name in DATASETS}
-    else:
-        ending = f"_{args.backbone.lower().replace('/', '-')}.safetensors"
-        place = {name: train.BANKS / f"{name}{ending}" for name in DATASETS}
+        folders = {name: DATASET_REGISTRY.get(source.reader).dataset_dir for name, source in SOURCE.items()}
+        place = {name: Path(args.root, folder) for name, folder in folders.items()}
     there = [name for name in place if place[name].exists()]
     if not there:
         raise UserError(
@@ -73,16 +72,10 @@ def chosen(args):
 def measure(args, config):
     """-> Measured of zero-shot CLIP, by a run of train.py in a temporary folder. Raises UserError."""
     file = "miniclip" if args.backbone == "MiniCLIP" else "vit_b16"
+    words = ["--trainer", TRAINER, "--config-file", str(CONFIGS / f"trainers/{TRAINER}/{file}.yaml")]
+    words += ["--root", args.root, "--dataset-config-file", str(CONFIGS / f"datasets/{config}.yaml")]
     with tempfile.TemporaryDirectory() as out, contextlib.redirect_stdout(io.StringIO()):
-        flags = {
-            "--trainer": TRAINER,
-            "--backbone": args.backbone,
-            "--root": args.root,
-            "--output-dir": out,
-            "--dataset-config-file": CONFIGS / f"datasets/{config}.yaml",
-            "--config-file": CONFIGS / f"trainers/{TRAINER}/{file}.yaml",
-        }
-        words = [str(word) for flag in flags.items() for word in flag]
+        words += ["--backbone", args.backbone, "--output-dir", out]
         # NUM_SHOTS -1: no few-shot draw, which would be written into DATA
         train.main([*words, "TASK", "base2new", "DATASET.NUM_SHOTS", "-1", "VERBOSE", "False", *args.options])
         record, cfg = read_results(os.path.join(out, RESULTS)), run_config(out)
@@ -94,13 +87,10 @@ def measure(args, config):
 
 def line(config, run, verdict, known, causes):
     """A data set's line of the table."""
-    metrics, features = run.record["metrics"], run.cfg.FEATURES
+    metrics, kept = run.record["metrics"], run.cfg.FEATURES.BANK or run.cfg.FEATURES.DIR
     cells = [f"{percent(metrics, name)} ({percent(known, name)})" for name in METRICS]
     if verdict == "different" and not causes:
-        kept = features.BANK or features.DIR
-        causes = [
-            f"split, template, preprocessing and weights are as known; left are the images, or features in {kept}"
-        ]
+        causes = [f"split, template, preprocessing, weights are as known; left are the images, or features in {kept}"]
     if run.record["split_hash"] in DATASETS.get(config, {}).get("reduced", ()):
         verdict = f"{verdict} (reduced split)"
     return ROW.format(config, *cells, ": ".join(filter(None, [verdict, "; ".join(causes)])))

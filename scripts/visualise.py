@@ -112,16 +112,15 @@ def draw_features(path, points, method, title):
 
 def draw_curves(path, histories, title):
     """A panel for each term. histories: {stage of the run: [{term: mean of an epoch}]}."""
-    panels = {}
-    for stage, epochs in histories.items():
-        panels |= {f"{stage}: {term}": [epoch[term] for epoch in epochs] for term in (epochs[0] if epochs else ())}
+    panels = [(stage, term) for stage, epochs in histories.items() for term in (epochs[0] if epochs else ())]
     if not panels:
         print("no curves: neither the generator's folder nor the newest checkpoint keeps a history")
         return
     figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.2), squeeze=False, layout="constrained")
-    for axis, (name, values) in zip(axes.flat, panels.items(), strict=True):
+    for axis, (stage, term) in zip(axes.flat, panels, strict=True):
+        values = [epoch[term] for epoch in histories[stage]]
         axis.plot(range(1, len(values) + 1), values)
-        axis.set(title=name, xlabel="epoch")
+        axis.set(title=f"{stage}: {term}", xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
     save(figure, path, title)
 
@@ -135,21 +134,19 @@ def save(figure, path, title):
 
 def main(argv=None):
     args = parse_args(argv)
-    cfg = run_config(args.run, args.opts)
-    cfg.OUTPUT_DIR = ""  # nothing of the run is written to
-    cfg.freeze()
-    if cfg.SEED >= 0:
-        set_random_seed(cfg.SEED)  # the same few-shot draw
+    cfg = run_config(args.run, ["OUTPUT_DIR", "", *args.opts])  # nothing of the run is written to
+    set_random_seed(cfg.SEED)  # the same few-shot draw
     trainer = build_trainer(cfg)
     framework, history = framework_of(args.run, cfg, trainer.backbone, trainer.device)
     trainer.open_data(training=True)
     title = f"{cfg.TRAINER.NAME} on {cfg.DATASET.NAME}, seed {cfg.SEED} ({trainer.backbone.name})"
     base, new = trainer.task.real_classnames(), trainer.extra_names()
-    if not (base and new):
-        print(f"no pictures of features: the run has {len(base)} classes with images and {len(new)} without")
-    for method in ("pca", "tsne") if base and new else ():
+    if base and new:
         points = gather(trainer, framework.generator, base, new, args.classes, args.per_class)
-        draw_features(args.out / f"{method}.png", points, method, title)
+        for method in ("pca", "tsne"):
+            draw_features(args.out / f"{method}.png", points, method, title)
+    else:
+        print(f"no pictures of features: the run has {len(base)} classes with images and {len(new)} without")
     newest = Checkpoints(args.run, trainer.MODEL_NAME).newest()
     training = load_checkpoint(newest).get("history", []) if newest else []
     draw_curves(args.out / "curves.png", {"generator": history, "fine-tuning": training}, title)

@@ -112,13 +112,11 @@ def split_fault(run, config):
 
 def preprocessing_fault(cfg, expected):
     """How the images, or those of a bank by its header, were preprocessed otherwise than the backbone expects."""
-    given = cfg.INPUT
-    used = {"size": list(given.SIZE), "interpolation": given.INTERPOLATION}
-    used |= {"mean": list(given.PIXEL_MEAN), "std": list(given.PIXEL_STD)}
+    keys = {"size": "SIZE", "interpolation": "INTERPOLATION", "mean": "PIXEL_MEAN", "std": "PIXEL_STD"}
+    used = {name: cfg.INPUT[key] for name, key in keys.items()}
     if cfg.FEATURES.BANK:
         with safe_open(cfg.FEATURES.BANK, framework="numpy") as bank:
             used = json.loads(bank.metadata().get("preprocess", "{}"))
-    elif given.NO_TRANSFORM or "normalize" not in given.TRANSFORMS:
-        return "pixels are not normalised; INPUT.TRANSFORMS should hold normalize, and INPUT.NO_TRANSFORM be False"
-    differing = [key for key in expected if used.get(key, expected[key]) != expected[key]]
-    return ", ".join(f"{key} {used[key]}, expected {expected[key]}" for key in differing)
+    used = {name: list(value) if isinstance(value, tuple) else value for name, value in used.items()}
+    differing = [name for name in expected if used.get(name, expected[name]) != expected[name]]
+    return ", ".join(f"{name} {used[name]}, expected {expected[name]}" for name in differing)

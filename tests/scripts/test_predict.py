@@ -102,10 +102,14 @@ def test_a_configuration_that_was_changed_after_training_is_refused(run, tmp_pat
     shutil.copytree(run, tmp_path / "run")
     config = tmp_path / "run" / "config.yaml"
     text = config.read_text()
-    assert "N_CTX: 16" in text
-    config.write_text(text.replace("N_CTX: 16", "N_CTX: 8"))
-    with pytest.raises(UserError, match=r"config.yaml was changed after training: TRAINER\S+N_CTX was 16, is now 8"):
-        predict.open_run(str(tmp_path / "run"))
+    for before, after, key in (
+        ("CLASS_TOKEN_POSITION: end", "CLASS_TOKEN_POSITION: front", r"TRAINER\S+CLASS_TOKEN_POSITION was 'end'"),
+        ("TEMPLATE: a photo of a {}.", "TEMPLATE: art of a {}.", "DATASET.TEMPLATE was"),
+    ):
+        assert before in text
+        config.write_text(text.replace(before, after))
+        with pytest.raises(UserError, match=f"config.yaml was changed after training: {key}"):
+            predict.open_run(str(tmp_path / "run"))
     config.write_text(text)
     predict.open_run(str(tmp_path / "run"), options=["OPTIM.LR", "7"])  # asked for, not changed
 

@@ -5,7 +5,7 @@ import torch
 import visualise
 from dassl.utils import UserError
 from PIL import Image
-from runs import argv, results, train_killed_before_epoch
+from runs import argv, results
 
 import train
 
@@ -48,15 +48,6 @@ def test_pca_is_not_fitted_to_unseen_images():
     unseen = torch.randn(12, 5)
     near, far = (visualise.project({**points, "real new": (scale * unseen, [])}, "pca")[0] for scale in (1.0, 100.0))
     assert near["real base"] == pytest.approx(far["real base"]) and near["real new"] != pytest.approx(far["real new"])
-
-
-def test_the_history_survives_a_kill(tiny_bank, tmp_path, monkeypatch, ship_run):
-    """Each epoch's mean loss is in the checkpoint, also that of epochs before a kill."""
-    train_killed_before_epoch(monkeypatch, 2, argv(tiny_bank, tmp_path, "CoOp_SHIP"))
-    train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP"))
-    file = "prompt_learner/model.pth.tar-3"
-    cut, whole = (torch.load(folder / file, weights_only=True)["history"] for folder in (tmp_path, ship_run))
-    assert cut == whole and len(whole) == 3
 
 
 def test_a_run_without_a_generator(tiny_bank, tmp_path):
