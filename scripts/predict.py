@@ -19,7 +19,6 @@ from dassl.utils import read_image
 from lib.console import at_least, image_files
 from lib.faults import say_errors
 from tqdm import tqdm
-from trainers.core.features.encoding import BATCH
 
 from trainers import open_run
 from trainers.core.extraction import BATCH

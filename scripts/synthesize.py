@@ -16,7 +16,6 @@ import torch
 from lib.console import at_least, framework_of
 from lib.faults import say_errors
 from safetensors.torch import save
-from trainers.ship.plugin import SHIP
 
 from trainers import open_run
 from trainers.core.files import read_names, replacing, require_different

@@ -22,8 +22,6 @@ from lib.faults import say_errors
 from matplotlib import pyplot as plt
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from trainers.core.run.checkpoints import Checkpoints
-from trainers.ship.plugin import SHIP
 
 import datasets  # noqa: F401  (registers the readers)
 from trainers import run_config
