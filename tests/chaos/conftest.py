@@ -1,7 +1,9 @@
 """Fault injection, outside of the default test command: runs are killed, files damaged, processes raced.
 
-`python -m pytest -m chaos tests/chaos` tries one case of each kind, in minutes. The variable CHAOS_CASES is the number of
-cases of each kind, CHAOS_SEED chooses other ones: CHAOS_CASES=100 CHAOS_SEED=3 python -m pytest -m chaos tests/chaos -n 2
+`python -m pytest -m chaos tests/chaos` tries one case of each kind, in minutes. The variable CHAOS_CASES is the number
+of cases of each kind, and CHAOS_SEED chooses other ones:
+
+CHAOS_CASES=100 CHAOS_SEED=3 python -m pytest -m chaos tests/chaos -n 2
 """
 
 import os

@@ -103,7 +103,8 @@ class Lab:
         done = self.run(kind, out)
         assert not done.fault, done.fault
         if done.code == 0:
-            assert difference(self.whole(kind)[0], out) == ""
+            different = difference(self.whole(kind)[0], out)
+            assert not different, different
 
 
 class Process:
