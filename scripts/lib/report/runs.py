@@ -15,8 +15,8 @@ from trainers.core.identity import REMOVED, is_read
 PAPERS = Path(__file__).resolve().parents[3] / "configs" / "papers"
 NAMES = yaml.safe_load((PAPERS / "names.yaml").read_text(encoding="utf-8"))
 ROW = ("task", "source", "backbone", "trainer", "cfg")  # names a run but for its data set, shots and seed
-BY_SEED = ("SEED", "fewshot", "version")  # keys of an identity that tell no rows apart; those of the run that this one
-STARTS = (".INIT_FROM", ".INIT_WEIGHTS")  # started from end in these
+BY_SEED = ("SEED", "fewshot", "version")  # keys of an identity that tell no rows apart
+STARTS = (".INIT_FROM", ".INIT_WEIGHTS")  # ends of keys that name the run that this one started from: nor do these
 PLACE = ["row", "shots", "dataset"]
 AVERAGE = "average"
 H_OF = (("H", "base", "new"), ("H", "unseen", "seen"), ("all_H", "all_base", "all_new"))
@@ -108,9 +108,9 @@ def run_of(data: dict, path: Path) -> dict:
 
 def facts_of(data: dict, identity: dict) -> dict:
     draw = str(data.get("fewshot") or "")
-    facts = {key: value for key, value in identity.items() if key not in BY_SEED and not key.endswith(STARTS)}
-    for key in [key for key, value in REMOVED.items() if facts.get(key) == value]:
-        del facts[key]
+    facts = {**identity}
+    for key in (*BY_SEED, *(key for key, value in REMOVED.items() if facts.get(key) == value)):
+        facts.pop(key, None)
     if not data.get("bank"):
         facts.pop("images", None)  # those that were drawn; of a bank it is all of them
     facts.setdefault("weights", data["backbone"].get("sha256"))
@@ -167,11 +167,10 @@ def differing(runs: list[dict]) -> set[str]:
 def is_compared(key: str, runs: list[dict]) -> bool:
     """Older versions recorded the options of all methods: theirs count in sections whose letters the trainer's name
     has."""
-    if (
-        "REVISION" in key
-        or not key.split(".")[0].isupper()
-        or any(key in run["facts"] and not run["older"] for run in runs)
-    ):
+    if key.endswith(STARTS):
+        return False
+    is_option = key.split(".")[0].isupper() and "REVISION" not in key
+    if not is_option or any(key in run["facts"] and not run["older"] for run in runs):
         return True
     name = runs[0]["trainer"].replace("_", "").upper()
     return is_read(key, [section for section in key.split(".")[1:2] if section.replace("_", "") in name])
