@@ -15,8 +15,10 @@ from .files import UserError, hash_of, results_file, sha256_of
 
 # The options that every trainer reads; "X." stands for all below X. What is not here (places, workers, test batches,
 # printing) cannot change a result. Data and banks count by their content, whatever the place.
-READ = ("SEED", "TASK", "DATASET.", "INPUT.", "OPTIM.", "FEATURES.", "DATALOADER.TRAIN_X.", "TRAINER.NAME")
-READ += ("MODEL.INIT_WEIGHTS", "MODEL.BACKBONE.NAME", "TEST.FINAL_MODEL", "TEST.ALL_SUBSET")
+READ = (
+    *("SEED", "TASK", "DATASET.", "INPUT.", "OPTIM.", "FEATURES.", "DATALOADER.TRAIN_X.", "TRAINER.NAME"),
+    *("MODEL.INIT_WEIGHTS", "MODEL.BACKBONE.NAME", "TEST.FINAL_MODEL", "TEST.ALL_SUBSET"),
+)
 NEUTRAL = ("DATASET.ROOT", "FEATURES.BANK", "FEATURES.DIR")
 # Beside the options: hashes of the data, the text of the hand-written prompt, the REVISION of each part of the run.
 TEMPLATE = "template"
