@@ -112,7 +112,8 @@ def facts_of(data: dict, identity: dict) -> dict:
     for key in (*BY_SEED, *(key for key, value in REMOVED.items() if facts.get(key) == value)):
         facts.pop(key, None)
     if not data.get("bank"):
-        facts.pop("images", None)  # those that were drawn; of a bank it is all of them
+        for key in ("images", "content"):  # of those that were drawn; of a bank it is all of them
+            facts.pop(key, None)
     facts.setdefault("weights", data["backbone"].get("sha256"))
     facts["options"] = "recorded" if identity else "not recorded"
     facts["selection"] = re.sub(r"\d[\d.e+-]*", "#", str(data.get("selection")))  # it may tell what was chosen
