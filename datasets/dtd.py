@@ -10,4 +10,3 @@ class DescribableTextures(Reader):
     dataset_dir = "dtd"
     image_folder = "images"
     split_file = "split_zhou_DescribableTextures.json"
-    template = "{} texture."

@@ -10,7 +10,6 @@ class EuroSAT(Reader):
     dataset_dir = "eurosat"
     image_folder = "2750"
     split_file = "split_zhou_EuroSAT.json"
-    template = "a centered satellite photo of {}."
     folder_names = {
         "AnnualCrop": "Annual Crop Land",
         "HerbaceousVegetation": "Herbaceous Vegetation Land",

@@ -11,7 +11,6 @@ class FGVCAircraft(Reader):
 
     dataset_dir = "fgvc_aircraft"
     image_folder = "images"
-    template = "a photo of a {}, a type of aircraft."
 
     def make_split(self):
         labels = {name: label for label, name in enumerate(read_lines(self.path_of("variants.txt")))}

@@ -10,4 +10,3 @@ class Food101(Reader):
     dataset_dir = "food-101"
     image_folder = "images"
     split_file = "split_zhou_Food101.json"
-    template = "a photo of {}, a type of food."

@@ -11,7 +11,6 @@ class OxfordFlowers(Reader):
     dataset_dir = "oxford_flowers"
     image_folder = "jpg"
     split_file = "split_zhou_OxfordFlowers.json"
-    template = "a photo of a {}, a type of flower."
 
     def make_split(self):
         """50/20/30 of each class; the labels of imagelabels.mat and the names of cat_to_name.json count from 1."""

@@ -10,7 +10,6 @@ class OxfordPets(Reader):
     dataset_dir = "oxford_pets"
     image_folder = "images"
     split_file = "split_zhou_OxfordPets.json"
-    template = "a photo of a {}, a type of pet."
 
     def make_split(self):
         """Test as published; 20% of each class of the published trainval become val."""

@@ -14,7 +14,6 @@ class UCF101(Reader):
     dataset_dir = "ucf101"
     image_folder = "UCF-101-midframes"
     split_file = "split_zhou_UCF101.json"
-    template = "a photo of a person doing {}."
 
     def make_split(self):
         """The first of the published partitions; 20% of each class of its training videos become val."""

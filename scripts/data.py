@@ -15,7 +15,7 @@ from dassl.utils import UserError
 from lib.faults import say_errors
 from tabulate import tabulate
 
-from datasets.prepare.check import reader_name, show
+from datasets.prepare.check import check, reader_name
 from datasets.prepare.page import markdown
 from datasets.prepare.prepare import prepare
 from datasets.prepare.sources import SOURCES
@@ -61,7 +61,7 @@ def main(argv=None):
     for name in list(SOURCES) if "all" in args.names else [reader_name(name) for name in args.names]:
         try:
             if args.command == "check":
-                complete &= show(name, args.root)
+                complete &= check(name, args.root)
             else:
                 complete &= prepare(name, args.root, args.keep_archives)
         except UserError as error:  # with several names, one that fails must not keep the others from being prepared

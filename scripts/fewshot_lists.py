@@ -9,11 +9,10 @@ import argparse
 import os
 
 import _path  # noqa: F401
-from dassl.utils import UserError, atomic_path
+from dassl.utils import UserError, atomic_path, read_text
 from lib.faults import say_errors
 
 from datasets.core import lists
-from datasets.core.files import read_text
 from datasets.core.splits import read_split
 
 PREFIX = "split_zhou_"
@@ -36,7 +35,7 @@ def main(argv=None):
             if not args.check:
                 with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as target:
                     target.write(text)
-            elif not os.path.exists(path) or read_text(path) != text:
+            elif not os.path.exists(path) or read_text(path, "a few-shot list") != text:
                 stale.append(path)
             print(f"{'checked' if args.check else 'wrote'} {os.path.relpath(path)}")
     if stale:

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from pathlib import Path
 
-from dassl.utils import UserError, check_regular
+from dassl.utils import UserError
+
+from trainers.core.files import digest_of
 
 from .splits import check_split
 
@@ -16,8 +17,7 @@ def read_bank_split(path, dataset, needs_train=True):
     from safetensors import safe_open
 
     try:
-        check_regular(path, "a feature bank")
-        vouched = _matches_file_beside(Path(path))
+        digest_of(path)  # refuses a bank that differs from the .sha256 beside it
         with safe_open(path, framework="numpy") as bank:
             header = bank.metadata() or {}
     except Exception as error:  # safetensors' own error type, OSError, and more for damaged headers
@@ -25,24 +25,18 @@ def read_bank_split(path, dataset, needs_train=True):
     form = header.get("format")
     if form not in (FORMAT, WITHOUT_HEADER_DIGEST):
         raise UserError(f"{path} is no feature bank: its header says format {form!r}, not {FORMAT!r}")
-    if not vouched or (form == FORMAT and header.get("header_digest") != _digest(header)):
+    if form == FORMAT and header.get("header_digest") != _digest(header):
         raise UserError(
-            f"the feature bank {path} (FEATURES.BANK) is damaged: it does not match the digest "
-            f"{'in its header' if vouched else f'in {path}.sha256'}; get it or make it again"
+            f"the feature bank {path} (FEATURES.BANK) is damaged: it does not match the digest in its header; "
+            "get it or make it again"
         )
     if header.get("dataset") != dataset:
         raise UserError(f"{path} is a bank of {header.get('dataset')!r}, but DATASET.NAME is {dataset!r}")
     try:
         raw = json.loads(header.get("split", ""))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"the split in the header of {path} is damaged: {error}") from None
     return check_split(raw, f"the split in the header of {path}", needs_train)
-
-
-def _matches_file_beside(path):
-    """Whether the file has the sha256 that <path>.sha256 says, where there is such a file."""
-    beside = path.with_name(f"{path.name}.sha256")
-    return not beside.exists() or beside.read_text().split()[:1] == [hashlib.sha256(path.read_bytes()).hexdigest()]
 
 
 def _digest(header):

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 
-from dassl.utils import UserError, check_regular
+from dassl.utils import UserError, read_text
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 UNFIT = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # of content in another form than expected
@@ -58,19 +58,9 @@ def missing_files(image_dir, paths):
     return missing
 
 
-def read_text(path):
-    """A text file's content. Raises UserError."""
-    try:
-        check_regular(path, "a text file")
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
-
-
 def read_lines(path):
     """Non-empty lines of a text file, stripped. Raises UserError."""
-    return [line.strip() for line in read_text(path).split("\n") if line.strip()]
+    return [line.strip() for line in read_text(path, "a text file").split("\n") if line.strip()]
 
 
 def parse_lines(path, parse, expected):

@@ -10,9 +10,9 @@ import hashlib
 import os
 import re
 
-from dassl.utils import UserError
+from dassl.utils import UserError, read_text
 
-from .files import explained, read_text
+from .files import explained
 from .sampling import draw
 from .splits import by_label, split_hash
 
@@ -33,7 +33,7 @@ def find(name, hash_of_split, seed, shots):
 
 def read(path, split, shots):
     """(train, val) items of a list, which must belong to `split`. Raises UserError."""
-    text = read_text(path)
+    text = read_text(path, "a few-shot list")
     body = text.partition("\n")[2]
     if text != with_header(os.path.basename(path), body):
         raise UserError(

@@ -29,19 +29,20 @@ class Reader(DatasetBase):
     """One dataset in CoOp's layout.
 
     After construction: train_x, val, test (lists of Datum), classnames, all_classnames, image_dir ('' with a bank),
-    split_hash, template, fewshot_source. Raises UserError for missing or unusable data.
+    split_hash, fewshot_source. Raises UserError for missing or unusable data.
     """
 
     dataset_dir = ""  # below DATASET.ROOT
     image_folder = ""  # below dataset_dir; paths of the split are relative to it
     split_file = ""  # below dataset_dir; '' for datasets whose own files fix the split
-    template = "a photo of a {}."
+    template = (
+        ""  # hand-written prompt of a reader of your own; trainers/core/model/prompts.py has those of the known sets
+    )
     needs_train = True  # whether each class has training images; not in test sets, nor in zero-shot learning
     folder_names = {}  # {class folder: class name} where they differ
     ignored_folders = ()  # class folders to leave out
 
     def __init__(self, cfg):
-        self.template = check_template(cfg.DATASET.get("TEMPLATE", "") or self.template)
         bank = cfg.get("FEATURES", {}).get("BANK", "")
         if bank:
             self.dataset_dir = self.image_dir = ""
@@ -208,12 +209,3 @@ class Reader(DatasetBase):
 
 def first_five(names):
     return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
-
-
-def check_template(template):
-    """`template`, a text or a list of texts, if each has exactly one place for a class name, '{}'. Raises UserError."""
-    for text in [template] if isinstance(template, str) else template:
-        rest = text.replace("{}", "", 1)
-        if rest == text or "{" in rest or "}" in rest:
-            raise UserError(f"DATASET.TEMPLATE must contain {{}} once, where the class name goes, but is {text!r}")
-    return template

@@ -43,7 +43,7 @@ def read_split(path, needs_train=True):
     """Split in the json file at `path`, validated. Raises UserError."""
     try:
         raw = read_json(path)
-    except (OSError, UserError, RecursionError) as error:
+    except (OSError, UserError) as error:
         raise UserError(f"{path} cannot be read as a split file: {error}") from None
     return check_split(raw, path, needs_train)
 

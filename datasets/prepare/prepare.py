@@ -6,14 +6,15 @@ import os
 import shutil
 
 from dassl.utils import UserError, read_json
-from filelock import FileLock, Timeout
+
+from trainers.core.files import locked
 
 from ..core.files import require_writable
 from ..core.splits import read_split, split_hash
-from .check import full_path, reader_name, show
-from .download import check_md5, fetch, refuse
+from .check import check, full_path, reader_name
+from .download import check_md5, fetch
 from .sources import SOURCES
-from .unpack import BadArchive, disk_full, unpack
+from .unpack import BadArchive, is_archive, unpack
 
 WORK = ".prepare"  # below the root, on the disk that the data go to
 
@@ -41,17 +42,15 @@ def prepare(name, root, keep_archives=False):
     for resource in source.downloads():
         try:
             install(resource, root, source, keep_archives)
-        except UserError as error:
+        except (UserError, OSError) as error:
             reasons.append(str(error))
-        except OSError as error:
-            reasons.append(str(disk_full(root) if error.errno == errno.ENOSPC else error))
     missing = source.missing(root)
     if missing:
         steps = f"\nBy hand (ROOT is {root}):\n{source.manual.rstrip()}" if source.manual else ""
         raise UserError(
             "\n".join([f"{source.reader} is not complete; missing: {', '.join(missing)}", *reasons]) + steps
         )
-    return show(source.reader, root)
+    return check(source.reader, root)
 
 
 def install(resource, root, source, keep_archives=False):
@@ -68,7 +67,7 @@ def install(resource, root, source, keep_archives=False):
     require_writable(root)
     os.makedirs(work, exist_ok=True)
     file = os.path.join(work, resource.name)
-    with _locked(f"{file}.lock", resource.name):
+    with locked(f"{file}.lock", f"another process is getting {resource.name}; waiting for it"):
         if not wanted():  # another process was faster
             return
         if not os.path.exists(file):
@@ -95,10 +94,11 @@ def _unpack(resource, file, staging):
     print(f"Unpacking {resource.name}")
     top = os.path.join(staging, "content")
     unpack(file, top)
-    if resource.inner:
-        inner, top = find(top, resource.inner, resource.name), os.path.join(staging, "inner")
-        unpack(inner, top)
-    return top
+    if not resource.inner:
+        return top
+    inner = os.path.join(staging, "inner")
+    unpack(find(top, resource.inner, resource.name), inner)
+    return inner
 
 
 def find(folder, end, archive):
@@ -111,19 +111,18 @@ def find(folder, end, archive):
 
 
 def check_download(path, resource, source):
-    """Raises a DownloadError and removes the file unless it is what `resource` promises."""
+    """Raises UserError unless the file is what `resource` promises."""
     if resource.md5:
         check_md5(path, resource.md5)
-    try:
-        if resource.name.startswith("split_"):
-            split = read_split(path)
-            sizes = tuple(map(len, split))
-            if resource.split_hash and split_hash(split) != resource.split_hash or sizes != source.sizes:
-                refuse(path, f"it is another split than CoOp's: {sizes} images, hash {split_hash(split)}")
-        elif resource.name.endswith(".json"):
-            read_json(path)
-    except UserError as error:
-        refuse(path, str(error))
+    if resource.name.startswith("split_"):
+        split = read_split(path)
+        sizes = tuple(map(len, split))
+        if resource.split_hash not in ("", split_hash(split)) or sizes != source.sizes:
+            raise UserError(f"it is another split than CoOp's: {sizes} images, hash {split_hash(split)}")
+    elif resource.name.endswith(".json"):
+        read_json(path)
+    elif "" not in resource.gives.values() and not is_archive(path):
+        raise UserError("it is no archive, perhaps a web page that says why (gone, a quota, or a licence to accept)")
 
 
 def _place(path, target):
@@ -138,13 +137,3 @@ def _place(path, target):
         shutil.rmtree(copy, ignore_errors=True)
         shutil.move(path, copy)
         os.rename(copy, target)
-
-
-def _locked(path, what):
-    """Context that holds the lock file `path`; it stays where it is, as removing it would let two processes in."""
-    lock = FileLock(path)
-    try:
-        return lock.acquire(timeout=0)
-    except Timeout:
-        print(f"Another process is getting {what}; waiting for it")
-        return lock.acquire()

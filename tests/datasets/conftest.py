@@ -26,10 +26,10 @@ def shared():
 def make_cfg():
     """make_cfg(name, root, shots, ...) -> the config a train script would pass to the reader."""
 
-    def make(name, root="", shots=-1, seed=1, subset="all", bank="", template=""):
+    def make(name, root="", shots=-1, seed=1, subset="all", bank=""):
         cfg = get_cfg_default()
         cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.DATASET.NUM_SHOTS, cfg.SEED = name, str(root), shots, seed
-        cfg.DATASET.SUBSAMPLE_CLASSES, cfg.DATASET.TEMPLATE = subset, template
+        cfg.DATASET.SUBSAMPLE_CLASSES = subset
         cfg.FEATURES = CfgNode({"BANK": str(bank)})
         return cfg
 

@@ -15,7 +15,7 @@ def flat(tmp_path, images):
 
 def test_class_folders_are_split_once_and_the_split_is_kept(load, flat):
     data = load("ImageFolder", flat)
-    assert data.classnames == ["arctic_fox", "red fox", "train"] and data.template == "a photo of a {}."
+    assert data.classnames == ["arctic_fox", "red fox", "train"]
     assert Counter(d.label for d in data.train_x) == {0: 5, 1: 5, 2: 5}
     assert (len(data.val), len(data.test)) == (6, 9)
     assert sum(d.impath.endswith((".png", ".webp")) for d in data.train_x + data.val + data.test) == 6
@@ -48,9 +48,9 @@ def test_parts_in_sub_folders(load, tmp_path, images):
     for part, size in (("train", 5), ("val", 2), ("test", 3)):
         for name in ("a", "b"):
             images(tmp_path / part / name, [f"{i}.jpg" for i in range(size)])
-    data = load("ImageFolder", tmp_path, subset="new", template="a sketch of a {}.")
+    data = load("ImageFolder", tmp_path, subset="new")
     assert data.classnames == ["b"] and (len(data.train_x), len(data.val), len(data.test)) == (5, 2, 3)
-    assert data.template == "a sketch of a {}." and not (tmp_path / "split_ImageFolder.json").exists()
+    assert not (tmp_path / "split_ImageFolder.json").exists()
 
 
 def test_val_may_be_missing(load, tmp_path, images):

@@ -26,28 +26,17 @@ def test_caltech101_from_folders(load, tmp_path, images):
     again = load("Caltech101", tmp_path)
     assert kept.read_bytes() == first and [d.impath for d in again.test] == [d.impath for d in data.test]
     kept.unlink()
-    assert load("Caltech101", tmp_path, 4, seed=3).split_hash == data.split_hash, (
-        "the split depends on the seed of the run"
-    )
+    assert load("Caltech101", tmp_path, 4, seed=3).split_hash == data.split_hash  # whatever the run's seed
 
 
 def test_eurosat_from_folders(load, tmp_path, images, shared_names):
-    for folder in (
-        "AnnualCrop",
-        "Forest",
-        "HerbaceousVegetation",
-        "Highway",
-        "Industrial",
-        "Pasture",
-        "PermanentCrop",
-        "Residential",
-        "River",
-        "SeaLake",
-    ):
+    folders = (
+        "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River SeaLake"
+    )
+    for folder in folders.split():
         images(tmp_path / "eurosat" / "2750" / folder, [f"{folder}_{i}.jpg" for i in range(10)])
     data = load("EuroSAT", tmp_path)
     assert data.classnames == shared_names("eurosat") and counts(data) == (50, 20, 30)
-    assert data.template == "a centered satellite photo of {}."
 
 
 def test_dtd_from_folders(load, tmp_path, images):
@@ -56,25 +45,16 @@ def test_dtd_from_folders(load, tmp_path, images):
     (tmp_path / "dtd" / "images" / "banded" / ".directory").touch()  # the published archive has such a file
     data = load("DescribableTextures", tmp_path)
     assert data.classnames == ["banded", "polka-dotted"] and counts(data) == (10, 4, 6)
-    assert data.template == "{} texture."
 
 
 def test_flowers_from_annotations(load, tmp_path):
-    add_flowers(
-        tmp_path,
-        [3] * 10 + [1] * 10 + [2] * 10,
-        {"1": "pink primrose", "3": "canterbury bells", "2": "globe thistle"},
-    )
+    names = {"1": "pink primrose", "3": "canterbury bells", "2": "globe thistle"}
+    add_flowers(tmp_path, [3] * 10 + [1] * 10 + [2] * 10, names)
     data = load("OxfordFlowers", tmp_path)
     assert data.classnames == ["pink primrose", "globe thistle", "canterbury bells"] and counts(data) == (15, 6, 9)
     assert {d.label for d in data.train_x if int(d.impath[-9:-4]) <= 10} == {2}
     split = read_split(tmp_path / "oxford_flowers" / "split_zhou_OxfordFlowers.json")
-    assert list(dict.fromkeys(item.label for item in split.train)) == [
-        2,
-        0,
-        1,
-    ], "classes appear in the order of the labels file"
-    assert data.template == "a photo of a {}, a type of flower."
+    assert [*dict.fromkeys(item.label for item in split.train)] == [2, 0, 1]  # in the order of the labels file
 
 
 def test_flowers_with_annotations_that_do_not_fit(load, tmp_path):
@@ -100,7 +80,6 @@ def test_pets_from_annotations(load, tmp_path):
     assert data.classnames == ["abyssinian", "american_bulldog", "bengal"]
     assert counts(data) == (24, 6, 15) and Counter(d.label for d in data.val) == {0: 2, 1: 2, 2: 2}
     assert all(int(d.impath.split("_")[-1][:-4]) >= 10 for d in data.test)
-    assert data.template == "a photo of a {}, a type of pet."
 
 
 @pytest.mark.parametrize("line", ["Abyssinian_1 1 1", "Abyssinian 1 1 1", "Abyssinian_1 one 1 1"])
@@ -111,17 +90,6 @@ def test_pets_with_a_broken_line(load, tmp_path, line):
     )
     with pytest.raises(UserError, match="trainval.txt: expected"):
         load("OxfordPets", tmp_path)
-
-
-def test_images_that_only_the_annotation_knows_are_reported(load, tmp_path):
-    top = add_pets(
-        tmp_path,
-        {"trainval.txt": [f"Abyssinian_{i} 1 1 1" for i in range(5)], "test.txt": ["Abyssinian_9 1 1 1"]},
-    )
-    (top / "images" / "Abyssinian_9.jpg").unlink()
-    with pytest.raises(UserError, match="names 1 images .*Abyssinian_9.jpg"):
-        load("OxfordPets", tmp_path)
-    assert not (top / "split_zhou_OxfordPets.json").exists()
 
 
 def mat_rows(rows, **fields):
@@ -143,18 +111,14 @@ def test_cars_from_annotations(load, tmp_path, images):
     cell[0, :] = names
     savemat(top / "devkit" / "cars_meta.mat", {"class_names": cell})
     fields = {"class": lambda value: np.uint8(value), "fname": str}
-    for path, rows in (
-        (top / "devkit" / "cars_train_annos.mat", train),
-        (top / "cars_test_annos_withlabels.mat", test),
-    ):
-        savemat(path, {"annotations": mat_rows([row[::-1] for row in rows], **fields)})
+    for path, rows in (("devkit/cars_train_annos.mat", train), ("cars_test_annos_withlabels.mat", test)):
+        savemat(top / path, {"annotations": mat_rows([row[::-1] for row in rows], **fields)})
     images(top, [f"cars_train/{file}" for file, _ in train] + [f"cars_test/{file}" for file, _ in test])
     data = load("StanfordCars", tmp_path)
     assert data.classnames == ["2012 Acura RL Sedan", "2000 AM General Hummer SUV", "2012 Ram C/V Cargo Van Minivan"]
     assert counts(data) == (24, 6, 9) and data.image_dir == str(top)
-    assert [d.label for d in data.test[:4]] == [1, 2, 0, 1] and data.test[0].impath == str(
-        top / "cars_test" / "00001.jpg"
-    )
+    assert [d.label for d in data.test[:4]] == [1, 2, 0, 1]
+    assert data.test[0].impath == str(top / "cars_test" / "00001.jpg")
     (top / "split_zhou_StanfordCars.json").unlink()
     savemat(top / "devkit" / "cars_meta.mat", {"class_names": cell[:, :2]})
     with pytest.raises(UserError, match="cars_train_annos.mat or .*cars_meta.mat is not an annotation file"):
@@ -166,7 +130,6 @@ def test_food_from_folders(load, tmp_path, images, shared_names):
         images(tmp_path / "food-101" / "images" / folder, [f"{i}.jpg" for i in range(4)])
     data = load("Food101", tmp_path, subset="base")
     assert data.all_classnames == shared_names("food101") and data.classnames == shared_names("food101")[:51]
-    assert data.template == "a photo of {}, a type of food."
 
 
 def test_aircraft_from_lists(load, tmp_path, shared_names):
@@ -176,7 +139,6 @@ def test_aircraft_from_lists(load, tmp_path, shared_names):
     assert data.classnames == names and "F/A-18" in names and counts(data) == (100, 100, 100)
     assert data.val[7].impath == str(top / "images" / "0001007.jpg") and data.val[7].classname == names[7]
     assert load("FGVCAircraft", tmp_path, subset="new").classnames == names[50:]
-    assert data.template == "a photo of a {}, a type of aircraft."
     (top / "images_variant_val.txt").write_text("0001000 Concorde\n")
     with pytest.raises(UserError, match="images_variant_val.txt: expected 'image variant'"):
         load("FGVCAircraft", tmp_path)
@@ -195,10 +157,7 @@ def test_sun_from_partitions(load, tmp_path, images, shared_names):
         lines = [f"{folder}/sun_{start + i}.jpg" for folder in folders for i in range(size)]
         (top / file).write_text("\n".join(lines) + "\n")
     for folder in folders:
-        target = top / "SUN397" / folder[1:]
-        target.mkdir(parents=True, exist_ok=True)
-        for i in (0, 1, 2, 3, 4, 50, 51):
-            (target / f"sun_{i}.jpg").touch()
+        images(top / "SUN397" / folder[1:], [f"sun_{i}.jpg" for i in (0, 1, 2, 3, 4, 50, 51)])
     data = load("SUN397", tmp_path)
     assert data.classnames == names and counts(data) == (397 * 4, 397, 397 * 2)
     assert "outdoor athletic_field" in names
@@ -217,7 +176,6 @@ def test_ucf_from_partitions(load, tmp_path, images, shared_names):
     data = load("UCF101", tmp_path)
     assert data.classnames == names and counts(data) == (404, 101, 101)
     assert data.test[0].impath.endswith("Apply_Eye_Makeup/v_ApplyEyeMakeup_g09_c01.jpg")
-    assert data.template == "a photo of a person doing {}."
 
 
 @pytest.mark.parametrize("name", ["StanfordCars", "SUN397", "UCF101", "FGVCAircraft", "OxfordPets", "OxfordFlowers"])

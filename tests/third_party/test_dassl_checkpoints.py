@@ -3,18 +3,12 @@
 import os
 import pickle
 import random
-import struct
-import subprocess
-import sys
-import zipfile
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from dassl.config import get_cfg_default
-from dassl.data.datasets import read_fewshot
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import (
     DamagedCheckpoint,
@@ -69,6 +63,10 @@ def test_saved_plain_and_named_as_newest(tmp_path, capsys):
     assert list(content["state_dict"]) == ["weight", "bias"] and content["val_result"] == 12.5
     save_checkpoint(state(model, optimizer, scheduler, 3), str(tmp_path))
     assert (tmp_path / "checkpoint").read_text() == "model.pth.tar-3\n"
+    with pytest.raises(TypeError, match=r"checkpoint\.scheduler\.rule is a object"):
+        save_checkpoint({"state_dict": {}, "epoch": 4, "scheduler": {"rule": object()}}, str(tmp_path))
+    assert len(os.listdir(tmp_path)) == 4  # nothing of it is written
+    assert count_num_param(model) == 8 and count_num_param(params=[{"params": [model.weight]}]) == 6
 
 
 def test_resume_equals_no_interruption(tmp_path, capsys):
@@ -99,12 +97,6 @@ def test_a_failed_write_leaves_the_last_good_one(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "checkpoint").read_text() == "model.pth.tar-1\n"
 
 
-def test_objects_are_not_written(tmp_path):
-    with pytest.raises(TypeError, match=r"checkpoint\.scheduler\.rule is a object"):
-        save_checkpoint({"state_dict": {}, "epoch": 1, "scheduler": {"rule": object()}}, str(tmp_path))
-    assert os.listdir(tmp_path) == []
-
-
 class Successor:
     """Stands for the scheduler object inside upstream's own checkpoints."""
 
@@ -126,12 +118,9 @@ class Attack:
 @pytest.mark.parametrize("zipped", [True, False])
 def test_upstream_checkpoints_are_read_without_their_objects(tmp_path, zipped, capsys):
     model, optimizer, _ = trained(1)
+    extra = {"half": torch.ones(2, dtype=torch.float16), "p": torch.nn.Parameter(torch.ones(1))}
     content = {
-        "state_dict": {
-            **model.state_dict(),
-            "half": torch.ones(2, dtype=torch.float16),
-            "p": torch.nn.Parameter(torch.ones(1)),
-        },
+        "state_dict": {**model.state_dict(), **extra},
         "epoch": 7,
         "optimizer": optimizer.state_dict(),
         "scheduler": {"successor": Successor(), "last_epoch": 7, "attack": Attack(str(tmp_path / "owned"))},
@@ -160,31 +149,23 @@ def test_resuming_from_an_upstream_checkpoint_sets_the_schedule(tmp_path, capsys
 
 def test_damage_is_refused_by_name(tmp_path, capsys):
     save_checkpoint(state(*trained(2, torch.nn.Linear(3, 40)), 2), str(tmp_path))
-    good = (tmp_path / "model.pth.tar-2").read_bytes()
-    path = tmp_path / "model.pth.tar-9"
-    place = random.Random(0)
-    reference = load_checkpoint(str(tmp_path / "model.pth.tar-2"))
-    refused = 0
-    for case in range(60):
+    path, rng, refused = tmp_path / "model.pth.tar-2", random.Random(0), 0
+    good, reference = path.read_bytes(), load_checkpoint(str(path))["state_dict"]
+    for case in range(40):
         bad = bytearray(good)
-        if case % 2:
-            bad[place.randrange(len(bad))] ^= 255
-        else:
-            del bad[place.randrange(len(bad)) :]
-        path.write_bytes(bytes(bad))
+        bad[rng.randrange(len(bad))] ^= 255
+        path.write_bytes(bad if case % 2 else good[: rng.randrange(len(good))])
         try:
-            got = load_checkpoint(str(path))
+            state_dict = load_checkpoint(str(path))["state_dict"]
         except DamagedCheckpoint as error:
-            assert "model.pth.tar-9" in str(error) and "\n" not in str(error)
+            assert "model.pth.tar-2 is damaged" in str(error) and "\n" not in str(error)
             refused += 1
         else:  # the byte was one that carries nothing
-            assert all(torch.equal(got["state_dict"][k], v) for k, v in reference["state_dict"].items())
-    assert refused > 45
+            assert all(torch.equal(state_dict[name], value) for name, value in reference.items())
+    assert refused > 30
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"not a checkpoint", bytes(5000), pickle.dumps(Attack("owned")), pickle.dumps([1, 2])]
-)
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps(Attack("owned")), pickle.dumps([1, 2])])
 def test_other_files_are_refused(tmp_path, content, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").write_bytes(content)
@@ -197,11 +178,9 @@ def test_other_files_are_refused(tmp_path, content, monkeypatch):
     "content, reason",
     [
         ([1], "it holds a list"),
-        ({"state_dict": [1], "epoch": 1}, "not one of tensors"),
         ({"state_dict": {1: torch.ones(1)}, "epoch": 1}, "not one of tensors"),
         ({"state_dict": {"weight": 3}, "epoch": 1}, "not one of tensors"),
         ({"state_dict": {}, "epoch": "one"}, "not a number of epochs"),
-        ({"state_dict": {}, "epoch": -1}, "not a number of epochs"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused(tmp_path, content, reason):
@@ -210,70 +189,18 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, content, reason):
         load_checkpoint(str(tmp_path / "model"))
 
 
-def archive(path, program, compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", compression) as file:
-        for name, content in (("data.pkl", program), ("version", b"3\n"), ("byteorder", b"little")):
-            file.writestr(f"archive/{name}", content)
-    return str(path)
-
-
-def test_a_few_bytes_do_not_become_gigabytes(tmp_path):
-    """Run where 2 GiB are all that there is: an object numbered high, and an archive that unpacks a thousandfold."""
-    high = b"\x80\x02cmail\nroom\nq\x000}r" + struct.pack("<I", 1 << 29) + b"."
-    archive(tmp_path / "high", high)
-    archive(tmp_path / "packed", b"\x80\x02" + b"N0" * (8 << 20) + b"N.", zipfile.ZIP_DEFLATED)
-    (tmp_path / "few-shot").write_bytes(b"\x80\x02}r" + struct.pack("<I", 1 << 29) + b".")
-    program = (
-        "import resource\n"
-        "from dassl.utils import load_checkpoint, UserError\n"
-        "from dassl.data.datasets import read_fewshot\n"
-        "used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "for read, name in ((load_checkpoint, 'high'), (load_checkpoint, 'packed'), (read_fewshot, 'few-shot')):\n"
-        "    try: read(name)\n"
-        "    except UserError as error: print(error)\n"
-        "assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used < 200_000\n"
-    )
-    path = {"PYTHONPATH": str(Path(__file__).resolve().parents[2] / "third_party")}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env={**os.environ, **path}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "high is damaged" in done.stdout and "larger than the file" in done.stdout and "few-shot" in done.stdout
-
-
-def test_what_is_no_file_is_not_opened(tmp_path):
-    os.mkfifo(tmp_path / "pipe")  # to open it would wait for ever
-    for place in (tmp_path / "pipe", "/dev/zero", tmp_path):
-        with pytest.raises(UserError, match="expected a checkpoint at .*, found a"):
-            load_checkpoint(str(place))
-        with pytest.raises(UserError, match="expected a few-shot pickle at .*, found a"):
-            read_fewshot(str(place))
-    os.mkfifo(tmp_path / "checkpoint")
-    with pytest.raises(UserError, match="expected the name of a checkpoint"):
-        resume_from_checkpoint(str(tmp_path), torch.nn.Linear(1, 1))
-
-
-@pytest.mark.parametrize("name", ["optimizer", "scheduler"])
-def test_the_state_of_another_optimizer_is_an_error(tmp_path, name, capsys):
-    content = state(*trained(1), 1)
-    save_checkpoint({**content, name: {"param_groups": 3}, "epoch": 1}, str(tmp_path))
-    model, optimizer, scheduler = trained(0)
-    with pytest.raises(UserError, match=f"the {name} state in .*model.pth.tar-1 does not fit"):
-        resume_from_checkpoint(str(tmp_path), model, optimizer, scheduler)
-
-
-def test_missing_files_name_their_path(tmp_path):
+def test_files_that_are_missing_or_do_not_fit_are_named(tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match="model.pth.tar-3"):
         load_checkpoint(str(tmp_path / "model.pth.tar-3"))
-    with pytest.raises(MissingFile):
-        load_checkpoint("")
+    with pytest.raises(UserError, match="expected a checkpoint at .*, found a folder"):
+        load_checkpoint(str(tmp_path))
     (tmp_path / "checkpoint").write_text("model.pth.tar-5\n")
     with pytest.raises(MissingFile, match="model.pth.tar-5"):
         resume_from_checkpoint(str(tmp_path), torch.nn.Linear(1, 1))
-
-
-def test_a_model_of_another_shape_is_an_error(tmp_path, capsys):
     save_checkpoint(state(*trained(1), 1), str(tmp_path))
+    with pytest.raises(UserError, match="the optimizer state in .*model.pth.tar-1 does not fit"):
+        other = torch.nn.Linear(3, 2)
+        resume_from_checkpoint(str(tmp_path), other, torch.optim.SGD([other.weight]))
     with pytest.raises(UserError, match="model.pth.tar-1 does not fit the model"):
         resume_from_checkpoint(str(tmp_path), torch.nn.Linear(4, 2))
 
@@ -291,25 +218,3 @@ def test_pretrained_weights_fit_by_name_and_shape(tmp_path, capsys):
     torch.save({"module.bias": torch.ones(2)}, tmp_path / "raw")
     load_pretrained_weights(other, str(tmp_path / "raw"))
     assert torch.equal(other.bias, torch.ones(2))
-
-
-def test_parameter_counts():
-    model = torch.nn.Linear(3, 2)
-    assert count_num_param(model) == 8
-    assert count_num_param(params=[{"params": [model.weight]}]) == count_num_param(params=[model.weight]) == 6
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="limits on the size of files as Linux has them")
-def test_a_limit_on_the_size_of_files_is_a_sentence_and_keeps_what_was_there(tmp_path):
-    program = (
-        "import resource, signal, sys, torch; from dassl.utils import UserError, save_checkpoint\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); state = {'epoch': 1, 'state_dict': {'a': torch.zeros(100)}}\n"
-        "save_checkpoint(state, sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
-        "try: save_checkpoint({'epoch': 1, 'state_dict': {'a': torch.zeros(100_000)}}, sys.argv[1])\n"
-        "except (UserError, OSError) as error: print('said:', error)"
-    )
-    root = Path(__file__).resolve().parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root / "third_party")}
-    done = subprocess.run([sys.executable, "-c", program, tmp_path], env=environment, capture_output=True, text=True)
-    assert "said:" in done.stdout and not done.stderr, done
-    assert len(load_checkpoint(str(tmp_path / "model.pth.tar-1"))["state_dict"]["a"]) == 100

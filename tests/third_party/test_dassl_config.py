@@ -1,7 +1,5 @@
 """dassl.config: upstream's keys, and errors that say what to type."""
 
-import os
-
 import pytest
 from dassl.config import get_cfg_default
 from dassl.utils import MissingFile, UserError
@@ -10,31 +8,19 @@ from yacs.config import CfgNode as CN
 
 def test_defaults_that_coop_relies_on():
     cfg = get_cfg_default()
-    assert (cfg.VERSION, cfg.OUTPUT_DIR, cfg.RESUME, cfg.SEED, cfg.USE_CUDA, cfg.VERBOSE) == (
-        1,
-        "./output",
-        "",
-        -1,
-        True,
-        True,
-    )
-    assert (
-        cfg.INPUT.SIZE == (224, 224) and cfg.INPUT.INTERPOLATION == "bilinear" and cfg.INPUT.RRCROP_SCALE == (0.08, 1.0)
-    )
+    assert (cfg.VERSION, cfg.OUTPUT_DIR, cfg.RESUME, cfg.SEED) == (1, "./output", "", -1)
+    assert cfg.USE_CUDA is cfg.VERBOSE is True
+    assert (cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION, cfg.INPUT.RRCROP_SCALE) == ((224, 224), "bilinear", (0.08, 1.0))
     assert cfg.DATASET.NUM_SHOTS == -1 and cfg.DATASET.SOURCE_DOMAINS == ()
     assert cfg.DATALOADER.TRAIN_X.BATCH_SIZE == 32 and cfg.DATALOADER.TEST.SAMPLER == "SequentialSampler"
     assert cfg.OPTIM.NAME == "adam" and cfg.OPTIM.LR == 0.0003 and cfg.OPTIM.WEIGHT_DECAY == 5e-4
     assert cfg.OPTIM.WARMUP_RECOUNT is True and cfg.OPTIM.STEPSIZE == (-1,) and cfg.OPTIM.ADAM_BETA2 == 0.999
     assert cfg.TRAIN.PRINT_FREQ == 10 and cfg.TRAIN.CHECKPOINT_FREQ == 0
     assert cfg.TEST.EVALUATOR == "Classification" and cfg.TEST.FINAL_MODEL == "last_step"
-
-
-def test_each_call_gives_a_fresh_config():
-    one, two = get_cfg_default(), get_cfg_default()
-    one.INPUT.PIXEL_MEAN.append(0.0)
-    one.DATALOADER.TRAIN_X.BATCH_SIZE = 1
-    assert len(two.INPUT.PIXEL_MEAN) == 3
-    assert two.DATALOADER.TRAIN_X.BATCH_SIZE == 32 and one.DATALOADER.TRAIN_U.BATCH_SIZE == 32
+    cfg.INPUT.PIXEL_MEAN.append(0.0)
+    cfg.DATALOADER.TRAIN_X.BATCH_SIZE = 1
+    fresh = get_cfg_default()
+    assert len(fresh.INPUT.PIXEL_MEAN) == 3 and fresh.DATALOADER.TRAIN_X.BATCH_SIZE == 32
 
 
 def test_stock_extension_files_and_options_merge(tmp_path):
@@ -65,77 +51,55 @@ def test_unknown_key_names_the_nearest(tmp_path, source):
             cfg.merge_from_list(["OPTIM.MAX_EPOCHS", "3"])
 
 
-def laughs(form):
-    """Nine lines of aliases that stand for a thousand million values."""
-    lines = [f"a{i}: &a{i} " + form.format(", ".join([f"*a{i - 1}"] * 9)) for i in range(1, 10)]
-    return "\n".join(["a0: &a0 {k: 1}", *lines])
-
-
 @pytest.mark.parametrize(
     "text, message",
     [
         ("OPTIM:\n  MAX_EPOCH: many\n", "OPTIM.MAX_EPOCH"),
         ("a: [1\n", "not a YAML file.*line 2"),
-        ("just words\n", "not a YAML file"),
-        ("OPTIM:\n  LR: &a\n    LR: *a\n", "line 2: an alias stands inside what it names"),
-        ("SEED: 1\nINPUT:\n  TRANSFORMS: &a [*a]\n", "line 3: an alias stands inside what it names"),
-        (laughs("[{}]"), "line 5: more than 10000 values"),
-        (laughs("{{<<: [{}]}}"), "line 5: more than 10000 values"),
-        ("[" * 2000, "not a YAML file"),
-        ("SEED: '" + "-" * 20_000 + "1'\n", "SEED is nested too deeply"),
+        ("just words\n", "not a YAML file of config keys: it holds a str"),
         ("OPTIM: 3\n", "for config key: OPTIM"),
         ("SEED: null\n", "SEED is missing"),
-        ("SEED: " + "9" * 30 + "\n", "SEED is a number of more than 63 bits"),
         ("'OPTIM.LR': 3\n", "OPTIM.LR"),
         ("SEED: 1\0\n", "not a YAML file"),
         ("SEED: !!python/object/apply:os.getcwd []\n", "could not determine a constructor.*line 1"),
-        ("#" * (1 << 20) + "\n", "a config file has at most 1,048,576"),
-        ("_BASE_: .\n", "or is no file"),
-        ("_BASE_: /dev/zero\n", "or is no file"),
+        ("import os\ncfg = {}\n", "not a YAML file"),
+        ("_BASE_: .\n", r"its _BASE_ \. does not exist"),
+        ("_BASE_: 3\n", "_BASE_ is 3; it must be one path"),
+        ("OPTIM: {LR: 0.5}\nSEED: 1\nOPTIM:\n  MAX_EPOCH: 3\n", "line 3: the key OPTIM stands twice"),
+        ("OPTIM:\n  LR: 0.5\n  NAME: sgd\n  LR: 0.1\n", "line 4: the key LR stands twice"),
+        ("PER_DATASET:\n  EuroSAT: {SEED: 1}\n  EuroSAT: {SEED: 2}\n", "line 3: the key EuroSAT stands twice"),
     ],
 )
 def test_bad_files_are_named(tmp_path, text, message):
-    file = tmp_path / "bad.yaml"
-    file.write_text(text)
+    file = written(tmp_path / "bad.yaml", text)
     with pytest.raises(UserError, match=message) as error:
-        get_cfg_default().merge_from_file(str(file))
-    assert "bad.yaml" in str(error.value) and len(str(error.value)) < 600 and "\n" not in str(error.value)
+        get_cfg_default().merge_from_file(file)
+    assert "bad.yaml" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_what_is_no_file_is_not_opened(tmp_path):
-    os.mkfifo(tmp_path / "pipe")  # to open it would wait for ever
-    for place in (tmp_path / "pipe", "/dev/zero", tmp_path):
-        with pytest.raises(UserError, match="expected a config file at .*, found a"):
-            get_cfg_default().merge_from_file(str(place))
-    written(tmp_path / "a.yaml", "_BASE_: b.yaml\n")
-    with pytest.raises(UserError, match="is its own _BASE_"):
-        get_cfg_default().merge_from_file(written(tmp_path / "b.yaml", "_BASE_: a.yaml\n"))
-    (tmp_path / "binary.yaml").write_bytes(bytes(range(256)))
-    with pytest.raises(UserError, match="binary.yaml cannot be read"):
-        get_cfg_default().merge_from_file(str(tmp_path / "binary.yaml"))
+def test_anchors_are_no_repeated_keys(tmp_path):
+    text = "INPUT: &a {SIZE: [8, 8]}\nSEED: 3\nOPTIM: {<<: {LR: 0.5, GAMMA: 0.2}, LR: 0.1}\n"
+    cfg = get_cfg_default()
+    cfg.merge_from_file(written(tmp_path / "a.yaml", text))
+    assert (cfg.INPUT.SIZE, cfg.SEED, cfg.OPTIM.LR, cfg.OPTIM.GAMMA) == ((8, 8), 3, 0.1, 0.2)
 
 
 def test_missing_file_and_bad_options():
     cfg = get_cfg_default()
     with pytest.raises(MissingFile, match="no/such.yaml"):
         cfg.merge_from_file("no/such.yaml")
+    with pytest.raises(UserError, match="expected a config file at .*, found a folder"):
+        cfg.merge_from_file(".")
     with pytest.raises(UserError, match="pairs"):
         cfg.merge_from_list(["OPTIM.LR"])
     with pytest.raises(UserError, match="OPTIM.MAX_EPOCH"):
         cfg.merge_from_list(["OPTIM.MAX_EPOCH", "many"])
     with pytest.raises(UserError, match="OPTIM.LR.X"):
         cfg.merge_from_list(["OPTIM.LR.X", "1"])
-    with pytest.raises(UserError, match="SEED is nested too deeply"):
-        cfg.merge_from_list(["SEED", "-" * 20_000 + "1"])
-    with pytest.raises(UserError, match="OPTIM.LR is a number of more than 63 bits"):
-        cfg.merge_from_list(["OPTIM.LR", "9" * 400])
 
 
 def test_whole_numbers_are_taken_for_floats(tmp_path):
     """`LR 1` is a float like `LR 1.0`, on the command line and in a file; a float for an int stays an error."""
-    from dassl.config import get_cfg_default
-    from dassl.utils import UserError
-
     cfg = get_cfg_default()
     cfg.merge_from_list(["OPTIM.LR", "1", "OPTIM.MOMENTUM", 0])
     assert (cfg.OPTIM.LR, cfg.OPTIM.MOMENTUM) == (1.0, 0.0) and type(cfg.OPTIM.LR) is type(cfg.OPTIM.MOMENTUM) is float
@@ -163,6 +127,9 @@ def test_a_file_says_what_differs_from_its_bases(tmp_path):
         get_cfg_default().merge_from_file(written(tmp_path / "bad.yaml", "_BASE_: gone.yaml"))
     with pytest.raises(UserError, match="is its own _BASE_"):
         get_cfg_default().merge_from_file(written(tmp_path / "loop.yaml", "_BASE_: loop.yaml"))
+    written(tmp_path / "a.yaml", "_BASE_: b.yaml\n")
+    with pytest.raises(UserError, match="is its own _BASE_: .*b.yaml -> .*a.yaml -> .*b.yaml"):
+        get_cfg_default().merge_from_file(written(tmp_path / "b.yaml", "_BASE_: a.yaml\n"))
 
 
 def test_values_of_a_data_set_go_on_top_once_it_is_known(tmp_path):
@@ -176,13 +143,6 @@ def test_values_of_a_data_set_go_on_top_once_it_is_known(tmp_path):
     wrong = written(tmp_path / "wrong.yaml", "PER_DATASET:\n  EuroSAT: {OPTIM: {MAX_EPOCHS: 100}}\n")
     with pytest.raises(UserError, match="OPTIM.MAX_EPOCHS.*PER_DATASET EuroSAT"):  # also where it is not in force
         get_cfg_default().merge_from_file(wrong)
-
-
-def test_a_configuration_file_is_read_and_never_run(tmp_path):
-    path = written(tmp_path / "x.py", f"open({str(tmp_path / 'executed')!r}, 'w')\ncfg = {{}}\n")
-    with pytest.raises(UserError, match="x.py is a Python file, which is not run"):
-        get_cfg_default().merge_from_file(path)
-    assert not (tmp_path / "executed").exists()
 
 
 def test_a_single_text_stands_for_a_list_of_one():

@@ -5,7 +5,6 @@ that registers alone, keeps class-dependent buffers in its checkpoint and drops 
 """
 
 import os
-import pickle
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from dassl.data.datasets import read_fewshot
-from dassl.utils import check_isfile, listdir_nohidden
+from dassl.utils import check_isfile, write_json
 from PIL import Image
 
 THIRD_PARTY = Path(__file__).resolve().parents[2] / "third_party"
@@ -243,8 +242,6 @@ TRAINER:
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
     """Folder of the tree and its data: four colours, six training, two validation and three test images of each."""
-    from dassl.utils import write_json
-
     root = tmp_path_factory.mktemp("checkout")
     for path, text in {
         "datasets/colours.py": READER,
@@ -272,29 +269,13 @@ def checkout(tmp_path_factory):
 
 def command(checkout, output, *options, seed=1, **environment):
     """Run train.py as a user would; returns its exit code and output."""
+    words = f"train.py --root data --seed {seed} --trainer Shaped --output-dir {output}".split()
+    words += ["--dataset-config-file", "configs/colours.yaml", "--config-file", "configs/shaped.yaml"]
+    own = {"PYTHONPATH": str(THIRD_PARTY), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment}
     done = subprocess.run(
-        [
-            sys.executable,
-            "train.py",
-            "--root",
-            "data",
-            "--seed",
-            str(seed),
-            "--trainer",
-            "Shaped",
-            "--output-dir",
-            output,
-        ]
-        + ["--dataset-config-file", "configs/colours.yaml", "--config-file", "configs/shaped.yaml", *options]
-        + ["DATASET.NUM_SHOTS", "4"],
+        [sys.executable, *words, *options, "DATASET.NUM_SHOTS", "4"],
         cwd=checkout,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(THIRD_PARTY),
-            "OMP_NUM_THREADS": "1",
-            "CUDA_VISIBLE_DEVICES": "",
-            **environment,
-        },
+        env={**os.environ, **own},
         capture_output=True,
         text=True,
     )
@@ -317,6 +298,7 @@ def test_training_leaves_log_checkpoints_and_fewshot_pickle(checkout, straight):
     log = (folder / "log.txt").read_text()
     assert log in straight
     assert "# classes  2\n# train_x  8\n# val      4\n# test     6" in log
+    # What parse_test_res.py reads: the last accuracy after the end signal.
     assert len(accuracies(log)) == 1 and log.index("Finish training") < log.index("* accuracy")
     assert {f"model.pth.tar-{e}" for e in (1, 2, 3, 4)} | {"checkpoint"} == set(os.listdir(folder / "prompt_learner"))
     saved = torch.load(folder / "prompt_learner" / "model.pth.tar-4", weights_only=True)
@@ -360,24 +342,3 @@ def test_evaluation_of_new_classes_with_the_base_weights(checkout, straight):
     assert "reading " in out  # the few-shot pickle of the training run
     code, out = command(checkout, "output/again/seed1", *options, "base")
     assert code == 0 and accuracies(out) == accuracies(straight)
-
-
-def test_logs_give_the_table_as_parse_test_res_reads_them(checkout, straight):
-    """The last accuracy after the end signal of each <folder>/<seed>/log.txt."""
-    folder = checkout / "output/base"
-    found = []
-    for seed in listdir_nohidden(str(folder), sort=True):
-        path = folder / seed / "log.txt"
-        assert check_isfile(str(path))
-        ended = False
-        for line in path.read_text().splitlines():
-            ended |= line.strip() == "Finish training"
-            if ended and (match := re.search(r"\* accuracy: ([\.\deE+-]+)%", line)):
-                found.append(float(match.group(1)))
-    assert found == accuracies(straight)
-
-
-def test_stock_pickles_name_datum_where_upstream_has_it(checkout, straight):
-    data = (checkout / "data/colours/split_fewshot/shot_4-seed_1.pkl").read_bytes()
-    assert b"dassl.data.datasets.base_dataset" in data and b"Datum" in data
-    assert set(vars(pickle.loads(data)["train"][0])) == {"_impath", "_label", "_domain", "_classname"}

@@ -11,8 +11,7 @@ from dassl.config import get_cfg_default
 from dassl.data import DataManager, DatasetWrapper
 from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum, build_dataset, read_fewshot, write_fewshot
-from dassl.data.datasets.base_dataset import Datum as DatumByModule
-from dassl.data.samplers import RandomClassSampler, RandomDomainSampler, SeqDomainSampler, build_sampler
+from dassl.data.samplers import RandomDomainSampler, build_sampler
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
 from dassl.utils import MissingFile, UserError, set_random_seed
 from PIL import Image
@@ -20,37 +19,27 @@ from PIL import Image
 
 def items(labels, domains=None, prefix="im"):
     domains = domains or [0] * len(labels)
-    return [
-        Datum(f"{prefix}{i}.png", label, domain, f"class {label}")
-        for i, (label, domain) in enumerate(zip(labels, domains, strict=True))
-    ]
+    return [Datum(f"{prefix}{i}.png", y, d, f"class {y}") for i, (y, d) in enumerate(zip(labels, domains))]
 
 
-def pictures(folder, count, size=(12, 10)):
+def pictures(folder, count):
     """`count` Datum whose images are of one grey each, labels 0 and 1 in turn."""
     folder.mkdir(exist_ok=True)
-    result = []
     for i in range(count):
-        Image.new("RGB", size, (i, i, i)).save(folder / f"{i}.png")
-        result.append(Datum(str(folder / f"{i}.png"), label=i % 2, classname="even odd".split()[i % 2]))
-    return result
+        Image.new("RGB", (12, 10), (i, i, i)).save(folder / f"{i}.png")
+    return [Datum(str(folder / f"{i}.png"), label=i % 2, classname=["even", "odd"][i % 2]) for i in range(count)]
 
 
 def config(**values):
     cfg = get_cfg_default()
-    cfg.merge_from_list(
-        ["VERBOSE", False, "INPUT.SIZE", (8, 8), "INPUT.TRANSFORMS", ("normalize",), "DATALOADER.NUM_WORKERS", 0]
-    )
-    cfg.merge_from_list([x for pair in values.items() for x in (pair[0].replace("__", "."), pair[1])])
+    fixed = {"VERBOSE": False, "INPUT__SIZE": (8, 8), "INPUT__TRANSFORMS": ("normalize",), "DATALOADER__NUM_WORKERS": 0}
+    cfg.merge_from_list([x for key, value in (fixed | values).items() for x in (key.replace("__", "."), value)])
     return cfg
-
-
-# Items and datasets
 
 
 def test_datum_has_the_attributes_that_pickles_name():
     item = Datum(impath="no/such/file.jpg", label=np.int64(3), domain=1, classname="cat")
-    assert Datum is DatumByModule and Datum.__module__ == "dassl.data.datasets.base_dataset"
+    assert Datum.__module__ == "dassl.data.datasets.base_dataset"
     assert vars(item) == {"_impath": "no/such/file.jpg", "_label": 3, "_domain": 1, "_classname": "cat"}
     assert type(item.label) is int and (item.impath, item.domain, item.classname) == ("no/such/file.jpg", 1, "cat")
     for bad in ({"label": "3"}, {"impath": None}, {"classname": 3}, {"label": 1.5}):
@@ -61,65 +50,38 @@ def test_datum_has_the_attributes_that_pickles_name():
 def test_dataset_properties():
     dataset = DatasetBase(train_x=items([2, 0, 1, 0]), val=items([0]), test=items([1]))
     assert dataset.num_classes == dataset.get_num_classes(dataset.train_x) == 3
-    assert dataset.lab2cname == {0: "class 0", 1: "class 1", 2: "class 2"}
-    assert dataset.classnames == ["class 0", "class 1", "class 2"]
+    assert dataset.classnames == list(dataset.lab2cname.values()) == ["class 0", "class 1", "class 2"]
     assert dataset.get_lab2cname(items([5, 4])) == ({4: "class 4", 5: "class 5"}, ["class 4", "class 5"])
     assert dataset.train_u is None and len(dataset.val) == len(dataset.test) == 1
-    with pytest.raises(UserError, match="no items"):
+    with pytest.raises(UserError, match="training set has no items"):
         DatasetBase(train_x=[], test=[])
+    with pytest.raises(UserError, match="unknown dataset 'Picture'"):
+        build_dataset(config(DATASET__NAME="Picture"))
 
 
-def test_dataset_is_built_by_name():
-    @DATASET_REGISTRY.register(force=True)
-    class Handful(DatasetBase):
-        def __init__(self, cfg):
-            super().__init__(train_x=items([0, 1]), test=items([0]))
-
-    cfg = config(DATASET__NAME="Handful")
-    assert isinstance(build_dataset(cfg), Handful)
-    cfg.DATASET.NAME = "Handfull"
-    with pytest.raises(UserError, match="unknown dataset 'Handfull'; known, nearest first: Handful"):
-        build_dataset(cfg)
+@pytest.fixture
+def draw():
+    return DatasetBase(train_x=items([0]), test=[]).generate_fewshot_dataset
 
 
-# Few-shot
-
-
-def dataset():
-    return DatasetBase(train_x=items([0]), test=[])
-
-
-def test_fewshot_order_of_draws(capsys):
+def test_fewshot_order_of_draws(draw, capsys):
     """Per label in order of appearance random.sample, train before val; nothing else touches the generator."""
     train, val = items([2, 0, 1] * 6), items([2, 0, 1] * 5, prefix="val")
     set_random_seed(3)
-    got_train = dataset().generate_fewshot_dataset(train, num_shots=5)
-    got_val = dataset().generate_fewshot_dataset(val, num_shots=4)
+    drawn = draw(train, num_shots=5), draw(val, num_shots=4)
     random.seed(3)
-    expected = [random.sample([x for x in train if x.label == label], 5) for label in (2, 0, 1)]
-    assert got_train == sum(expected, [])
-    expected = [random.sample([x for x in val if x.label == label], 4) for label in (2, 0, 1)]
-    assert got_val == sum(expected, [])
+    for part, source, shots in zip(drawn, (train, val), (5, 4)):
+        assert part == [x for y in (2, 0, 1) for x in random.sample([x for x in source if x.label == y], shots)]
     assert "Creating a 5-shot dataset" in capsys.readouterr().out
 
 
-def test_small_classes_keep_all_in_order_and_draw_nothing(capsys):
-    source = items([1, 1, 1, 0, 0])
-    random.seed(0)
-    before = random.getstate()
-    assert dataset().generate_fewshot_dataset(source, num_shots=4) == source
-    assert random.getstate() == before
+def test_small_classes_keep_all_in_order_and_draw_nothing(draw, capsys):
+    source, state = items([1, 1, 1, 0, 0]), random.getstate()
+    assert draw(source, num_shots=4) == source and random.getstate() == state
     assert "Fewer than 4 images, all kept, in 2 classes: class 1 (3), class 0 (2)" in capsys.readouterr().out
-    assert len(dataset().generate_fewshot_dataset(source, num_shots=4, repeat=True)) == 8
-
-
-def test_fewshot_of_several_sources_and_of_none():
-    a, b = items([0, 1, 1]), items([0, 0])
-    assert dataset().generate_fewshot_dataset(a) is a
-    assert dataset().generate_fewshot_dataset(a, b, num_shots=0) == (a, b)
-    one, two = dataset().generate_fewshot_dataset(a, b, num_shots=1)
-    assert len(one) == 2 and len(two) == 1
-    assert dataset().split_dataset_by_label(a) == {0: a[:1], 1: a[1:]}
+    assert len(draw(source, num_shots=4, repeat=True)) == 8
+    assert [len(part) for part in draw(source, items([0, 0]), num_shots=1)] == [2, 1]
+    assert draw(source) is source and draw(source, source, num_shots=0) == (source, source)
 
 
 def test_fewshot_pickles_are_those_of_coop(tmp_path):
@@ -155,14 +117,11 @@ def datum_with(**attributes):
     "content, reason",
     [
         (pickle.dumps({"train": [Call(os.mkdir, "owned")], "val": []}), "names posix.mkdir"),
-        (pickle.dumps({"train": [], "val": [], "x": Call(eval, "1")}), "names builtins.eval"),
         (pickle.dumps([1, 2]), 'expected a dict with "train"'),
         (pickle.dumps({"train": [1], "val": []}), "no list of Datum"),
-        (pickle.dumps({"train": 5, "val": []}), "no list of Datum"),
         (pickle.dumps({"train": [datum_with(_label="0")]}), "no list of Datum"),
         (pickle.dumps({"train": items([0, 1])})[:-20], "truncated"),
         (b"", ""),
-        (b"hello", ""),
         # BUILD with the class itself as its object: must not change Datum for the rest of the process
         (b"(dS'train'\n(lcdassl.data.datasets.base_dataset\nDatum\n(N(dS'label'\nI9\nstbas.", "no list of Datum"),
     ],
@@ -172,54 +131,36 @@ def test_other_pickles_are_refused_by_name(tmp_path, monkeypatch, content, reaso
     (tmp_path / "shot_1-seed_1.pkl").write_bytes(content)
     with pytest.raises(UserError, match=f"shot_1-seed_1.pkl is refused.*{reason}") as error:
         read_fewshot("shot_1-seed_1.pkl")
-    assert "\n" not in str(error.value)
-    assert os.listdir(tmp_path) == ["shot_1-seed_1.pkl"]
+    assert "\n" not in str(error.value) and os.listdir(tmp_path) == ["shot_1-seed_1.pkl"]
     assert Datum("a", 4, 0, "b").label == 4
-
-
-def test_missing_fewshot_pickle(tmp_path):
     with pytest.raises(MissingFile, match="gone.pkl"):
-        read_fewshot(str(tmp_path / "gone.pkl"))
+        read_fewshot("gone.pkl")
 
 
-# Transforms
+def noise():
+    return Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 32, 3), dtype=np.uint8))
 
 
 def test_test_transform_resizes_the_shorter_side_and_crops():
-    rng = np.random.default_rng(0)
-    image = Image.fromarray(rng.integers(0, 255, (20, 32, 3), dtype=np.uint8))
     cfg = config(INPUT__INTERPOLATION="bicubic", INPUT__PIXEL_MEAN=[0.5, 0.4, 0.3], INPUT__PIXEL_STD=[0.2, 0.3, 0.4])
-    got = build_transform(cfg, is_train=False)(image)
-    resized = image.resize((12, 8), Image.BICUBIC)  # 32 x 20: the shorter side becomes 8, the other int(32 * 8 / 20)
+    got = build_transform(cfg, is_train=False)(noise())
+    resized = noise().resize((12, 8), Image.BICUBIC)  # 32 x 20: the shorter side becomes 8, the other int(32 * 8 / 20)
     expected = torch.from_numpy(np.array(resized.crop((2, 0, 10, 8)))).permute(2, 0, 1) / 255
     expected = (expected - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
     assert got.shape == (3, 8, 8) and torch.allclose(got, expected, atol=1e-6)
 
 
 def test_train_transforms_apply_what_the_config_lists():
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 32, 3), dtype=np.uint8))
-    plain = build_transform(config(INPUT__TRANSFORMS=()))
-    assert torch.equal(plain(image), plain(image)) and plain(image).shape == (3, 8, 8) and plain(image).min() >= 0
-    crop = build_transform(config(INPUT__TRANSFORMS=("random_resized_crop", "random_flip", "normalize")))
-    assert len({crop(image).sum().item() for _ in range(8)}) > 4 and crop(image).shape == (3, 8, 8)
+    plain = build_transform(config(INPUT__TRANSFORMS=()))(noise())
+    assert plain.shape == (3, 8, 8) and plain.min() >= 0
+    crop = build_transform(config(INPUT__TRANSFORMS=("random_flip", "random_resized_crop", "normalize")))
+    assert len({crop(noise()).sum().item() for _ in range(8)}) > 4 and crop(noise()).shape == (3, 8, 8)
     names = [type(step).__name__ for step in crop.transforms]
     assert names == ["RandomResizedCrop", "RandomHorizontalFlip", "ToTensor", "Normalize"]
-    assert crop.transforms[0].scale == (0.08, 1.0)
-    assert (
-        build_transform(config(INPUT__RRCROP_SCALE=(0.5, 1.0)), choices=["random_resized_crop"]).transforms[0].scale[0]
-        == 0.5
-    )
-
-
-@pytest.mark.parametrize(
-    "name",
-    "random_crop random_flip center_crop colorjitter randomgrayscale gaussian_blur randaugment imagenet_policy "
-    "cifar10_policy svhn_policy".split(),
-)
-def test_every_transform_gives_an_image_of_the_size(name):
-    image = Image.new("RGB", (20, 14), (200, 10, 90))
-    cfg = config(INPUT__SIZE=(12, 12), INPUT__GB_K=3)
-    assert build_transform(cfg, choices=[name, "normalize"])(image).shape == (3, 12, 12)
+    half = build_transform(config(INPUT__RRCROP_SCALE=(0.5, 1.0)), choices=["random_resized_crop"])
+    assert (crop.transforms[0].scale, half.transforms[0].scale) == ((0.08, 1.0), (0.5, 1.0))
+    every = "random_crop random_flip colorjitter randomgrayscale gaussian_blur randaugment imagenet_policy svhn_policy"
+    assert build_transform(config(INPUT__GB_K=3), choices=every.split())(noise()).shape == (3, 8, 8)
 
 
 def test_transform_options():
@@ -231,56 +172,21 @@ def test_transform_options():
         build_transform(config(INPUT__INTERPOLATION="cubic"))
 
 
-# Samplers
-
-
 def test_domain_samplers_share_each_batch():
     data = items([0] * 12, domains=[0] * 5 + [1] * 4 + [2] * 3)
     for name in ("RandomDomainSampler", "SeqDomainSampler"):
         sampler = build_sampler(name, data_source=data, batch_size=3)
         order = list(sampler)
         assert len(order) == len(sampler) == 9 and len(set(order)) == 9
-        for start in range(0, 9, 3):
-            assert sorted(data[i].domain for i in order[start : start + 3]) == [0, 1, 2]
+        assert all(sorted(data[i].domain for i in order[start : start + 3]) == [0, 1, 2] for start in (0, 3, 6))
     assert [data[i].domain for i in order] == [0, 1, 2] * 3
-    two = list(build_sampler("RandomDomainSampler", data_source=data, batch_size=4, n_domain=2))
+    assert [RandomDomainSampler(data, 3, count).n_domain for count in (None, 0, -1, 3)] == [3] * 4
+    two = list(RandomDomainSampler(data_source=data, batch_size=4, n_domain=2))  # as stock code makes it
     assert all(len({data[i].domain for i in two[s : s + 4]}) == 2 for s in range(0, len(two), 4))
     with pytest.raises(UserError, match="batch size 4 cannot be shared by 3 domains"):
         build_sampler("SeqDomainSampler", data_source=data, batch_size=4)
     with pytest.raises(UserError, match="domain 2 has 3 items, a batch of 12 over 3 domains takes 4 of it"):
         build_sampler("SeqDomainSampler", data_source=data, batch_size=12)
-
-
-@pytest.mark.parametrize(
-    "kind, arguments",
-    [
-        (RandomDomainSampler, {"batch_size": 4, "n_domain": 2}),
-        (SeqDomainSampler, {"batch_size": 6}),
-        (RandomClassSampler, {"batch_size": 4, "n_ins": 2}),
-    ],
-)
-def test_samplers_are_made_as_stock_code_makes_them(kind, arguments):
-    """By upstream's class names, its arguments by position or by name; build_sampler makes the same."""
-    data = items([0, 1, 2] * 4, domains=[0] * 4 + [1] * 4 + [2] * 4)
-    orders = []
-    for make in (
-        lambda: kind(data, *arguments.values()),
-        lambda: kind(data_source=data, **arguments),
-        lambda: build_sampler(kind.__name__, None, data, **arguments),
-    ):
-        random.seed(0)
-        sampler = make()
-        assert type(sampler) is kind and sampler.data_source is data and sampler.batch_size == arguments["batch_size"]
-        orders.append(list(sampler))
-        assert orders[-1] and len(sampler) > 0
-    assert orders[0] == orders[1] == orders[2]
-    with pytest.raises(TypeError, match="missing"):
-        kind(data)
-
-
-def test_all_domains_where_no_number_is_given():
-    data = items([0] * 6, domains=[0, 1, 2] * 2)
-    assert [RandomDomainSampler(data, 3, count).n_domain for count in (None, 0, -1, 2 + 1)] == [3] * 4
 
 
 def test_class_sampler_fills_batches_with_whole_classes():
@@ -296,15 +202,12 @@ def test_class_sampler_fills_batches_with_whole_classes():
         build_sampler("Random", data_source=data)
 
 
-# Loaders
-
-
 @pytest.mark.parametrize("count, sizes", [(3, [3]), (4, [4]), (7, [4]), (8, [4, 4])])
 def test_training_drops_the_last_partial_batch_iff_there_is_a_full_one(tmp_path, count, sizes):
-    data = pictures(tmp_path / "p", count)
-    loader = build_data_loader(config(), "RandomSampler", data, batch_size=4, tfm=build_transform(config()))
+    data, tfm = pictures(tmp_path / "p", count), build_transform(config())
+    loader = build_data_loader(config(), "RandomSampler", data, batch_size=4, tfm=tfm)
     assert [len(batch["label"]) for batch in loader] == sizes
-    loader = build_data_loader(config(), "SequentialSampler", data, 4, tfm=build_transform(config()), is_train=False)
+    loader = build_data_loader(config(), "SequentialSampler", data, 4, tfm=tfm, is_train=False)
     assert sum(len(batch["label"]) for batch in loader) == count
 
 
@@ -313,15 +216,9 @@ def test_batches_hold_what_trainers_read(tmp_path):
     cfg = config(DATALOADER__K_TRANSFORMS=2, DATALOADER__RETURN_IMG0=True, INPUT__TRANSFORMS=())
     tfm = build_transform(cfg)
     item = DatasetWrapper(cfg, data, transform=[tfm, tfm], is_train=True)[2]
-    assert {k: item[k] for k in ("label", "domain", "index", "impath")} == {
-        "label": 0,
-        "domain": 0,
-        "index": 2,
-        "impath": data[2].impath,
-    }
+    assert [item[key] for key in ("label", "domain", "index", "impath")] == [0, 0, 2, data[2].impath]
     assert len(item["img"]) == len(item["img2"]) == 2 and torch.equal(item["img0"], torch.full((3, 8, 8), 2 / 255))
-    test_item = DatasetWrapper(cfg, data, transform=tfm)[1]
-    assert torch.equal(test_item["img"], torch.full((3, 8, 8), 1 / 255))
+    assert torch.equal(DatasetWrapper(cfg, data, transform=tfm)[1]["img"], torch.full((3, 8, 8), 1 / 255))
     with pytest.raises(UserError, match="K_TRANSFORMS"):
         DatasetWrapper(cfg, data, transform=None, is_train=True)
 
@@ -354,8 +251,3 @@ def test_data_manager(tmp_path, capsys):
     assert "# classes  2\n# train_x  6\n# val      2\n# test     5\n" in out
     cfg.SEED = 2
     assert DataManager(cfg, custom_tfm_test=lambda image: torch.zeros(1)).val_loader is None
-
-
-def test_an_empty_set_is_an_error():
-    with pytest.raises(UserError, match="training set has no items"):
-        build_data_loader(config(), data_source=[])

@@ -54,10 +54,6 @@ class Linear(TrainerX):
         self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
         self.register_model("linear", self.model, self.optim, self.sched)
 
-    def before_train(self):
-        self.seen.append("before_train")
-        super().before_train()
-
     def before_epoch(self):
         self.seen.append(f"before_epoch {self.epoch}")
 
@@ -123,17 +119,10 @@ def weights(trainer):
     return torch.cat([p.flatten() for p in trainer.model.parameters()])
 
 
-def test_names_are_where_coop_imports_them():
-    assert trainer_module.SimpleTrainer is SimpleTrainer and trainer_module.TrainerX is TrainerX
-    assert issubclass(TrainerX, SimpleTrainer) and issubclass(SimpleTrainer, TrainerBase)
-    with pytest.raises(UserError, match="unknown trainer 'Linaer'; known, nearest first: Linear"):
-        TRAINER_REGISTRY.get("Linaer")
-
-
 def test_order_of_hooks_and_lines(tmp_path, capsys):
     trainer = run(config(tmp_path, "OPTIM.MAX_EPOCH", 2))
     assert trainer.seen == [
-        "check_cfg", "build_data_loader", "build_model", "before_train", "before_epoch 0", "after_epoch 0",
+        "check_cfg", "build_data_loader", "build_model", "before_epoch 0", "after_epoch 0",
         "before_epoch 1", "after_epoch 1", "after_train", "test None",
     ]  # fmt: skip
     out = capsys.readouterr().out
@@ -150,21 +139,11 @@ def test_order_of_hooks_and_lines(tmp_path, capsys):
     assert re.fullmatch(r"Elapsed: \d:\d\d:\d\d", lines[-1])
 
 
-def test_print_frequency(tmp_path, capsys):
-    run(config(tmp_path, "OPTIM.MAX_EPOCH", 1, "TRAIN.PRINT_FREQ", 2, "TEST.NO_TEST", True))
-    out = capsys.readouterr().out
-    assert "batch [2/2]" in out and "batch [1/2]" not in out and "* accuracy" not in out
-
-
-def test_rate_is_constant_within_an_epoch(tmp_path):
-    lrs = run(config(tmp_path)).lrs
-    expected = [0.05 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4) for batch in range(2)]
-    assert lrs == pytest.approx(expected)
-
-
 def test_checkpoints_after_every_nth_and_the_last_epoch(tmp_path, capsys):
-    run(config(tmp_path, "OPTIM.MAX_EPOCH", 5, "TRAIN.CHECKPOINT_FREQ", 2))
-    folder = tmp_path / "out" / "linear"
+    options = ["TRAIN.CHECKPOINT_FREQ", 2, "TRAIN.PRINT_FREQ", 2, "TEST.NO_TEST", True]
+    run(config(tmp_path, "OPTIM.MAX_EPOCH", 5, *options))
+    out, folder = capsys.readouterr().out, tmp_path / "out" / "linear"
+    assert "batch [2/2]" in out and "batch [1/2]" not in out and "* accuracy" not in out
     assert sorted(os.listdir(folder)) == ["checkpoint", "model.pth.tar-2", "model.pth.tar-4", "model.pth.tar-5"]
     assert (folder / "checkpoint").read_text() == "model.pth.tar-5\n"
     assert set(torch.load(folder / "model.pth.tar-5", weights_only=True)) == {
@@ -175,6 +154,8 @@ def test_checkpoints_after_every_nth_and_the_last_epoch(tmp_path, capsys):
 @pytest.mark.parametrize("by_resume_key", [False, True])
 def test_a_killed_run_ends_as_one_left_alone(tmp_path, by_resume_key, monkeypatch, capsys):
     straight = run(config(tmp_path, "OUTPUT_DIR", str(tmp_path / "straight"), "OPTIM.NAME", "adam"))
+    rates = [0.05 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4) for batch in range(2)]
+    assert straight.lrs == pytest.approx(rates)  # constant within an epoch
 
     class Killed(Exception):
         pass
@@ -199,34 +180,19 @@ def test_a_killed_run_ends_as_one_left_alone(tmp_path, by_resume_key, monkeypatc
 
 def test_resume_goes_back_to_what_all_models_have(tmp_path, capsys):
     """A run killed between the saves of two models left one a checkpoint ahead."""
-
-    class Two(TrainerBase):
-        def __init__(self):
-            super().__init__()
-            for name in ("a", "b"):
-                model = torch.nn.Linear(1, 1)
-                self.register_model(name, model, torch.optim.SGD(model.parameters(), lr=1.0))
-
-        def fill(self, value):
-            for model in self._models.values():
-                torch.nn.init.constant_(model.weight, value)
-
-    two = Two()
+    two, models = TrainerBase(), {name: torch.nn.Linear(1, 1) for name in "ab"}
+    for name, model in models.items():
+        two.register_model(name, model, torch.optim.SGD(model.parameters(), lr=1.0))
     for epoch in range(3):
-        two.fill(epoch)
+        for model in models.values():
+            torch.nn.init.constant_(model.weight, epoch)
         two.save_model(epoch, str(tmp_path))
     (tmp_path / "b" / "model.pth.tar-3").unlink()
     (tmp_path / "b" / "checkpoint").write_text("model.pth.tar-2\n")
-    two.fill(9)
     assert two.resume_model_if_exist(str(tmp_path)) == 2
-    assert [m.weight.item() for m in two._models.values()] == [1.0, 1.0]
+    assert [model.weight.item() for model in models.values()] == [1.0, 1.0]
     (tmp_path / "b" / "checkpoint").unlink()
     assert two.resume_model_if_exist(str(tmp_path)) == 0
-
-
-def test_resume_without_a_checkpoint_is_an_error(tmp_path, capsys):
-    with pytest.raises(MissingFile, match="nowhere.*linear"):
-        run(config(tmp_path, "RESUME", str(tmp_path / "nowhere")))
 
 
 def test_load_model(tmp_path, capsys):
@@ -242,6 +208,8 @@ def test_load_model(tmp_path, capsys):
     with pytest.raises(MissingFile, match="model-best.pth.tar"):
         fresh.load_model(trainer.output_dir)
     fresh.load_model("")
+    with pytest.raises(MissingFile, match="nowhere.*linear"):
+        run(config(tmp_path, "RESUME", str(tmp_path / "nowhere")))
     (tmp_path / "out" / "linear" / "model.pth.tar-4").write_bytes(b"damaged")
     with pytest.raises(UserError, match="model.pth.tar-4 is damaged"):
         fresh.load_model(trainer.output_dir, epoch=4)
@@ -256,40 +224,30 @@ def scripted_validation(monkeypatch, results):
     )
 
 
-def test_best_validation_model_is_kept_and_tested(tmp_path, monkeypatch, capsys):
-    scripted_validation(monkeypatch, [50.0, 70.0, 60.0, 70.0])
-    trainer = run(config(tmp_path, "TEST.FINAL_MODEL", "best_val", "TRAIN.CHECKPOINT_FREQ", 1))
-    best = load_checkpoint(str(tmp_path / "out" / "linear" / "model-best.pth.tar"))
-    assert best["epoch"] == 2 and best["val_result"] == 70.0
-    second = load_checkpoint(str(tmp_path / "out" / "linear" / "model.pth.tar-2"))["state_dict"]
-    assert torch.equal(trainer.model.state_dict()["1.weight"], second["1.weight"])
-    assert (tmp_path / "out" / "linear" / "checkpoint").read_text() == "model.pth.tar-4\n"
-
-
-def test_a_resumed_run_keeps_the_best_result(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("killed", [False, True])
+def test_best_validation_model_is_kept_and_tested(tmp_path, monkeypatch, capsys, killed):
+    """Also by a run that was killed after the second epoch, and continued."""
     options = ["TEST.FINAL_MODEL", "best_val", "TRAIN.CHECKPOINT_FREQ", 1]
-    with monkeypatch.context() as patch:
-        scripted_validation(patch, [50.0, 70.0])
-        with pytest.raises((StopIteration, RuntimeError)):  # the third validation: here the run dies
+    results = [50.0, 70.0, 60.0, 65.0]
+    if killed:
+        with monkeypatch.context() as patch, pytest.raises((StopIteration, RuntimeError)):
+            scripted_validation(patch, results[:2])
             run(config(tmp_path, *options))
-    scripted_validation(monkeypatch, [60.0, 65.0])
-    run(config(tmp_path, *options))
-    assert load_checkpoint(str(tmp_path / "out" / "linear" / "model-best.pth.tar"))["epoch"] == 2
+    scripted_validation(monkeypatch, results[2 * killed :])
+    trainer, folder = run(config(tmp_path, *options)), tmp_path / "out" / "linear"
+    best = load_checkpoint(str(folder / "model-best.pth.tar"))
+    assert best["epoch"] == 2 and best["val_result"] == 70.0
+    second = load_checkpoint(str(folder / "model.pth.tar-2"))["state_dict"]
+    assert torch.equal(trainer.model.state_dict()["1.weight"], second["1.weight"])
+    assert (folder / "checkpoint").read_text() == "model.pth.tar-4\n"
 
 
 @pytest.mark.parametrize("options", [("TEST.FINAL_MODEL", "best_val"), ("TEST.SPLIT", "val")])
 def test_selection_never_falls_back_to_the_test_set(tmp_path, options, capsys):
     with pytest.raises(UserError, match="Shades has no validation set"):
         run(config(tmp_path, "DATASET.ROOT", str(tmp_path / "noval"), *options))
-
-
-def test_split_option(tmp_path, capsys):
-    trainer = build_trainer(config(tmp_path, "TEST.SPLIT", "val"))
-    assert trainer.test() is not None
-    out = capsys.readouterr().out
-    assert "Evaluate on the *val* set" in out and "* total: 4\n" in out
     with pytest.raises(UserError, match="expected test or val, got 'train'"):
-        trainer.test("train")
+        build_trainer(config(tmp_path)).test("train")
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, capsys):
@@ -311,36 +269,17 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, capsys):
 
 
 def test_models_by_name(tmp_path):
+    assert trainer_module.TrainerX is TrainerX and trainer_module.SimpleTrainer is SimpleTrainer  # where CoOp imports
     trainer = build_trainer(config(tmp_path))
     assert trainer.get_model_names() == trainer.get_model_names("linear") == ["linear"]
-    with pytest.raises(UserError, match="unknown model 'linar'"):
-        trainer.get_model_names(["linar"])
-    with pytest.raises(UserError, match="already registered"):
-        trainer.register_model("linear", trainer.model)
-    trainer.set_model_mode("eval")
-    assert not trainer.model.training
-    trainer.set_model_mode("train", "linear")
-    assert trainer.model.training
-    with pytest.raises(UserError, match="'testing'"):
-        trainer.set_model_mode("testing")
-    with pytest.raises(AttributeError, match="super"):
-        TrainerX.register_model(object.__new__(TrainerX), "m")
-
-
-def test_scalars_go_to_a_writer_if_there_is_one(tmp_path, capsys):
-    class Writer:
-        scalars = []
-        closed = False
-
-        def add_scalar(self, *scalar):
-            self.scalars.append(scalar)
-
-        def close(self):
-            self.closed = True
-
-    trainer = build_trainer(config(tmp_path, "OPTIM.MAX_EPOCH", 1))
-    writer = trainer._writer = Writer()
-    trainer.train()
-    tags = [(tag, step) for tag, value, step in writer.scalars]
-    assert tags[:4] == [("train/loss", 0), ("train/lr", 0), ("train/loss", 1), ("train/lr", 1)]
-    assert ("test/accuracy", 0) in tags and writer.closed
+    for mode in ("eval", "train"):
+        trainer.set_model_mode(mode, "linear")
+        assert trainer.model.training is (mode == "train")
+    for act, reason in (
+        (lambda: TRAINER_REGISTRY.get("Linaer"), "unknown trainer 'Linaer'; known, nearest first: Linear"),
+        (lambda: trainer.get_model_names(["linar"]), "unknown model 'linar'"),
+        (lambda: trainer.register_model("linear", trainer.model), "already registered"),
+        (lambda: trainer.set_model_mode("testing"), "'testing'"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            act()

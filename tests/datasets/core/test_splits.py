@@ -12,7 +12,6 @@ from datasets.core.splits import (
     Split,
     check_split,
     class_names,
-    is_inside,
     read_split,
     split_classes,
     split_hash,
@@ -45,25 +44,23 @@ def test_written_split_reads_back_in_coops_form(tmp_path):
 @pytest.mark.parametrize(
     "raw, fault",
     [
-        ([], "expected"),
         ({"train": [], "val": []}, "expected"),
         ({"train": [], "val": [], "test": []}, "no images"),
-        (changed("train", 0, "b/1.jpg"), r"train item 0 is not \[path"),
         (changed("val", 0, ["a/2.jpg", 0]), r"val item 0 is not \[path"),
         (changed("test", 1, ["c/3.jpg", "2", "cat"]), "test item 1 is not .text, integer, text"),
         (changed("test", 1, ["c/3.jpg", True, "cat"]), "test item 1 is not .text, integer, text"),
-        (changed("test", 1, ["c/3.jpg", 2, None]), "test item 1 is not .text, integer, text"),
         (changed("train", 0, ["b/1.jpg", -1, "bee"]), "negative label -1"),
         (changed("train", 0, ["b/1.jpg", 1, "  "]), "empty or unprintable class name"),
-        (changed("train", 0, ["b/1.jpg", 1, "b\nee"]), "empty or unprintable class name"),
-        (changed("train", 0, ["b/1.jpg", 1, "\ud800"]), "empty or unprintable class name"),
         (changed("train", 0, ["../b/1.jpg", 1, "bee"]), "leaves the image folder"),
         (changed("train", 0, ["/etc/passwd", 1, "bee"]), "leaves the image folder"),
-        (changed("train", 0, ["b/1.jpg\0", 1, "bee"]), "leaves the image folder"),
+        (changed("train", 0, ["a\\..\\b", 1, "bee"]), "leaves the image folder"),
         (changed("train", 0, ["", 1, "bee"]), "empty or leaves"),
         (changed("test", 0, ["a/1.jpg", 0, "ant"]), "'a/1.jpg' is listed twice"),
         (changed("test", 0, ["b/3.jpg", 1, "wasp"]), "label 1 has two names, 'bee' and 'wasp'"),
-        (changed("train", 1, ["a/1.jpg", 7, "ant"]), "two names|gap"),
+        (
+            {"train": [["a", 0, "ant"], ["c", 2, "cat"]], "val": [], "test": []},
+            "0 to 1 without a gap, but 1 is missing",
+        ),
         (changed("train", 0, None), "1 classes have no training image, first 'bee'"),
     ],
 )
@@ -72,45 +69,12 @@ def test_faulty_split_is_refused_with_the_reason(raw, fault):
         check_split(raw, "here")
 
 
-def test_gap_in_labels_names_the_missing_one():
-    raw = {"train": [["a", 0, "ant"], ["c", 2, "cat"]], "val": [], "test": []}
-    with pytest.raises(UserError, match="0 to 1 without a gap, but 1 is missing"):
-        check_split(raw, "here")
-
-
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"train": NaN}', "\x00", '{"train": [[' + "9" * 5000])
-def test_damaged_file_is_refused_by_name(tmp_path, text):
-    (tmp_path / "split.json").write_text(text)
-    with pytest.raises(UserError, match="split.json"):
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x80", None])
+def test_a_file_that_is_damaged_or_missing_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "split.json").write_bytes(content)
+    with pytest.raises(UserError, match="split.json cannot be read as a split file"):
         read_split(tmp_path / "split.json")
-
-
-def test_binary_and_missing_files_and_folders_are_refused(tmp_path):
-    (tmp_path / "split.json").write_bytes(b"\xff\xfe\x80")
-    for name in ("split.json", "nothing.json", ""):
-        with pytest.raises(UserError, match="cannot be read"):
-            read_split(tmp_path / name)
-
-
-@pytest.mark.parametrize(
-    "path, inside",
-    [
-        ("a.jpg", True),
-        ("a/b c.jpg", True),
-        ("é/b.jpg", True),
-        ("a/..b.jpg", True),
-        ("", False),
-        (".", False),
-        ("a/../b", False),
-        ("a//b", False),
-        ("/a", False),
-        ("a\\..\\b", False),
-        ("a\n", False),
-        ("a/", False),
-    ],
-)
-def test_is_inside(path, inside):
-    assert is_inside(path) is inside
 
 
 def test_hash_depends_on_order_labels_and_parts_alone():

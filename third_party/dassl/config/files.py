@@ -1,7 +1,6 @@
-"""Configuration files: YAML that says what differs from the files it names under `_BASE_`."""
+"""Configuration files: YAML that says what differs from the files that it names under `_BASE_`."""
 
 import os
-from copy import deepcopy
 
 import yaml
 
@@ -9,81 +8,71 @@ from ..utils import MissingFile, UserError, brief, read_text
 
 BASE = "_BASE_"  # one path or a list of them, relative to the file; later ones win over earlier ones
 PER_DATASET = "PER_DATASET"  # {DATASET.NAME: settings}, for values that the authors of a method set per data set
-LIMIT, NODES, DEPTH = 1 << 20, 10_000, 40  # bytes; values, those behind each alias counted again; levels
 
 
-def read_file(path, below=()):
-    """The settings of the YAML file `path`, those of its bases underneath -> nested dict, `_BASE_` resolved.
+class Loader(yaml.SafeLoader):
+    """YAML in which no key stands twice; PyYAML would keep the last one without a word."""
 
-    Raises MissingFile, or UserError where a file is no YAML mapping or is its own base. Python files are not run.
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise UserError(
+                    f"{self.name}, line {key.start_mark.line + 1}: the key {key.value} stands twice here; "
+                    "write its settings under one key"
+                )
+            seen.add(key.value)
+        return node
+
+
+def read_file(path, above=()):
+    """The settings of the YAML file `path` over those of its bases -> nested dict, without `_BASE_`.
+
+    above: the files that name this one as a base. Raises MissingFile, or UserError where a file is no YAML mapping,
+    has a key twice or is its own base.
     """
-    settings, real = _mapping(path), os.path.realpath(path)
-    if real in below:
-        raise UserError(f"{path} is its own {BASE}: {' -> '.join([*below, real])}")
+    real = os.path.realpath(path)
+    if real in above:
+        raise UserError(f"{path} is its own {BASE}: {' -> '.join([*above, real])}")
+    settings, bases = _read(path)
     merged = {}
-    for base in _bases(path, settings.pop(BASE, [])):
-        merged = joined(merged, read_file(base, (*below, real)))
+    for base in bases:
+        merged = joined(merged, read_file(base, (*above, real)))
     return joined(merged, settings)
-
-
-def with_bases(path):
-    """The paths of a file that `read_file` has read, and of those underneath it."""
-    return [path, *(file for base in _bases(path, _mapping(path).get(BASE, [])) for file in with_bases(base))]
-
-
-def _bases(path, named):
-    """Paths of the bases that the file `path` names."""
-    named = [named] if isinstance(named, str) else named
-    if not isinstance(named, list) or not all(isinstance(base, str) for base in named):
-        raise UserError(f"{path}: {BASE} is {named!r}; it must be one path, or a list of them")
-    found = [os.path.join(os.path.dirname(path), base) for base in named]
-    for base, file in zip(named, found, strict=True):
-        if not os.path.isfile(file):
-            raise MissingFile(f"{path}: its {BASE} {base} does not exist, or is no file ({os.path.normpath(file)})")
-    return found
-
-
-def _mapping(path):
-    if str(path).endswith(".py"):
-        raise UserError(f"the config file {path} is a Python file, which is not run; expected YAML, such as x.yaml")
-    text = read_text(path, "a config file", LIMIT)
-    try:
-        loader = yaml.SafeLoader(text)
-        loader.name = path  # what complaints about a line name
-        node = loader.get_single_node()
-        _check_size(node, path, {})
-        found = loader.construct_document(node) if node else None
-    except (yaml.YAMLError, ArithmeticError, AttributeError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not a YAML file of config keys: {brief(error)}") from None
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise UserError(f"{path} is not a YAML file of config keys: it holds a {type(found).__name__}")
-    return found
-
-
-def _check_size(node, path, sizes, depth=0):
-    """How many values `node` is once its aliases are written out. UserError for one that holds itself, or far too many:
-    nine lines of aliases can stand for a thousand million values."""
-    where = f"{path}, line {node.start_mark.line + 1}" if node else path
-    if sizes.get(node, 0) is None:
-        raise UserError(f"{where}: an alias stands inside what it names; write the values out")
-    if node not in sizes:
-        sizes[node] = None  # while its parts are looked at
-        parts = node.value if isinstance(node, yaml.CollectionNode) else []
-        below = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
-        sizes[node] = 1 + sum(_check_size(one, path, sizes, depth + 1) for one in below)
-    if sizes[node] > NODES or depth > DEPTH:
-        raise UserError(
-            f"{where}: more than {NODES} values or {DEPTH} levels, aliases written out; no config is so large"
-        )
-    return sizes[node]
 
 
 def joined(under, over):
     """Two nested dicts as one; where both have a value, that of `over`."""
-    found = deepcopy(under)
+    merged = dict(under)
     for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(found.get(key), dict)
-        found[key] = joined(found[key], value) if both else deepcopy(value)
-    return found
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = joined(merged[key], value) if both else value
+    return merged
+
+
+def with_bases(path):
+    """The paths of a file that `read_file` has read, and of those underneath it."""
+    return [path, *(file for base in _read(path)[1] for file in with_bases(base))]
+
+
+def _read(path):
+    """(settings of the file alone, paths of its bases)."""
+    try:
+        loader = Loader(read_text(path, "a config file"))
+        loader.name = path  # what complaints about a line name
+        settings = loader.get_single_data()
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
+        raise UserError(f"{path} is not a YAML file of config keys: {brief(error)}") from None
+    settings = {} if settings is None else settings
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} is not a YAML file of config keys: it holds a {type(settings).__name__}")
+    names = settings.pop(BASE, [])
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: {BASE} is {names!r}; it must be one path, or a list of them")
+    bases = [os.path.join(os.path.dirname(path), name) for name in names]
+    for name, base in zip(names, bases):
+        if not os.path.isfile(base):
+            raise MissingFile(f"{path}: its {BASE} {name} does not exist ({os.path.normpath(base)})")
+    return settings, bases

@@ -34,7 +34,7 @@ class Config(CfgNode):
         """Merges a nested dict; complaints name `source`."""
         try:
             other = CfgNode(settings)
-        except (AttributeError, AssertionError, TypeError, ValueError, RecursionError) as error:
+        except (AttributeError, AssertionError, TypeError, ValueError) as error:
             raise UserError(f"{source} is not a YAML file of config keys: {brief(error)}") from None
         self._check_keys(_leaves(other), source)
         try:
@@ -77,17 +77,12 @@ class Config(CfgNode):
                 node = node[part]
 
 
-def _leaves(node):
+def _leaves(node, prefix=""):
     """Dotted names of all values below `node`."""
-    return [key for key, _ in _pairs(node)]
-
-
-def _pairs(node, prefix=""):
-    """(dotted name, value) of all values below `node`."""
-    found = []
+    names = []
     for key, value in node.items():
-        found += _pairs(value, f"{prefix}{key}.") if isinstance(value, CfgNode) else [(f"{prefix}{key}", value)]
-    return found
+        names += _leaves(value, f"{prefix}{key}.") if isinstance(value, CfgNode) else [f"{prefix}{key}"]
+    return names
 
 
 def _as_known(node, like):
@@ -102,14 +97,9 @@ def _as_known(node, like):
 def _like(value, known, key):
     """`value`, a whole number as a float where `known` is one (yacs takes `LR: 1` for another type than 0.1), a text as
     a list of one where `known` is a list of texts. ValueError where it cannot be taken for a value of `key`."""
-    try:
-        decoded = CfgNode._decode_cfg_value(value)
-    except (MemoryError, RecursionError):  # Python's reader of literals, at thousands of brackets or signs
-        raise ValueError(f"the value of {key} is nested too deeply") from None
+    decoded = CfgNode._decode_cfg_value(value)
     if decoded is None and isinstance(known, (bool, int, float, list, tuple)):
         raise ValueError(f"the value of {key} is missing; expected one like {known}")
-    if type(decoded) is int and abs(decoded) >= 1 << 63:
-        raise ValueError(f"the value of {key} is a number of more than 63 bits")
     if type(decoded) is int and type(known) is float:
         return float(decoded)
     if isinstance(decoded, str) and isinstance(known, (list, tuple)) and all(isinstance(text, str) for text in known):

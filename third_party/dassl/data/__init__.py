@@ -1,3 +1,5 @@
-from .data_manager import DataManager, DatasetWrapper
+from ..lazy import attach
 
-__all__ = ["DataManager", "DatasetWrapper"]
+__getattr__, __all__ = attach(
+    __name__, {"data_manager": ["DataManager", "DatasetWrapper"], "datasets": [], "samplers": [], "transforms": []}
+)

@@ -45,23 +45,17 @@ def atomic_path(path):
             os.remove(temporary)
 
 
-def check_regular(fpath, what, limit=None):
-    """MissingFile or UserError unless `fpath`, which should be `what`, is a file of at most `limit` bytes.
-
-    Opening a pipe would wait for ever, and a device may have no end.
-    """
+def check_regular(fpath, what):
+    """MissingFile or UserError unless `fpath`, which should be `what`, is a file."""
     if not os.path.exists(fpath):
         raise MissingFile(f"expected {what} at {fpath}, found none")
     if not os.path.isfile(fpath):
-        kind = "a folder" if os.path.isdir(fpath) else "a pipe, socket or device"
-        raise UserError(f"expected {what} at {fpath}, found {kind}")
-    if limit is not None and os.path.getsize(fpath) > limit:
-        raise UserError(f"{fpath} has {os.path.getsize(fpath):,} bytes; {what} has at most {limit:,}")
+        raise UserError(f"expected {what} at {fpath}, found {'a folder' if os.path.isdir(fpath) else 'no file'}")
 
 
-def read_text(fpath, what, limit=1 << 28):
+def read_text(fpath, what):
     """The text of a UTF-8 file that should be `what`; MissingFile or UserError with the path and the reason."""
-    check_regular(fpath, what, limit)
+    check_regular(fpath, what)
     try:
         with open(fpath, encoding="utf-8") as file:
             return file.read()
@@ -74,7 +68,7 @@ def read_json(fpath):
     text = read_text(fpath, "a JSON file")
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{fpath} is not valid JSON: {error}") from None
 
 

@@ -1,17 +1,14 @@
 """OpenAI's CLIP models: the `clip` package, its weights' download, and state dicts in OpenAI's naming."""
 
 import os
-import time
-import urllib.error
-import urllib.request
 import warnings
 import zipfile
 from functools import cache
 
 import torch
-from tqdm import tqdm
 
-from ..files import BLOCK, UserError, locked, sha256_of
+from ..download import download
+from ..files import UserError, locked, sha256_of
 
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -48,68 +45,17 @@ def fetch(name, folder=CACHE):
     if not os.path.isfile(path):
         with locked(f"{path}.lock", f"another process downloads {name}; waiting for it"):
             if not os.path.isfile(path):  # else another process has brought it meanwhile
-                download(url, path, expected, hint="set MODEL.BACKBONE.NAME to the file's path")
+                try:
+                    download(url, path, expected)
+                except UserError as error:
+                    raise UserError(
+                        f"{error}\nWithout a network, bring the file to {path} (sha256: {expected}), or set "
+                        "MODEL.BACKBONE.NAME to the file's path."
+                    ) from None
     found = sha256_of(path)
     if found != expected:
         raise UserError(f"{path} is damaged: sha256 {found}, expected {expected}. Delete it to download it again.")
     return path, expected
-
-
-def download(url, path, sha256, hint="", attempts=5, pause=1.0):
-    """Download `url` to `path` with progress; a cut connection resumes, also in a later call, from `path`.part.
-
-    Raises UserError when no connection can be made or the checksum is not `sha256` (nothing is left behind then).
-    """
-    part = path + ".part"
-    for attempt in range(attempts):
-        try:
-            _resume(url, part)
-            break
-        except (OSError, EOFError) as error:  # URLError, timeouts and resets are OSErrors
-            status = getattr(error, "code", None)
-            if attempt + 1 == attempts or (status is not None and status < 500):
-                have = os.path.getsize(part) if os.path.exists(part) else 0
-                raise UserError(
-                    f"cannot download {url}\n  reason: {error}\n  expected file: {path}\n  sha256: {sha256}\n"
-                    f"  {have} bytes are kept in {part}; the next try continues there.\n"
-                    f"Without a network, bring the file to that path" + (f", or {hint}." if hint else ".")
-                ) from error
-            time.sleep(pause * 2**attempt)
-    found = sha256_of(part)
-    if found != sha256:
-        os.remove(part)
-        raise UserError(
-            f"{url}: the file has sha256 {found}, expected {sha256}; it was removed. "
-            "Try again; if it repeats, something between here and the server changes the file."
-        )
-    os.replace(part, path)
-
-
-def _resume(url, part):
-    """Append what is missing of `url` to the file `part`; EOFError when the connection ends before the file does."""
-    have = os.path.getsize(part) if os.path.exists(part) else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        source = urllib.request.urlopen(request, timeout=60)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing beyond what we have: complete, or wrong and found so by its checksum
-            return
-        raise
-    with source:
-        if source.status != 206:  # the server sends the file from its start
-            have = 0
-        length = source.headers.get("Content-Length")
-        total = have + int(length) if length is not None else None
-        with (
-            open(part, "r+b" if have else "wb") as file,
-            tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=os.path.basename(part[:-5])) as bar,
-        ):
-            file.seek(have)
-            while block := source.read(BLOCK):
-                file.write(block)
-                bar.update(len(block))
-            if total is not None and file.tell() < total:
-                raise EOFError(f"the connection ended after {file.tell()} of {total} bytes")
 
 
 def read_state_dict(path):

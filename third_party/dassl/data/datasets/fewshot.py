@@ -3,13 +3,10 @@
 import pickle
 
 from ...utils import UserError, atomic_path, check_regular
-from ...utils.unpickling import PatientUnpickler
 from .base_dataset import Datum
 
-LIMIT = 1 << 28  # bytes; all of ImageNet takes less
 
-
-class FewshotUnpickler(PatientUnpickler):
+class FewshotUnpickler(pickle.Unpickler):
     """Admits Datum alone; lists, dicts, strings and numbers need no class."""
 
     def __init__(self, file):
@@ -29,7 +26,7 @@ def read_fewshot(path):
     A pickle without "val" (CoOp's ImageNet) gives an empty list. MissingFile or UserError, each with the path and the
     reason.
     """
-    check_regular(path, "a few-shot pickle", LIMIT)
+    check_regular(path, "a few-shot pickle")
     try:
         with open(path, "rb") as file:
             data = FewshotUnpickler(file).load()
