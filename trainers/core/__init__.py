@@ -8,7 +8,7 @@ WHERE = {
     "Head": ".heads",
     "Plugin": ".plugin",
     "PromptHead": ".heads",
-    "PromptTrainer": ".prompt_trainer",
+    "PromptTrainer": ".trainer",
     "RowHead": ".heads",
     "UserError": ".files",
     "ZeroshotHead": ".heads",

@@ -4,13 +4,10 @@ Each file has a digest of its content, which the checksums of the file format ca
 them too.
 """
 
-import copy
 import hashlib
 import math
 import os
 import re
-import time
-from collections.abc import Callable
 from contextlib import contextmanager, suppress
 
 import numpy as np
@@ -19,7 +16,7 @@ from dassl.utils import load_checkpoint, save_checkpoint
 from torch import nn
 
 from .files import UserError, results_beside
-from .signals import Interrupted
+from .metrics import top1
 
 BEST = "model-best.pth.tar"
 ROLLING = "model-rolling.pth.tar"  # overwritten while training goes on, removed when the last epoch is saved
@@ -30,7 +27,6 @@ NEEDED = {"state_dict": dict, "epoch": int}
 OPTIONAL = {"classnames": list, "optimizer": dict, "scheduler": dict, "scaler": dict, "best_result": float}
 OPTIONAL |= {"seconds": dict, "history": list, "selection": str, "settings": str, "optimizers": list, "identity": dict}
 UNFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
-SHARE = 0.01  # of the time that copies of the state may take
 
 
 # ---- one file
@@ -102,7 +98,6 @@ class Checkpoints:
 
     def __init__(self, directory: str, name: str):
         self.directory, self.folder = directory, os.path.join(directory or "", name)
-        self.rolling = Rolling(lambda state: self.write(state, name=ROLLING))
 
     def newest(self) -> str | None:
         """Path of the one to go on from: what the pointer names, else the rolling one, else that of the last epoch.
@@ -143,7 +138,6 @@ class Checkpoints:
     def write(self, state: dict, name: str = "", is_best: bool = False):
         """Writes `state` atomically, as model.pth.tar-<state["epoch"]> unless it has another `name`."""
         write(state, self.folder, name, is_best)
-        self.rolling.kept = None  # it is older than this
 
     def rewrite_final(self, **changes):
         """Puts `changes` into the file that counts."""
@@ -155,34 +149,6 @@ class Checkpoints:
     def drop_rolling(self):
         with suppress(FileNotFoundError):
             os.remove(os.path.join(self.folder, ROLLING))
-
-
-class Rolling:
-    """A context manager around a loop that offers its state after each round. It saves one now and then, by
-    `write(state)`; what is newer than the last saving is saved when the run is interrupted."""
-
-    def __init__(self, write: Callable[[dict], None]):
-        self.write = write
-        self.saved_at = self.next_copy = -math.inf
-        self.kept: dict | None = None  # a copy of what was offered since
-
-    def offer(self, state: Callable[[], dict], seconds: float):
-        """Saves `state()` if the last saving was `seconds` ago, else keeps a copy of it, where that costs little."""
-        now = time.monotonic()
-        if now - self.saved_at >= seconds:
-            self.write(state())
-            self.saved_at, self.kept = time.monotonic(), None
-        elif now >= self.next_copy:
-            self.kept = copy.deepcopy(state())
-            copied = time.monotonic()
-            self.next_copy = copied + (copied - now) / SHARE
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, Interrupted) and self.kept is not None:
-            self.write(self.kept)
 
 
 # ---- a trained head
@@ -254,3 +220,84 @@ def head_of_run(trainer, path: str, classnames: list[str]) -> nn.Module:
         trainer.selection = f"source run: {checkpoint.get('selection', 'last epoch')}"
         return head
     return head if trained == list(classnames) else head_of(trainer, file, classnames, checkpoint)
+
+
+# ---- saving and resuming
+
+
+def state_of(trainer, done: int, val_result=None) -> dict:
+    """Everything that a run after `done` epochs is."""
+    optimizer, scheduler = trainer._optims[trainer.MODEL_NAME], trainer._scheds[trainer.MODEL_NAME]
+    return {
+        "state_dict": trainer.head.state_dict(),
+        "epoch": done,
+        "classnames": trainer.trained_classnames,
+        "val_result": val_result,
+        "optimizer": optimizer.state_dict() if optimizer else None,
+        "scheduler": scheduler.state_dict() if scheduler else None,
+        "scaler": trainer.scaler.state_dict() if trainer.scaler else None,
+        "best_result": trainer.best_result,
+        "seconds": dict(trainer.watch.seconds),
+        "history": list(trainer.history),
+        "selection": trainer.selection,
+        "identity": trainer.identity,
+    }
+
+
+def keep(trainer):
+    """After an epoch: the best one on validation where that counts, then the epoch's own checkpoint, which a run that
+    is cut off in between makes again."""
+    if trainer.keeps_best:
+        val_set = trainer.data.val_set
+        if val_set is None:
+            raise UserError(
+                "TEST.FINAL_MODEL best_val needs validation images, and this dataset exposes none; use last_step"
+            )
+        accuracy = top1(trainer.logits(trainer.head, val_set.first()).argmax(1), val_set.labels)
+        if accuracy > trainer.best_result:
+            trainer.best_result = accuracy
+            trainer.save_model(trainer.epoch, trainer.output_dir, model_name=BEST, val_result=accuracy)
+    done, every = trainer.epoch + 1, trainer.cfg.TRAIN.CHECKPOINT_FREQ
+    if done == trainer.max_epoch or (every > 0 and done % every == 0):
+        trainer.save_model(trainer.epoch, trainer.output_dir)
+    else:
+        trainer.rolling.offer(lambda: state_of(trainer, done), trainer.cfg.TRAIN.CHECKPOINT_SECONDS)
+    if done == trainer.max_epoch:
+        trainer.checkpoints.drop_rolling()
+
+
+def resume(trainer, directory: str) -> int:
+    """Continues from the newest checkpoint of `directory`; -> the epoch to start with, 0 where there is nothing to
+    continue.
+
+    Raises UserError where the checkpoint was trained over other class names, or cannot be continued.
+    """
+    path = Checkpoints(directory, trainer.MODEL_NAME).newest()
+    if path is None:
+        return 0
+    checkpoint, names = read_head(trainer, path)
+    wanted = trainer.head_classnames()
+    if names != wanted:
+        raise UserError(
+            f"{path} was trained over other class names or another order ({len(names)} names, this run has "
+            f"{len(wanted)}); use another --output-dir"
+        )
+    if trainer.trains and not checkpoint.get("optimizer"):
+        raise UserError(
+            f"{path} has no optimiser state to resume from; use another --output-dir, or --model-dir to evaluate it"
+        )
+    require_best(trainer, path, checkpoint)
+    trainer.set_head(head_of(trainer, path, names, checkpoint), names)
+    with reading(path):
+        if trainer.trains:
+            trainer._optims[trainer.MODEL_NAME].load_state_dict(checkpoint["optimizer"])
+            trainer._scheds[trainer.MODEL_NAME].load_state_dict(checkpoint["scheduler"])
+            if trainer.scaler and checkpoint.get("scaler"):
+                trainer.scaler.load_state_dict(checkpoint["scaler"])
+        if trainer.keeps_best and directory != trainer.output_dir:
+            trainer.checkpoints.write(read(os.path.join(os.path.dirname(path), BEST)), name=BEST)
+        trainer.best_result = checkpoint.get("best_result", trainer.best_result)
+        trainer.history = list(checkpoint.get("history", []))
+        trainer.watch.go_on_from(checkpoint.get("seconds", {}))
+    print(f"resumed {path} after {checkpoint['epoch']} epochs")
+    return checkpoint["epoch"] if trainer.trains else 0

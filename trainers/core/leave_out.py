@@ -1,37 +1,13 @@
 """Leave-classes-out: the classes that have images, halved by a seeded draw. One half keeps its few-shot images, of the
 other only the names are given; images that training left over judge both."""
 
-import os
 import random
 from math import ceil
 from types import SimpleNamespace
 
 from .files import UserError
-from .images import held_out
+from .images import fixed_subset, held_out, relabelled
 from .randomness import derive_seed
-
-
-def relabelled(items, label_of):
-    """The same items with the labels `label_of(item)`."""
-    return [
-        type(item)(impath=item.impath, label=label_of(item), domain=item.domain, classname=item.classname)
-        for item in items
-    ]
-
-
-def shifted(items, by):
-    """The same items with labels moved up by `by`."""
-    return relabelled(items, lambda item: item.label + by)
-
-
-def fixed_subset(items, count):
-    """`count` of the items, in proportion to the classes' sizes: the same ones in every run, on every machine.
-
-    They are ordered by class, within a class by a hash of the file's name; then every len(items) / count-th is taken.
-    """
-    order = sorted(items, key=lambda item: (item.label, derive_seed("subset", os.path.basename(item.impath))))
-    return [order[(2 * i + 1) * len(order) // (2 * count)] for i in range(count)]
-
 
 AT_MOST = 10_000  # images that a half is evaluated on: on more, a head with prompts of each image takes days
 

@@ -4,6 +4,8 @@ This is a trainer without its training (trainer.py), and what evaluation and pre
 """
 
 import os
+import time
+from contextlib import contextmanager
 
 from dassl.engine import TrainerX
 from dassl.evaluation import build_evaluator
@@ -16,6 +18,29 @@ from .files import ClassesUnsupported, UserError
 from .images import FeatureData
 from .model.backbone import apply_preprocessing, load_backbone
 from .model.prompts import templates_for
+from .signals import Rolling
+
+
+class Stopwatch:
+    """Seconds per stage of a run; a stage may be entered several times."""
+
+    def __init__(self):
+        self.seconds = {}
+
+    @contextmanager
+    def stage(self, name):
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name, seconds):
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def go_on_from(self, seconds):
+        """Takes over those of an interrupted run; a stage that this process went through again counts once."""
+        self.seconds |= {name: max(value, self.seconds.get(name, 0.0)) for name, value in seconds.items()}
 
 
 class Predictor(TrainerX):
@@ -26,13 +51,14 @@ class Predictor(TrainerX):
     def build_data_loader(self):
         """Opens the backbone. The data set is opened when it is known what for: training and evaluation take other
         classes of it."""
-        self.watch, self.history, self.batch = run.Stopwatch(), [], {}  # history: the means of each epoch
+        self.watch, self.history, self.batch = Stopwatch(), [], {}  # history: the means of each epoch
         self.versions = run.versions()  # now, as files may change under a long run
         self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
         self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
         self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"
         self.plugins = [plugin(self) for plugin in self.PLUGINS]
         self.checkpoints = Checkpoints(self.output_dir, self.MODEL_NAME)
+        self.rolling = Rolling(lambda state: self.checkpoints.write(state, name=checkpoints.ROLLING))
         precision_key = f"TRAINER.{self.SECTION}.PREC" if self.SECTION else "PREC"
         dtype, self.autocast = resolve_precision(self.options.get("PREC", "auto"), self.device, precision_key)
         with self.watch.stage("backbone"):
@@ -114,7 +140,7 @@ class Predictor(TrainerX):
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
         """Writes the state after `epoch` (0-based): model-N.pth.tar with N = epoch + 1 epochs done, or `model_name`."""
-        state = run.state_of(self, epoch + 1, val_result)
+        state = checkpoints.state_of(self, epoch + 1, val_result)
         Checkpoints(directory, self.MODEL_NAME).write(state, name=model_name, is_best=is_best)
 
     def head_from_checkpoint(self, classnames: list[str], state_dict: dict) -> nn.Module:
@@ -153,7 +179,7 @@ class Predictor(TrainerX):
     def resume_model_if_exist(self, directory):
         """Continues from the newest checkpoint of `directory`; -> the epoch to start with, 0 where there is nothing to
         continue. Raises UserError where the checkpoint was trained over other class names."""
-        return run.resume(self, directory)
+        return checkpoints.resume(self, directory)
 
     # ---- evaluation
 

@@ -3,8 +3,6 @@
 import os
 import platform
 import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import dassl
@@ -13,35 +11,11 @@ from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 
 from . import checkpoints, identity
-from .checkpoints import BEST, Checkpoints, head_of, read_head, reading, require_best
+from .checkpoints import Checkpoints
 from .config import declare_options, parts_of
 from .files import RESULTS, UserError, hash_of, names_hash, read_results, replacing, results_beside, summary
-from .metrics import top1
 from .tasks import TASKS
 from .version import __version__, commit
-
-
-class Stopwatch:
-    """Seconds per stage of a run; a stage may be entered several times."""
-
-    def __init__(self):
-        self.seconds = {}
-
-    @contextmanager
-    def stage(self, name):
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(name, time.perf_counter() - start)
-
-    def add(self, name, seconds):
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-
-    def go_on_from(self, seconds):
-        """Takes over those of an interrupted run; a stage that this process went through again counts once."""
-        self.seconds |= {name: max(value, self.seconds.get(name, 0.0)) for name, value in seconds.items()}
-
 
 # ---- identity
 
@@ -210,84 +184,6 @@ def is_done(trainer) -> bool:
         for path in sorted(paths | {Checkpoints(folder, trainer.MODEL_NAME).newest()} - {None}):
             require_same(trainer, checkpoints.read(path).get("identity"), path)
     return False
-
-
-def state_of(trainer, done: int, val_result=None) -> dict:
-    """Everything that a run after `done` epochs is."""
-    optimizer, scheduler = trainer._optims[trainer.MODEL_NAME], trainer._scheds[trainer.MODEL_NAME]
-    return {
-        "state_dict": trainer.head.state_dict(),
-        "epoch": done,
-        "classnames": trainer.trained_classnames,
-        "val_result": val_result,
-        "optimizer": optimizer.state_dict() if optimizer else None,
-        "scheduler": scheduler.state_dict() if scheduler else None,
-        "scaler": trainer.scaler.state_dict() if trainer.scaler else None,
-        "best_result": trainer.best_result,
-        "seconds": dict(trainer.watch.seconds),
-        "history": list(trainer.history),
-        "selection": trainer.selection,
-        "identity": trainer.identity,
-    }
-
-
-def keep(trainer):
-    """After an epoch: the best one on validation where that counts, then the epoch's own checkpoint, which a run that
-    is cut off in between makes again."""
-    if trainer.keeps_best:
-        val_set = trainer.data.val_set
-        if val_set is None:
-            raise UserError(
-                "TEST.FINAL_MODEL best_val needs validation images, and this dataset exposes none; use last_step"
-            )
-        accuracy = top1(trainer.logits(trainer.head, val_set.first()).argmax(1), val_set.labels)
-        if accuracy > trainer.best_result:
-            trainer.best_result = accuracy
-            trainer.save_model(trainer.epoch, trainer.output_dir, model_name=BEST, val_result=accuracy)
-    done, every = trainer.epoch + 1, trainer.cfg.TRAIN.CHECKPOINT_FREQ
-    if done == trainer.max_epoch or (every > 0 and done % every == 0):
-        trainer.save_model(trainer.epoch, trainer.output_dir)
-    else:
-        trainer.checkpoints.rolling.offer(lambda: state_of(trainer, done), trainer.cfg.TRAIN.CHECKPOINT_SECONDS)
-    if done == trainer.max_epoch:
-        trainer.checkpoints.drop_rolling()
-
-
-def resume(trainer, directory: str) -> int:
-    """Continues from the newest checkpoint of `directory`; -> the epoch to start with, 0 where there is nothing to
-    continue.
-
-    Raises UserError where the checkpoint was trained over other class names, or cannot be continued.
-    """
-    path = Checkpoints(directory, trainer.MODEL_NAME).newest()
-    if path is None:
-        return 0
-    checkpoint, names = read_head(trainer, path)
-    wanted = trainer.head_classnames()
-    if names != wanted:
-        raise UserError(
-            f"{path} was trained over other class names or another order ({len(names)} names, this run has "
-            f"{len(wanted)}); use another --output-dir"
-        )
-    if trainer.trains and not checkpoint.get("optimizer"):
-        raise UserError(
-            f"{path} has no optimiser state to resume from; use another --output-dir, or --model-dir to evaluate it"
-        )
-    require_best(trainer, path, checkpoint)
-    trainer.set_head(head_of(trainer, path, names, checkpoint), names)
-    with reading(path):
-        if trainer.trains:
-            trainer._optims[trainer.MODEL_NAME].load_state_dict(checkpoint["optimizer"])
-            trainer._scheds[trainer.MODEL_NAME].load_state_dict(checkpoint["scheduler"])
-            if trainer.scaler and checkpoint.get("scaler"):
-                trainer.scaler.load_state_dict(checkpoint["scaler"])
-        if trainer.keeps_best and directory != trainer.output_dir:
-            trainer.checkpoints.write(checkpoints.read(os.path.join(os.path.dirname(path), BEST)), name=BEST)
-        trainer.best_result = checkpoint.get("best_result", trainer.best_result)
-        trainer.history = list(checkpoint.get("history", []))
-        trainer.watch.go_on_from(checkpoint.get("seconds", {}))
-    print(f"resumed {path} after {checkpoint['epoch']} epochs")
-    return checkpoint["epoch"] if trainer.trains else 0
 
 
 # ---- the output folder

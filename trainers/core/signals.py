@@ -1,11 +1,15 @@
 """What a signal does to a run: what is known is saved, a line says how to go on, the exit code names the signal."""
 
+import copy
+import math
 import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 
+SHARE = 0.01  # of the time that copies of the state may take
 STOPS = ("SIGINT", "SIGTERM", "SIGHUP")
 TWICE = 0.5  # seconds within which a second signal is the first one's echo: a cluster and a launcher may both send it
 
@@ -54,3 +58,31 @@ def interruptible():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class Rolling:
+    """A context manager around a loop that offers its state after each round. It saves one now and then, by
+    `write(state)`; what is newer than the last saving is saved when the run is interrupted."""
+
+    def __init__(self, write: Callable[[dict], None]):
+        self.write = write
+        self.saved_at = self.next_copy = -math.inf
+        self.kept: dict | None = None  # a copy of what was offered since
+
+    def offer(self, state: Callable[[], dict], seconds: float):
+        """Saves `state()` if the last saving was `seconds` ago, else keeps a copy of it, where that costs little."""
+        now = time.monotonic()
+        if now - self.saved_at >= seconds:
+            self.write(state())
+            self.saved_at, self.kept = time.monotonic(), None
+        elif now >= self.next_copy:
+            self.kept = copy.deepcopy(state())
+            copied = time.monotonic()
+            self.next_copy = copied + (copied - now) / SHARE
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, Interrupted) and self.kept is not None:
+            self.write(self.kept)

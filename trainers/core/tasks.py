@@ -10,7 +10,8 @@ from functools import cached_property
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 
 from .files import UserError
-from .leave_out import fixed_subset, leave_out, shifted
+from .images import fixed_subset, shifted
+from .leave_out import leave_out
 from .metrics import Evaluation, Side, harmonic_mean
 from .randomness import preserved_randomness
 

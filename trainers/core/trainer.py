@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from . import checkpoints, files, metrics, run
-from .config import check_overrides
+from .config import build_schedule, check_overrides, options_of, per_step
 from .data import FeatureLoader
 from .files import UserError
+from .model.prompts import initial_context
 from .predictor import Predictor
 from .randomness import seed_all
-from .schedule import build_schedule, per_step
 from .workers import ImageLoader
 
 # Dassl's hooks that the loop below does not call, and what to override instead.
@@ -140,7 +140,7 @@ class FeatureTrainer(Predictor):
         if self.output_dir:
             self.init_writer(os.path.join(self.output_dir, "tensorboard"))
         bar = tqdm(initial=self.start_epoch, total=self.max_epoch, desc="training", unit="epoch", disable=None)
-        with self.checkpoints.rolling, bar:
+        with self.rolling, bar:
             for epoch in range(self.start_epoch, self.max_epoch):
                 self.epoch = epoch
                 seed_all(self.cfg.SEED, "finetune", epoch)
@@ -167,7 +167,7 @@ class FeatureTrainer(Predictor):
                 means = self.means_of(steps)
                 self.history.append(means)
                 self.log_epoch(means, rate, time.perf_counter() - started)
-                run.keep(self)
+                checkpoints.keep(self)
                 bar.update()
         if self.keeps_best:
             checkpoints.load_head(self, self.output_dir)
@@ -284,3 +284,29 @@ class FeatureTrainer(Predictor):
     def keeps_best(self) -> bool:
         """Whether the epoch that is best on validation counts, not the last."""
         return self.trains and self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST
+
+
+class PromptTrainer(FeatureTrainer):
+    """A method that learns a context of prompts. `CHUNK`: class names per text-encoder pass with recomputation, to
+    bound memory; 0: by free memory."""
+
+    LEARNS_PROMPTS = True
+    OPTIONS = {
+        "N_CTX": 16,  # context length
+        "CTX_INIT": "",  # words to start from; their tokens fix the context length
+        "CHUNK": 0,
+    }
+
+    def initial_context(self, classes: int | None = None) -> Tensor:
+        """Where the learned context starts [n, w]; [classes, n, w] for class-specific ones. Raises UserError where an
+        N_CTX that was set differs from the length of CTX_INIT."""
+        words, length = self.options.CTX_INIT, self.options.N_CTX
+        ctx = initial_context(self.backbone, words, length, classes)
+        was_set = length != options_of(type(self))["N_CTX"]
+        if words and was_set and ctx.shape[-2] != length:
+            raise UserError(
+                f"TRAINER.{self.SECTION}.N_CTX is {length}, but the words of CTX_INIT '{words}' are {ctx.shape[-2]} "
+                f"tokens: leave one of the two out"
+            )
+        print(f"context: '{words}'" if words else f"context: random, {tuple(ctx.shape)}")
+        return ctx

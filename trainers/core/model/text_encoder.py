@@ -8,18 +8,52 @@ prompts and prefix only.
 Shapes: N rows, T tokens a row, P prefix tokens, M = P + all tokens of all rows, w the tower's width, H heads.
 """
 
+import os
+import re
+from collections.abc import Sequence
 from copy import copy, deepcopy
+from itertools import groupby
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .layout import Part, Plan, plan
-from .memory import fitting_chunk
+from ..data import to_device
 
 PLANS = 8  # kept; a head has a few, and lengths that are drawn anew in each step shall not pile up
 QUICK_GELU = 1.702  # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
+
+
+# Shorter rows join a group of longer ones when that adds at most so many tokens of padding: a group of its own costs
+# one more attention call a layer, which is worth a few tokens of linear layers on a CPU and thousands on a GPU.
+PADDING = {"cpu": 8}
+PADDING_ELSEWHERE = 8192
+
+
+class Group(NamedTuple):
+    """Rows that attend together: `rows` of them, each `length` tokens long without the prefix, padding included."""
+
+    rows: int
+    length: int
+    causal: Tensor | None  # additive mask [T, P + T], lower right; None without a prefix: plain causal attention
+    at_eot: Tensor | None  # the mask at each row's EOT [rows, 1, 1, P + T]; None where no row has padding
+
+
+class Part(NamedTuple):
+    """Rows that go through the tower together, in order of their lengths, packed group after group."""
+
+    groups: list[Group]
+    index: Tensor  # of each packed token among the tokens of all rows, which are `longest` apart
+    ends: Tensor  # of each row's EOT among the packed tokens, a prefix that is packed with them included
+
+
+class Plan(NamedTuple):
+    shared: int  # P
+    longest: int
+    parts: list[Part]  # more than one: the prefix's keys and values are computed before, and not packed with the rows
+    back: Tensor  # where each row went [N]
 
 
 class TextEncoder(nn.Module):
@@ -175,3 +209,84 @@ def layer_norm(module, x):
 def pick(x, index):
     """Rows of x [R, w] by index [K] -> [K, w] (as an embedding look-up, whose backward is parallel on a CPU)."""
     return F.embedding(index, x)
+
+
+# ---- where prompts of different lengths lie when they are packed: what depends on the lengths alone, planned once. N
+# rows; P prefix tokens before each; T tokens of a row behind the prefix. Tensors are on the device of the tower.
+
+
+def plan(lengths: Sequence[int], shared: int, chunk: int, dtype: torch.dtype, device: torch.device) -> Plan:
+    """For rows of `lengths` tokens [N] behind `shared` ones; chunk > 0: at most that many rows a part."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    step = chunk if 0 < chunk < len(order) else len(order)
+    longest = lengths[order[-1]]
+    parts = [
+        _part(order[i : i + step], lengths, longest, shared, step == len(order), dtype, device)
+        for i in range(0, len(order), step)
+    ]
+    return Plan(shared, longest, parts, to_device(torch.tensor(order).argsort(), device))
+
+
+def _part(rows, lengths, longest, shared, packs_prefix, dtype, device) -> Part:
+    groups, index, ends, at = [], [], [], shared if packs_prefix else 0
+    for members in grouped(rows, lengths, PADDING.get(device.type, PADDING_ELSEWHERE)):
+        length = lengths[members[-1]]
+        eot = torch.tensor([lengths[row] - 1 for row in members])
+        mask = torch.full((length, shared + length), float("-inf"), dtype=dtype).triu(shared + 1)
+        at_eot = None if lengths[members[0]] == length else to_device(mask[eot][:, None, None], device)
+        groups.append(Group(len(members), length, to_device(mask, device) if shared else None, at_eot))
+        index.append((torch.tensor(members)[:, None] * longest + torch.arange(length)).flatten())
+        ends.append(at + torch.arange(len(members)) * length + eot)
+        at += len(members) * length
+    return Part(groups, to_device(torch.cat(index), device), to_device(torch.cat(ends), device))
+
+
+def grouped(rows, lengths, padding):
+    """Split rows, which come in order of their lengths, into runs that waste at most `padding` tokens each."""
+    runs = []
+    for length, same in reversed([(length, list(same)) for length, same in groupby(rows, lengths.__getitem__)]):
+        waste = len(same) * (runs[-1][1] - length) + runs[-1][2] if runs else 0
+        if runs and waste <= padding:
+            runs[-1] = (same + runs[-1][0], runs[-1][1], waste)
+        else:
+            runs.append((same, length, 0))
+    return [members for members, _, _ in reversed(runs)]
+
+
+# ---- how many prompts fit into memory at once, for CHUNK 0
+
+ASK = 2**28  # bytes: less than this is taken without asking how much is free
+SHARE = 0.5  # of the free memory, for what the backward pass needs; the rest is the features', the losses' and others'
+WIDTHS = 14  # numbers kept for each token and layer, in widths of the tower; measured: docs/performance.md
+LAST = 0.4  # of a layer: the last one works on EOT alone, but has keys and values of all
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a process can still take."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return int(re.search(r"MemAvailable: +(\d+) kB", file.read()).group(1)) * 1024
+    except (OSError, AttributeError):  # not Linux: half of what is built in
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def row_bytes(backbone, length: int, shared: int) -> float:
+    """What a prompt of `length` tokens behind `shared` ones keeps for its backward pass."""
+    layers = len(backbone.transformer.resblocks) - 1 + LAST
+    copies = 2 * shared  # keys and values of the prefix stand beside those of each row
+    itemsize = torch.finfo(backbone.dtype).bits // 8
+    return layers * backbone.width * itemsize * (WIDTHS * length + copies)
+
+
+def fitting_chunk(backbone, lengths, shared: int) -> int:
+    """Rows that may go through the tower at a time, 0: all of them. Only a backward pass needs a bound."""
+    if not torch.is_grad_enabled():
+        return 0
+    each = row_bytes(backbone, max(lengths), shared)
+    if len(lengths) * each < ASK:
+        return 0
+    fit = int(SHARE * free_memory(backbone.device) / each)
+    return 0 if fit >= len(lengths) else max(fit, 1)
