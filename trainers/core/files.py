@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -186,8 +187,8 @@ def summary(record: dict) -> str:
 
 
 def plain(name: str) -> str:
-    """What a prompt makes of a name: underscores and case do not matter to it."""
-    return " ".join(name.replace("_", " ").lower().split())
+    """What a prompt makes of a name: underscores, case, and how a character is composed do not matter to it."""
+    return " ".join(unicodedata.normalize("NFKC", name).replace("_", " ").casefold().split())
 
 
 def names_hash(classnames: Iterable[str]) -> str:

@@ -125,6 +125,8 @@ def evaluate(trainer):
     task, metrics, jointly, unsupported, subset = trainer.task, {}, {}, {}, {}
     for evaluation in task.evaluations():
         try:
+            if not evaluation.images:
+                raise ClassesUnsupported(getattr(task.dataset, "no_test", "") or "there are no test images")
             metrics[evaluation.name], further = _run(trainer, evaluation)
         except ClassesUnsupported as reason:
             unsupported[evaluation.name] = str(reason)
