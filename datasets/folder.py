@@ -36,7 +36,8 @@ class ImageFolder(Reader):
                 "test/), or none, which leaves no image to test on and is for TASK fewshot"
             )
         if option:
-            self.trains_on_all, self.no_test = True, "DATASET.SPLIT none trains on all images of the folder"
+            self.trains_on_all = True
+            self.no_test = "DATASET.SPLIT none trains on all images of the folder, so that none is left to test on"
         self.lists_folder = cfg.get("FEATURES", {}).get("DIR", self.lists_folder)
         super().__init__(cfg)
 
@@ -77,10 +78,10 @@ class ImageFolder(Reader):
     def load_split(self):
         split = super().load_split()
         train, val, test = map(len, split)
-        how = " (50/20/30 of each class, as there is no test/)" if self.split_file else ""
+        how = "50/20/30 of each class, as there is no test/; TASK fewshot DATASET.SPLIT none trains on all"
         print(
             f"{self.image_dir}: {train + val + test} images of {len(class_names(split))} classes: {train} to train on, "
-            f"{val} to validate, {test} to test{how}"
+            f"{val} to validate, {test} to test{f' ({how})' if self.split_file else ''}"
         )
         copies = self.copies(split)
         if copies:

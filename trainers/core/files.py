@@ -205,6 +205,7 @@ def read_lines(path: str | Path, key: str) -> list[str]:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{key} {path} cannot be read as UTF-8 text: {error}; {EXPECTED}") from None
+    text = text.replace("\ufeff", "")  # a BOM, also where files with one were joined
     return [line.strip() for line in text.rstrip("\n").split("\n")]
 
 

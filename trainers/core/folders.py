@@ -111,11 +111,11 @@ def _folders(top, folder, notes):
 
 
 def _parts(top, start, folders, notes):
-    """{part: its folder}; {} where the folders are classes. A class may be called "train": it holds its images itself.
-    Raises UserError where it is not clear."""
+    """{part: its folder}; {} where the folders are classes. A class of vehicles may be called "train": it holds its
+    images itself. Raises UserError where it is not clear."""
     parts = {folder: part for folder, part in zip(folders, _part_names(folders)) if part}
     flat = [folder for folder in parts if _holds_images(top, folder)]
-    if not parts or (len(parts) < len(folders) and len(flat) == len(parts)):
+    if not parts or ([*parts.values()] == ["train"] and flat and len(folders) > 1):
         return {}
     others = [folder for folder in folders if folder not in parts]
     beside = [folder for folder in others if list_images(os.path.join(top, folder))]
