@@ -23,7 +23,7 @@ def __getattr__(name):
 def extend_cfg(cfg):
     """Registers every method in this folder, and adds the defaults of their options, the plug-ins' and the shared ones
     to `cfg`; a key that is there already keeps its value."""
-    for found in pkgutil.iter_modules(__path__):
-        if not found.ispkg:
-            importlib.import_module(f".{found.name}", __name__)
+    for module in pkgutil.iter_modules(__path__):
+        if not module.ispkg:
+            importlib.import_module(f".{module.name}", __name__)
     importlib.import_module(".plugins", __name__).declare_options(cfg)

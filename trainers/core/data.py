@@ -87,9 +87,9 @@ class FeatureTable:
     def lookup(self, paths: Iterable[str], labels: Sequence[int]) -> FeatureSet:
         """-> FeatureSet of the images at `paths`; images without a view (skipped as unreadable) are left out."""
         rows = torch.tensor([self.row[path] for path in paths], dtype=torch.long)
-        found = FeatureSet(self.features, self.offsets, torch.zeros(len(self.row), dtype=torch.long)).select(rows)
-        found = FeatureSet(found.features, found.offsets, torch.tensor(labels, dtype=torch.long))
-        return found if bool((found.views > 0).all()) else found.select(found.views > 0)
+        images = FeatureSet(self.features, self.offsets, torch.zeros(len(self.row), dtype=torch.long)).select(rows)
+        images = FeatureSet(images.features, images.offsets, torch.tensor(labels, dtype=torch.long))
+        return images if bool((images.views > 0).all()) else images.select(images.views > 0)
 
 
 def batches(count, batch_size, drop_last):

@@ -190,11 +190,11 @@ class ImageStore:
             return _join([read_bank(part)[0] if part in mine else _wait_for(part) for part in chunks], parts, cached)
 
 
-def _join(found, parts, cached):
+def _join(features_of_parts, parts, cached):
     """The cache of features that came in parts."""
-    counts = [part["offsets"].diff() for part in found]
+    counts = [part["offsets"].diff() for part in features_of_parts]
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), *counts]).cumsum(0)
-    tensors = {"features": torch.cat([part["features"] for part in found]), "offsets": offsets}
+    tensors = {"features": torch.cat([part["features"] for part in features_of_parts]), "offsets": offsets}
     write_bank(cached, tensors, {})
     shutil.rmtree(parts, ignore_errors=True)
     return tensors
@@ -221,7 +221,7 @@ def _wait_for(bank):
 
 def _size_and_time(file):
     try:
-        found = os.stat(file)
+        state = os.stat(file)
     except OSError:
         return 0, 0  # the reader of the image will say what is wrong with it
-    return found.st_size, found.st_mtime_ns
+    return state.st_size, state.st_mtime_ns

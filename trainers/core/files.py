@@ -57,16 +57,16 @@ def verified_sha256(path: str | Path) -> str:
     """
     beside = Path(f"{path}.sha256")
     try:
-        found = sha256_of(path)
-        expected = beside.read_text(errors="replace").partition(" ")[0].strip() if beside.is_file() else found
+        digest = sha256_of(path)
+        expected = beside.read_text(errors="replace").partition(" ")[0].strip() if beside.is_file() else digest
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    if found != expected:
+    if digest != expected:
         raise UserError(
-            f"{path} is damaged: its sha256 is {found}, but {beside} says {expected[:64]!r}. Get the file again, or "
+            f"{path} is damaged: its sha256 is {digest}, but {beside} says {expected[:64]!r}. Get the file again, or "
             f"delete {beside} if the file is another one on purpose"
         )
-    return found
+    return digest
 
 
 def hash_of(value) -> str:
@@ -129,6 +129,8 @@ def locked(path: str | Path, waiting: str) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):
+            os.remove(path)  # while it is still held: who waits notices it, and takes a new one
         lock.release()
 
 
@@ -199,8 +201,8 @@ def names_hash(classnames: Iterable[str]) -> str:
 def read_lines(path: str | Path, key: str) -> list[str]:
     """The lines of a text file with a name a line, stripped. Raises UserError that names the option `key`."""
     if not os.path.isfile(path):
-        found = "is a folder" if os.path.isdir(path) else "does not exist"
-        raise UserError(f"{key} {path} {found}; {EXPECTED}")
+        problem = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise UserError(f"{key} {path} {problem}; {EXPECTED}")
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -70,11 +70,11 @@ class FeatureData:
     def train_set(self) -> FeatureSet:
         """The labelled training images, with their random views; evaluation alone never needs them."""
         with self.watch.stage("features"):
-            found = self._here("train", self.dataset.train_x, self.store.training_views)
-        fewer = int((found.views < self.views).sum())
+            images = self._here("train", self.dataset.train_x, self.store.training_views)
+        fewer = int((images.views < self.views).sum())
         note = f"; {fewer} images have fewer than {self.views} views and use what they have" if fewer else ""
-        print(f"features: {len(found)} training images, {int(found.views.sum())} views{note}")
-        return found
+        print(f"features: {len(images)} training images, {int(images.views.sum())} views{note}")
+        return images
 
     @cached_property
     def val_set(self) -> FeatureSet | None:
@@ -99,14 +99,14 @@ class FeatureData:
         return self._here("test", items, self.store.plain_views)
 
     def _here(self, part, items, source):
-        found = source(items)
-        if not len(found):
+        images = source(items)
+        if not len(images):
             raise UserError(f"{self.cfg.DATASET.NAME}: no readable image among {len(items)}")
-        if len(found) < len(items):
-            print(f"{part}: {len(items) - len(found)} of {len(items)} images cannot be read and are left out")
+        if len(images) < len(items):
+            print(f"{part}: {len(items) - len(images)} of {len(items)} images cannot be read and are left out")
             bad = self.store.unreadable
             self._left_out.setdefault(part, set()).update(item.impath for item in items if item.impath in bad)
-        return found.to(self.device, torch.float32)
+        return images.to(self.device, torch.float32)
 
 
 # ---- lists of images: with other labels, and the same part of them in every run
