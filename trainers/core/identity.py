@@ -43,13 +43,16 @@ def options(cfg, sections) -> dict:
     by a hash of its content."""
     counted = {}
     for key, value in leaves(cfg):
-        if not is_read(key, sections):
-            continue
-        if key.rpartition(".")[2] in FILES and value:
-            value = fingerprint(value)
-        is_plain = value is None or isinstance(value, (bool, int, float, str))
-        counted[key] = value if is_plain else json.dumps(value, default=str)
+        if is_read(key, sections):
+            is_file = key.rpartition(".")[2] in FILES and value
+            counted[key] = fingerprint(value) if is_file else as_recorded(value)
     return counted
+
+
+def as_recorded(value):
+    """The value of an option as JSON and checkpoints keep it."""
+    is_plain = value is None or isinstance(value, (bool, int, float, str))
+    return value if is_plain else json.dumps(value, default=str)
 
 
 def leaves(node, prefix=""):

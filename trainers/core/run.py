@@ -13,6 +13,7 @@ from dassl.engine import TRAINER_REGISTRY
 from . import checkpoints, identity
 from .checkpoints import Checkpoints
 from .config import declare_options, parts_of
+from .contents import content_hashes
 from .files import RESULTS, UserError, hash_of, names_hash, read_results, replacing, results_beside, summary
 from .tasks import TASKS
 from .version import __version__, commit
@@ -59,11 +60,20 @@ def identity_of(trainer) -> dict:
         **options,
         "template": " | ".join(templates),
         "images": getattr(store, "digest", "") or _sizes([*trained, *(dataset.val or []), *dataset.test], store),
+        **content_of([*trained, *(dataset.val or []), *dataset.test], store),
         "fewshot": hash_of(drawn),
         "weights": trainer.backbone.weights_hash,
         "classnames": names_hash(trainer.head_classnames()),
         "split": getattr(dataset, "split_hash", ""),
     }
+
+
+def content_of(items, store) -> dict:
+    """{"content": a hash of the images in their order, by their bytes}; {} where a bank stands for them."""
+    if not hasattr(store, "folder"):
+        return {}
+    hashes = content_hashes([item.impath for item in items], store.folder)
+    return {"content": hash_of([[_relative(store, item.impath), content] for item, content in zip(items, hashes)])}
 
 
 def _sizes(items, store):
