@@ -11,7 +11,7 @@ from collections import Counter
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
 
-from trainers.core.files import sha256_of
+from trainers.core.contents import content_hashes
 from trainers.core.folders import read_layout
 
 from .core import PARTS, Reader, Split, check_split, class_names, first_five, read_split, split_classes
@@ -114,21 +114,18 @@ class ImageFolder(Reader):
         return "" if self.trains_on_all else super().selection_path(shots, seed)  # what lies there is of a split
 
     def copies(self, split):
-        """Paths of the test images that are training images too, by content: only files of equal size are read."""
-        sizes = {item.path: self.size(item.path) for item in split.train + split.test}
-        shared = {sizes[item.path] for item in split.train} & {sizes[item.path] for item in split.test}
-        trained = {self.digest(item.path) for item in split.train if sizes[item.path] in shared}
-        return [i.path for i in split.test if sizes[i.path] in shared and self.digest(i.path) in trained]
+        """Paths of the test images that are training images too, byte for byte; only files of equal size are read."""
+        train, test = ({item.path: self.size(item.path) for item in items} for items in (split.train, split.test))
+        shared = {*train.values()} & {*test.values()}
+        alike = [path for path, size in [*train.items(), *test.items()] if size in shared]
+        hashes = content_hashes([os.path.join(self.image_dir, path) for path in alike], self.lists_folder)
+        hash_of = dict(zip(alike, hashes, strict=True))
+        trained = {hash_of[path] for path in train if hash_of.get(path)}
+        return [path for path in test if hash_of.get(path) in trained]
 
     def size(self, path):
         file = os.path.join(self.image_dir, path)
-        return os.path.getsize(file) if os.path.isfile(file) else -1
-
-    def digest(self, path):
-        try:
-            return sha256_of(os.path.join(self.image_dir, path))
-        except OSError:
-            return path  # whoever reads the image says what is wrong with it
+        return os.path.getsize(file) if os.path.isfile(file) else -1  # the reader of the image says what is wrong
 
     def how_to_get(self):
         return "\nSet it with --root: a folder with one sub-folder of images for each class"

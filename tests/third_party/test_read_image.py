@@ -25,7 +25,9 @@ def pixels(image):
     return np.asarray(image).astype(float)
 
 
-@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm", "a.jp2", "big.tif", "white-is-zero.tif", "float.tif", "a.pfm"])
+@pytest.mark.parametrize(
+    "name", ["a.png", "a.tif", "a.pgm", "a.jp2", "big.tif", "white-is-zero.tif", "float.tif", "a.pfm"]
+)
 def test_more_than_8_bits_are_scaled_by_the_range_of_their_format(grey, tmp_path, name):
     file, sixteen = tmp_path / name, pixels(grey).astype(np.uint16) * 257
     if "float" in name or "pfm" in name:
@@ -115,7 +117,9 @@ def test_an_orientation_is_not_applied_as_in_coop(tmp_path, grey):
 @pytest.mark.parametrize("size", [(20000, 1), (1, 20000), (1010, 10)])
 def test_a_strip_is_refused_before_it_takes_memory(tmp_path, size):
     Image.new("RGB", size).save(tmp_path / "strip.png")
-    with pytest.raises(UserError, match=f"strip.png: it is {size[0]} x {size[1]} pixels: one side is more than 100 times"):
+    with pytest.raises(
+        UserError, match=f"strip.png: it is {size[0]} x {size[1]} pixels: one side is more than 100 times"
+    ):
         read_image(str(tmp_path / "strip.png"))
     Image.new("RGB", (1000, 10)).save(tmp_path / "strip.png")
     assert read_image(str(tmp_path / "strip.png")).size == (1000, 10)

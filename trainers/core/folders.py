@@ -9,6 +9,8 @@ import re
 from functools import cache
 from typing import NamedTuple
 
+from PIL import Image
+
 from .files import UserError, plain, require_different
 
 SPLITS = {
@@ -36,8 +38,6 @@ class Layout(NamedTuple):
 @cache
 def image_suffixes() -> tuple[str, ...]:
     """Suffixes of the files that Pillow reads, in lower case."""
-    from PIL import Image
-
     known = Image.registered_extensions().items()
     readable = {*Image.OPEN, "MPO"} - NO_PICTURES  # .mpo opens as a JPEG
     return tuple(sorted(suffix for suffix, form in known if form in readable))
@@ -57,8 +57,8 @@ def entries(folder: str) -> list[os.DirEntry]:
 
 
 def list_images(folder: str, others: list[str] | None = None) -> list[str]:
-    """Paths, relative to `folder`, of the images in it, sorted, then of those in its folders. Hidden and system files are
-    none.
+    """Paths, relative to `folder`, of the images in it, sorted, then of those in its folders; hidden files and what
+    systems leave are none.
 
     `others` gets the names of what is no image that Pillow reads, and of linked folders, which could lead back here.
     """
@@ -139,7 +139,8 @@ def _part_names(folders):
     """For each folder train, val or test, where it is called so in any usual spelling, else "". What all names begin
     with does not count: seg_train, seg_test."""
     names = [os.path.basename(folder).lower() for folder in folders]
-    common = re.match(r".*[\W_]|", os.path.commonprefix(names)).end() if len(names) > 1 else 0
+    prefix = os.path.commonprefix(names) if len(names) > 1 else ""
+    common = max(prefix.rfind(sign) for sign in "_-. ") + 1
     for name in names:
         is_called = (part for part in SPLITS if re.fullmatch(f"{AROUND}(?:{SPLITS[part]}){AROUND}", name[common:]))
         yield next(is_called, "")

@@ -75,7 +75,10 @@ def test_a_class_may_be_called_train_or_hold_folders(tree):
         ([*both("train", "test", "extra")], "but extra beside them do not"),
         (both("val", "test"), "there is only test, val, and no train/"),
         (both("train", "val", "validation", "test"), "several are the same part"),
-        ([*both("train"), "test/cat/1.jpg", "test/cow/1.jpg"], r"test/cow is no class of the training images \(cat, do"),
+        (
+            [*both("train"), "test/cat/1.jpg", "test/cow/1.jpg"],
+            r"test/cow is no class of the training images \(cat, do",
+        ),
         ([*both("train"), "test/cat/1.jpg"], "one class folder only, cat"),
         (both("fold1", "fold2"), r"not clear: .* fold1 \(cat, dog\); fold2 \(cat, dog\)"),
         (["bottle/train/1.png", "bottle/test/2.png", "cable/train/3.png"], r"bottle \(test, train\)"),  # MVTec AD
@@ -91,7 +94,9 @@ def test_what_is_not_clear_is_refused_with_what_was_found(tree, paths, fault):
 
 
 def test_a_class_has_the_training_folders_name_in_every_part(tree):
-    parts, notes = read_layout(tree("train/Sea horse/1.jpg", "train/a/1.jpg", "test/sea_horse/2.jpg", "test/A/2.jpg", "x/y.txt"))
+    parts, notes = read_layout(
+        tree("train/Sea horse/1.jpg", "train/a/1.jpg", "test/sea_horse/2.jpg", "test/A/2.jpg", "x/y.txt")
+    )
     assert parts["test"] == {"a": "test/A", "Sea horse": "test/sea_horse"} and "no image is in them: x" in notes[-1]
 
 
