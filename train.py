@@ -182,6 +182,12 @@ def main(argv=None):
         return
     if args.force and (args.eval_only or args.no_train):
         raise UserError("--force is for training anew; leave it out with --eval-only and --no-train")
+    with run.alone_in(cfg.OUTPUT_DIR):
+        execute(args, cfg, origin(words, args, cfg))
+
+
+def execute(args, cfg, origin):
+    """Trains or evaluates, with the output folder to itself."""
     if args.force:
         run.set_aside(cfg.OUTPUT_DIR)
     if cfg.SEED >= 0:
@@ -193,7 +199,7 @@ def main(argv=None):
     if cfg.VERBOSE:
         print(f"{differing_options(cfg)}\n{collect_env_info()}")  # names the Dassl in use, and any other
     trainer = build_trainer(cfg)
-    trainer.origin = origin(words, args, cfg)
+    trainer.origin = origin
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         getattr(trainer, "evaluate_only", trainer.test)()

@@ -17,7 +17,7 @@ from torch import nn
 
 from .config import options_of, parts_of
 from .files import UserError, results_beside
-from .identity import FILES, TEMPLATE, as_recorded
+from .identity import FILES, TEMPLATE, as_recorded, fingerprint
 from .metrics import top1
 
 BEST = "model-best.pth.tar"
@@ -185,8 +185,8 @@ def require_options(trainer, path: str, checkpoint: dict, parts, overridden=()):
             )
 
 
-def load_head(trainer, directory: str, epoch: int | None = None, overridden=()):
-    """Makes the head saved in the output folder `directory` the trainer's, for evaluation."""
+def load_head(trainer, directory: str, epoch: int | None = None, overridden=()) -> str:
+    """Makes the head saved in the output folder `directory` the trainer's, for evaluation -> a hash of its file."""
     path = Checkpoints(directory, trainer.MODEL_NAME).find(epoch)
     checkpoint, names = read_head(trainer, path)
     require_options(trainer, path, checkpoint, parts_of(type(trainer)), overridden)
@@ -195,6 +195,7 @@ def load_head(trainer, directory: str, epoch: int | None = None, overridden=()):
     trainer.set_head(head_of(trainer, path, names, checkpoint), names, training=False)
     trainer.selection = checkpoint.get("selection", trainer.selection)
     print(f"loaded {path} (epoch {checkpoint['epoch']}, {len(names)} classes)")
+    return fingerprint(path)
 
 
 def head_of(trainer, path: str, names: list[str], checkpoint: dict) -> nn.Module:

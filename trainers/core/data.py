@@ -31,6 +31,14 @@ class FeatureSet:
         """The first view of each image [N, d]."""
         return self.features[self.offsets[:-1]]
 
+    def at_most(self, views: int) -> "FeatureSet":
+        """The same images with the first `views` views of each."""
+        if not len(self) or int(self.views.max()) <= views:
+            return self
+        place = torch.arange(len(self.features)) - self.offsets[:-1].repeat_interleave(self.views)
+        offsets = torch.cat([self.offsets[:1], self.views.clamp(max=views).cumsum(0)])
+        return FeatureSet(self.features[place < views], offsets, self.labels)
+
     def draw(self, index: Tensor) -> Tensor:
         """One view at random for each image of `index` [B] -> features [B, d], by torch's global generator."""
         index = to_device(index, self.offsets.device)

@@ -146,8 +146,8 @@ def digest_of(record: dict) -> str:
 
 def write_results(path: str | Path, record: dict):
     """Writes `record` as JSON with its digest, atomically."""
-    record = json.loads(json.dumps(record))  # as whoever reads it finds it
-    text = json.dumps({**record, "digest": digest_of(record)}, indent=1) + "\n"
+    record = json.loads(json.dumps(record), parse_constant=lambda name: None)  # JSON has no NaN
+    text = json.dumps({**record, "digest": digest_of(record)}, indent=1, allow_nan=False) + "\n"
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
 

@@ -70,7 +70,8 @@ class FeatureData:
     def train_set(self) -> FeatureSet:
         """The labelled training images, with their random views; evaluation alone never needs them."""
         with self.watch.stage("features"):
-            images = self._here("train", self.dataset.train_x, self.store.training_views)
+            views = self.store.training_views(self.dataset.train_x).at_most(self.views)
+            images = self._here("train", self.dataset.train_x, views)
         fewer = int((images.views < self.views).sum())
         note = f"; {fewer} images have fewer than {self.views} views and use what they have" if fewer else ""
         print(f"features: {len(images)} training images, {int(images.views.sum())} views{note}")
@@ -83,7 +84,9 @@ class FeatureData:
         if val_is_test(self.dataset):
             print(f"{type(self.dataset).__name__} gives its test images as validation images: they are not used")
             return None
-        return self._here("val", self.dataset.val, self.store.plain_views) if self.dataset.val else None
+        return (
+            self._here("val", self.dataset.val, self.store.plain_views(self.dataset.val)) if self.dataset.val else None
+        )
 
     def search_set(self) -> tuple[FeatureSet, str]:
         """Real images of the trained classes to choose hyper-parameters on, and what they are: few-shot validation,
@@ -92,14 +95,14 @@ class FeatureData:
         if self.val_set is not None:
             return self.val_set, f"few-shot validation of {classes}"
         items = held_out(self.dataset, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
-        return self._here("val", items, self.store.plain_views), f"held-out training images of {classes}"
+        return self._here("val", items, self.store.plain_views(items)), f"held-out training images of {classes}"
 
     def plain(self, items: list) -> FeatureSet:
         """`items` (Datum), which are to be evaluated, in their plain view."""
-        return self._here("test", items, self.store.plain_views)
+        return self._here("test", items, self.store.plain_views(items))
 
-    def _here(self, part, items, source):
-        images = source(items)
+    def _here(self, part, items, images):
+        """The features of `items` on the device; what could not be read is noted."""
         if not len(images):
             raise UserError(f"{self.cfg.DATASET.NAME}: no readable image among {len(items)}")
         if len(images) < len(items):

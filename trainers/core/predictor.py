@@ -164,7 +164,7 @@ class Predictor(TrainerX):
         the trainer has; those whose keys are `overridden` may differ.
         """
         if directory:
-            checkpoints.load_head(self, directory, epoch, overridden)
+            self.loaded_from = checkpoints.load_head(self, directory, epoch, overridden)
             for plugin in self.plugins:
                 plugin.load(directory)
         elif self.NEEDS_FEATURES or self.plugins:
@@ -220,8 +220,10 @@ class Predictor(TrainerX):
 
     def evaluate_only(self):
         """CoOp's --eval-only: the loaded model on the dataset's (sub)classes; results-<subset>.json, never
-        results.json."""
+        results.json. Results of another evaluation there are set aside."""
         self.test()
         if self.output_dir:
             path = os.path.join(self.output_dir, f"results-{self.task.subset}.json")
+            self.identity = {**run.identity_of(self), "model": self.loaded_from}
+            run.keep_older(path, self.identity)
             files.write_results(path, run.record(self, dict(self.last_results)))

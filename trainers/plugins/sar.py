@@ -125,7 +125,13 @@ class SAR(Plugin):
         count, size = len(self.names), self.options.SAMPLE
         if not 0 < size < count:
             return torch.arange(count)
-        return torch.randperm(count, generator=self.draws("names", self.trainer.batch_idx))[:size].sort().values
+        return (
+            torch.randperm(count, generator=self.draws("names", self.trainer.batch_idx, epoch=self.trainer.epoch))[
+                :size
+            ]
+            .sort()
+            .values
+        )
 
     def learned(self, chosen: Tensor) -> Tensor:
         """Unit text features of the names `chosen` [n, d]. Those of trained names are the method's own, where it has
