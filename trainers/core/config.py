@@ -122,6 +122,7 @@ def extend_cfg(cfg):
         SUBSAMPLE_CLASSES="all",
         TEMPLATE=None,  # hand-written prompt, or a list of them whose features are averaged; None: the data set's own
         SKIP_BAD_IMAGES=False,
+        SPLIT="",  # of an own folder without test/: "" is 50/20/30 of each class; none trains on all, and tests nothing
     )
     # True leaves the last partial batch of an epoch out, as Dassl does; False keeps it, as other published code does
     declare(cfg, "DATALOADER.TRAIN_X", DROP_LAST=True)

@@ -80,8 +80,9 @@ class Predictor(TrainerX):
             return
         self.task = tasks.build_task(self.cfg, training)
         self.cfg = self.task.cfg  # with the classes that it took
-        if not self.dataset.test:
-            raise UserError(f"{self.cfg.DATASET.NAME} has no test images: nothing could be evaluated")
+        reason = getattr(self.dataset, "no_test", "")  # a data set may say why, and can be trained on
+        if not self.dataset.test and not (training and reason):
+            raise UserError(f"{self.cfg.DATASET.NAME} has no test images: nothing could be evaluated. {reason}")
         self.num_classes, self.lab2cname = self.dataset.num_classes, self.dataset.lab2cname
         self.evaluator = build_evaluator(self.cfg, lab2cname=self.lab2cname)
         self.data = FeatureData(self.cfg, self.task, self.backbone, self.device, self.watch)
