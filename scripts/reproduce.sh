@@ -42,7 +42,7 @@ case "$skip $cfg" in *weights*) ;; *vit_b16*) step env PYTHONPATH=third_party "$
 case $skip in *check*) ;; *)
   step "$PY" scripts/data.py check $datasets $gzsl --root "$DATA" ||
     die "data are missing or differ (above). Get them with
-  python scripts/data.py prepare $datasets $gzsl --root $DATA
+  python scripts/data.py prepare $datasets${gzsl:+ $gzsl} --root $DATA
 or leave data sets out with DATASETS=\"...\", or go on with SKIP=check" ;;
 esac
 case $skip in *verify*) ;; *)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import train
-from scripts.lib.run import config_files
+from scripts.lib.runs import config_files
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = (

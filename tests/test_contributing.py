@@ -12,8 +12,9 @@ from dassl.data.datasets import DATASET_REGISTRY
 from helpers.trees import add_images
 
 import trainers
-from scripts.lib import sweeps
+from scripts.lib.lists import runs_of
 from scripts.lib.report.paper import PaperRow, PaperTable
+from scripts.lib.runs import Paths
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -50,7 +51,7 @@ def test_the_table_and_the_sweep_are_of_the_form_that_scripts_read():
     (row,) = [PaperRow(**row) for row in PaperTable(**{**table, "paper": "paper"}).rows]
     assert row.values.keys() <= table["columns"].keys()
     assert all(len(values) == len(table["metrics"]) for values in row.values.values())
-    runs = sweeps.parse("mine", yaml.load(SWEEP, Loader=yaml.BaseLoader)).runs()
+    runs = runs_of(yaml.load(SWEEP, Loader=yaml.BaseLoader), (), Paths())
     assert len(runs) == 12 and runs[1].options == (("TRAINER.SHIP.N_CTX", "8"),)
 
 

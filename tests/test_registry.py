@@ -7,7 +7,7 @@ from dassl.engine import TRAINER_REGISTRY
 from runs import argv, check_a_killed_run_ends_like_one_left_alone, results
 
 import train
-from scripts.lib.run import config_files
+from scripts.lib.runs import config_files
 
 FIELDS = {"task": "base2new", "dataset": "caltech101", "config": "miniclip", "seed": 1, "shots": 4, "subset": {}}
 JOINT = {"all_base", "all_new", "all_H", "crossed_base", "crossed_new"}

@@ -99,9 +99,7 @@ class TestOtherTables:
         assert {dataset for dataset, _, _ in done} - {"imagenet"} == {*DOMAINS}
 
     def test_generalized_zero_shot(self, table):
-        done = table.run(
-            sys.executable, "scripts/sweep.py", "table3", "--set", "cfg=vit_b16", "--set", "seeds=1", SHOTS=-1
-        )
+        done = table.run(sys.executable, "scripts/launch.py", "table3", "--set", "cfg=vit_b16", "seeds=1", "shots=-1")
         assert {dataset for dataset, _, _ in done} == {*GZSL}
         assert {"CoOp", "CoOp_SHIP", "f_VAEGAN", "TF_VAEGAN"} <= {trainer for _, trainer, _ in done}
         check_one_backbone(table.output, "ViT-B/16")
