@@ -5,7 +5,7 @@ import json
 
 from dassl.utils import UserError
 
-from trainers.core.files import digest_of
+from trainers.core.files import verified_sha256
 
 from .splits import check_split
 
@@ -17,7 +17,7 @@ def read_bank_split(path, dataset, needs_train=True):
     from safetensors import safe_open
 
     try:
-        digest_of(path)  # refuses a bank that differs from the .sha256 beside it
+        verified_sha256(path)  # refuses a bank that differs from the .sha256 beside it
         with safe_open(path, framework="numpy") as bank:
             header = bank.metadata() or {}
     except Exception as error:  # safetensors' own error type, OSError, and more for damaged headers
