@@ -55,6 +55,7 @@ class Predictor(TrainerX):
         self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
         self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
         self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"
+        self.temperature = 1.0  # of the probabilities that are shown; no decision depends on it
         self.plugins = [plugin(self) for plugin in self.PLUGINS]
         self.checkpoints = Checkpoints(self.output_dir, self.MODEL_NAME)
         precision_key = f"TRAINER.{self.SECTION}.PREC" if self.SECTION else "PREC"
@@ -129,6 +130,11 @@ class Predictor(TrainerX):
         for plugin in self.plugins:
             support = plugin.support(support)
         return self.train_set if support is None else support  # a target without images says so
+
+    def class_means(self, names: list[str]) -> Tensor | None:
+        """Unit means of synthetic features of classes [C, d], where a plug-in makes them."""
+        found = (plugin.class_means(names) for plugin in self.plugins)
+        return next((means for means in found if means is not None), None)
 
     def search_set(self):
         """-> (FeatureSet of real images of the trained classes to choose hyper-parameters on, what they are)."""

@@ -152,6 +152,7 @@ def record(trainer, metrics, unsupported=None, subset=None):
         "subset": subset or {},
         **({"skipped_images": trainer.data.skipped} if trainer.data.skipped else {}),
         "selection": trainer.selection,
+        "temperature": trainer.temperature,
         "seconds": {name: round(value, 3) for name, value in trainer.watch.seconds.items()},
         "peak_memory_mb": peak_memory_mb(trainer.device),
         "versions": trainer.versions,

@@ -30,6 +30,7 @@ class Task:
     asked for)."""
 
     H_OF = {}  # {H: the two metrics whose harmonic mean it is}
+    share = 1.0  # of the images of a full run that this one trains on: numbers that grow with them are scaled
 
     def __init__(self, cfg, training=True):
         """Opens the data set: for `training` with the classes that the task trains on, else as the options ask."""
