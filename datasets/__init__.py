@@ -1,7 +1,7 @@
 """Dataset readers, one file a dataset. Importing the package registers all of them.
 
 Every module beside this one is found and imported, so a new reader needs a new file and no list to edit. `core` has
-what readers share, behind one counter; `prepare`, which gets and checks the data, is imported by scripts alone.
+what readers share; `prepare`, which gets and checks the data, is imported by scripts alone.
 """
 
 import importlib

@@ -17,9 +17,9 @@ from dassl.utils import UserError
 from lib.console import bank_header, dataset_config
 from lib.faults import say_errors
 from safetensors import SafetensorError, safe_open
+from trainers.core.features.bank import write_bank
 
 from datasets.core.splits import PARTS
-from trainers.core.features.bank import write_bank
 from trainers.core.model.backbone import load_backbone
 
 

@@ -18,11 +18,11 @@ from dassl.data.datasets import build_dataset
 from dassl.utils import UserError, set_random_seed
 from lib.console import bank_header, dataset_config
 from lib.faults import say_errors
-
-import datasets  # noqa: F401
 from trainers.core.features.bank import write_bank
 from trainers.core.features.extraction import ImageStore
 from trainers.core.features.workers import rank_and_world
+
+import datasets  # noqa: F401
 from trainers.core.files import one_at_a_time, put
 from trainers.core.model.backbone import apply_preprocessing, load_backbone
 

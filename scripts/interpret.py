@@ -30,9 +30,9 @@ from dassl.utils import UserError, read_image
 from lib.console import OPTS, framework_of, image_files, read_lines
 from lib.faults import say_errors
 from PIL import ImageOps
+from trainers.core.features.bank import BankStore
 
 from trainers import run_config
-from trainers.core.features.bank import BankStore
 from trainers.core.model.backbone import apply_preprocessing, load_backbone
 from trainers.core.model.vocabulary import listed_words, token_words
 from trainers.ship.interpretation import instance_prompts, nearest_words

@@ -17,9 +17,9 @@ from dassl.utils import UserError, atomic_path, read_image
 from lib.console import image_files, read_lines
 from lib.faults import say_errors
 from tqdm import tqdm
+from trainers.core.features.encoding import BATCH
 
 from trainers import open_run
-from trainers.core.features.encoding import BATCH
 
 
 def parse_args(argv=None):

@@ -17,13 +17,13 @@ from dassl.utils import UserError, atomic_path
 from lib.console import framework_of, read_lines
 from lib.faults import say_errors
 from safetensors.torch import save
+from trainers.ship.plugin import SHIP
 
 from trainers import open_run
 from trainers.core.model.prompts import ClassTokens
 from trainers.core.model.text_encoder import in_fp32
 from trainers.core.randomness import seed_all
 from trainers.generative.synthesis import Synthesizer
-from trainers.ship.plugin import SHIP
 
 
 def parse_args(argv=None):

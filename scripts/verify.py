@@ -29,9 +29,9 @@ from dassl.utils import UserError
 from lib import verify as known
 from lib.faults import say_errors
 from safetensors import safe_open
+from trainers.core.errors import nearest
 
 import train
-from trainers.core.errors import nearest
 from trainers.core.model.prompts import templates_for
 
 CONFIGS = Path(_path.ROOT, "configs")

@@ -22,15 +22,15 @@ from lib.report.plots import STYLE, plt, save_figure
 from matplotlib.lines import Line2D
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from trainers.core.run.checkpoints import Checkpoints
+from trainers.ship.plugin import SHIP
 
 import datasets  # noqa: F401  (registers the readers)
 from trainers import run_config
 from trainers.core.model.prompts import ClassTokens
 from trainers.core.model.text_encoder import in_fp32
 from trainers.core.randomness import seed_all
-from trainers.core.run.checkpoints import Checkpoints
 from trainers.generative.synthesis import Synthesizer
-from trainers.ship.plugin import SHIP
 
 _TAB = [colour for i, colour in enumerate(plt.get_cmap("tab20").colors) if i not in (14, 15)]  # without its greys
 COLOURS = _TAB[::2] + _TAB[1::2]  # the strong ones first

@@ -1,11 +1,10 @@
 """Items from the header of a feature bank, so that a dataset loads without its images (tensors are read elsewhere)."""
 
-import hashlib
 import json
 
 from dassl.utils import UserError
 
-from trainers.core.files import verified_sha256
+from trainers.core.files import header_digest, verified_sha256
 
 from .splits import check_split
 
@@ -25,7 +24,7 @@ def read_bank_split(path, dataset, needs_train=True):
     form = header.get("format")
     if form not in (FORMAT, WITHOUT_HEADER_DIGEST):
         raise UserError(f"{path} is no feature bank: its header says format {form!r}, not {FORMAT!r}")
-    if form == FORMAT and header.get("header_digest") != _digest(header):
+    if form == FORMAT and header.get("header_digest") != header_digest(header):
         raise UserError(
             f"the feature bank {path} (FEATURES.BANK) is damaged: it does not match the digest in its header; "
             "get it or make it again"
@@ -37,9 +36,3 @@ def read_bank_split(path, dataset, needs_train=True):
     except ValueError as error:
         raise UserError(f"the split in the header of {path} is damaged: {error}") from None
     return check_split(raw, f"the split in the header of {path}", needs_train)
-
-
-def _digest(header):
-    """The digest of a bank's header, over all else that it says."""
-    rest = {key: value for key, value in header.items() if key != "header_digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

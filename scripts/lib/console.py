@@ -5,10 +5,10 @@ import os
 
 from dassl.config import get_cfg_default
 from dassl.utils import UserError, read_text
+from trainers.ship.model import load_framework
 
 import trainers
 from datasets.core.files import IMAGE_SUFFIXES
-from trainers.ship.model import load_framework
 
 from .run import ROOT
 

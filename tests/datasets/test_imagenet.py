@@ -1,10 +1,12 @@
 import json
 import pickle
 
+import numpy as np
 import pytest
 from dassl.data.datasets import Datum
 from dassl.utils import UserError
 from helpers.trees import IMAGENET_V2, IMAGENET_VARIANTS, add_imagenet
+from safetensors.numpy import save_file
 
 from datasets.imagenet import CLASSNAMES, read_classnames
 
@@ -56,20 +58,15 @@ def test_names_of_the_user_win_and_are_told(load, imagenet, capsys):
 
 
 def test_unsorted_validation_images_and_foreign_folders_are_explained(load, imagenet, images):
+    (imagenet / "imagenet" / "images" / "train" / WNIDS[1]).rename(imagenet / "gone")
+    with pytest.raises(UserError, match="differ in 1 class folders, first n01443537"):
+        load("ImageNet", imagenet)
     images(imagenet / "imagenet" / "images" / "val" / "cats", ["1.JPEG"])
     with pytest.raises(UserError, match="val should hold class folders such as n01440764, but has cats"):
         load("ImageNet", imagenet)
     (imagenet / "imagenet" / "images" / "val").rename(imagenet / "old")
     images(imagenet / "imagenet" / "images" / "val", ["ILSVRC2012_val_00000001.JPEG"])
     with pytest.raises(UserError, match="must be sorted into class folders"):
-        load("ImageNet", imagenet)
-
-
-def test_train_and_val_must_have_the_same_classes(load, imagenet):
-    import shutil
-
-    shutil.rmtree(imagenet / "imagenet" / "images" / "val" / WNIDS[1])
-    with pytest.raises(UserError, match="differ in 1 class folders, first n01443537"):
         load("ImageNet", imagenet)
 
 
@@ -94,21 +91,9 @@ def test_v2_folders_are_labels(load, tmp_path, images):
     assert [d.label for d in data.test] == list(range(1000)) and data.test[10].impath.endswith("/10/x.jpeg")
 
 
-def test_v2_without_a_folder(load, tmp_path, images):
-    images(tmp_path / IMAGENET_V2 / "0", ["x.jpeg"])
-    with pytest.raises(UserError, match="cannot list the folder .*/1"):
-        load("ImageNetV2", tmp_path)
-
-
 def test_a_bank_of_a_test_set_has_no_training_images(load, tmp_path):
-    import numpy as np
-    from safetensors.numpy import save_file
-
-    split = {
-        "train": [],
-        "val": [],
-        "test": [["n01443537/1.jpg", 0, "goldfish"], ["n01491361/1.jpg", 1, "tiger shark"]],
-    }
+    test = [["n01443537/1.jpg", 0, "goldfish"], ["n01491361/1.jpg", 1, "tiger shark"]]
+    split = {"train": [], "val": [], "test": test}
     header = {"format": "ship-bank-1", "dataset": "ImageNetA", "split": json.dumps(split)}
     save_file({"test.features": np.zeros((2, 4), np.float16)}, tmp_path / "bank.safetensors", header)
     data = load("ImageNetA", "", 16, bank=tmp_path / "bank.safetensors")

@@ -11,11 +11,13 @@ print(*(name for name in sys.modules if name.startswith("datasets.prepare")))
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.core import Reader
 from datasets.prepare.sources import SOURCES
-assert all(issubclass(DATASET_REGISTRY.get(name), Reader) for name in [*SOURCES, "ImageFolder"])
+readers = [DATASET_REGISTRY.get(name) for name in [*SOURCES, "ImageFolder"]]
+assert all(issubclass(reader, Reader) for reader in readers)
+assert not any(reader.template for reader in readers), "templates stand in trainers/core/model/prompts.py"
 """
 
 
-def test_training_imports_nothing_that_downloads_or_unpacks():
+def test_readers_import_nothing_that_downloads_or_unpacks():
     paths = [str(REPO), str(REPO / "third_party")]
     run = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {paths}\n{CODE}"], capture_output=True, text=True

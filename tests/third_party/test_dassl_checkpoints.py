@@ -69,14 +69,19 @@ def test_saved_plain_and_named_as_newest(tmp_path, capsys):
     assert count_num_param(model) == 8 and count_num_param(params=[{"params": [model.weight]}]) == 6
 
 
-def test_resume_equals_no_interruption(tmp_path, capsys):
-    straight, *_ = trained(5)
-    save_checkpoint(state(*trained(2), 2), str(tmp_path))
+@pytest.mark.parametrize("by_upstream", [False, True])
+def test_resume_equals_no_interruption(tmp_path, by_upstream, capsys):
+    """Also from a checkpoint of upstream's, whose schedule is an object: then the schedule follows the epoch."""
+    straight, content = trained(5)[0], state(*trained(2), 2)
+    save_checkpoint(content, str(tmp_path))
+    if by_upstream:
+        torch.save({**content, "scheduler": {"successor": Successor()}}, tmp_path / "model.pth.tar-2")
     model, optimizer, scheduler = trained(0, seed=1)
     assert resume_from_checkpoint(str(tmp_path), model, optimizer, scheduler) == 2
+    assert optimizer.param_groups[0]["lr"] == content["optimizer"]["param_groups"][0]["lr"]
     for _ in range(3):
         step(model, optimizer, scheduler)
-    assert torch.equal(model.weight, straight.weight) and torch.equal(model.bias, straight.bias)
+    assert by_upstream or torch.equal(model.weight, straight.weight) and torch.equal(model.bias, straight.bias)
 
 
 def test_a_failed_write_leaves_the_last_good_one(tmp_path, monkeypatch, capsys):
@@ -134,17 +139,6 @@ def test_upstream_checkpoints_are_read_without_their_objects(tmp_path, zipped, c
     assert not (tmp_path / "owned").exists()
     torch.load(path, weights_only=False)
     assert (tmp_path / "owned").exists()  # the file is a live one
-
-
-def test_resuming_from_an_upstream_checkpoint_sets_the_schedule(tmp_path, capsys):
-    model, optimizer, scheduler = trained(4)
-    upstream = {**state(model, optimizer, scheduler, 4), "scheduler": {"successor": Successor()}}
-    torch.save(upstream, tmp_path / "model.pth.tar-4")
-    (tmp_path / "checkpoint").write_text("model.pth.tar-4\n")
-    other, other_optimizer, other_scheduler = trained(0, seed=1)
-    assert resume_from_checkpoint(str(tmp_path), other, other_optimizer, other_scheduler) == 4
-    assert torch.equal(other.weight, model.weight)
-    assert other_optimizer.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
 
 
 def test_damage_is_refused_by_name(tmp_path, capsys):

@@ -10,24 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dassl.utils import (
-    AverageMeter,
-    Logger,
-    MetricMeter,
-    MissingFile,
-    Registry,
-    UnreadableImage,
-    UserError,
-    check_isfile,
-    collect_env_info,
-    listdir_nohidden,
-    other_installs,
-    read_image,
-    read_json,
-    set_random_seed,
-    setup_logger,
-    write_json,
-)
+from dassl import utils
 from PIL import Image
 
 LIGHT = """
@@ -48,7 +31,7 @@ def test_errors_and_configurations_need_no_pytorch():
 
 
 def test_registry_knows_names_and_suggests():
-    registry = Registry("TRAINER")
+    registry = utils.Registry("TRAINER")
 
     @registry.register()
     class CoOp:
@@ -59,44 +42,44 @@ def test_registry_knows_names_and_suggests():
 
     registry.register(Zero)
     assert registry.get("CoOp") is CoOp and registry.registered_names() == ["CoOp", "Zero"] and "Zero" in registry
-    with pytest.raises(UserError, match="unknown trainer 'Coop'.*nearest first: CoOp, Zero") as error:
+    with pytest.raises(utils.UserError, match="unknown trainer 'Coop'.*nearest first: CoOp, Zero") as error:
         registry.get("Coop")
     assert isinstance(error.value, KeyError) and not str(error.value).startswith('"')
-    with pytest.raises(UserError, match="already taken"):
+    with pytest.raises(utils.UserError, match="already taken"):
         registry.register(Zero)
     registry.register(Zero, force=True)
 
 
 def test_json_is_whole_or_old(tmp_path):
     path = tmp_path / "sub" / "a.json"
-    write_json({"x": [1, 2]}, str(path))
-    assert read_json(str(path)) == {"x": [1, 2]}
+    utils.write_json({"x": [1, 2]}, str(path))
+    assert utils.read_json(str(path)) == {"x": [1, 2]}
     with pytest.raises(TypeError):
-        write_json({"x": [1], "y": object()}, str(path))
+        utils.write_json({"x": [1], "y": object()}, str(path))
     assert json.loads(path.read_text()) == {"x": [1, 2]}
-    assert listdir_nohidden(str(path.parent)) == ["a.json"]  # no temporary file is left
+    assert utils.listdir_nohidden(str(path.parent)) == ["a.json"]  # no temporary file is left
     path.write_text('{"x": ')
-    with pytest.raises(UserError, match="a.json is not valid JSON.*line 1"):
-        read_json(str(path))
+    with pytest.raises(utils.UserError, match="a.json is not valid JSON.*line 1"):
+        utils.read_json(str(path))
     with pytest.raises(FileNotFoundError, match="gone.json"):
-        read_json(str(tmp_path / "gone.json"))
+        utils.read_json(str(tmp_path / "gone.json"))
 
 
 def test_logger_tees_switches_and_never_overwrites(tmp_path, capsys):
     one, two = tmp_path / "one", tmp_path / "two"
     console = sys.stdout
     try:
-        setup_logger(str(one))
+        utils.setup_logger(str(one))
         print("first")
         assert (one / "log.txt").read_text() == "first\n"  # at once: a killed run keeps its log
-        setup_logger(str(two))
+        utils.setup_logger(str(two))
         print("second")
-        setup_logger(str(one))
+        utils.setup_logger(str(one))
         print("third")
-        setup_logger(str(one))
+        utils.setup_logger(str(one))
         print("fourth")
-        setup_logger(None)
-        assert isinstance(sys.stdout, Logger) and sys.stdout.console is console
+        utils.setup_logger(None)
+        assert isinstance(sys.stdout, utils.Logger) and sys.stdout.console is console
     finally:
         sys.stdout = console
     assert capsys.readouterr().out == "first\nsecond\nthird\nfourth\n"
@@ -107,33 +90,33 @@ def test_logger_tees_switches_and_never_overwrites(tmp_path, capsys):
 
 def test_images_are_rgb_and_bad_ones_are_named(tmp_path):
     Image.new("L", (5, 4), 7).save(tmp_path / "grey.png")
-    image = read_image(str(tmp_path / "grey.png"))
+    image = utils.read_image(str(tmp_path / "grey.png"))
     assert image.mode == "RGB" and image.size == (5, 4) and image.getpixel((0, 0)) == (7, 7, 7)
     (tmp_path / "cut.png").write_bytes((tmp_path / "grey.png").read_bytes()[:40])
-    for name, kind in (("cut.png", UnreadableImage), ("gone.jpg", MissingFile)):
+    for name, kind in (("cut.png", utils.UnreadableImage), ("gone.jpg", utils.MissingFile)):
         with pytest.raises(kind, match=name):
-            read_image(str(tmp_path / name))
+            utils.read_image(str(tmp_path / name))
 
 
 def test_seeds_and_files(tmp_path):
     draws = []
     for seed in (5, 5, 6):
-        set_random_seed(seed)
+        utils.set_random_seed(seed)
         draws.append((random.random(), np.random.rand(), torch.rand(1).item()))
     assert draws[0] == draws[1] and not {*draws[0]} & {*draws[2]}
     for name in ("b", "a", ".hidden"):
         (tmp_path / name).touch()
-    assert listdir_nohidden(str(tmp_path), sort=True) == ["a", "b"] and check_isfile(str(tmp_path / "a"))
+    assert utils.listdir_nohidden(str(tmp_path), sort=True) == ["a", "b"] and utils.check_isfile(str(tmp_path / "a"))
     with pytest.warns(UserWarning, match="nothing"):
-        assert not check_isfile(str(tmp_path / "nothing"))
+        assert not utils.check_isfile(str(tmp_path / "nothing"))
 
 
 def test_meters():
-    meter = AverageMeter()
+    meter = utils.AverageMeter()
     meter.update(torch.tensor(2.0), n=3)
     meter.update(6.0)
     assert (meter.val, meter.avg, meter.count) == (6.0, 3.0, 4)
-    metrics = MetricMeter()
+    metrics = utils.MetricMeter()
     metrics.update(None)
     metrics.update({"loss": 1.0, "acc": 50})
     metrics.update({"loss": 3.0, "acc": 100})
@@ -145,8 +128,8 @@ def test_meters():
 def test_environment_names_the_dassl_in_use_and_others(tmp_path, monkeypatch):
     (tmp_path / "dassl").mkdir()
     (tmp_path / "dassl" / "__init__.py").write_text("")
-    assert str(tmp_path / "dassl") not in other_installs()
+    assert str(tmp_path / "dassl") not in utils.other_installs()
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert other_installs() == [str(tmp_path / "dassl")]
-    first, second = collect_env_info().splitlines()[:2]
+    assert utils.other_installs() == [str(tmp_path / "dassl")]
+    first, second = utils.collect_env_info().splitlines()[:2]
     assert first.startswith("dassl 0.6.3") and str(tmp_path / "dassl") in second

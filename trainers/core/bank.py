@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from .data import FeatureTable
-from .files import UserError, replacing, verified_sha256
+from .files import UserError, header_digest, replacing, verified_sha256
 
 FORMAT, WITHOUT_HEADER_DIGEST = "ship-bank-2", "ship-bank-1"
 
@@ -21,12 +21,6 @@ def _digest(tensors):
         digest.update(f"{name}{tuple(tensors[name].shape)}{tensors[name].dtype}".encode())
         digest.update(tensors[name].cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def header_digest(metadata):
-    """sha256 over everything else that the header says, the tensors' digest included."""
-    rest = {key: value for key, value in metadata.items() if key != "header_digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def with_digests(metadata, tensors):

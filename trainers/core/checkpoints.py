@@ -17,7 +17,6 @@ from torch import nn
 
 from .files import UserError, results_beside
 from .metrics import top1
-from .signals import Rolling
 
 BEST = "model-best.pth.tar"
 ROLLING = "model-rolling.pth.tar"  # overwritten while training goes on, removed when the last epoch is saved
@@ -100,7 +99,6 @@ class Checkpoints:
 
     def __init__(self, directory: str, name: str):
         self.directory, self.folder = directory, os.path.join(directory or "", name)
-        self.rolling = Rolling(lambda state: self.write(state, name=ROLLING))
 
     def newest(self) -> str | None:
         """Path of the one to go on from: what the pointer names, else the rolling one, else that of the last epoch.
@@ -141,7 +139,6 @@ class Checkpoints:
     def write(self, state: dict, name: str = "", is_best: bool = False):
         """Writes `state` atomically, as model.pth.tar-<state["epoch"]> unless it has another `name`."""
         write(state, self.folder, name, is_best)
-        self.rolling.kept = None  # it is older than this
 
     def rewrite_final(self, **changes):
         """Puts `changes` into the file that counts."""
@@ -267,7 +264,7 @@ def keep(trainer):
     if done == trainer.max_epoch or (every > 0 and done % every == 0):
         trainer.save_model(trainer.epoch, trainer.output_dir)
     else:
-        trainer.checkpoints.rolling.offer(lambda: state_of(trainer, done), trainer.cfg.TRAIN.CHECKPOINT_SECONDS)
+        trainer.rolling.offer(lambda: state_of(trainer, done), trainer.cfg.TRAIN.CHECKPOINT_SECONDS)
     if done == trainer.max_epoch:
         trainer.checkpoints.drop_rolling()
 

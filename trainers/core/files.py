@@ -73,6 +73,12 @@ def hash_of(value) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
+def header_digest(header: dict[str, str]) -> str:
+    """sha256 of what the header of a feature bank says, its own digest left out; the tensors' digest is in it."""
+    rest = {key: value for key, value in header.items() if key != "header_digest"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 # ---- writing
 
 

@@ -18,6 +18,7 @@ from .files import ClassesUnsupported, UserError
 from .images import FeatureData
 from .model.backbone import apply_preprocessing, load_backbone
 from .model.prompts import templates_for
+from .signals import Rolling
 
 
 class Stopwatch:
@@ -58,6 +59,7 @@ class Predictor(TrainerX):
         self.temperature = 1.0  # of the probabilities that are shown; no decision depends on it
         self.plugins = [plugin(self) for plugin in self.PLUGINS]
         self.checkpoints = Checkpoints(self.output_dir, self.MODEL_NAME)
+        self.rolling = Rolling(lambda state: self.checkpoints.write(state, name=checkpoints.ROLLING))
         precision_key = f"TRAINER.{self.SECTION}.PREC" if self.SECTION else "PREC"
         dtype, self.autocast = resolve_precision(self.options.get("PREC", "auto"), self.device, precision_key)
         with self.watch.stage("backbone"):

@@ -142,7 +142,7 @@ class FeatureTrainer(Predictor):
         if self.output_dir:
             self.init_writer(os.path.join(self.output_dir, "tensorboard"))
         bar = tqdm(initial=self.start_epoch, total=self.max_epoch, desc="training", unit="epoch", disable=None)
-        with self.checkpoints.rolling, bar:
+        with self.rolling, bar:
             for epoch in range(self.start_epoch, self.max_epoch):
                 self.epoch = epoch
                 seed_all(self.cfg.SEED, "finetune", epoch)

@@ -11,10 +11,11 @@ from functools import partial
 import torch
 from tqdm import tqdm
 
-from ..core.checkpoints import Rolling, read, reading, write
+from ..core.checkpoints import read, reading, write
 from ..core.data import FeatureLoader, FeatureSet
 from ..core.files import UserError
 from ..core.randomness import seed_all
+from ..core.signals import Rolling
 from .synthesis import Synthesizer
 
 STAGE = "generator"  # of a run's seconds

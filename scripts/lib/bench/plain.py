@@ -3,10 +3,10 @@ in every step. Computes what ours computes."""
 
 import torch
 import torch.nn.functional as F
+from trainers.ship.generator import PromptGenerator
 
 from trainers.coop import CoOpHead
 from trainers.core.model.prompts import assemble
-from trainers.ship.generator import PromptGenerator
 
 ROWS = 100  # a time: 77 positions keep some 40 MB a row for the backward pass of 12 layers
 

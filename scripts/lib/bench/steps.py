@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-
-from trainers.coop import CoOpHead
 from trainers.core.features.feature_set import FeatureSet
 from trainers.core.features.loader import FeatureLoader
+from trainers.ship.generator import PromptGenerator
+
+from trainers.coop import CoOpHead
 from trainers.core.model.prompts import ClassTokens
 from trainers.generative.synthesis import CHUNK, Extended, Synthesizer
 from trainers.generative.vae import VAE
-from trainers.ship.generator import PromptGenerator
 
 from .plain import ROWS, PlainCoOpHead, PlainGenerator
 from .towers import class_names

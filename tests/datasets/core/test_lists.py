@@ -1,4 +1,3 @@
-import json
 import os
 from pathlib import Path
 
@@ -31,12 +30,8 @@ def folder(tmp_path, monkeypatch):
 )
 def test_lines_are_compact_and_expand_again(paths, line):
     assert lists.compact(paths) == line and lists.expand(line) == paths
-
-
-@pytest.mark.parametrize("path", ["a/{1}.jpg", "a,b.jpg", "[a].jpg", "#a.jpg"])
-def test_paths_that_would_not_expand_are_refused(path):
     with pytest.raises(UserError, match="cannot be listed"):
-        lists.compact([path])
+        lists.compact(["a/{1}.jpg"])
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -114,14 +109,6 @@ def test_reader_prefers_pickle_then_list_then_draw(load, caltech, listed):
     (kept / "shot_4-seed_2.pkl").unlink()
     assert load("Caltech101", caltech, 4, seed=2).fewshot_source == "sampled"
     assert load("Caltech101", caltech, 3).fewshot_source == "sampled"
-
-
-def test_list_of_another_split_is_not_used(load, caltech, listed):
-    path = caltech / "caltech-101" / "split_zhou_Caltech101.json"
-    raw = json.loads(path.read_text())
-    raw["test"].reverse()
-    path.write_text(json.dumps(raw))
-    assert load("Caltech101", caltech, 4).fewshot_source == "sampled"
 
 
 @pytest.fixture
