@@ -41,7 +41,7 @@ def open_run(folder, epoch=None, options=()):
     own, defaults, sections = run.options_of(trainer.cfg)
     changed = options[::2]  # by the caller; and files, which may be gone, are not compared
     kept = {key: value for key, value in own.items() if key not in changed and key.split(".")[-1] not in identity.FILES}
-    known = {key: value for key, value in recorded.items() if key in kept}
+    known = {key: value for key, value in recorded.items() if key in kept or key == identity.TEMPLATE}
     differing = identity.differences(kept, known, {**defaults, **kept}, sections)
     if differing:
         raise UserError(

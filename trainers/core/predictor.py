@@ -216,6 +216,10 @@ class Predictor(TrainerX):
         """Logits [N, C] of unit features [N, d], in batches."""
         return metrics.logits_of(head, features, self.autocast)
 
+    def probabilities(self, head: nn.Module, features: Tensor) -> Tensor:
+        """What a person is shown [N, C]: of logits over the run's temperature, which changes no decision."""
+        return (self.logits(head, features) / self.temperature).softmax(1)
+
     def test(self, split=None):
         """Evaluates the dataset's test set (or `val`) over the dataset's class names and prints Dassl's result lines.
         -> accuracy in percent."""
