@@ -117,8 +117,8 @@ class GaussianLDA(MeansTrainer):
                 "GaussianLDA needs a covariance, and every class has one image: give DATASET.NUM_SHOTS 2 or more, or "
                 "use Prototype"
             )
-        options = self.options
-        return gaussian_state(features, labels, len(texts), options.ALPHA, options.NEIGHBOURS, options.TEXTS)
+        options, neighbours = self.options, round(self.options.NEIGHBOURS * self.task.share)
+        return gaussian_state(features, labels, len(texts), options.ALPHA, neighbours, options.TEXTS)
 
 
 register_twins(Prototype)
