@@ -74,6 +74,8 @@ def extend_cfg(cfg):
         SUBSAMPLE_CLASSES="all",
         TEMPLATE=None,  # hand-written prompt, or a list of them whose features are averaged; None: the data set's own
         SKIP_BAD_IMAGES=False,
+        HALVES_SEED=-1,  # from 0 on: base and new halves are drawn by this seed, not taken in the order of labels
+        FOLD=0,  # of TASK leave_classes_out: which draw of classes and images
     )
     # True leaves the last partial batch of an epoch out, as Dassl does; False keeps it, as other published code does
     declare(cfg, "DATALOADER.TRAIN_X", DROP_LAST=True)
