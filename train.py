@@ -139,7 +139,7 @@ def shipped_bank(cfg, dataset_config_file):
 
 def no_data(cfg, bank):
     """What to say to a run without images and without the feature bank `bank`."""
-    shipped = ", ".join(sorted(found.stem for found in bank.parent.glob("*.safetensors"))) or "none"
+    shipped = ", ".join(sorted(path.stem for path in bank.parent.glob("*.safetensors"))) or "none"
     return (
         f"no --root given, and no feature bank of {cfg.RUN.DATASET or cfg.DATASET.NAME} with {cfg.MODEL.BACKBONE.NAME} "
         f"is shipped ({shipped}). Give --root FOLDER with the dataset in it, or FEATURES.BANK FILE"
@@ -159,8 +159,8 @@ def origin(words, args, cfg):
     """What results.json says of where a run comes from: its command line, and digests of the texts that it read."""
     given = filter(None, (args.dataset_config_file, *args.config_file))
     files = [*(file for path in given for file in with_bases(path)), *identity.texts(cfg)]
-    found = [Path(file).resolve() for file in files if os.path.isfile(file)]
-    inputs = {str(path.relative_to(ROOT) if ROOT in path.parents else path): sha256_of(path) for path in found}
+    paths = [Path(file).resolve() for file in files if os.path.isfile(file)]
+    inputs = {str(path.relative_to(ROOT) if ROOT in path.parents else path): sha256_of(path) for path in paths}
     return {"command": ["train.py", *words], "inputs": inputs}
 
 
@@ -182,6 +182,12 @@ def main(argv=None):
         return
     if args.force and (args.eval_only or args.no_train):
         raise UserError("--force is for training anew; leave it out with --eval-only and --no-train")
+    with run.alone_in(cfg.OUTPUT_DIR):
+        execute(args, cfg, origin(words, args, cfg))
+
+
+def execute(args, cfg, origin):
+    """Trains or evaluates, with the output folder to itself."""
     if args.force:
         run.set_aside(cfg.OUTPUT_DIR)
     if cfg.SEED >= 0:
@@ -193,7 +199,7 @@ def main(argv=None):
     if cfg.VERBOSE:
         print(f"{differing_options(cfg)}\n{collect_env_info()}")  # names the Dassl in use, and any other
     trainer = build_trainer(cfg)
-    trainer.origin = origin(words, args, cfg)
+    trainer.origin = origin
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         getattr(trainer, "evaluate_only", trainer.test)()

@@ -15,16 +15,16 @@ import shutil
 import _path  # noqa: F401
 import torch
 from dassl.data.datasets import build_dataset
-from dassl.utils import UserError, set_random_seed
+from dassl.utils import set_random_seed
 from lib.console import bank_header, dataset_config
 from lib.faults import say_errors
-from trainers.core.features.bank import write_bank
-from trainers.core.features.extraction import ImageStore
-from trainers.core.features.workers import rank_and_world
 
 import datasets  # noqa: F401
-from trainers.core.files import one_at_a_time, put
+from trainers.core.bank import write_bank
+from trainers.core.extraction import ImageStore
+from trainers.core.files import UserError, locked
 from trainers.core.model.backbone import apply_preprocessing, load_backbone
+from trainers.core.workers import rank_and_world
 
 
 def parse_args(argv=None):
@@ -85,18 +85,19 @@ def main(argv=None):
     if os.path.isdir(args.out):
         raise UserError(f"--out {args.out} is a folder; expected the name of the bank to write")
     rank, world = rank_and_world()
-    with one_at_a_time(f"{args.out}.lock{rank}", f"another process is making {args.out}; waiting for it"):
-        if world > 1:
-            try:
-                torch.distributed.init_process_group("gloo")  # waits until every process of torchrun has come so far
-            except ValueError as error:
-                raise UserError(f"expected the variables that torchrun sets, or no WORLD_SIZE: {error}") from None
+    if world > 1:
+        try:
+            torch.distributed.init_process_group("gloo")  # waits until every process of torchrun has come so far
+        except ValueError as error:
+            raise UserError(f"expected the variables that torchrun sets, or no WORLD_SIZE: {error}") from None
+    work = f"{args.out}.work"  # what an interrupted extraction continues from
+    with locked(f"{work}/lock{rank}", f"another process is making {args.out}; waiting for it"):
         make(args, rank)
         if world > 1:
             torch.distributed.barrier()  # rank 0 removes what the others have still to read
             torch.distributed.destroy_process_group()
         if rank == 0:
-            shutil.rmtree(f"{args.out}.work", ignore_errors=True)  # what an interrupted extraction continues from
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def make(args, rank):
@@ -123,9 +124,7 @@ def make(args, rank):
     preprocess |= {"mean": given.PIXEL_MEAN, "std": given.PIXEL_STD}
     transforms = {"transforms": given.TRANSFORMS, "rrcrop_scale": given.RRCROP_SCALE}
     header = bank_header(cfg, backbone, split, args.note, preprocess, transforms, args.views, cfg.FEATURES.SEED)
-    made = os.path.join(cfg.FEATURES.DIR, "bank.safetensors")  # what a kill leaves of it goes with the folder
-    write_bank(made, tensors, header)
-    put(made, args.out)
+    write_bank(args.out, tensors, header)
     rows, size = sum(len(v) for k, v in tensors.items() if k.endswith("features")), os.path.getsize(args.out)
     print(
         f"{args.out}: {len(splits['train'])} training, {len(splits['val'])} validation, {len(splits['test'])} test "

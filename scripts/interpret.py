@@ -1,4 +1,4 @@
-"""Puts the prompts that SHIP makes of images into words (the paper's Figure 2).
+"""Puts the prompts that SHIP makes of images into words (the paper's section 4.3 and Figure 2).
 
     python scripts/interpret.py output/.../CoOp_SHIP/miniclip/seed1 dog.jpg pictures/ --out panel.png
     python scripts/interpret.py output/.../CoOp_SHIP/miniclip/seed1 --bank sunflower/image_0001.jpg
@@ -16,28 +16,26 @@ zeros for words that it never saw). The words of the paper's figure, such as "od
 """
 
 import argparse
-import difflib
 import math
-import os
-import textwrap
 from pathlib import Path
 
 import _path  # noqa: F401
 import torch
 from dassl.data.datasets import Datum
-from dassl.data.transforms import build_transform
-from dassl.utils import UserError, read_image
-from lib.console import OPTS, framework_of, image_files, read_lines
+from dassl.utils import read_image
+from lib.console import OPTS, at_least, framework_of, image_files
 from lib.faults import say_errors
-from PIL import ImageOps
-from trainers.core.features.bank import BankStore
+from matplotlib import pyplot as plt
+from PIL import Image, ImageOps
+from predict import features_of
 
-from trainers import run_config
-from trainers.core.model.backbone import apply_preprocessing, load_backbone
+from trainers import open_run
+from trainers.core.bank import BankStore
+from trainers.core.files import UserError, nearest, read_names
 from trainers.core.model.vocabulary import listed_words, token_words
-from trainers.ship.interpretation import instance_prompts, nearest_words
 
 COLUMNS = 4  # of the panel
+NO_IMAGE = Image.new("RGB", (1, 1), "#EEEEEE")  # in the panel's place of an image of which there is only the feature
 
 
 def parse_args(argv=None):
@@ -47,50 +45,33 @@ def parse_args(argv=None):
     add("images", nargs="+", help="image files or folders; with --bank, relative paths or folders in the bank")
     bank = "take features from the bank that the run was trained on; needs no images"
     add("--bank", action="store_true", help=bank)
-    add("--top", type=int, default=3, help="words a position")
+    add("--top", type=at_least(1), default=3, help="words per position")
     add("--words", default="", help="text file of words to choose from, a word a line")
-    add("--limit", type=int, default=12, help="images at most")
+    add("--limit", type=at_least(1), default=12, help="images at most")
     add("--out", default="", help="panel of the images with their words: .png, .pdf or .svg")
     add("--opts", nargs="+", default=[], help=OPTS)
     return parser.parse_args(argv)
 
 
-def rows_of(store, places):
-    """Relative paths in the bank: those named, and those below folders that are named."""
-    known = list(dict.fromkeys(path for table in store.tables.values() for path in table.row))
-    found = []
-    for place in places:
-        below = [path for path in known if path == place or path.startswith(f"{place.rstrip('/')}/")]
-        if not below:
-            close = ", ".join(difflib.get_close_matches(place, known, 3, 0) or known[:3])
-            raise UserError(f"the bank {store.path} holds no {place}; its {len(known)} images are named like {close}")
-        found += below
-    return found
-
-
 @torch.no_grad()
-def open_images(args, cfg, backbone):
-    """-> (names, features [B, d], PIL images or None where there is only a feature)."""
-    if not args.bank:
-        files, transform = image_files(args.images), build_transform(cfg, is_train=False)
-        files = limited(files, args.limit)
-        images = [read_image(file) for file in files]
-        return files, torch.cat([backbone.encode_image(transform(image)[None]) for image in images]).float(), images
-    if not cfg.FEATURES.BANK:
-        raise UserError(
-            "the run was trained on images, so it has no bank: name image files without --bank, or add --opts "
-            "FEATURES.BANK FILE"
-        )
-    store = BankStore(cfg.FEATURES.BANK, backbone)
-    names = limited(rows_of(store, args.images), args.limit)
-    features = torch.stack([store.plain_views([Datum(impath=name)]).features[0] for name in names])
-    return names, features.to(backbone.device, torch.float32), [None] * len(names)
+def instance_prompts(framework, features):
+    """p(z) [B, L, w] of unit image features [B, d], z being the encoder's mean mu. Raises UserError where there is no
+    encoder or no prompt."""
+    if not (hasattr(framework, "encoder") and hasattr(framework.generator, "synthesize_prompts")):
+        raise UserError("only a run with TRAINER.SHIP.FRAMEWORK vae and GENERATOR clip makes prompts of images")
+    return framework.generator.synthesize_prompts(framework.encoder(features)[0])
 
 
-def limited(names, limit):
-    if len(names) > limit:
-        print(f"the first {limit} of {len(names)} images; --limit takes more")
-    return names[:limit]
+def nearest_words(prompts, vocabulary, top=3):
+    """prompts [B, L, w] -> for each of the B images and L positions, the `top` nearest words and their Euclidean
+    distances [(word, distance), ...]."""
+    exact = "donot_use_mm_for_euclid_dist"
+    distances = torch.cdist(prompts.flatten(0, 1).float(), vocabulary.vectors, compute_mode=exact)
+    nearest = distances.topk(min(top, len(vocabulary.words)), largest=False)
+    words = [[vocabulary.words[i] for i in row] for row in nearest.indices.tolist()]
+    rows = [list(zip(*row, strict=True)) for row in zip(words, nearest.values.tolist(), strict=True)]
+    length = prompts.shape[1]
+    return [rows[start : start + length] for start in range(0, len(rows), length)]
 
 
 def variation(prompts):
@@ -98,45 +79,60 @@ def variation(prompts):
     return (prompts - prompts.mean(0)).square().sum(-1).mean().sqrt().item()
 
 
+def open_images(args, trainer):
+    """-> (names, features [B, d]). Raises UserError for an image that is not there or cannot be read."""
+    if args.bank and not trainer.cfg.FEATURES.BANK:
+        raise UserError("the run was trained on images: leave out --bank, or add --opts FEATURES.BANK FILE")
+    store = BankStore(trainer.cfg.FEATURES.BANK, trainer.backbone) if args.bank else None
+    names = rows_of(store, args.images) if store else image_files(args.images)
+    if len(names) > args.limit:
+        print(f"the first {args.limit} of {len(names)} images; --limit takes more")
+    names = names[: args.limit]
+    if store:
+        features = torch.cat([store.plain_views([Datum(impath=name)]).first() for name in names])
+        return names, features.to(trainer.device, torch.float32)
+    features, faults = features_of(names, trainer)
+    if faults:
+        raise UserError("; ".join(faults.values()))
+    return names, features
+
+
+def rows_of(store, places):
+    """Relative paths in the bank: those named, and those below folders that are named."""
+    known = list(dict.fromkeys(path for table in store.tables.values() for path in table.row))
+    rows = []
+    for place in places:
+        below = [path for path in known if path == place or path.startswith(f"{place.rstrip('/')}/")]
+        if not below:
+            close = ", ".join(nearest(place, known)[:3])
+            raise UserError(f"the bank {store.path} holds no {place}; its {len(known)} images are named like {close}")
+        rows += below
+    return rows
+
+
 def draw_panel(path, names, images, found):
     """A picture of each image above a line of words for each position of its prompt."""
-    from lib.report.plots import plt, save_figure
-
     columns, positions = min(COLUMNS, len(names)), len(found[0])
     lines = math.ceil(len(names) / columns)
-    size = (3 * columns, (2.9 + 0.2 * positions) * lines)
+    size = (3 * columns, (3.3 + 0.2 * positions) * lines)
     figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat[len(names) :]:
         axis.set_visible(False)
     for axis, name, image, prompt in zip(axes.flat, names, images, found, strict=False):
-        title = "/".join(name.replace(os.sep, "/").split("/")[-2:])
-        if image is None:
-            axis.set_facecolor("#EEEEEE")
-            axis.set_box_aspect(1)
-            said = textwrap.fill(f"{title} (feature from the bank)", 24)
-            axis.text(0.5, 0.5, said, ha="center", va="center", fontsize=9)
-        else:
-            axis.imshow(ImageOps.fit(image, (320, 320)))  # the part that the encoder sees
-            axis.set_title(title, fontsize=8)
-        axis.set_xlabel("\n".join(", ".join(word for word, _ in words) for words in prompt), fontsize=8)
-        axis.set(xticks=[], yticks=[])
-    save_figure(figure, path)
+        axis.imshow(ImageOps.fit(image, (320, 320)))  # the part that the encoder sees
+        words = "\n".join(", ".join(word for word, _ in position) for position in prompt)
+        axis.set(title="/".join(Path(name).parts[-2:]), xlabel=words, xticks=[], yticks=[])
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
 
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.top < 1 or args.limit < 1:
-        raise UserError("--top and --limit must be at least 1")
-    if args.out and not args.out.lower().endswith((".png", ".pdf", ".svg")):
-        raise UserError(f"--out {args.out}: the name should end in .png, .pdf or .svg")
-    cfg = run_config(args.run, args.opts)
-    device = "cuda" if cfg.USE_CUDA else "cpu"
-    backbone = load_backbone(cfg, device=device)
-    apply_preprocessing(cfg, backbone)
-    framework, _ = framework_of(args.run, cfg, backbone, device)
-    words = read_lines(args.words, "--words", "word") if args.words else []
-    vocabulary = listed_words(backbone, words) if words else token_words(backbone)
-    names, features, images = open_images(args, cfg, backbone)
+    trainer = open_run(args.run, options=args.opts)
+    backbone = trainer.backbone
+    framework, _ = framework_of(args.run, trainer.cfg, backbone, trainer.device)
+    vocabulary = listed_words(backbone, read_names(args.words, "--words")) if args.words else token_words(backbone)
+    names, features = open_images(args, trainer)
     prompts = instance_prompts(framework, features)
     found = nearest_words(prompts, vocabulary, args.top)
     print(f"vocabulary: {vocabulary.describe()}")
@@ -144,12 +140,12 @@ def main(argv=None):
         print(name)
         for position, words in enumerate(prompt, 1):
             print(f"  p{position}: " + ", ".join(f"{word} ({distance:.3f})" for word, distance in words))
-    if len(names) > 1:
-        away = sum(words[0][1] for prompt in found for words in prompt) / prompts[..., 0].numel()
-        about = f"vary by {variation(prompts):.2g}; their nearest words are {away:.2g} away on average"
-        print(f"from image to image the prompts {about}")
+    nearest_distances = [words[0][1] for prompt in found for words in prompt]
+    away = sum(nearest_distances) / len(nearest_distances)
+    print(f"from image to image the prompts vary by {variation(prompts):.2g}; their nearest words are {away:.2g} away")
     if args.out:
-        draw_panel(Path(args.out), names, images, found)
+        images = [NO_IMAGE if args.bank else read_image(name) for name in names]
+        draw_panel(args.out, names, images, found)
         print(f"panel: {args.out}")
 
 

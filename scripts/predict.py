@@ -3,7 +3,9 @@
     python scripts/predict.py output/.../CoOp_SHIP/miniclip/seed1 photo.jpg pictures/ --top 3 --csv predictions.csv
 
 Prints the most probable names of each image and writes them as CSV. --names FILE asks among other names, a name a line,
-where the method can. A run that separates base from new images (GATE, PVA) also says which of the two an image is like.
+where the method can. A run that separates base from new images also says which of the two an image is like.
+
+Hidden files of a folder are skipped. An image that cannot be read is named and marked, and the exit code is then 1.
 """
 
 import argparse
@@ -13,20 +15,23 @@ import sys
 import _path  # noqa: F401
 import torch
 from dassl.data.transforms import build_transform
-from dassl.utils import UserError, atomic_path, read_image
-from lib.console import image_files, read_lines
+from dassl.utils import read_image
+from lib.console import at_least, image_files
 from lib.faults import say_errors
 from tqdm import tqdm
-from trainers.core.features.encoding import BATCH
 
 from trainers import open_run
+from trainers.core.extraction import BATCH
+from trainers.core.files import UserError, read_names, replacing, require_different
+
+UNREADABLE = "(unreadable)"  # in place of a name
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="output folder of a finished run")
     parser.add_argument("images", nargs="+", help="image files or folders of images")
-    parser.add_argument("--top", type=int, default=3, help="names an image")
+    parser.add_argument("--top", type=at_least(1), default=3, help="names per image")
     parser.add_argument("--csv", default="", help="file to write: image, rank, name, probability")
     parser.add_argument("--names", default="", help="text file of class names to choose from instead of the run's own")
     parser.add_argument("--load-epoch", type=int, help="which epoch of the run (default: the last)")
@@ -35,14 +40,21 @@ def parse_args(argv=None):
 
 @torch.no_grad()
 def features_of(files, trainer):
-    """Unit features [N, d] of image files. Raises UserError naming a file that cannot be read."""
-    transform = build_transform(trainer.cfg, is_train=False)
+    """-> (unit features [N, d] of the N image files that can be read, {other file: why it cannot})."""
+    backbone, transform = trainer.backbone, build_transform(trainer.cfg, is_train=False)
     size = BATCH.get(trainer.device.type, 64)
-    found = []
+    features, faults = [torch.empty(0, backbone.embed_dim, device=trainer.device)], {}
     for start in tqdm(range(0, len(files), size), desc="images", unit="batch", disable=len(files) <= size):
-        images = torch.stack([transform(read_image(file)) for file in files[start : start + size]])
-        found.append(trainer.backbone.encode_image(images.to(trainer.device, trainer.backbone.dtype)).float())
-    return torch.cat(found)
+        images = []
+        for file in files[start : start + size]:
+            try:
+                images.append(transform(read_image(file)))
+            except UserError as error:
+                faults[file] = str(error)
+        if images:
+            batch = torch.stack(images).to(trainer.device, backbone.dtype)
+            features.append(backbone.encode_image(batch).float())
+    return torch.cat(features), faults
 
 
 def classify(trainer, features, names, top):
@@ -70,28 +82,39 @@ def likeness(trainer, features, names):
     return [f" ({'base' if p >= 0.5 else 'new'}-like {max(p, 1 - p):.1%})" for p in shares.tolist()]
 
 
-def write_csv(path, files, predictions):
-    with atomic_path(path) as part, open(part, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+def write_csv(path, files, ranked):
+    """A row per image and rank; one without rank and probability for an image that could not be read."""
+    with replacing(path) as part, open(part, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "rank", "name", "probability"])
-        for image, ranked in zip(files, predictions):
-            writer.writerows([image, rank, name, f"{p:.6f}"] for rank, (name, p) in enumerate(ranked, 1))
+        for image in files:
+            if image not in ranked:
+                writer.writerow([image, "", UNREADABLE, ""])
+            for rank, (name, p) in enumerate(ranked.get(image, ()), 1):
+                writer.writerow([image, rank, name, f"{p:.6f}"])
 
 
 def main(argv=None):
+    """-> exit code: 1 where an image could not be read."""
     args = parse_args(argv)
-    if args.top < 1:
-        raise UserError(f"--top is {args.top}; it must be at least 1")
     files = image_files(args.images)
     trainer = open_run(args.run, args.load_epoch)
-    names = read_lines(args.names, "--names", "class name") if args.names else known_names(trainer)
-    features = features_of(files, trainer)
-    predictions = classify(trainer, features, names, args.top)
-    for image, ranked, kind in zip(files, predictions, likeness(trainer, features, names)):
-        print(f"{image}: " + ", ".join(f"{name} {p:.1%}" for name, p in ranked) + kind)
+    names = read_names(args.names, "--names") if args.names else known_names(trainer)
+    if args.names:
+        require_different(names, (), f"--names {args.names}")
+    features, faults = features_of(files, trainer)
+    readable = [image for image in files if image not in faults]
+    ranked = dict(zip(readable, classify(trainer, features, names, args.top), strict=True))
+    kinds = dict(zip(readable, likeness(trainer, features, names), strict=True))
+    for image in files:
+        line = ", ".join(f"{name} {p:.1%}" for name, p in ranked.get(image, ()))
+        print(f"{image}: {line or UNREADABLE}{kinds.get(image, '')}")
     if args.csv:
-        write_csv(args.csv, files, predictions)
+        write_csv(args.csv, files, ranked)
         print(f"wrote {args.csv}", file=sys.stderr)
+    for fault in faults.values():
+        print(f"error: {fault}", file=sys.stderr)
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ import json
 
 import _path  # noqa: F401
 import torch
-from dassl.utils import UserError, atomic_path
-from lib.console import framework_of, read_lines
+from lib.console import at_least, framework_of
 from lib.faults import say_errors
 from safetensors.torch import save
-from trainers.ship.plugin import SHIP
 
 from trainers import open_run
+from trainers.core.files import read_names, replacing, require_different
 from trainers.core.model.prompts import ClassTokens
 from trainers.core.model.text_encoder import in_fp32
 from trainers.core.randomness import seed_all
@@ -30,7 +29,7 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="output folder of a finished run of a trainer with SHIP")
     parser.add_argument("--out", required=True, help="the safetensors file to write")
-    parser.add_argument("--per-class", type=int, default=16, help="synthetic features of each class")
+    parser.add_argument("--per-class", type=at_least(1), default=16, help="synthetic features of each class")
     parser.add_argument("--names", default="", help="text file of class names, a name a line, instead of the run's own")
     parser.add_argument("--seed", type=int, default=0, help="of the latents")
     return parser.parse_args(argv)
@@ -41,11 +40,6 @@ def export(run, per_class, names, seed):
     """-> (tensors, header) of the run in the folder `run`; `names` [] takes the run's own."""
     trainer = open_run(run)
     cfg = trainer.cfg
-    if not any(isinstance(plugin, SHIP) for plugin in trainer.plugins):
-        raise UserError(
-            f"{run} is a run of {cfg.TRAINER.NAME}, which has no generator; expected one of a trainer with SHIP, such "
-            "as CoOp_SHIP"
-        )
     names = names or trainer.trained_classnames
     framework, _ = framework_of(run, cfg, trainer.backbone, trainer.device)
     classes = ClassTokens(names, in_fp32(trainer.backbone), n_ctx=cfg.TRAINER.SHIP.N_CTX)
@@ -72,12 +66,11 @@ def export(run, per_class, names, seed):
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.per_class < 1:
-        raise UserError(f"--per-class is {args.per_class}; it must be at least 1")
-    names = read_lines(args.names, "--names", "class name") if args.names else []
+    names = read_names(args.names, "--names") if args.names else []
+    require_different(names, (), f"--names {args.names}")
     tensors, header = export(args.run, args.per_class, names, args.seed)
-    with atomic_path(args.out) as part, open(part, "wb") as file:  # save_file has its own errors for a full disk
-        file.write(save(tensors, header))
+    with replacing(args.out) as part:
+        part.write_bytes(save(tensors, header))  # save_file has its own errors for a full disk
     shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
     print(f"wrote {args.out}: {shapes}")
 

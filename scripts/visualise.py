@@ -12,191 +12,142 @@ import argparse
 from pathlib import Path
 
 import _path  # noqa: F401
+import numpy as np
 import torch
 from dassl.data.datasets import Datum
 from dassl.engine import build_trainer
-from dassl.utils import UserError, load_checkpoint, set_random_seed
-from lib.console import OPTS, framework_of
+from dassl.utils import load_checkpoint, set_random_seed
+from lib.console import OPTS, at_least, framework_of
 from lib.faults import say_errors
-from lib.report.plots import STYLE, plt, save_figure
-from matplotlib.lines import Line2D
+from matplotlib import pyplot as plt
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
-from trainers.core.run.checkpoints import Checkpoints
-from trainers.ship.plugin import SHIP
 
 import datasets  # noqa: F401  (registers the readers)
 from trainers import run_config
+from trainers.core.checkpoints import Checkpoints
 from trainers.core.model.prompts import ClassTokens
 from trainers.core.model.text_encoder import in_fp32
 from trainers.core.randomness import seed_all
 from trainers.generative.synthesis import Synthesizer
 
-_TAB = [colour for i, colour in enumerate(plt.get_cmap("tab20").colors) if i not in (14, 15)]  # without its greys
-COLOURS = _TAB[::2] + _TAB[1::2]  # the strong ones first
-TITLES = {
-    "reconstruction": "generator: squared error",
-    "kl": "generator: KL divergence",
-    "distance": "critic: real minus synthetic score",
-    "penalty": "critic: gradient penalty",
-    "loss": "fine-tuning: loss",
-    "acc": "fine-tuning: accuracy of batches (%)",
-}
+TAB20 = plt.get_cmap("tab20").colors
+COLOURS = TAB20[::2] + TAB20[1::2]  # the strong ones first
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("run", help="output folder of a finished run of a trainer with SHIP")
-    add("--out", required=True, help="folder for the pictures")
-    add("--classes", type=int, default=6, help="so many base and so many new classes, evenly spaced")
-    add("--per-class", type=int, default=40, help="synthetic features of each class")
+    add("--out", required=True, type=Path, help="folder for the pictures")
+    add("--classes", type=at_least(1), default=6, help="so many base and so many new classes, evenly spaced")
+    add("--per-class", type=at_least(2), default=40, help="synthetic features of each class")
     add("--opts", nargs="+", default=[], help=OPTS)
     return parser.parse_args(argv)
 
 
-class Points:
-    """Features [N, d] with their labels [N] among `names`."""
-
-    def __init__(self, features, labels, names):
-        self.features, self.labels, self.names = features.cpu(), labels.cpu(), names
+def spaced(names, count):
+    """The labels of `count` of the class names, evenly spaced."""
+    return torch.linspace(0, len(names) - 1, min(count, len(names))).long().unique()
 
 
-def real_points(feature_set, chosen, names):
-    """The plain or first view of the images of the `chosen` classes."""
-    kept = torch.isin(feature_set.labels, chosen.to(feature_set.labels.device))
-    return Points(feature_set.features[feature_set.offsets[:-1]][kept], feature_set.labels[kept], names)
-
-
-def synthetic_points(generator, backbone, chosen, per_class, names, n_ctx):
-    labels = chosen.repeat_interleave(per_class).to(backbone.device)
-    return Points(Synthesizer(generator, ClassTokens(names, backbone, n_ctx=n_ctx), 0).features(labels), labels, names)
-
-
-def spaced(total, count):
-    """`count` of `total` class labels, evenly spaced."""
-    return torch.linspace(0, total - 1, min(count, total)).long().unique()
-
-
-def test_items(task, names):
-    """The test images of the classes `names` that the task evaluates on, labels over `names`."""
-    label = {name: i for i, name in enumerate(names)}
-    found = {}
-    for evaluation in task.evaluations():
-        for item in evaluation.items:
-            name = evaluation.classnames[item.label]
-            if name in label:
-                found[item.impath] = Datum(impath=item.impath, label=label[name])
-    return list(found.values())
+def test_images(trainer, names, chosen):
+    """FeatureSet of the test images of the classes `chosen`, which are labels over `names`; it may be empty."""
+    class_of = {}
+    for evaluation in trainer.task.evaluations():
+        class_of |= {item.impath: evaluation.classnames[item.label] for item in evaluation.items}
+    label = {names[i]: i for i in chosen.tolist()}
+    items = [Datum(impath=path, label=label[name]) for path, name in class_of.items() if name in label]
+    return trainer.data.plain(items) if items else trainer.train_set.select(trainer.train_set.labels < 0)
 
 
 def gather(trainer, generator, base, new, classes, per_class):
-    """-> {"real base", "synthetic base", "synthetic new", "real new"}: Points; "real new" is None where there are no
-    test images of them."""
+    """{"real base", "synthetic base", "synthetic new", "real new"}: (features [N, d], the N class names)."""
     seed_all(trainer.cfg.SEED, "visualise")
-    tower = in_fp32(trainer.backbone)
-    of_base, of_new, n_ctx = spaced(len(base), classes), spaced(len(new), classes), trainer.cfg.TRAINER.SHIP.N_CTX
-    points = {
-        "real base": real_points(trainer.train_set, of_base, base),
-        "synthetic base": synthetic_points(generator, tower, of_base, per_class, base, n_ctx),
-        "synthetic new": synthetic_points(generator, tower, of_new, per_class, new, n_ctx),
-        "real new": None,
-    }
-    items = [item for item in test_items(trainer.task, new) if item.label in of_new.tolist()]
-    if items:
-        points["real new"] = real_points(trainer.data.plain(items), of_new, new)
+    tower, n_ctx = in_fp32(trainer.backbone), trainer.cfg.TRAINER.SHIP.N_CTX
+    points = {}
+    for kind, names in (("base", base), ("new", new)):
+        chosen = spaced(names, classes).to(trainer.device)
+        labels = chosen.repeat_interleave(per_class)
+        features = Synthesizer(generator, ClassTokens(names, tower, n_ctx=n_ctx), 0).features(labels)
+        points[f"synthetic {kind}"] = features.cpu(), [names[i] for i in labels]
+        images = trainer.train_set if kind == "base" else test_images(trainer, new, chosen)
+        kept = torch.isin(images.labels, chosen)
+        points[f"real {kind}"] = images.first()[kept].cpu(), [names[i] for i in images.labels[kept]]
     return points
 
 
 def project(points, method):
-    """-> ({name: positions [N, 2]}, what the axes are). PCA maps the real new features without being fitted to them."""
-    fitted = ["real base", "synthetic base", "synthetic new"]
-    unseen = points["real new"].features if points["real new"] else points["real base"].features[:0]
-    sizes = [len(points[name].features) for name in fitted]
-    everything = torch.cat([*(points[name].features for name in fitted), unseen]).numpy()
+    """-> ({name: positions [N, 2]}, what the axes are). PCA maps the real new ones without being fitted to them."""
+    everything = torch.cat([features for features, _ in points.values()]).numpy()
     if method == "pca":
-        pca = PCA(2, random_state=0).fit(everything[: sum(sizes)])
+        fitted = torch.cat([features for name, (features, _) in points.items() if name != "real new"]).numpy()
+        pca = PCA(2, random_state=0).fit(fitted)
         flat = pca.transform(everything)
         axes = "PCA, {:.0%} and {:.0%} of the variance".format(*pca.explained_variance_ratio_)
     else:
         tsne = TSNE(2, perplexity=min(30, (len(everything) - 1) / 3), init="pca", random_state=0)
         flat, axes = tsne.fit_transform(everything), "t-SNE (distances between groups mean little)"
-    parts = torch.from_numpy(flat).split([*sizes, len(unseen)])
-    return dict(zip([*fitted, "real new"], parts, strict=True)), axes
+    ends = np.cumsum([len(features) for features, _ in points.values()])
+    return dict(zip(points, np.split(flat, ends[:-1]), strict=True)), axes
 
 
 def draw_features(path, points, method, title):
     positions, axes_title = project(points, method)
+    names = dict.fromkeys(points["synthetic base"][1] + points["synthetic new"][1])
+    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.6), sharex=True, sharey=True, layout="constrained")
-    used = 0
-    for axis, kind, what in zip(axes, ("base", "new"), ("training images", "test images"), strict=True):
-        synthetic, real = points[f"synthetic {kind}"], points[f"real {kind}"]
-        classes = synthetic.labels.unique().tolist()
-        colours = {label: COLOURS[(used + i) % len(COLOURS)] for i, label in enumerate(classes)}
-        used += len(classes)
-        for side, shown, marker in (("synthetic", synthetic, "x"), ("real", real, "o")):
-            if shown:
-                of_points = [colours[label] for label in shown.labels.tolist()]
-                where = positions[f"{side} {kind}"].T
-                axis.scatter(*where, s=22, marker=marker, color=of_points, alpha=0.75, linewidths=1)
-        axis.set_title(f"{kind} classes: synthetic (crosses)" + (f", {what} (dots)" if real else ""))
-        dots = [Line2D([], [], marker="o", linestyle="", color=colours[label]) for label in classes]
-        axis.legend(dots, [synthetic.names[label].replace("_", " ") for label in classes], fontsize=7.5, loc="best")
-        axis.set(xticks=[], yticks=[])
-    figure.suptitle(f"{title}: {axes_title}", fontsize=11)
-    save(figure, path)
+    for axis, kind in zip(axes, ("base", "new"), strict=True):
+        for side, marker in ((f"synthetic {kind}", "x"), (f"real {kind}", "o")):
+            of_points = [colours[name] for name in points[side][1]]
+            axis.scatter(*positions[side].T, s=22, marker=marker, color=of_points, alpha=0.75, linewidths=1)
+        for name in dict.fromkeys(points[f"synthetic {kind}"][1]):
+            axis.plot([], [], "o", color=colours[name], label=name.replace("_", " "))
+        axis.legend(fontsize=7.5)
+        axis.set(title=f"{kind} classes: synthetic (crosses) and real (dots)", xticks=[], yticks=[])
+    save(figure, path, f"{title}: {axes_title}")
 
 
-def draw_curves(path, generator_history, training_history, title):
-    """A panel for each term that was kept."""
-    histories = [history for history in (generator_history, training_history) if history]
-    panels = [(name, [epoch[name] for epoch in history]) for history in histories for name in history[0]]
+def draw_curves(path, histories, title):
+    """A panel for each term. histories: {stage of the run: [{term: mean of an epoch}]}."""
+    panels = [(stage, term) for stage, epochs in histories.items() for term in (epochs[0] if epochs else ())]
     if not panels:
-        print("curves: neither the generator's folder nor the newest checkpoint keeps a history")
+        print("no curves: neither the generator's folder nor the newest checkpoint keeps a history")
         return
     figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.2), squeeze=False, layout="constrained")
-    for axis, (name, values) in zip(axes.flat, panels, strict=True):
-        axis.plot(range(1, len(values) + 1), values, linewidth=1.8)
-        axis.set_title(TITLES.get(name, name), fontsize=10)
-        axis.set_xlabel("epoch")
+    for axis, (stage, term) in zip(axes.flat, panels, strict=True):
+        values = [epoch[term] for epoch in histories[stage]]
+        axis.plot(range(1, len(values) + 1), values)
+        axis.set(title=f"{stage}: {term}", xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
-    figure.suptitle(title, fontsize=11)
-    save(figure, path)
+    save(figure, path, title)
 
 
-def save(figure, path):
-    save_figure(figure, path)
+def save(figure, path, title):
+    figure.suptitle(title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
     print(f"picture: {path}")
 
 
 def main(argv=None):
     args = parse_args(argv)
-    if args.classes < 1 or args.per_class < 2:
-        raise UserError("--classes must be at least 1 and --per-class at least 2")
-    cfg = run_config(args.run, args.opts)
-    cfg.OUTPUT_DIR = ""  # nothing of the run is written to
-    cfg.freeze()
-    if cfg.SEED >= 0:
-        set_random_seed(cfg.SEED)  # the same few-shot draw
+    cfg = run_config(args.run, ["OUTPUT_DIR", "", *args.opts])  # nothing of the run is written to
+    set_random_seed(cfg.SEED)  # the same few-shot draw
     trainer = build_trainer(cfg)
-    if not any(isinstance(plugin, SHIP) for plugin in trainer.plugins):
-        found = f"{args.run} is a run of {cfg.TRAINER.NAME}, which has no generator"
-        raise UserError(f"{found}; expected one of a trainer with SHIP")
-    trainer.open_data(training=True)
     framework, history = framework_of(args.run, cfg, trainer.backbone, trainer.device)
-    newest = Checkpoints(args.run, trainer.MODEL_NAME).newest()
-    training_history = load_checkpoint(newest).get("history", []) if newest else []
+    trainer.open_data(training=True)
     title = f"{cfg.TRAINER.NAME} on {cfg.DATASET.NAME}, seed {cfg.SEED} ({trainer.backbone.name})"
-    out, base, new = Path(args.out), trainer.task.real_classnames(), trainer.extra_names()
-    with plt.rc_context({**STYLE, "axes.grid.axis": "both"}):
-        if base and new:
-            points = gather(trainer, framework.generator, base, new, args.classes, args.per_class)
-            for method in ("pca", "tsne"):
-                draw_features(out / f"{method}.png", points, method, title)
-        else:
-            found = f"the run has {len(base)} and {len(new)}"
-            print(f"no pictures of features: they take classes with images and classes without, {found}")
-        draw_curves(out / "curves.png", history, training_history, title)
+    base, new = trainer.task.real_classnames(), trainer.extra_names()
+    if base and new:
+        points = gather(trainer, framework.generator, base, new, args.classes, args.per_class)
+        for method in ("pca", "tsne"):
+            draw_features(args.out / f"{method}.png", points, method, title)
+    else:
+        print(f"no pictures of features: the run has {len(base)} classes with images and {len(new)} without")
+    newest = Checkpoints(args.run, trainer.MODEL_NAME).newest()
+    training = load_checkpoint(newest).get("history", []) if newest else []
+    draw_curves(args.out / "curves.png", {"generator": history, "fine-tuning": training}, title)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ trainers and declares their options.
 
 import importlib
 import pkgutil
+import warnings
 
 from .core.version import __version__
 
@@ -22,8 +23,12 @@ def __getattr__(name):
 
 def extend_cfg(cfg):
     """Registers every method in this folder, and adds the defaults of their options, the plug-ins' and the shared ones
-    to `cfg`; a key that is there already keeps its value."""
-    for found in pkgutil.iter_modules(__path__):
-        if not found.ispkg:
-            importlib.import_module(f".{found.name}", __name__)
+    to `cfg`; a key that is there already keeps its value. A file that does not import is left out with a warning."""
+    for module in pkgutil.iter_modules(__path__):
+        if module.ispkg or module.name == "runs":
+            continue
+        try:
+            importlib.import_module(f".{module.name}", __name__)
+        except Exception as error:  # one broken file must not stop the other trainers
+            warnings.warn(f"{__path__[0]}/{module.name}.py is left out: {type(error).__name__}: {error}", stacklevel=2)
     importlib.import_module(".plugins", __name__).declare_options(cfg)

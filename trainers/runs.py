@@ -7,8 +7,6 @@ from dassl.config import get_cfg_default
 from dassl.engine import build_trainer
 
 from . import extend_cfg
-from .core import checkpoints, identity, run
-from .core.checkpoints import Checkpoints
 from .core.files import UserError
 
 
@@ -32,20 +30,8 @@ def open_run(folder, epoch=None, options=()):
     """The trainer of the finished run in the output folder `folder`, with its trained head; its data are not opened.
 
     `options` (KEY, VALUE, ...) go over the run's own configuration. Raises UserError where there is no such run, or
-    where its config.yaml does not say what it was trained with.
+    where its config.yaml does not say what the model was trained with.
     """
     trainer = build_trainer(run_config(folder, ["OUTPUT_DIR", "", *options]))
-    trainer.load_model(folder, epoch=epoch)
-    checkpoint = checkpoints.read(Checkpoints(folder, trainer.MODEL_NAME).find(epoch))
-    recorded = checkpoint.get("identity") or {}
-    own, defaults, sections = run.options_of(trainer.cfg)
-    changed = options[::2]  # by the caller; and files, which may be gone, are not compared
-    kept = {key: value for key, value in own.items() if key not in changed and key.split(".")[-1] not in identity.FILES}
-    known = {key: value for key, value in recorded.items() if key in kept or key == identity.TEMPLATE}
-    differing = identity.differences(kept, known, {**defaults, **kept}, sections)
-    if differing:
-        raise UserError(
-            f"{os.path.join(folder, 'config.yaml')} was changed after training: {differing[0]} ({len(differing)} such "
-            "options); put back what it was"
-        )
+    trainer.load_model(folder, epoch=epoch, overridden=options[::2])
     return trainer

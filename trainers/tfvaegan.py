@@ -61,10 +61,10 @@ class FeedbackGenerator(ConditionalGenerator):
         return self.output(self.hidden(torch.cat([z, attributes], 1)) + self.strength * self.feedback(h))
 
 
-def attribute_loss(found, attributes):
-    """L_R of `found` and `attributes` [B, d]: sum_j |e_j|^3 / |e| of each row's error e, averaged over the batch ->
+def attribute_loss(predicted, attributes):
+    """L_R of `predicted` and `attributes` [B, d]: sum_j |e_j|^3 / |e| of each row's error e, averaged over the batch ->
     scalar. In the public code's words, an L1 distance weighted by the squared errors over their row's norm."""
-    error = found - attributes
+    error = predicted - attributes
     # a row without error gives 0 with gradient 0, not 0 / 0
     weight = error.square() / error.square().sum(1, keepdim=True).clamp_min(TINY).sqrt()
     return (weight * error.abs()).sum(1).mean()

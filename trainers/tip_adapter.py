@@ -177,10 +177,10 @@ class Tip_Adapter_F(FeatureTrainer):
         width, count = self.backbone.embed_dim, len(classnames)
         if missing or keys.shape != (len(labels), width) or not 0 <= labels.min() <= labels.max() < count:
             present = {name: list(value.shape) for name, value in state_dict.items()}
-            found = f"no {sorted(missing)}" if missing else f"{present}, labels up to {labels.max()}"
+            problem = f"no {sorted(missing)}" if missing else f"{present}, labels up to {labels.max()}"
             raise UserError(
                 f"the checkpoint does not fit {type(self).__name__} as configured: expected keys [N, {width}] and "
-                f"their labels among {count} classes, found {found}"
+                f"their labels among {count} classes, found {problem}"
             )
         device = self.device
         return self._head(classnames, keys.to(device), labels.to(device), state_dict["alpha"], state_dict["beta"])
@@ -192,13 +192,13 @@ class Tip_Adapter_F(FeatureTrainer):
         if not self.searches:
             return ""
         alphas, betas = self.grids
-        found, source = self.searched
+        images, source = self.searched
         head = self.method_head(self.task.real_classnames())  # without the new names of the twin
         with self.watch.stage("search"):
-            accuracy, alpha, beta = search(head, found.first(), found.labels, alphas, betas)
+            accuracy, alpha, beta = search(head, images.first(), images.labels, alphas, betas)
         self.head.set(alpha, beta)
         tried = f"{len(alphas)} x {len(betas)}"
-        print(f"alpha {alpha:.4g}, beta {beta:.4g}: best of {tried}, {accuracy:.1f}% of {len(found)} images: {source}")
+        print(f"alpha {alpha:.4g}, beta {beta:.4g}: best of {tried}, {accuracy:.1f}% of {len(images)} images: {source}")
         return f"alpha, beta on {source}"
 
     def own_results(self):

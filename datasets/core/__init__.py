@@ -1,5 +1,5 @@
-"""What the author of a reader imports. `Reader` leads from a split to lists of Datum; a reader says where its files lie,
-and how to make the split where CoOp's split file may be missing.
+"""What the author of a reader imports. `Reader` leads from a split to lists of Datum; a reader says where its files
+lie, and how to make the split where CoOp's split file may be missing.
 """
 
 from .files import explained, list_folders, parse_lines, read_lines, read_mat

@@ -81,9 +81,9 @@ def to_datums(items, image_dir):
 def reroot(datums, items):
     """Items of `datums`: of each absolute path the longest end that is a path of `items` (else the file name)."""
     known = {item.path for item in items}
-    found = []
+    items = []
     for datum in datums:
         steps = datum.impath.replace("\\", "/").split("/")
         ends = ("/".join(steps[i:]) for i in range(len(steps)))
-        found.append(Item(next((end for end in ends if end in known), steps[-1]), datum.label, datum.classname))
-    return found
+        items.append(Item(next((end for end in ends if end in known), steps[-1]), datum.label, datum.classname))
+    return items

@@ -1,49 +1,46 @@
 """What scripts share: images, lists, data sets and runs that users name at the command line; the header of a bank."""
 
+import argparse
 import json
 import os
+from collections.abc import Callable
 
 from dassl.config import get_cfg_default
-from dassl.utils import UserError, read_text
-from trainers.ship.model import load_framework
 
 import trainers
-from datasets.core.files import IMAGE_SUFFIXES
+from datasets.core.files import IMAGE_SUFFIXES, list_images
+from trainers.core.files import UserError
+from trainers.generative.build import load_framework
 
 from .run import ROOT
 
 OPTS = "KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE"
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """The type, for argparse, of a whole number that is at least this."""
+
+    def number(text):
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"it must be at least {least}, found {text}")
+        return int(text)
+
+    return number
+
+
 def image_files(places: list[str]) -> list[str]:
-    """Image files: those named, and those below folders that are named, sorted. Raises UserError for one that is not
-    there."""
-    found = []
+    """Image files: those named, and those below folders that are named, sorted, without hidden ones. Raises UserError
+    for one that is not there."""
+    files = []
     for place in places:
-        if os.path.isdir(place):
-            below = [os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names]
-            images = sorted(path for path in below if path.lower().endswith(IMAGE_SUFFIXES))
-            if not images:
-                raise UserError(f"no image ({', '.join(IMAGE_SUFFIXES)}) in the folder {place}")
-            found += images
-        else:
-            found.append(place)
-    missing = [file for file in found if not os.path.isfile(file)]
+        below = [os.path.join(place, name) for name in list_images(place)] if os.path.isdir(place) else [place]
+        if not below:
+            raise UserError(f"no image ({', '.join(IMAGE_SUFFIXES)}) in the folder {place}")
+        files += below
+    missing = [file for file in files if not os.path.isfile(file)]
     if missing:
         raise UserError(f"{len(missing)} of the images are missing or no files, first {', '.join(missing[:5])}")
-    return found
-
-
-def read_lines(path: str, option: str, what: str) -> list[str]:
-    """The lines of the file that `option` names, each once, without empty ones. Raises UserError where none is left."""
-    try:
-        lines = [line.strip() for line in read_text(path, f"a text file with a {what} a line").split("\n")]
-    except UserError as error:
-        raise UserError(f"{option}: {error}") from None
-    lines = [line for line in dict.fromkeys(lines) if line]
-    if not lines:
-        raise UserError(f"{option} {path} holds no {what}; it must be a text file with a {what} a line")
-    return lines
+    return files
 
 
 def framework_of(folder, cfg, backbone, device):

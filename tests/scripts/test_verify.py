@@ -1,4 +1,4 @@
-"""scripts/verify.py: known figures met; the right cause named for a swapped class, another template, wrong pixels."""
+"""scripts/verify.py: known figures met; the right cause named for swapped classes, another template, other pixels."""
 
 import json
 import os
@@ -6,20 +6,20 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+import torch
 import verify
 from dassl.config import get_cfg_default
-from dassl.data.transforms import transforms
 from dassl.utils import UserError
 from lib import verify as known
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torchvision import transforms as T
+
+import trainers
 
 ROOT = Path(__file__).resolve().parents[2]
-BANKS = ROOT / "datasets/banks"
+BANK = ROOT / "datasets/banks/caltech101_miniclip.safetensors"
 TABLE1 = {  # the paper's Table 1 and 2, CLIP's row: typed here a second time
     "caltech101": {"base": 96.84, "new": 94.00, "all": 92.94},
     "eurosat": {"base": 56.48, "new": 64.05, "all": 47.60},
@@ -32,6 +32,11 @@ def lines(text):
     return {line.split()[0]: line for line in text.splitlines() if line.strip()}
 
 
+def exchanged(items, one, other):
+    names = {one: other, other: one}
+    return [[path, label, names.get(name, name)] for path, label, name in items]
+
+
 def test_the_shipped_banks_have_the_known_figures(capsys):
     assert verify.main([]) == 0
     out = lines(capsys.readouterr().out)
@@ -39,37 +44,28 @@ def test_the_shipped_banks_have_the_known_figures(capsys):
     assert out["eurosat"].split()[1:] == "37.70 (37.70) 19.90 (19.90) 18.75 (18.75) equal (reduced split)".split()
 
 
-def exchanged(items, one, other):
-    names = {one: other, other: one}
-    return [[path, label, names.get(name, name)] for path, label, name in items]
-
-
-def test_two_exchanged_classes_are_a_different_split(tmp_path, capsys):
-    with safe_open(BANKS / "caltech101_miniclip.safetensors", framework="pt") as bank:
+def test_causes_in_a_bank(tmp_path, capsys):
+    """Two exchanged classes are another split; another template is named."""
+    with safe_open(BANK, framework="pt") as bank:
         tensors, header = {name: bank.get_tensor(name) for name in bank.keys()}, bank.metadata()
     split = json.loads(header["split"])
     header["split"] = json.dumps({part: exchanged(items, "airplane", "face") for part, items in split.items()})
+    header["format"] = "ship-bank-1"  # the format without a digest of the header
     save_file(tensors, tmp_path / "swapped.safetensors", header)
     assert verify.main(["caltech101", "FEATURES.BANK", str(tmp_path / "swapped.safetensors")]) == 1
     line = lines(capsys.readouterr().out)["caltech101"]
     assert "different: split: class names differ" in line and "instead of cb0e193bd69a" in line
     assert not any(cause in line for cause in ("template:", "preprocessing:", "weights:"))
-
-
-def test_another_template_is_named(capsys):
     assert verify.main(["Caltech101", "DATASET.TEMPLATE", "a blurry photo of a {}."]) == 1
     line = lines(capsys.readouterr().out)["caltech101"]
     assert 'different: template: "a blurry photo of a {}.", the figure belongs to "a photo of a {}."' in line
     assert "split:" not in line and "preprocessing:" not in line
 
 
-# ---- images
-
-
-@pytest.fixture(scope="module")
-def tree(shared, tmp_path_factory):
+@pytest.fixture
+def tree(shared, tmp_path):
     """A small Caltech101 in the real layout: 16 classes, 6 test images of each, links to real images."""
-    source, root = shared / "data/caltech-101", tmp_path_factory.mktemp("data")
+    source, root = shared / "data/caltech-101", tmp_path / "data"
     split = json.loads((source / "split_zhou_Caltech101.json").read_text())
     classes = sorted({item[1] for item in split["test"]})[::6][:16]
     small = {part: [] for part in split}
@@ -77,7 +73,7 @@ def tree(shared, tmp_path_factory):
         for new, label in enumerate(classes):
             items = [item for item in split[part] if item[1] == label][:count]
             small[part] += [[path, new, name] for path, _, name in items]
-    (root / "caltech-101").mkdir()
+    (root / "caltech-101").mkdir(parents=True)
     (root / "caltech-101/split_zhou_Caltech101.json").write_text(json.dumps(small))
     for path, _, _ in (item for items in small.values() for item in items):
         target = root / "caltech-101/101_ObjectCategories" / path
@@ -86,130 +82,103 @@ def tree(shared, tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module")
-def arguments(tree, tmp_path_factory):
-    cache = tmp_path_factory.mktemp("cache")
+def test_images_are_verified_and_their_features_kept(tree, tmp_path, capsys, monkeypatch):
+    """And two classes that were exchanged in the split file are found."""
+    cache, before = tmp_path / "cache", sorted(path.name for path in (tree / "caltech-101").iterdir())
     words = ["--root", str(tree), "--backbone", "MiniCLIP", "caltech101", "DATALOADER.NUM_WORKERS", "0"]
-    return [*words, "FEATURES.DIR", str(cache)]
-
-
-@pytest.fixture(scope="module")
-def right(arguments):
-    """known.Found of the small tree with everything as it should be."""
-    return verify.measure(verify.parse_args(arguments), "caltech101")
-
-
-@pytest.fixture
-def small_is_known(right, monkeypatch):
-    """Makes what was measured on the small tree the known figures."""
-    data = known.KnownData(right.classes, right.names, "a photo of a {}.", {right.split_hash: right.sizes})
-    backbone = known.known_backbone("MiniCLIP", "")
-    figures = {"caltech101": {right.split_hash: {name: round(right.metrics[name], 2) for name in known.METRICS}}}
-    monkeypatch.setattr(known, "known_data", lambda: {"caltech101": data})
-    monkeypatch.setattr(known, "known_backbone", lambda *_: replace(backbone, figures=figures))
-
-
-def test_images_are_verified_and_their_features_kept(arguments, right, small_is_known, capsys, tree):
-    before = sorted(path.name for path in (tree / "caltech-101").iterdir())
-    cache = sorted(os.listdir(arguments[-1]))
-    assert len(cache) == 2  # base and new test images, as training will ask for them
-    assert verify.main(arguments) == 0
-    assert lines(capsys.readouterr().out)["caltech101"].split()[-1] == "equal"
-    assert sorted(os.listdir(arguments[-1])) == cache
+    words += ["FEATURES.DIR", str(cache)]
+    run = verify.measure(verify.parse_args(words), "caltech101")
     assert sorted(path.name for path in (tree / "caltech-101").iterdir()) == before  # nothing written into the data
-
-
-def test_left_out_normalisation_is_named(arguments, small_is_known, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(transforms, "_to_tensor", lambda c, choices: [T.ToTensor()])
-    assert verify.main([*arguments, "FEATURES.DIR", str(tmp_path)]) == 1
-    line = lines(capsys.readouterr().out)["caltech101"]
-    assert "different: preprocessing: pixels are not normalised" in line
-    assert "split:" not in line and "template:" not in line and "weights:" not in line
-
-
-def test_two_classes_exchanged_in_the_split_file(arguments, small_is_known, capsys, tree, monkeypatch):
+    kept = sorted(os.listdir(cache))
+    # what was measured becomes the known figures
+    source = replace(known.SOURCE["caltech101"], classes=run.classes, sizes=tuple(run.sizes), resources=())
+    monkeypatch.setitem(known.SOURCE, "caltech101", source)
+    monkeypatch.setitem(known.DATASETS["caltech101"], "names", run.record["classnames_hash"])
+    figures = {name: round(run.record["metrics"][name], 2) for name in known.METRICS}
+    page = {**known.known_page("MiniCLIP"), "splits": {"caltech101": {known.FULL: figures}}}
+    monkeypatch.setattr(known, "known_page", lambda *_: page)
+    assert verify.main(words) == 0
+    assert lines(capsys.readouterr().out)["caltech101"].split()[-1] == "equal" and sorted(os.listdir(cache)) == kept
     file = tree / "caltech-101/split_zhou_Caltech101.json"
-    text = file.read_text()
-    split = json.loads(text)
+    split = json.loads(file.read_text())
     one, other = (next(item[2] for item in split["test"] if item[1] == label) for label in (0, 1))
     file.write_text(json.dumps({part: exchanged(items, one, other) for part, items in split.items()}))
-    try:
-        assert verify.main(arguments) == 1
-    finally:
-        file.write_text(text)
+    assert verify.main(words) == 1
     assert "different: split: class names differ" in lines(capsys.readouterr().out)["caltech101"]
-
-
-def test_a_difference_without_a_cause_says_what_is_left(right, small_is_known):
-    found = replace(right, metrics=dict.fromkeys(known.METRICS, 1.0))
-    verdict, text, _, _ = verify.judge(found, "caltech101")
-    assert verdict == "different" and "changed images" in text and found.cfg.FEATURES.DIR in text
 
 
 # ---- ViT-B/16, without its weights
 
 
-RUN = SimpleNamespace(FEATURES=SimpleNamespace(BANK="", DIR="features_cache"))
-
-
-def vit(config, shift=0.0, **other):
-    """known.Found of ViT-B/16 with everything as published, but for what is given."""
-    data, backbone = known.known_data()[config], known.known_backbone("ViT-B/16", "")
-    values = {name: percent + shift for name, percent in TABLE1[config].items()}
-    right = {"metrics": values, "backbone": "ViT-B/16", "sha256": backbone.sha256, "split_hash": data.full}
-    right |= {"names": data.names, "classes": data.classes, "sizes": data.splits[data.full]}
-    right |= {"templates": [data.template], "bank": {}, "cfg": RUN}
-    return known.Found(**{**right, **other})
+def vit(config, shift=0.0, classes=None, sizes=None, **changed):
+    """known.Measured of ViT-B/16 with everything as published, but for what is given."""
+    source, page, cfg = known.SOURCE[config], known.known_page("ViT-B/16"), get_cfg_default()
+    trainers.extend_cfg(cfg)
+    want = page["preprocessing"]
+    cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD, cfg.INPUT.INTERPOLATION = want["mean"], want["std"], "bicubic"
+    cfg.INPUT.TRANSFORMS = ("random_flip", "normalize")
+    for key in [key for key in changed if key.isupper()]:
+        cfg.INPUT[key] = changed.pop(key)
+    record = {"metrics": {name: percent + shift for name, percent in TABLE1[config].items()}}
+    record |= {"split_hash": known.full_split(config), "classnames_hash": known.DATASETS[config]["names"]}
+    record |= {"backbone": {"name": "ViT-B/16", "sha256": changed.pop("sha256", page["sha256"])}}
+    record |= {"identity": {"template": changed.pop("template", known.DATASETS[config]["template"])}, **changed}
+    return known.Measured(record, cfg, classes or source.classes, sizes or list(source.sizes))
 
 
 def test_every_data_set_of_table_1_has_three_published_figures():
-    figures = known.known_backbone("ViT-B/16", "").figures
-    assert len(figures) == 11 and figures.keys() == known.known_data().keys()
-    assert all(set(splits[known.known_data()[name].full]) == set(known.METRICS) for name, splits in figures.items())
-    assert {name: figures[name][known.known_data()[name].full] for name in TABLE1} == TABLE1
+    page = known.known_page("ViT-B/16")
+    figures = {name: known.known_figures(page, name, "") for name in known.DATASETS}
+    assert len(figures) == 11 and all(set(values) == set(known.METRICS) for values in figures.values())
+    assert {name: figures[name] for name in TABLE1} == TABLE1
 
 
 @pytest.mark.parametrize(
     "shift, expected", [(0.0, "equal"), (-0.1, "equal"), (0.11, "near"), (-0.5, "near"), (0.51, "different")]
 )
 def test_verdicts(shift, expected):
-    verdict, text, _, note = verify.judge(vit("caltech101", shift), "caltech101")
-    assert verdict == expected and text.startswith(expected) and "fp16" in note
+    verdict, _, causes = known.judge(vit("caltech101", shift), "caltech101")
+    assert verdict == expected and not causes
 
 
 @pytest.mark.parametrize(
     "changed, cause",
     [
         ({"sha256": "0" * 64}, "weights: sha256 000000000000, ViT-B/16's is 5806e77cd80f"),
-        ({"templates": ["{}"]}, 'template: "{}"'),
-        ({"split_hash": "f" * 12, "sizes": (4000, 1700, 2465)}, "split: 4000/1700/2465 images"),
-        ({"split_hash": "f" * 12}, "split: as many images, but others or under other labels"),
-        ({"split_hash": "f" * 12, "classes": 101, "names": "x"}, "split: 101 classes, expected 100"),
-        ({"bank": {"mean": [0.5, 0.5, 0.5]}}, "preprocessing: the bank was made with mean [0.5, 0.5, 0.5]"),
+        ({"template": "{}"}, 'template: "{}"'),
+        ({"split_hash": "f" * 12, "sizes": [4000, 1700, 2465]}, "split: [4000, 1700, 2465] images"),
+        ({"split_hash": "f" * 12}, "split: hash ffffffffffff instead of cb0e193bd69a"),
+        ({"split_hash": "f" * 12, "classes": 101, "classnames_hash": "x"}, "split: 101 classes, expected 100"),
+        ({"split_hash": "f" * 12, "classnames_hash": "x"}, "split: class names differ"),
+        ({"PIXEL_MEAN": [0.5, 0.5, 0.5]}, "preprocessing: mean [0.5, 0.5, 0.5], expected [0.48145466"),
+        ({"INTERPOLATION": "bilinear"}, "preprocessing: interpolation bilinear, expected bicubic"),
+        ({"SIZE": (192, 192)}, "preprocessing: size [192, 192], expected [224, 224]"),
     ],
 )
 def test_causes(changed, cause):
-    verdict, text, _, _ = verify.judge(vit("caltech101", 3.0, **changed), "caltech101")
-    assert verdict == "different" and text.startswith(f"different: {cause}") and "; " not in text
-    assert cause in verify.judge(vit("caltech101", **changed), "caltech101")[1]  # said also where the figure agrees
+    verdict, _, causes = known.judge(vit("caltech101", 3.0, **changed), "caltech101")
+    assert verdict == "different" and len(causes) == 1 and causes[0].startswith(cause)
+    assert known.judge(vit("caltech101", **changed), "caltech101")[2] == causes  # also where the figure agrees
 
 
-def test_split_of_unknown_hash_is_judged_by_names_and_counts():
-    assert verify.judge(vit("imagenet", split_hash="e" * 12), "imagenet")[1] == "equal"
-    found = vit("imagenet", 2.0, split_hash="e" * 12, names="other")
-    assert verify.judge(found, "imagenet")[1].startswith("different: split: class names differ")
+def test_a_bank_says_how_its_images_were_preprocessed(tmp_path):
+    run = vit("caltech101")
+    run.cfg.FEATURES.BANK = str(tmp_path / "bank.safetensors")
+    header = {"size": [224, 224], "interpolation": "bicubic", "mean": [0.5, 0.5, 0.5]}
+    save_file({"x": torch.zeros(1)}, run.cfg.FEATURES.BANK, {"preprocess": json.dumps(header)})
+    (cause,) = known.judge(run, "caltech101")[2]
+    assert cause.startswith("preprocessing: mean [0.5, 0.5, 0.5], expected [0.48145466")
 
 
-def test_a_reduced_split_is_not_held_against_published_figures():
-    found = vit("eurosat", 9.0, split_hash="1ab5a3958fb1", sizes=(2000, 400, 2000))
-    verdict, text, wanted, _ = verify.judge(found, "eurosat")
-    assert (verdict, wanted) == ("unknown", {}) and text.startswith("warning: no figure is known of eurosat")
+def test_splits_without_a_known_hash_and_reduced_ones():
+    assert known.judge(vit("imagenet", split_hash="e" * 12), "imagenet")[0] == "equal"
+    reduced = vit("eurosat", 9.0, split_hash="1ab5a3958fb1", sizes=[2000, 400, 2000])
+    assert known.judge(reduced, "eurosat") == ("unknown", {}, [])  # not held against figures of the full split
 
 
 @pytest.mark.parametrize(
     "name, digest, backbone",
     [
-        ("ViT-B/16", "", "ViT-B/16"),
         ("weights/ViT-B-16.pt", "", "ViT-B/16"),
         ("open_clip:ViT-B-16/openai", "", "ViT-B/16"),
         ("renamed.pt", "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f", "ViT-B/16"),
@@ -218,44 +187,16 @@ def test_a_reduced_split_is_not_held_against_published_figures():
     ],
 )
 def test_backbones_are_known_by_weights_or_name(name, digest, backbone):
-    found = known.known_backbone(name, digest)
-    assert (found and found.name) == backbone
+    assert known.known_page(name, digest).get("backbone") == backbone
 
 
 def test_known_preprocessing_and_hashes_are_the_backbones_own(miniclip_backbone):
     clip = pytest.importorskip("clip.clip")
-    assert known.known_backbone("ViT-B/16", "").sha256 == clip._MODELS["ViT-B/16"].split("/")[-2]
-    mini = known.known_backbone("MiniCLIP", "")
-    assert mini.sha256 == miniclip_backbone.weights_hash
-    assert (mini.preprocessing["mean"], mini.preprocessing["std"]) == (
-        list(miniclip_backbone.pixel_mean),
-        list(miniclip_backbone.pixel_std),
-    )
-
-
-# ---- preprocessing by what it does to an image
-
-
-@pytest.mark.parametrize(
-    "changed, fault",
-    [
-        ({}, ""),
-        ({"TRANSFORMS": ("random_flip",)}, "pixels are not normalised"),
-        ({"PIXEL_MEAN": [0.485, 0.456, 0.406], "PIXEL_STD": [0.229, 0.224, 0.225]}, "with ImageNet's mean and std"),
-        ({"INTERPOLATION": "bilinear"}, "resized bilinearly"),
-        ({"SIZE": (192, 192)}, "other pixels"),
-        ({"NO_TRANSFORM": True}, "not transformed at all"),
-    ],
-)
-def test_the_transform_in_force_is_tried_on_an_image(changed, fault):
-    cfg, backbone = get_cfg_default(), known.known_backbone("ViT-B/16", "")
-    want = backbone.preprocessing
-    cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD, cfg.INPUT.INTERPOLATION = want["mean"], want["std"], "bicubic"
-    cfg.INPUT.TRANSFORMS = ("random_flip", "normalize")
-    for key, value in changed.items():
-        cfg.INPUT[key] = value
-    found = known.transform_fault(cfg, backbone)
-    assert fault in found and bool(found) == bool(fault)
+    assert known.known_page("ViT-B/16")["sha256"] == clip._MODELS["ViT-B/16"].split("/")[-2]
+    mini = known.known_page("MiniCLIP")
+    assert mini["sha256"] == miniclip_backbone.weights_hash
+    assert mini["preprocessing"]["mean"] == list(miniclip_backbone.pixel_mean)
+    assert mini["preprocessing"]["std"] == list(miniclip_backbone.pixel_std)
 
 
 # ---- the command line
@@ -265,31 +206,22 @@ def test_missing_data_sets_are_named_and_no_error(tmp_path, capsys, monkeypatch)
     (tmp_path / "eurosat").mkdir()
     monkeypatch.setattr(verify, "measure", lambda args, config: vit(config))
     assert verify.main(["--root", str(tmp_path)]) == 0
-    out = capsys.readouterr().out
-    assert lines(out)["eurosat"].split()[-1] == "equal" and "caltech101" not in lines(out)
-    assert "imagenet, caltech101, oxford_pets" in lines(out)["not"]
+    out = lines(capsys.readouterr().out)
+    assert out["eurosat"].split()[-1] == "equal" and "caltech101" not in out
+    assert "imagenet, caltech101, oxford_pets" in out["not"] and "fp16" in out["The"]
 
 
-def test_one_that_was_asked_for_and_is_missing_is_an_error(tmp_path, capsys):
-    """The others are verified all the same."""
-    words = ["--root", str(tmp_path), "--backbone", "MiniCLIP", "dtd", "FEATURES.DIR", str(tmp_path / "cache")]
-    assert verify.main(words) == 2
-    assert "dtd" in capsys.readouterr().err
-
-
-def test_an_error_that_is_not_of_a_data_set_stops_it(capsys):
-    names = ["caltech101", "eurosat", "dtd", "ucf101"]
-    assert verify.main(["--root", str(ROOT / "docs"), "--backbone", "ViT-B/17", *names]) == 2
-    assert capsys.readouterr().err.count("error: ") == 2
+def test_an_error_of_one_data_set_does_not_stop_the_others(tmp_path, capsys):
+    assert verify.main(["caltech101", "eurosat", "DATASET.TEMPLAT", "{}"]) == 2
+    assert capsys.readouterr().err.count("DATASET.TEMPLATE") == 2
 
 
 @pytest.mark.parametrize(
     "words, message",
     [
         (["caltech"], "no data set is called 'caltech'. Known, nearest first: caltech101"),
-        (["--root", "/nowhere/at/all"], "--root /nowhere/at/all is not a folder"),
-        (["--root", str(ROOT / "docs")], "none of the data sets' folders is below"),
-        (["--backbone", "RN50"], "no feature bank of RN50 is shipped"),
+        (["--root", "/nowhere/at/all"], "expected /nowhere/at/all/caltech-101, or that of another"),
+        (["--backbone", "RN50"], "caltech101_rn50.safetensors, or that of another"),
     ],
 )
 def test_errors_say_what_to_type(words, message):
@@ -298,15 +230,7 @@ def test_errors_say_what_to_type(words, message):
     assert message in str(error.value)
 
 
-def test_an_unknown_option_is_an_error_of_the_data_set(capsys):
-    assert verify.main(["caltech101", "DATASET.TEMPLAT", "{}"]) == 2
-    assert "DATASET.TEMPLATE" in capsys.readouterr().err
-
-
-def test_help_and_exit_code(capsys):
-    with pytest.raises(SystemExit) as left:
-        verify.main(["--help"])
-    assert left.value.code == 0 and "DATASET ..." in capsys.readouterr().out
+def test_the_program_runs_from_any_folder():
     command = [sys.executable, str(ROOT / "scripts/verify.py"), "nosuch"]
     done = subprocess.run(command, capture_output=True, text=True, cwd="/")
     assert done.returncode == 2 and done.stderr.startswith("error: no data set is called 'nosuch'")

@@ -1,4 +1,4 @@
-"""The counter where the author of a method or a plug-in shops. Each name is imported when it is first asked for."""
+"""What the author of a method or a plug-in imports. Each name is loaded when it is first asked for."""
 
 import importlib
 

@@ -15,7 +15,9 @@ import torch
 from dassl.utils import load_checkpoint, save_checkpoint
 from torch import nn
 
+from .config import options_of, parts_of
 from .files import UserError, results_beside
+from .identity import FILES, TEMPLATE, as_recorded, fingerprint
 from .metrics import top1
 
 BEST = "model-best.pth.tar"
@@ -27,6 +29,7 @@ NEEDED = {"state_dict": dict, "epoch": int}
 OPTIONAL = {"classnames": list, "optimizer": dict, "scheduler": dict, "scaler": dict, "best_result": float}
 OPTIONAL |= {"seconds": dict, "history": list, "selection": str, "settings": str, "optimizers": list, "identity": dict}
 OPTIONAL |= {"temperature": float}
+APPLIED = ("PREC", "CHUNK", "ROWS")  # options that only say how a model is computed
 UNFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
@@ -163,16 +166,38 @@ def read_head(trainer, path: str) -> tuple[dict, list[str]]:
     return checkpoint, list(checkpoint.get("classnames") or trainer.head_classnames())
 
 
-def load_head(trainer, directory: str, epoch: int | None = None):
-    """Makes the head saved in the output folder `directory` the trainer's, for evaluation."""
+def require_options(trainer, path: str, checkpoint: dict, parts, overridden=()):
+    """Raises UserError where a checkpoint was trained with other options of `parts` (the method, its plug-ins) than the
+    trainer has, or on the same data set with another hand-written prompt. Keys in `overridden` may differ."""
+    recorded, cfg = checkpoint.get("identity") or {}, trainer.cfg
+    for part in parts:
+        for name, default in options_of(part).items():
+            key, value = f"TRAINER.{part.SECTION}.{name}", as_recorded(cfg.TRAINER[part.SECTION][name])
+            before = recorded.get(key, as_recorded(default)) if recorded else value
+            if before != value and name not in (*APPLIED, *FILES) and key not in overridden:
+                raise UserError(f"{path} was trained with {key} {before}, and it is now {value}: type {key} {before}")
+    if TEMPLATE in recorded and recorded["DATASET.NAME"] == cfg.DATASET.NAME and "DATASET.TEMPLATE" not in overridden:
+        if cfg.DATASET.TEMPLATE is None:
+            trainer.open_data(training=False)  # whose reader may have a prompt of its own
+        before, now = recorded[TEMPLATE], " | ".join(trainer.templates)
+        if before != now:
+            raise UserError(
+                f"{path} was trained with DATASET.TEMPLATE {before!r}, and it is now {now!r}: type the former"
+            )
+
+
+def load_head(trainer, directory: str, epoch: int | None = None, overridden=()) -> str:
+    """Makes the head saved in the output folder `directory` the trainer's, for evaluation -> a hash of its file."""
     path = Checkpoints(directory, trainer.MODEL_NAME).find(epoch)
     checkpoint, names = read_head(trainer, path)
+    require_options(trainer, path, checkpoint, parts_of(type(trainer)), overridden)
     if epoch is None:
         require_best(trainer, path, checkpoint)
     trainer.set_head(head_of(trainer, path, names, checkpoint), names, training=False)
     trainer.selection = checkpoint.get("selection", trainer.selection)
     trainer.temperature = checkpoint.get("temperature", 1.0)
     print(f"loaded {path} (epoch {checkpoint['epoch']}, {len(names)} classes)")
+    return fingerprint(path)
 
 
 def head_of(trainer, path: str, names: list[str], checkpoint: dict) -> nn.Module:
@@ -213,6 +238,7 @@ def head_of_run(trainer, path: str, classnames: list[str]) -> nn.Module:
             f"MODEL.INIT_WEIGHTS: {file} was trained on another backbone ({backbone[:12]}, the run uses {own[:12]})"
         )
     checkpoint, trained = read_head(trainer, file)
+    require_options(trainer, file, checkpoint, [part for part in parts_of(type(trainer)) if part is type(trainer)])
     if file != path:
         require_best(trainer, file, checkpoint)
     trainer.set_head(head_of(trainer, file, trained, checkpoint), trained, training=False)

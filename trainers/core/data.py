@@ -31,6 +31,14 @@ class FeatureSet:
         """The first view of each image [N, d]."""
         return self.features[self.offsets[:-1]]
 
+    def at_most(self, views: int) -> "FeatureSet":
+        """The same images with the first `views` views of each."""
+        if not len(self) or int(self.views.max()) <= views:
+            return self
+        place = torch.arange(len(self.features)) - self.offsets[:-1].repeat_interleave(self.views)
+        offsets = torch.cat([self.offsets[:1], self.views.clamp(max=views).cumsum(0)])
+        return FeatureSet(self.features[place < views], offsets, self.labels)
+
     def draw(self, index: Tensor) -> Tensor:
         """One view at random for each image of `index` [B] -> features [B, d], by torch's global generator."""
         index = to_device(index, self.offsets.device)
@@ -87,9 +95,9 @@ class FeatureTable:
     def lookup(self, paths: Iterable[str], labels: Sequence[int]) -> FeatureSet:
         """-> FeatureSet of the images at `paths`; images without a view (skipped as unreadable) are left out."""
         rows = torch.tensor([self.row[path] for path in paths], dtype=torch.long)
-        found = FeatureSet(self.features, self.offsets, torch.zeros(len(self.row), dtype=torch.long)).select(rows)
-        found = FeatureSet(found.features, found.offsets, torch.tensor(labels, dtype=torch.long))
-        return found if bool((found.views > 0).all()) else found.select(found.views > 0)
+        images = FeatureSet(self.features, self.offsets, torch.zeros(len(self.row), dtype=torch.long)).select(rows)
+        images = FeatureSet(images.features, images.offsets, torch.tensor(labels, dtype=torch.long))
+        return images if bool((images.views > 0).all()) else images.select(images.views > 0)
 
 
 def batches(count, batch_size, drop_last):

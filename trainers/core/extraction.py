@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from .bank import read_bank, write_bank
+from .contents import content_hashes
 from .data import FeatureTable
 from .files import UserError, locked
 from .randomness import derive_seed, preserved_randomness
@@ -121,7 +122,7 @@ class ImageStore:
             "preprocessing": [list(given.SIZE), given.INTERPOLATION, list(given.PIXEL_MEAN), list(given.PIXEL_STD)],
             "views": views,
             "dtype": str(self.backbone.dtype),
-            "images": [(path, *_size_and_time(file)) for file, path in zip(files, paths)],
+            "images": list(zip(paths, content_hashes(files, self.folder))),
         }
         if views:
             about.update(
@@ -190,11 +191,11 @@ class ImageStore:
             return _join([read_bank(part)[0] if part in mine else _wait_for(part) for part in chunks], parts, cached)
 
 
-def _join(found, parts, cached):
+def _join(features_of_parts, parts, cached):
     """The cache of features that came in parts."""
-    counts = [part["offsets"].diff() for part in found]
+    counts = [part["offsets"].diff() for part in features_of_parts]
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), *counts]).cumsum(0)
-    tensors = {"features": torch.cat([part["features"] for part in found]), "offsets": offsets}
+    tensors = {"features": torch.cat([part["features"] for part in features_of_parts]), "offsets": offsets}
     write_bank(cached, tensors, {})
     shutil.rmtree(parts, ignore_errors=True)
     return tensors
@@ -217,11 +218,3 @@ def _wait_for(bank):
             print(f"waiting for the other processes of torchrun (WORLD_SIZE {os.environ['WORLD_SIZE']})", flush=True)
             said = True
     return tensors
-
-
-def _size_and_time(file):
-    try:
-        found = os.stat(file)
-    except OSError:
-        return 0, 0  # the reader of the image will say what is wrong with it
-    return found.st_size, found.st_mtime_ns

@@ -56,16 +56,16 @@ def verified_sha256(path: str | Path) -> str:
     """
     beside = Path(f"{path}.sha256")
     try:
-        found = sha256_of(path)
-        expected = beside.read_text(errors="replace").partition(" ")[0].strip() if beside.is_file() else found
+        digest = sha256_of(path)
+        expected = beside.read_text(errors="replace").partition(" ")[0].strip() if beside.is_file() else digest
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    if found != expected:
+    if digest != expected:
         raise UserError(
-            f"{path} is damaged: its sha256 is {found}, but {beside} says {expected[:64]!r}. Get the file again, or "
+            f"{path} is damaged: its sha256 is {digest}, but {beside} says {expected[:64]!r}. Get the file again, or "
             f"delete {beside} if the file is another one on purpose"
         )
-    return found
+    return digest
 
 
 def hash_of(value) -> str:
@@ -128,6 +128,8 @@ def locked(path: str | Path, waiting: str) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):
+            os.remove(path)  # while it is still held: who waits notices it, and takes a new one
         lock.release()
 
 
@@ -143,8 +145,8 @@ def digest_of(record: dict) -> str:
 
 def write_results(path: str | Path, record: dict):
     """Writes `record` as JSON with its digest, atomically."""
-    record = json.loads(json.dumps(record))  # as whoever reads it finds it
-    text = json.dumps({**record, "digest": digest_of(record)}, indent=1) + "\n"
+    record = json.loads(json.dumps(record), parse_constant=lambda name: None)  # JSON has no NaN
+    text = json.dumps({**record, "digest": digest_of(record)}, indent=1, allow_nan=False) + "\n"
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
 
@@ -198,8 +200,8 @@ def names_hash(classnames: Iterable[str]) -> str:
 def read_lines(path: str | Path, key: str) -> list[str]:
     """The lines of a text file with a name a line, stripped. Raises UserError that names the option `key`."""
     if not os.path.isfile(path):
-        found = "is a folder" if os.path.isdir(path) else "does not exist"
-        raise UserError(f"{key} {path} {found}; {EXPECTED}")
+        problem = "is a folder" if os.path.isdir(path) else "does not exist"
+        raise UserError(f"{key} {path} {problem}; {EXPECTED}")
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -41,15 +41,18 @@ def is_read(key: str, sections) -> bool:
 def options(cfg, sections) -> dict:
     """{dotted key: number, text, truth or None} of the options that count. A file, or the checkpoints of a run, counts
     by a hash of its content."""
-    found = {}
+    counted = {}
     for key, value in leaves(cfg):
-        if not is_read(key, sections):
-            continue
-        if key.rpartition(".")[2] in FILES and value:
-            value = fingerprint(value)
-        is_plain = value is None or isinstance(value, (bool, int, float, str))
-        found[key] = value if is_plain else json.dumps(value, default=str)
-    return found
+        if is_read(key, sections):
+            is_file = key.rpartition(".")[2] in FILES and value
+            counted[key] = fingerprint(value) if is_file else as_recorded(value)
+    return counted
+
+
+def as_recorded(value):
+    """The value of an option as JSON and checkpoints keep it."""
+    is_plain = value is None or isinstance(value, (bool, int, float, str))
+    return value if is_plain else json.dumps(value, default=str)
 
 
 def leaves(node, prefix=""):
@@ -64,8 +67,8 @@ def leaves(node, prefix=""):
 def texts(cfg) -> list:
     """The files that options name: lists of names, and results.json of the runs that this one starts from."""
     named = [(key.rpartition(".")[2], value) for key, value in leaves(cfg) if value]
-    found = [results_file(value) if key.startswith("INIT_") else value for key, value in named if key in FILES]
-    return [file for file in found if file]
+    paths = [results_file(value) if key.startswith("INIT_") else value for key, value in named if key in FILES]
+    return [file for file in paths if file]
 
 
 def differences(own: dict, recorded: dict, defaults: dict, sections) -> list[str]:
@@ -74,18 +77,18 @@ def differences(own: dict, recorded: dict, defaults: dict, sections) -> list[str
     A key that only this version knows is compared with its default. One that only the other version knows, and that
     this trainer would read, has to be a removed option without effect.
     """
-    found = []
+    differing = []
     for key, value in own.items():
         before = recorded.get(key, defaults.get(key, value))
         if key == "DATASET.TEMPLATE" and value == recorded.get(TEMPLATE):
             continue  # config.yaml has the text in force, also where none was asked for
         if before != value:
-            found.append(f"{key} was {_short(before)}, is now {_short(value)}")
+            differing.append(f"{key} was {_short(before)}, is now {_short(value)}")
     for key, value in recorded.items():
         gone = key not in own and is_read(key, sections)
         if gone and not (key in REMOVED and value == REMOVED[key]):
-            found.append(f"{key} was {_short(value)}, and this version has no such option")
-    return found
+            differing.append(f"{key} was {_short(value)}, and this version has no such option")
+    return differing
 
 
 def require_same(own: dict, recorded, defaults: dict, sections, where: str):
@@ -93,12 +96,12 @@ def require_same(own: dict, recorded, defaults: dict, sections, where: str):
     if not recorded:
         print(f"{where} is of an early version, which did not keep the options: whether they fit is not checked")
         return
-    found = differences(own, recorded, defaults, sections)
-    if found:
-        more = f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    differing = differences(own, recorded, defaults, sections)
+    if differing:
+        more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         raise UserError(
-            f"{where} belongs to another run: {'; '.join(found[:SHOWN])}{more}. Give another --output-dir; or --force, "
-            "which moves what is there aside and trains anew; or the options of before, to go on"
+            f"{where} belongs to another run: {'; '.join(differing[:SHOWN])}{more}. Give another --output-dir; or "
+            "--force, which moves what is there aside and trains anew; or the options of before, to go on"
         )
 
 
@@ -106,8 +109,8 @@ def fingerprint(path: str) -> str:
     """A hash of a file, or of the checkpoints in and below the folder of a run; `path` itself where there is none."""
     if Path(path).is_file():
         return hash_of(_content(path))
-    found = sorted(file for pattern in ("*.pth.tar*", "*/*.pth.tar*") for file in Path(path).glob(pattern))
-    return hash_of([[str(file.relative_to(path)), _content(file)] for file in found]) if found else str(path)
+    paths = sorted([*Path(path).glob("*.pth.tar*"), *Path(path).glob("*/*.pth.tar*")])
+    return hash_of([[str(file.relative_to(path)), _content(file)] for file in paths]) if paths else str(path)
 
 
 def _content(path):

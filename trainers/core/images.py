@@ -70,11 +70,12 @@ class FeatureData:
     def train_set(self) -> FeatureSet:
         """The labelled training images, with their random views; evaluation alone never needs them."""
         with self.watch.stage("features"):
-            found = self._here("train", self.dataset.train_x, self.store.training_views)
-        fewer = int((found.views < self.views).sum())
+            views = self.store.training_views(self.dataset.train_x).at_most(self.views)
+            images = self._here("train", self.dataset.train_x, views)
+        fewer = int((images.views < self.views).sum())
         note = f"; {fewer} images have fewer than {self.views} views and use what they have" if fewer else ""
-        print(f"features: {len(found)} training images, {int(found.views.sum())} views{note}")
-        return found
+        print(f"features: {len(images)} training images, {int(images.views.sum())} views{note}")
+        return images
 
     @cached_property
     def val_set(self) -> FeatureSet | None:
@@ -83,7 +84,9 @@ class FeatureData:
         if val_is_test(self.dataset):
             print(f"{type(self.dataset).__name__} gives its test images as validation images: they are not used")
             return None
-        return self._here("val", self.dataset.val, self.store.plain_views) if self.dataset.val else None
+        return (
+            self._here("val", self.dataset.val, self.store.plain_views(self.dataset.val)) if self.dataset.val else None
+        )
 
     @property
     def leaves_out(self) -> bool:
@@ -97,21 +100,21 @@ class FeatureData:
         if self.val_set is not None:
             return self.val_set, f"few-shot validation of {classes}"
         items = held_out(self.dataset, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
-        return self._here("val", items, self.store.plain_views), f"held-out training images of {classes}"
+        return self._here("val", items, self.store.plain_views(items)), f"held-out training images of {classes}"
 
     def plain(self, items: list) -> FeatureSet:
         """`items` (Datum), which are to be evaluated, in their plain view."""
-        return self._here("test", items, self.store.plain_views)
+        return self._here("test", items, self.store.plain_views(items))
 
-    def _here(self, part, items, source):
-        found = source(items)
-        if not len(found):
+    def _here(self, part, items, images):
+        """The features of `items` on the device; what could not be read is noted."""
+        if not len(images):
             raise UserError(f"{self.cfg.DATASET.NAME}: no readable image among {len(items)}")
-        if len(found) < len(items):
-            print(f"{part}: {len(items) - len(found)} of {len(items)} images cannot be read and are left out")
+        if len(images) < len(items):
+            print(f"{part}: {len(items) - len(images)} of {len(items)} images cannot be read and are left out")
             bad = self.store.unreadable
             self._left_out.setdefault(part, set()).update(item.impath for item in items if item.impath in bad)
-        return found.to(self.device, torch.float32)
+        return images.to(self.device, torch.float32)
 
 
 # ---- lists of images: with other labels, and the same part of them in every run

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .data import FeatureSet
-from .files import ClassesUnsupported
+from .files import ClassesUnsupported, UserError
 
 
 @dataclass
@@ -194,6 +194,18 @@ def logits_of(head, features, autocast=False):
 def images_of(trainer, evaluation) -> FeatureSet:
     """All images of an evaluation."""
     return FeatureSet.join([trainer.data.plain(items) for items in (evaluation.items, evaluation.more) if items])
+
+
+def require_images(trainer):
+    """Raises UserError before anything is trained where an evaluation would have no images, or cannot read them."""
+    for evaluation in trainer.task.evaluations():
+        sides = [side.name for side in evaluation.sides if not side.images]
+        if sides or not evaluation.images:
+            raise UserError(
+                f"TASK {trainer.cfg.TASK} evaluates '{evaluation.name}', and {trainer.cfg.DATASET.NAME} has no test "
+                f"images of {' and '.join(sides) or 'these'} classes: add some, or use another TASK (fewshot)"
+            )
+        images_of(trainer, evaluation)
 
 
 def on_split(trainer, split: str) -> float:

@@ -100,8 +100,8 @@ class Plugin:
         """What results.json keeps under "extra"."""
         return {}
 
-    def draws(self, *purpose) -> torch.Generator:
-        """A generator of the plug-in's own (CPU), a function of seed, epoch and `purpose`: what it draws does not move
-        the draws of the method, so that a plug-in of weight zero leaves a run as it is, bit for bit."""
-        epoch = getattr(self.trainer, "epoch", 0)
+    def draws(self, *purpose, epoch: int = 0) -> torch.Generator:
+        """A generator of the plug-in's own (CPU), a function of seed, purpose and, within a step, `epoch`: what it
+        draws does not move the draws of the method, so that a plug-in of weight zero leaves a run as it is, bit for
+        bit."""
         return torch.Generator().manual_seed(derive_seed(self.cfg.SEED, self.NAME, epoch, *purpose))

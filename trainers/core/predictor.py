@@ -161,14 +161,15 @@ class Predictor(TrainerX):
             raise UserError(f"the checkpoint does not fit {type(self).__name__} as configured: {error}") from None
         return head
 
-    def load_model(self, directory, epoch=None):
+    def load_model(self, directory, epoch=None, overridden=()):
         """Loads the model of `directory` (an output folder): of `epoch`, else the best on validation, else the newest;
         without a directory, the model as initialised.
 
-        Raises UserError where there is none, it is damaged, or it does not fit.
+        Raises UserError where there is none, it is damaged, it does not fit, or it was trained with other options than
+        the trainer has; those whose keys are `overridden` may differ.
         """
         if directory:
-            checkpoints.load_head(self, directory, epoch)
+            self.loaded_from = checkpoints.load_head(self, directory, epoch, overridden)
             for plugin in self.plugins:
                 plugin.load(directory)
         elif self.NEEDS_FEATURES or self.plugins:
@@ -228,8 +229,10 @@ class Predictor(TrainerX):
 
     def evaluate_only(self):
         """CoOp's --eval-only: the loaded model on the dataset's (sub)classes; results-<subset>.json, never
-        results.json."""
+        results.json. Results of another evaluation there are set aside."""
         self.test()
         if self.output_dir:
             path = os.path.join(self.output_dir, f"results-{self.task.subset}.json")
+            self.identity = {**run.identity_of(self), "model": self.loaded_from}
+            run.keep_older(path, self.identity)
             files.write_results(path, run.record(self, dict(self.last_results)))

@@ -3,6 +3,8 @@
 import os
 import platform
 import sys
+from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 
 import dassl
@@ -13,7 +15,8 @@ from dassl.engine import TRAINER_REGISTRY
 from . import checkpoints, identity
 from .checkpoints import Checkpoints
 from .config import declare_options, parts_of
-from .files import RESULTS, UserError, hash_of, names_hash, read_results, replacing, results_beside, summary
+from .contents import content_hashes
+from .files import RESULTS, UserError, hash_of, locked, names_hash, read_results, replacing, results_beside, summary
 from .tasks import TASKS
 from .version import __version__, commit
 
@@ -59,11 +62,20 @@ def identity_of(trainer) -> dict:
         **options,
         "template": " | ".join(templates),
         "images": getattr(store, "digest", "") or _sizes([*trained, *(dataset.val or []), *dataset.test], store),
+        **content_of([*trained, *(dataset.val or []), *dataset.test], store),
         "fewshot": hash_of(drawn),
         "weights": trainer.backbone.weights_hash,
         "classnames": names_hash(trainer.head_classnames()),
         "split": getattr(dataset, "split_hash", ""),
     }
+
+
+def content_of(items, store) -> dict:
+    """{"content": a hash of the images in their order, by their bytes}; {} where a bank stands for them."""
+    if not hasattr(store, "folder"):
+        return {}
+    hashes = content_hashes([item.impath for item in items], store.folder)
+    return {"content": hash_of([[_relative(store, item.impath), content] for item, content in zip(items, hashes)])}
 
 
 def _sizes(items, store):
@@ -190,10 +202,34 @@ def is_done(trainer) -> bool:
 # ---- the output folder
 
 
+def alone_in(folder):
+    """A context that has the output folder to itself; a second run there waits, and then finds what the first left."""
+    if not folder:
+        return nullcontext()
+    path = Path(folder).absolute()
+    return locked(path.with_name(f".{path.name}.lock"), f"another process is writing to {folder}; waiting for it")
+
+
 def is_finished(folder) -> bool:
     """Whether `folder` holds a finished run that says which: this one, or another, with which nothing is mixed."""
     path = os.path.join(folder, RESULTS)
     return os.path.isfile(path) and bool(read_results(path).get("identity"))
+
+
+def keep_older(path, own: dict):
+    """Moves the results of another evaluation than `own` from `path` to <path>.replaced-<n>."""
+    path = Path(path)
+    if not path.is_file() or read_results(path).get("identity") == own:
+        return
+    target = free_name(path, f"{path.stem}.replaced-{{}}.json")
+    path.rename(target)
+    print(f"{path} held another evaluation, which is now in {target.name}")
+
+
+def free_name(path: Path, pattern: str) -> Path:
+    """The first path beside `path` that does not exist yet, numbered from 1."""
+    names = (path.with_name(pattern.format(number)) for number in count(1))
+    return next(name for name in names if not name.exists())
 
 
 def set_aside(folder):
@@ -205,9 +241,7 @@ def set_aside(folder):
         return
     if not {"config.yaml", RESULTS} & {*names} and not any(name.startswith("log.txt") for name in names):
         raise UserError(f"--force moves aside what a run left, but {folder} is no run's folder (no config.yaml in it)")
-    number = 1
-    while (target := folder.with_name(f"{folder.name}.replaced-{number}")).exists():
-        number += 1
+    target = free_name(folder, f"{folder.name}.replaced-{{}}")
     target.mkdir()
     for name in sorted(names, key=lambda name: name != RESULTS):
         os.rename(folder / name, target / name)

@@ -107,6 +107,9 @@ class FeatureTrainer(Predictor):
         if run.is_done(self):
             return
         run.save_config(self.cfg)
+        if not self.cfg.TEST.NO_TEST:
+            with self.watch.stage("features"):
+                metrics.require_images(self)
         self.prepare()
         self.build()
         self.fit()

@@ -79,31 +79,31 @@ def load_framework(path, options, backbone, device):
     (cfg.TRAINER.SHIP).
     """
     candidates = [os.path.join(path, FINAL), os.path.join(path, FOLDER, FINAL), path]
-    found = next((file for file in candidates if os.path.isfile(file)), None)
-    if found is None:
+    file = next((path for path in candidates if os.path.isfile(path)), None)
+    if file is None:
         raise UserError(
             f"no {FINAL} in {path}; expected the output folder of a finished SHIP run, as TRAINER.SHIP.INIT_FROM takes"
         )
-    state, settings = read_generator(found)
+    state, settings = read_generator(file)
     if settings["backbone"] != backbone.weights_hash:
         raise UserError(
-            f"the generator {found} was trained on another backbone ({settings['backbone'][:12]}, the run uses "
+            f"the generator {file} was trained on another backbone ({settings['backbone'][:12]}, the run uses "
             f"{backbone.weights_hash[:12]})"
         )
     compared = ("GENERATOR",) if options.GENERATOR in training_free.GENERATORS else ARCHITECTURE
-    with reading(found):
+    with reading(file):
         differing = [key for key in compared if settings["options"][key] != options[key]]
     if differing:
         wanted = ", ".join(f"TRAINER.SHIP.{key} {settings['options'][key]}" for key in differing)
-        raise UserError(f"the generator {found} was trained with other options; set {wanted}")
+        raise UserError(f"the generator {file} was trained with other options; set {wanted}")
     framework = build_framework(options, backbone, templates=settings.get("templates")).to(device)
-    with reading(found):
+    with reading(file):
         framework.load_state_dict(state["state_dict"])
     framework.requires_grad_(False).eval()
-    return framework, found, state["history"]
+    return framework, file, state["history"]
 
 
 def load_generator(path, options, backbone, device):
     """-> (generator, report) of a run; see load_framework."""
-    framework, found, history = load_framework(path, options, backbone, device)
-    return framework.generator, {"loaded_from": found, **(history[-1] if history else {})}
+    framework, file, history = load_framework(path, options, backbone, device)
+    return framework.generator, {"loaded_from": file, **(history[-1] if history else {})}

@@ -11,9 +11,9 @@ from ..core.gaussian import eigenvalues, means_of
 KEPT = 0.9  # of the within-class variance, by KL_WEIGHT_RULE auto
 
 
-def class_spectrum(found, classes):
+def class_spectrum(images, classes):
     """Eigenvalues [d] of the covariance of a FeatureSet's views within `classes` classes."""
-    x, labels = found.features.double(), found.labels.repeat_interleave(found.views)
+    x, labels = images.features.double(), images.labels.repeat_interleave(images.views)
     residuals = x - means_of(x, labels, classes)[labels]
     return eigenvalues(residuals.t() @ residuals / len(x))
 

@@ -43,15 +43,15 @@ def register_ship(trainer: type) -> type:
 
 def split_name(name: str) -> tuple[str, list[type]]:
     """A trainer's name -> (the method's name, its plug-ins' classes). Raises UserError for suffixes out of order."""
-    parts, found = name.split("_"), []
+    parts, plugins = name.split("_"), []
     by_name = {plugin.NAME: plugin for plugin in PLUGINS}
     while len(parts) > 1 and parts[-1] in by_name:
-        found.insert(0, by_name[parts.pop()])
-    ordered = sorted(found, key=PLUGINS.index)
-    if found != ordered or len(set(found)) < len(found):
+        plugins.insert(0, by_name[parts.pop()])
+    ordered = sorted(plugins, key=PLUGINS.index)
+    if plugins != ordered or len(set(plugins)) < len(plugins):
         right = "_".join(["_".join(parts), *(plugin.NAME for plugin in dict.fromkeys(ordered))])
         raise UserError(f"trainer '{name}': its plug-ins stand in another order; type {right}")
-    return "_".join(parts), found
+    return "_".join(parts), plugins
 
 
 def explain(name: str) -> str:

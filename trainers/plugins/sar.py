@@ -95,12 +95,12 @@ class SAR(Plugin):
             )
         templates = self.trainer.templates
         self.hand_written = encode_classes(self.trainer.backbone, templates, self.names).double()
-        found = self.report
+        report = self.report
         print(
-            f"SAR: {found['trained']} trained and {found['count']} further names ({found['source']}); "
-            f"{len(found['overlap'])} of the source are label-only classes"
-            f"{', left out' if self.options.EXCLUDE_LABEL_ONLY else ''}, {found['repeated']} repeat others, "
-            f"{found['without_embedding']} have no embedding; hand-written: {' | '.join(templates)}"
+            f"SAR: {report['trained']} trained and {report['count']} further names ({report['source']}); "
+            f"{len(report['overlap'])} of the source are label-only classes"
+            f"{', left out' if self.options.EXCLUDE_LABEL_ONLY else ''}, {report['repeated']} repeat others, "
+            f"{report['without_embedding']} have no embedding; hand-written: {' | '.join(templates)}"
         )
 
     def attach(self, head):
@@ -125,7 +125,13 @@ class SAR(Plugin):
         count, size = len(self.names), self.options.SAMPLE
         if not 0 < size < count:
             return torch.arange(count)
-        return torch.randperm(count, generator=self.draws("names", self.trainer.batch_idx))[:size].sort().values
+        return (
+            torch.randperm(count, generator=self.draws("names", self.trainer.batch_idx, epoch=self.trainer.epoch))[
+                :size
+            ]
+            .sort()
+            .values
+        )
 
     def learned(self, chosen: Tensor) -> Tensor:
         """Unit text features of the names `chosen` [n, d]. Those of trained names are the method's own, where it has
@@ -135,10 +141,10 @@ class SAR(Plugin):
             return head.encode_names(self.tokens.select(chosen))
         own = head.text_features()
         trained, further = chosen[chosen < len(own)], chosen[chosen >= len(own)]
-        found = [own[trained.to(own.device)]]
+        features = [own[trained.to(own.device)]]
         if len(further):
-            found.append(head.encode_names(self.tokens.select(further)))
-        return torch.cat(found)
+            features.append(head.encode_names(self.tokens.select(further)))
+        return torch.cat(features)
 
     # ---- names
 
@@ -146,10 +152,10 @@ class SAR(Plugin):
         """The names beside the trained ones; what was left out is counted in `report`."""
         options, trained = self.options, self.trainer.head_classnames()
         label_only = {plain(name) for name in self.trainer.task.label_only_classnames()}
-        known, found, overlap, repeated, unknown = {plain(name) for name in trained}, [], [], 0, 0
+        known, further, overlap, repeated, unknown = {plain(name) for name in trained}, [], [], 0, 0
         source, candidates = self.source_names(options.COUNT + len(known) + len(label_only))
         for name in candidates:
-            if options.COUNT and len(found) == options.COUNT:
+            if options.COUNT and len(further) == options.COUNT:
                 break
             if plain(name) in label_only:
                 overlap.append(name)
@@ -158,20 +164,20 @@ class SAR(Plugin):
             elif not has_embedding(self.trainer.backbone, name.replace("_", " ")):
                 unknown += 1
             elif not (options.EXCLUDE_LABEL_ONLY and plain(name) in label_only):
-                found.append(name)
+                further.append(name)
             known.add(plain(name))
         self.report = {
             "reconstruction": self.RECONSTRUCTION,
             "source": source,
             "trained": len(trained),
-            "count": len(found),
-            "names": found,
+            "count": len(further),
+            "names": further,
             "overlap": overlap,  # names of the source that are label-only classes
             "overlap_left_out": options.EXCLUDE_LABEL_ONLY,
             "repeated": repeated,  # names that were there already
             "without_embedding": unknown,
         }
-        return found
+        return further
 
     def source_names(self, enough: int) -> tuple[str, list[str]]:
         """-> (what TRAINER.SAR.NAMES stands for, its names in order); of nearest words, `enough` for each base name."""
@@ -179,10 +185,10 @@ class SAR(Plugin):
         if not source:
             return "none", []
         if source == "task":
-            found = task.label_only_classnames()
-            if not found:
+            names = task.label_only_classnames()
+            if not names:
                 raise UserError(f"{KEY} task: TASK {self.cfg.TASK} has no label-only classes here; type another source")
-            return "task", found
+            return "task", names
         if source == "list":
             path = self.list_file()
             return path.name, read_names(path, KEY)
@@ -202,13 +208,13 @@ class SAR(Plugin):
         """Those in TRAINER.SAR.LISTS: seen from the working folder, else from the folder that holds this package."""
         given = Path(self.options.LISTS).expanduser()
         places = (given, Path(__file__).resolve().parents[2] / given)
-        found = next(filter(None, (sorted(place.glob(pattern)) for place in places)), [])
-        if not found:
+        paths = next(filter(None, (sorted(place.glob(pattern)) for place in places)), [])
+        if not paths:
             raise UserError(
                 f"{KEY} {self.options.NAMES} reads {given / pattern}, and there is none: type TRAINER.SAR.LISTS and "
                 f"where this project's datasets/ is, or {KEY} FILE, a text file with a name a line"
             )
-        return found
+        return paths
 
     def list_file(self) -> Path:
         """The list of this data set, by its configuration's name, else by its reader's."""

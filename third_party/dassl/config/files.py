@@ -10,8 +10,23 @@ BASE = "_BASE_"  # one path or a list of them, relative to the file; later ones 
 PER_DATASET = "PER_DATASET"  # {DATASET.NAME: settings}, for values that the authors of a method set per data set
 
 
+class Scalar(str):
+    """A word of YAML that may be text or something else: what was written, and the `value` that YAML makes of it."""
+
+    value: object = None
+
+
 class Loader(yaml.SafeLoader):
-    """YAML in which no key stands twice; PyYAML would keep the last one without a word."""
+    """YAML in which no key stands twice; PyYAML would keep the last one without a word. What looks like a truth value,
+    a number or a date becomes a Scalar, as `NAME: no` and `CTX_INIT: 1e3` are meant as text."""
+
+    def construct_object(self, node, deep=False):
+        value = super().construct_object(node, deep)
+        if not isinstance(node, yaml.ScalarNode) or isinstance(value, str) or value is None:
+            return value
+        scalar = Scalar(node.value)
+        scalar.value = value
+        return scalar
 
     def compose_mapping_node(self, anchor):
         node = super().compose_mapping_node(anchor)
@@ -68,9 +83,10 @@ def _read(path):
     if not isinstance(settings, dict):
         raise UserError(f"{path} is not a YAML file of config keys: it holds a {type(settings).__name__}")
     names = settings.pop(BASE, [])
-    names = [names] if isinstance(names, str) else names
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{path}: {BASE} is {names!r}; it must be one path, or a list of them")
+    shown = repr(getattr(names, "value", names))
+    names = [names] if type(names) is str else names
+    if not isinstance(names, list) or not all(type(name) is str for name in names):
+        raise UserError(f"{path}: {BASE} is {shown}; it must be one path, or a list of them")
     bases = [os.path.join(os.path.dirname(path), name) for name in names]
     for name, base in zip(names, bases):
         if not os.path.isfile(base):

@@ -3,7 +3,9 @@
 from yacs.config import CfgNode
 
 from ..utils import UnknownName, UserError, brief, nearest
-from .files import PER_DATASET, read_file
+from .files import PER_DATASET, Scalar, read_file
+
+TEXTS = ("DATASET.TEMPLATE",)  # keys of text whose default is no text
 
 
 class Config(CfgNode):
@@ -20,20 +22,20 @@ class Config(CfgNode):
         """Merges a YAML file, its `_BASE_` underneath, its `PER_DATASET` for the DATASET.NAME in force on top."""
         settings = read_file(cfg_filename)
         per_dataset = settings.pop(PER_DATASET, {})
-        if not isinstance(per_dataset, dict) or not all(isinstance(found, dict) for found in per_dataset.values()):
+        if not isinstance(per_dataset, dict) or not all(isinstance(part, dict) for part in per_dataset.values()):
             raise UserError(f"{cfg_filename}: {PER_DATASET} must map a data set's DATASET.NAME to its settings")
         self._merge_settings(settings, cfg_filename)
-        for name, found in per_dataset.items():
+        for name, settings in per_dataset.items():
             where = f"{cfg_filename}, {PER_DATASET} {name}"
             if name == self.DATASET.NAME:
-                self._merge_settings(found, where)
+                self._merge_settings(settings, where)
             else:  # of the other data sets the keys are checked all the same
-                self._check_keys(_leaves(CfgNode(found)), where)
+                self._check_keys(_leaves(CfgNode(_typed(settings, self))), where)
 
     def _merge_settings(self, settings, source):
         """Merges a nested dict; complaints name `source`."""
         try:
-            other = CfgNode(settings)
+            other = CfgNode(_typed(settings, self))
         except (AttributeError, AssertionError, TypeError, ValueError) as error:
             raise UserError(f"{source} is not a YAML file of config keys: {brief(error)}") from None
         self._check_keys(_leaves(other), source)
@@ -52,7 +54,9 @@ class Config(CfgNode):
         cfg_list = list(cfg_list)
         try:
             for i in range(0, len(cfg_list), 2):
-                cfg_list[i + 1] = _like(cfg_list[i + 1], self._value(cfg_list[i]), cfg_list[i])
+                key, known = cfg_list[i], self._value(cfg_list[i])
+                is_text = isinstance(cfg_list[i + 1], str) and (isinstance(known, str) or key in TEXTS)
+                cfg_list[i + 1] = _quoted(cfg_list[i + 1]) if is_text else _like(cfg_list[i + 1], known, key)
             super().merge_from_list(cfg_list)
         except ValueError as error:
             raise UserError(f"config options: {brief(error)}") from None
@@ -85,13 +89,33 @@ def _leaves(node, prefix=""):
     return names
 
 
+def _quoted(text):
+    """A word of the command line, such as 1e3 or None, so that yacs takes it for text. A list in brackets stays one."""
+    return text if text.startswith(("[", "(", "'", '"')) else repr(text)
+
+
+def _typed(settings, like):
+    """`settings`, each Scalar as text where `like` has text in its place, else as the value that it looks like."""
+    if isinstance(settings, dict):
+        return {
+            key: _typed(value, like.get(key) if isinstance(like, dict) else None) for key, value in settings.items()
+        }
+    if isinstance(settings, list):
+        of_texts = isinstance(like, (list, tuple)) and like and all(isinstance(text, str) for text in like)
+        return [_typed(value, "" if of_texts else None) for value in settings]
+    if isinstance(settings, Scalar):
+        return str(settings) if isinstance(like, str) else settings.value
+    return settings
+
+
 def _as_known(node, like):
     """Makes values in `node` of the types that they have in `like`, where that is no guess."""
     for key, value in node.items():
         if isinstance(value, CfgNode) and isinstance(like.get(key), CfgNode):
             _as_known(value, like[key])
         elif not isinstance(value, CfgNode):
-            node[key] = _like(value, like.get(key), key)
+            both_text = isinstance(value, str) and isinstance(like.get(key), str)
+            node[key] = repr(value) if both_text else _like(value, like.get(key), key)  # yacs reads literals in texts
 
 
 def _like(value, known, key):

@@ -17,10 +17,10 @@ def mkdir_if_missing(dirname):
 
 def check_isfile(fpath):
     """True if `fpath` is a file; otherwise a warning and False."""
-    found = os.path.isfile(fpath)
-    if not found:
+    exists = os.path.isfile(fpath)
+    if not exists:
         warnings.warn(f"no file at {fpath}", stacklevel=2)
-    return found
+    return exists
 
 
 def listdir_nohidden(path, sort=False):

@@ -198,10 +198,10 @@ def apply_preprocessing(cfg, backbone):
         "SIZE": ((224, 224), (backbone.input_size,) * 2),
     }
     for key, (default, own) in wanted.items():
-        found = tuple(cfg.INPUT[key])
-        if not any(_same(found, value) for value in (default, own)):
+        given = tuple(cfg.INPUT[key])
+        if not any(_same(given, value) for value in (default, own)):
             raise UserError(
-                f"INPUT.{key} is {list(found)}, but {backbone.name} expects {list(own)}: remove the key "
+                f"INPUT.{key} is {list(given)}, but {backbone.name} expects {list(own)}: remove the key "
                 f'from the config or command line, or type INPUT.{key} "{list(own)}"'
             )
     if cfg.INPUT.INTERPOLATION not in ("bilinear", backbone.interpolation):

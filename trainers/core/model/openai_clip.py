@@ -52,9 +52,9 @@ def fetch(name, folder=CACHE):
                         f"{error}\nWithout a network, bring the file to {path} (sha256: {expected}), or set "
                         "MODEL.BACKBONE.NAME to the file's path."
                     ) from None
-    found = sha256_of(path)
-    if found != expected:
-        raise UserError(f"{path} is damaged: sha256 {found}, expected {expected}. Delete it to download it again.")
+    digest = sha256_of(path)
+    if digest != expected:
+        raise UserError(f"{path} is damaged: sha256 {digest}, expected {expected}. Delete it to download it again.")
     return path, expected
 
 

@@ -84,8 +84,8 @@ def encode_texts(backbone, texts, batch=256):
 
 def encode_classes(backbone, templates, classnames):
     """Unit text features [C, d] fp32 of class names under hand-written prompts: of one, or the mean over several."""
-    found = [encode_texts(backbone, fill(template, classnames)).float() for template in templates]
-    return found[0] if len(found) == 1 else F.normalize(torch.stack(found).mean(0), dim=-1)
+    of_templates = [encode_texts(backbone, fill(template, classnames)).float() for template in templates]
+    return of_templates[0] if len(of_templates) == 1 else F.normalize(torch.stack(of_templates).mean(0), dim=-1)
 
 
 @torch.no_grad()
