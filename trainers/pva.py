@@ -25,9 +25,10 @@ x are unit image features, t0 text features of the hand-written prompt, s is CLI
                                                 t^_c = unit(unit(mu_t(t_c)) + RESIDUAL t0_c)           [P], form: [C]
 
 Among base and novel names a step (SEPARATE) takes P12 where S(x) >= eta and P13 elsewhere, each with NEVER for the
-names of the other kind. All names of a transfer's target are novel, all of domain generalization's are base. Ablations: VARIATIONAL False has z = mu, no
-P6 and no second term of P7; SEPARATE False takes P12 for every name; RESIDUAL 0. With RESIDUAL to infinity novel names
-have zero-shot CLIP's logits. Where a data set has no validation images, eta is chosen on training images.
+names of the other kind. All names of a transfer's target are novel, all of domain generalization's are base. PVA_GATE
+has GATE's judge in the place of S and eta. Ablations: VARIATIONAL False has z = mu, no P6 and no second term of P7;
+SEPARATE False takes P12 for every name; RESIDUAL 0. With RESIDUAL to infinity novel names have zero-shot CLIP's logits.
+Where a data set has no validation images, eta is chosen on training images.
 """
 
 import torch

@@ -34,9 +34,12 @@ def options_of(kind: type) -> dict:
     return options
 
 
-def parts_of(trainer: type) -> list[type]:
-    """A trainer's class and those of its plug-ins, as far as they have a section of options."""
-    return [kind for kind in (trainer, *getattr(trainer, "PLUGINS", ())) if getattr(kind, "SECTION", None)]
+def parts_of(trainer: type, cfg=None) -> list[type]:
+    """A trainer's class and those of its plug-ins, as far as they have a section of options; with a configuration also
+    those of the trainers that it reads the options of."""
+    further = trainer.reads(cfg) if cfg is not None and hasattr(trainer, "reads") else []
+    kinds = [part for kind in (trainer, *further) for part in (kind, *getattr(kind, "PLUGINS", ()))]
+    return [kind for kind in dict.fromkeys(kinds) if getattr(kind, "SECTION", None)]
 
 
 def declare_options(cfg, kinds):

@@ -147,8 +147,8 @@ EXCLUDED = 1000.0  # log odds against a name that a step has excluded
 
 
 def best_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The tau of TEMPERATURES at which softmax(logits / tau) gives the labels [N] the highest likelihood. An image whose
-    name was excluded by a step says nothing about it."""
+    """The tau of TEMPERATURES at which softmax(logits / tau) makes the labels [N] most likely. An image whose name was
+    excluded by a step says nothing about it."""
     told = logits.amax(1) - logits.gather(1, labels[:, None])[:, 0] < EXCLUDED
     if not told.any():
         return 1.0

@@ -46,12 +46,17 @@ class Stopwatch:
 class Predictor(TrainerX):
     """The methods and attributes that a FeatureTrainer has beside its training; its class attributes stand there."""
 
+    host: "Predictor | None" = None  # of a member of an ensemble: the trainer whose backbone and data it sees
+
     # ---- set-up: Dassl's constructor calls the first two
 
     def build_data_loader(self):
         """Opens the backbone. The data set is opened when it is known what for: training and evaluation take other
         classes of it."""
-        self.watch, self.history, self.batch = Stopwatch(), [], {}  # history: the means of each epoch
+        host = self.host
+        self.watch = host.watch if host else Stopwatch()
+        self.shared: dict[str, object] = host.shared if host else {}  # what members of one ensemble make once
+        self.history, self.batch = [], {}  # history: the means of each epoch
         self.versions = run.versions()  # now, as files may change under a long run
         self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
         self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
@@ -63,7 +68,7 @@ class Predictor(TrainerX):
         precision_key = f"TRAINER.{self.SECTION}.PREC" if self.SECTION else "PREC"
         dtype, self.autocast = resolve_precision(self.options.get("PREC", "auto"), self.device, precision_key)
         with self.watch.stage("backbone"):
-            self.backbone = load_backbone(self.cfg, dtype, self.device)
+            self.backbone = host.backbone if host else load_backbone(self.cfg, dtype, self.device)
         apply_preprocessing(self.cfg, self.backbone)
 
     def build_model(self):
@@ -78,16 +83,20 @@ class Predictor(TrainerX):
         """The task's data set: to train on, or as the options ask for it."""
         if self.task is not None:
             return
-        self.task = tasks.build_task(self.cfg, training)
-        self.cfg = self.task.cfg  # with the classes that it took
+        self.task = self.host.task if self.host else tasks.build_task(self.cfg, training)
+        if not self.host:
+            self.cfg = self.task.cfg  # with the classes that it took
         if not self.dataset.test:
             raise UserError(f"{self.cfg.DATASET.NAME} has no test images: nothing could be evaluated")
         self.num_classes, self.lab2cname = self.dataset.num_classes, self.dataset.lab2cname
         self.evaluator = build_evaluator(self.cfg, lab2cname=self.lab2cname)
-        self.data = FeatureData(self.cfg, self.task, self.backbone, self.device, self.watch)
+        self.data = self.host.data if self.host else self.new_data()
         if training:
             self.trains = self.trains and bool(self.task.real_classnames() or self.extra_names())
             self.selection = "last epoch" if self.trains else "nothing trained"
+
+    def new_data(self):
+        return FeatureData(self.cfg, self.task, self.backbone, self.device, self.watch)
 
     # ---- classes, prompts and features
 

@@ -69,6 +69,11 @@ class FeatureTrainer(Predictor):
         super().__init_subclass__(**kwargs)
         check_overrides(cls, FeatureTrainer, WITHOUT_EFFECT)
 
+    @classmethod
+    def reads(cls, cfg) -> list[type]:
+        """Other trainers whose options, and whose REVISION, a run of this configuration depends on."""
+        return []
+
     # ---- what a method provides
 
     def build_head(self, classnames: list[str]) -> nn.Module:

@@ -66,7 +66,9 @@ class SHIP(Plugin):
     def __init__(self, trainer):
         super().__init__(trainer)
         if not 0 <= self.options.SHARE <= 1:
-            raise UserError(f"TRAINER.SHIP.SHARE is {self.options.SHARE}; it is the synthetic rows per real row, 0 to 1")
+            raise UserError(
+                f"TRAINER.SHIP.SHARE is {self.options.SHARE}; it is the synthetic rows per real row, 0 to 1"
+            )
 
     @cached_property
     def base(self):
@@ -106,17 +108,24 @@ class SHIP(Plugin):
             ClassTokens(names, tower, n_ctx=options.N_CTX) if names else None for names in (self.new, self.base)
         )
         if options.INIT_FROM:
-            self.generator, self.report = load_generator(options.INIT_FROM, options, tower, trainer.device)
+            self.take(lambda: load_generator(options.INIT_FROM, options, tower, trainer.device))
         elif not self.base:
             raise UserError(
                 f"TASK {self.cfg.TASK} needs the generator of a source run: give its folder with TRAINER.SHIP.INIT_FROM"
             )
         else:
-            self.generator, self.report = self.pretrain(tower, base)
+            self.take(lambda: self.pretrain(tower, base))
         if new is None:
             print(f"SHIP: {NOTHING_TO_SYNTHESIZE}")
             return None
         return Synthesizer(self.generator, new, first_label=len(self.base))
+
+    def take(self, make):
+        """The (generator, report) that `make()` gives, made once for all members of an ensemble with these options."""
+        key = f"{self.NAME} {self.options}"
+        if key not in self.trainer.shared:
+            self.trainer.shared[key] = make()
+        self.generator, self.report = self.trainer.shared[key]
 
     def pretrain(self, tower, classes):
         """-> (generator, report). Nothing is drawn here but in the training itself, so its draws stay the paper's."""
@@ -171,7 +180,7 @@ class SHIP(Plugin):
         tower = in_fp32(trainer.backbone)
         if self.generator is None:
             source = options.INIT_FROM or self.folder
-            self.generator, self.report = load_generator(source, options, tower, trainer.device)
+            self.take(lambda: load_generator(source, options, tower, trainer.device))
         draw = torch.Generator().manual_seed(derive_seed(self.cfg.SEED, self.NAME, "class means"))
         z = torch.randn(DRAWS, self.generator.latent_dim, generator=draw).repeat(len(names), 1)
         labels = torch.arange(len(names)).repeat_interleave(DRAWS)

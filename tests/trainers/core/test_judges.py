@@ -1,4 +1,4 @@
-"""AUSUC, OpenworldAUC, AUROC, calibration and the temperature: golden values, brute force, and from the command line."""
+"""AUSUC, OpenworldAUC, AUROC, calibration and the temperature: golden values, brute force, and whole runs."""
 
 import math
 import time
