@@ -95,18 +95,15 @@ def _check_item(entry, where, fail):
     path, label, name = entry
     if not isinstance(path, str) or not isinstance(name, str) or type(label) is not int:
         fail(f"{where} is not [text, integer, text]: {entry!r:.100}")
-    if not name.strip() or not name.isprintable():
-        fail(f"{where} has an empty or unprintable class name {name!r:.60}")
-    if not is_inside(path):
-        fail(f"{where} has a path that is empty or leaves the image folder: {path!r:.100}")
+    odd = next((sign for sign in name if not sign.isprintable()), "")
+    if odd or not name.strip():
+        reason = f"with the character U+{ord(odd):04X}, which no prompt can show" if odd else "that is empty"
+        fail(f"{where} has a class name {reason}: {name!r:.60}")
+    if LEAVES.search(path):
+        fail(f"{where} has a path that is empty, has a backslash or leaves the image folder: {path!r:.100}")
     if label < 0:
         fail(f"{where} has the negative label {label}")
     return Item(path, label, name)
-
-
-def is_inside(path):
-    """Whether a relative path with '/' stays below the folder it is relative to, and is printable."""
-    return LEAVES.search(path) is None and path.isprintable()
 
 
 def split_hash(split):

@@ -1,17 +1,82 @@
-"""scripts/report.py on results made by hand: exact numbers, what has no number and why, what does not compare."""
+"""scripts/report.py: a real sweep cell by cell, rules on small numbers, layouts, forms, the paper."""
 
+import csv
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+from trainers.core.files import UserError
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "report.py"
+FIXTURE = Path(__file__).parent / "fixtures" / "sweep"
+WORDS = ("dataset", "shots", "trainer", "method", "config", "seeds", "seed", "difference", "variant", "options")
+ALL = "base new H all all_base all_new all_H crossed_base crossed_new".split()
 
 
 def h(a, b):
     return 2 * a * b / (a + b)
+
+
+def rows(text):
+    """The tables of a CSV report: [[{column: text}]]."""
+    parts = [[line for line in part.splitlines() if line[:2] != "# "] for part in text.strip().split("\n\n")]
+    return [list(csv.DictReader(lines)) for lines in parts]
+
+
+def lines_of(text, start):
+    return [line for line in text.splitlines() if line.startswith(start)]
+
+
+# ---- a real sweep
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """The results.json of 80 small runs, laid out in their folders."""
+    root = tmp_path_factory.mktemp("sweep")
+    for line in (FIXTURE / "runs.jsonl").read_text().splitlines():
+        run = json.loads(line)
+        path = root / run["folder"] / "results.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(run["record"]))
+    return root
+
+
+@pytest.mark.parametrize(
+    "name, folder, arguments",
+    [
+        ("list", "main", ()),
+        ("interval", "main", ("--ci95", "--mean-of-h")),
+        ("paper", "main", ("--layout", "paper", "--metrics", *ALL)),
+        ("paired", "main", ("--paired", "--seconds")),
+        ("ablation", "", ("--table", "4", "--metrics", *ALL)),
+        ("fewshot", "fewshot", ()),
+        ("targets", "cross_dataset", ()),
+    ],
+)
+def test_every_cell_of_the_first_version(sweep, report, name, folder, arguments):
+    before, after = (
+        rows((FIXTURE / f"{name}.csv").read_text()),
+        rows(report(*arguments, "--format", "csv", folders=[sweep / folder]).out),
+    )
+    compared = 0
+    for old, new in zip(before, after, strict=False):
+        words = [word for word in WORDS if word in old[0] and word in new[0]]
+        found = {tuple(row[word] for word in words): row for row in new}
+        for row in old:
+            values = {name: value for name, value in row.items() if name not in WORDS and value}
+            ours = found[tuple(row[word] for word in words)] if values else {}
+            assert {name: float(ours[name]) for name in values} == {name: float(v) for name, v in values.items()}
+            compared += len(values)
+    assert compared > 6
+
+
+# ---- numbers
 
 
 @pytest.fixture
@@ -21,203 +86,282 @@ def three_seeds(write_run):
         write_run({"base": base, "new": new, "H": h(base, new), "all": 60 + seed}, seed=seed)
 
 
-def test_mean_and_population_deviation(three_seeds, cells):
+def test_mean_deviation_and_the_two_rules_of_h(three_seeds, cells):
     row = cells()["caltech101", "CoOp"]
-    assert row["seeds"] == "3"
-    assert (row["base"], row["base ±"]) == ("83.0000", "2.9439")  # sqrt((9 + 1 + 16) / 3)
-    assert (row["new"], row["new ±"]) == ("54.0000", "3.2660")
-    assert (row["all"], row["all ±"]) == ("62.0000", "0.8165")
-
-
-def test_h_of_a_cell_is_h_of_the_seed_means(three_seeds, cells):
-    assert cells()["caltech101", "CoOp"]["H"] == f"{h(83, 54):.4f}" == "65.4307"
+    assert (row["seeds"], row["base"], row["base ±"]) == ("3", "83.0000", "2.9439")  # sqrt((9 + 1 + 16) / 3)
+    assert row["H"] == f"{h(83, 54):.4f}" == "65.4307"
     each = [h(80, 50), h(82, 54), h(87, 58)]
-    row = cells("--mean-of-h")["caltech101", "CoOp"]
-    assert row["H"] == f"{sum(each) / 3:.4f}" != "65.4307"
-
-
-def test_ci95_as_in_parse_test_res(three_seeds, cells):
+    assert cells("--mean-of-h")["caltech101", "CoOp"]["H"] == f"{sum(each) / 3:.4f}" != "65.4307"
     assert cells("--ci95")["caltech101", "CoOp"]["base ±"] == f"{1.96 * 2.94392 / 3**0.5:.4f}"
 
 
-def test_text_of_a_row(three_seeds, report):
-    out = report().out
-    assert "Base-to-new generalization, MiniCLIP: mean ± population deviation over seeds" in out
-    (line,) = [line for line in out.splitlines() if line.startswith("caltech101")]
-    assert re.split("  +", line)[-4:] == ["83.00 ± 2.94", "54.00 ± 3.27", "65.43 ± 3.30", "62.00 ± 0.82"]
-
-
-def test_a_single_seed_has_no_deviation(write_run, report):
-    write_run({"base": 80.0, "new": 50.0})
-    out = report().out
-    assert "80.00" in out and "80.00 ±" not in out
-
-
-def test_average_row_is_over_datasets_and_its_h_is_of_the_means(write_run, cells):
+def test_the_average_is_of_all_data_sets_and_its_h_is_of_the_means(write_run, cells):
     for dataset, base, new in (("caltech101", 80, 60), ("eurosat", 60, 20)):
         for seed in (1, 2):
             write_run({"base": base + seed, "new": new - seed, "all": 50}, dataset=dataset, seed=seed)
     row = cells()["average", "CoOp"]
-    assert (row["base"], row["base ±"]) == ("71.5000", "0.5000")
-    assert row["new"] == "38.5000"
+    assert (row["base"], row["base ±"], row["new"]) == ("71.5000", "0.5000", "38.5000")
     assert row["H"] == f"{h(71.5, 38.5):.4f}"
-    caltech = (h(81, 59) + h(82, 58)) / 2
-    eurosat = (h(61, 19) + h(62, 18)) / 2
-    assert cells("--mean-of-h")["average", "CoOp"]["H"] == f"{(caltech + eurosat) / 2:.4f}"
+    both = (h(81, 59) + h(82, 58)) / 2, (h(61, 19) + h(62, 18)) / 2
+    assert cells("--mean-of-h")["average", "CoOp"]["H"] == f"{sum(both) / 2:.4f}"
 
 
-def test_no_average_over_fewer_datasets_than_the_others_have(write_run, report):
+@pytest.mark.parametrize(
+    "lacking, why", [("eurosat", "not run on eurosat"), ("seed 2", "its data sets have different seeds")]
+)
+def test_no_average_over_an_incomplete_row(write_run, report, lacking, why):
     for dataset in ("caltech101", "eurosat"):
-        write_run({"base": 80.0, "new": 50.0}, dataset=dataset)
-    write_run({"base": 70.0, "new": 60.0}, trainer="KgCoOp")
+        for seed in (1, 2):
+            write_run({"base": 80.0 + seed, "new": 50.0}, dataset=dataset, seed=seed)
+            if dataset == "caltech101" or (lacking == "seed 2" and seed == 1):
+                write_run({"base": 70.0 + seed, "new": 60.0}, trainer="KgCoOp", dataset=dataset, seed=seed)
     out = report().out
-    (line,) = [line for line in out.splitlines() if line.startswith("average") and "KgCoOp" in line]
-    assert "70.00" not in line and "- [" in line
-    assert "no average: not run on eurosat" in out
+    (line,) = [line for line in lines_of(out, "average") if "KgCoOp" in line]
+    assert "71.50" not in line and "- [" in line and f"no average: {why}" in out
 
 
-def test_an_unsupported_metric_is_a_dash_with_its_reason(write_run, report):
+def test_what_has_no_number_or_was_measured_otherwise_says_why(write_run, report, cells):
     reason = "its cache has no keys of classes without images"
     write_run({"base": 85.0}, trainer="Tip_Adapter_F", unsupported=dict.fromkeys(("new", "H", "all"), reason))
-    out = report().out
-    (line,) = [line for line in out.splitlines() if line.startswith("caltech101")]
-    assert line.count("- [1]") == 3 and "85.00" in line
-    assert out.count(reason) == 1
-
-
-def test_a_metric_that_some_seeds_lack(write_run, cells, report):
-    write_run({"base": 80.0, "new": 50.0}, seed=1)
-    write_run({"base": 90.0}, seed=2)
-    row = cells()["caltech101", "CoOp"]
-    assert (row["base"], row["new"]) == ("85.0000", "50.0000")
-    assert row["H"] == f"{h(80, 50):.4f}"  # of the seed that has both
-    assert "new of seed 1 only" in report().out
-
-
-def test_a_metric_on_a_part_of_the_test_images_is_marked(write_run, report):
     write_run({"base": 80.0, "new": 50.0, "all": 60.0}, subset={"all": {"images": 500, "of": 2465}})
+    write_run({"base": 90.0, "all": 62.0}, seed=2)
     out = report().out
-    assert "60.00 [1]" in out and "[1] all: on a fixed subset, 500 of 2,465 test images" in out
-
-
-def test_different_seeds_are_said(three_seeds, write_run, report):
-    write_run({"base": 80.0, "new": 50.0}, trainer="CoOp_SHIP", seed=1)
-    assert "rows have different seeds (1, 2, 3: CoOp/miniclip 16 shots; 1: CoOp_SHIP/miniclip 16 shots)" in report().err
-
-
-@pytest.mark.parametrize("key, said", [("split_hash", "splits"), ("classnames_hash", "class names")])
-def test_mixed_hashes_are_said(three_seeds, write_run, report, key, said):
-    assert "warning" not in report().err
-    write_run({"base": 80.0, "new": 50.0}, seed=3, **{key: "another"})
-    warning = report().err
-    assert f"different {said} should not be compared" in warning
-    assert "another: CoOp/miniclip seed 3" in warning
-
-
-def test_mixed_backbones_are_said_and_get_no_paper_numbers(write_run, report):
-    write_run({"base": 80.0, "new": 50.0}, seed=1, backbone="ViT-B/16")
-    write_run({"base": 80.0, "new": 50.0}, seed=2, backbone="MiniCLIP")
-    result = report()
-    assert "its seeds ran on different backbones" in result.err
-    assert "paper" not in result.out
-
-
-def test_paired_differences(three_seeds, write_run, report):
-    for seed, base, new in ((1, 79, 53), (2, 81, 53), (4, 99, 99)):
-        write_run({"base": base, "new": new, "all": 60}, trainer="CoOp_SHIP", seed=seed)
-    out = report("--paired", "--format", "csv").out.split("# ")[2].splitlines()
-    rows = {line.split(",")[4]: line.split(",")[5:] for line in out[2:]}
-    assert sorted(rows) == ["1", "2", "mean"]  # of the seeds that both have
-    assert rows["1"][:4] == ["-1.0000", "", "3.0000", ""]
-    assert rows["mean"][:4] == ["-1.0000", "0.0000", "1.0000", "2.0000"]
-    difference = h(79, 53) - h(80, 50), h(81, 53) - h(82, 54)
-    assert rows["mean"][4] == f"{sum(difference) / 2:.4f}"
+    (line,) = [line for line in lines_of(out, "caltech101") if "Tip_Adapter_F" in line]
+    assert line.count("- [") == 3 and "85.00" in line and out.count(reason) == 1
+    assert "all: on a fixed subset, 500 of 2,465 test images" in out
+    row = cells()["caltech101", "CoOp"]
+    assert (row["base"], row["new"], row["H"]) == (
+        "85.0000",
+        "50.0000",
+        f"{h(80, 50):.4f}",
+    )  # of the seed that has both
+    assert "new of seed 1 only" in out and "H of seed 1 only" in out
 
 
 def test_seconds(three_seeds, report):
-    out = report("--seconds").out
-    line = [line for line in out.splitlines() if line.startswith("caltech101")][-1]
-    assert line.split()[-4:] == ["1.0", "32.0", "33.0", "800.0"]
+    line = lines_of(report("--seconds").out, "caltech101")[-1]
+    assert line.split()[-4:] == ["1.0", "32.0", "800.0", "33.0"]
 
 
-def test_stages_are_in_the_order_of_a_run(write_run, report):
-    write_run({"base": 80.0}, seconds={"evaluate": 1.0, "calibrate": 2.0, "finetune": 3.0, "generator": 4.0})
-    (heading,) = [line for line in report("--seconds").out.splitlines() if "total" in line]
-    assert heading.split()[5:] == ["generator", "finetune", "evaluate", "calibrate", "total", "peak", "MB"]
+def test_paired_differences_of_each_plug_in(write_run, report):
+    for seed in (1, 2, 3):
+        write_run({"base": 80.0 + seed, "new": 50.0}, "CoOp", seed)
+    for new, trainer in enumerate(("CoOp_SAR", "CoOp_SHIP", "CoOp_SHIP_SAR"), 51):
+        for seed in (1, 2):
+            write_run({"base": 80.0, "new": new}, trainer, seed)
+    table = rows(report("--paired", "--format", "csv").out)[1]
+    means = {row["difference"]: row["new"] for row in table if row["seed"] == "mean"}
+    assert means == {
+        "CoOp_SHIP - CoOp": "2.0000",
+        "CoOp_SHIP_SAR - CoOp_SAR": "2.0000",
+        "CoOp_SHIP_SAR - CoOp_SHIP": "1.0000",
+        "CoOp_SHIP_SAR - CoOp": "3.0000",
+        "CoOp_SAR - CoOp": "1.0000",
+    }
+    ship = [row for row in table if row["difference"] == "CoOp_SHIP - CoOp"]
+    assert [(row["seed"], row["base"]) for row in ship] == [("1", "-1.0000"), ("2", "-2.0000"), ("mean", "-1.5000")]
+    assert ship[2]["H"] == f"{(h(80, 52) - h(81, 50) + h(80, 52) - h(82, 50)) / 2:.4f}"
 
 
-def test_papers_numbers_only_beside_its_backbone_and_shots(write_run, report):
+def test_results_that_name_method_and_plug_ins_are_believed(write_run, report):
+    write_run({"base": 80.0, "new": 50.0}, trainer="CoOp")
+    write_run({"base": 82.0, "new": 49.0}, trainer="MyCoOp", method="CoOp", plugins=["SMOOTH"])
+    assert "CoOp + SMOOTH" in report("--layout", "paper").out
+    assert "MyCoOp - CoOp" in report("--paired").out
+
+
+# ---- layouts
+
+
+@pytest.fixture
+def eleven(write_run):
+    from lib.report.paper import paper_table
+
+    for i, dataset in enumerate(list(paper_table(1, "ship")["columns"])[1:]):
+        for j, trainer in enumerate(("CoOp_SHIP", "CoOp", "ZeroshotCLIP", "KgCoOp")):
+            for seed in (1, 2):
+                write_run({"base": 70.0 + i + j + seed, "new": 60.0 - j, "all": 50}, trainer, seed, dataset=dataset)
+
+
+def test_the_papers_layout_in_blocks_that_fit_a_terminal(eleven, report, monkeypatch):
+    for columns, blocks in (("80", 12), ("120", 6), ("1000", 1)):
+        monkeypatch.setenv("COLUMNS", columns)
+        ours = report("--table", "1").out.split("As printed")[0]
+        table = [line for line in ours.splitlines() if "±" in line and "percent" not in line or "---" in line]
+        assert max(map(len, table)) <= int(columns) and len(lines_of(ours, "Zero-shot")) == blocks
+    assert [line.split()[0] for line in table[1:]] == ["Zero-shot", "CoOp", "KgCoOp", "CoOp"]
+    heads = re.split("  +", ours.splitlines()[2].strip())
+    assert heads[:2] == ["ImageNet", "Caltech101"] and heads[-1] == "Average" and len(heads) == 12
+    assert ours.splitlines()[3].split() == ["method", *["base", "new", "H"] * 12]
+
+
+@pytest.mark.parametrize(
+    "form, bold", [("text", "{}*"), ("markdown", "**{}**"), ("html", "<b>{}</b>"), ("latex", "\\textbf{{{}}}")]
+)
+def test_the_best_value_of_a_column_is_bold(eleven, report, form, bold):
+    out = report("--table", "1", "--metrics", "base", "new", "--format", form).out
+    out = out.replace("$\\pm$", "±")
+    assert bold.format("74.50 ± 0.50") in out  # base on ImageNet: KgCoOp
+    assert bold.format("60.00 ± 0.00") in out and bold.format("59.00 ± 0.00") not in out
+    assert " H" not in out.split("As printed")[0].split("methods")[0].partition("percent")[2][:200]
+
+
+def test_fewshot_has_a_column_per_number_of_shots(write_run, report):
+    for shots in (1, 16):
+        for seed in (1, 2):
+            write_run({"accuracy": 50.0 + shots + seed}, task="fewshot", shots=shots, seed=seed)
+    write_run({"accuracy": 40.0}, task="fewshot", shots=16, trainer="ZeroshotCLIP")
+    out = report().out
+    (line,) = lines_of(out, "caltech101  CoOp")
+    assert re.split("  +", line)[-2:] == ["52.50 ± 0.50*", "67.50 ± 0.50*"] or "52.50 ± 0.50" in line
+    assert any(line.split() == ["dataset", "method", "config", "seeds", "1", "16"] for line in out.splitlines())
+
+
+def test_targets_have_the_difference_the_average_and_a_table_per_source(write_run, report):
+    for dataset, gain in (("caltech101", 1.0), ("eurosat", 3.0)):
+        write_run({"accuracy": 50.0}, "ZeroshotCLIP", task="cross_dataset", dataset=dataset)
+        for trainer, value in (("CoOp", 60.0), ("CoOp_SHIP", 60.0 + gain)):
+            write_run({"accuracy": value}, trainer, task="cross_dataset", dataset=dataset, source="imagenet")
+    write_run({"accuracy": 70.0}, task="cross_dataset", dataset="eurosat", source="dtd", config="from_dtd")
+    first, second = report().out.split("trained on ImageNet")[1], report().out.split("trained on DTD")[1]
+    assert lines_of(first, "Δ to CoOp")[0].split()[-3:] == ["+1.00", "+3.00", "+2.00"]
+    assert lines_of(first, "Zero-shot")[0].split()[-1] == "50.00"  # it has no source, and stands in each table
+    assert lines_of(second.split("Cross-dataset")[0], "Zero-shot")[0].split()[2:] == ["50.00"]
+
+
+def test_gzsl_and_tasks_that_are_not_known(write_run, report):
+    for seed, unseen, seen in ((1, 50, 90), (2, 60, 80)):
+        write_run({"unseen": unseen, "seen": seen}, task="gzsl", dataset="flo", seed=seed, shots=0)
+    write_run({"top5": 91.0}, task="my_task")
+    out = report("--layout", "paper").out
+    assert "Generalized zero-shot learning, all shots, MiniCLIP" in out and "FLO" in out
+    assert re.split("  +", lines_of(out, "CoOp")[0])[1:] == ["55.00 ± 5.00", "85.00 ± 5.00", "66.79 ± 2.14"]
+    assert "top5" in report().out and out.index("Generalized") < out.index("my_task")
+
+
+def test_joint_metrics_by_the_same_rule(write_run, cells):
+    for seed, old, new in ((1, 70.0, 30.0), (2, 72.0, 40.0)):
+        write_run({"base": 80.0, "new": 50.0, "all_base": old, "all_new": new, "all_H": h(old, new)}, seed=seed)
+    assert cells()["caltech101", "CoOp"]["all_H"] == f"{h(71, 35):.4f}"
+    assert cells("--mean-of-h")["caltech101", "CoOp"]["all_H"] == f"{(42 + h(72, 40)) / 2:.4f}"
+
+
+@pytest.mark.parametrize("trainer, name", [("PVA", "PVA"), ("CoOp_SAR", "SAR"), ("CoOp_SHIP_GATE", "GATE")])
+def test_reconstructions_are_marked(write_run, report, trainer, name):
     write_run({"base": 80.0, "new": 50.0})
-    assert "89.81" not in report().out
-    assert "89.81" not in report("--layout", "paper").out
+    assert "reconstruction" not in report().out
+    write_run({"base": 80.0, "new": 50.0}, trainer=trainer)
+    for arguments in ((), ("--table", "1"), ("--seconds",)):
+        assert f"{name}: reconstruction" in report(*arguments).out
+
+
+# ---- beside the paper
+
+
+def test_the_papers_figures_stand_beside_its_backbone_and_shots_alone(write_run, report):
+    write_run({"base": 80.0, "new": 50.0})
+    write_run({"base": 90.0, "new": 80.0}, backbone="ViT-B/16", shots=4)
+    assert "89.81" not in report().out + report("--layout", "paper").out
     write_run({"base": 90.0, "new": 80.0}, backbone="ViT-B/16", config="vit_b16_ctxv1")
     for layout in ("list", "paper"):
-        (line,) = [line for line in report("--layout", layout).out.splitlines() if "89.81" in line]
-        assert "98.00" in line and "93.73" in line and "50.00" not in line
+        out = rows(report("--layout", layout, "--format", "csv").out)
+        found = [row for table in out for row in table if "89.8100" in row.values()]
+        assert len(found) == 1 and found[0]["backbone"] == "ViT-B/16" and "98.0000" in found[0].values()
 
 
-def test_no_paper_numbers_at_other_shots(write_run, report):
-    write_run({"base": 90.0, "new": 80.0}, backbone="ViT-B/16", shots=4)
-    assert "paper" not in report().out
-
-
-def test_papers_average_is_of_the_same_datasets(write_run, report):
+def test_the_papers_average_is_of_the_same_data_sets(write_run, cells):
     for dataset in ("caltech101", "eurosat"):
         write_run({"base": 90.0, "new": 80.0}, backbone="ViT-B/16", dataset=dataset)
-    (line,) = [line for line in report().out.splitlines() if line.startswith("average")]
-    base, new = (98.00 + 92.19) / 2, (89.81 + 54.74) / 2
-    assert line.split()[-3:] == [f"{value:.2f}" for value in (base, new, h(base, new))]
+    row, base, new = cells()["average", "CoOp"], (98.00 + 92.19) / 2, (89.81 + 54.74) / 2
+    assert (row["paper base"], row["paper H"]) == (f"{base:.4f}", f"{h(base, new):.4f}")
 
 
-def test_papers_own_table_stands_alone(write_run, report):
-    write_run({"base": 80.0, "new": 50.0})
-    ours, papers = report("--papers-own").out.split("As printed in SHIP")
-    assert "89.81" not in ours and "89.81" in papers and "not comparable with other backbones" in papers
+def test_beside_gives_ours_the_papers_and_the_difference(write_run, report):
+    for backbone in ("ViT-B/16", "MiniCLIP"):
+        for seed in (1, 2):
+            write_run({"base": 70.0 + seed, "new": 50.0}, dataset="dtd", seed=seed, backbone=backbone, config=backbone)
+    out = report("--table", "1", "--beside", "--format", "csv")
+    first, second = rows(out.out)[0]
+    assert (first["backbone"], first["base ours"], first["base paper"]) == ("MiniCLIP", "71.5000", "")
+    assert (second["base paper"], second["base diff."], second["seeds"]) == ("79.4400", "-7.9400", "2")
+    assert second["H diff."] == f"{h(71.5, 50) - 54.24:.4f}" and second["data set"] == "DTD"
+    assert "not run: CLIP, CoCoOp" in out.err
 
 
-def test_other_configurations_on_one_dataset_average_together(write_run, cells):
-    """CoOp trains ImageNet with vit_b16_ep50_ctxv1 and the rest with vit_b16_ctxv1."""
-    write_run({"base": 70.0, "new": 60.0}, dataset="imagenet", config="vit_b16_ep50_ctxv1")
-    write_run({"base": 80.0, "new": 70.0}, dataset="caltech101", config="vit_b16_ctxv1")
-    row = cells()["average", "CoOp"]
-    assert (row["base"], row["config"]) == ("75.0000", "(several)")
+def test_an_ablation(write_run, report):
+    gan, mlp = "-TRAINER.SHIP.FRAMEWORK=gan", "-TRAINER.SHIP.GENERATOR=mlp"
+    for dataset, shift in (("caltech101", 0.0), ("eurosat", 10.0)):
+        for suffix, new in (("", 70.0), (gan + mlp, 55.0), (mlp, 65.0)):
+            write_run({"base": 80.0, "new": new - shift}, "CoOp_SHIP", dataset=dataset, config=f"miniclip{suffix}")
+        write_run({"base": 83.0, "new": 60.0}, dataset=dataset)
+    write_run({"base": 83.0, "new": 60.0}, dataset="dtd")  # no variant has it
+    result = report("--table", "4", "--format", "csv")
+    table = {row["variant"]: row for row in rows(result.out)[0]}
+    assert list(table) == ["G + S", "V + S", "V + T", "CoOp"] and "not run: G + T" in result.err
+    assert table["G + S"]["options"] == "FRAMEWORK=gan GENERATOR=mlp" and table["V + T"]["Average new"] == "65.0000"
+    assert "DTD new" not in table["CoOp"] and "73.69" in result.out and "not comparable with other" in result.err
+    with pytest.raises(UserError, match=r"Table 6 .*CoOp_SHIP/\.\.\.-TRAINER.SHIP.N_CTX=1"):
+        report("--table", "6")
 
 
-def test_variants_are_told_apart_by_their_folder(write_run, report):
-    write_run({"base": 80.0, "new": 50.0})
-    path = write_run({"base": 70.0, "new": 60.0}, config="miniclip-OPTIM.LR=0.1")
-    path.write_text(path.read_text().replace("miniclip-OPTIM.LR=0.1", "miniclip"))  # the YAML file is the same
-    out = report().out
-    assert "80.00" in out and "70.00" in out and "miniclip-OPTIM.LR=0.1" in out
+def test_figures_that_were_not_verified_stand_on_their_own_on_request(write_run, report):
+    for dataset in ("caltech101", "imagenet"):
+        write_run({"base": 80.0, "new": 50.0}, trainer="PVA", dataset=dataset, backbone="ViT-B/16")
+    assert "77.5" not in report().out + report("--table", "1", "--paper", "pva").out
+    own = report("--papers-own", "--paper", "pva").out.split("As printed in PVA")[1]
+    assert "77.50" in own and "third party's summary" in own
 
 
-def test_the_newer_of_two_results_of_one_run_counts(write_run, report, tmp_path):
-    import os
-    import shutil
-
-    path = write_run({"base": 80.0, "new": 50.0})
-    copy = tmp_path / "output" / "copy" / "CoOp" / "miniclip" / "seed1" / "results.json"
-    copy.parent.mkdir(parents=True)
-    shutil.copy(path, copy)
-    path.write_text(path.read_text().replace("80.0", "81.0"))
-    os.utime(copy, (1, 1))
-    result = report()
-    assert "81.00" in result.out and "80.00" not in result.out
-    assert f"two results of the same run: using {path}, not {copy}" in result.err
+# ---- the program
 
 
-def test_needs_no_torch(three_seeds, tmp_path):
-    code = (
-        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); sys.modules['torch'] = None; import report; report.main()"
+def test_latex_has_the_columns_that_it_declares_and_compiles(eleven, write_run, report, tmp_path):
+    write_run({"base": 85.0}, "Tip_Adapter_F", config="my_cfg#1", unsupported={"new": "100% & {no}"})
+    tables = "".join(
+        report("--format", "latex", *more).out for more in ((), ("--table", "1"), ("--paired", "--seconds"))
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "output")], capture_output=True, text=True, timeout=60
-    )
+    assert r"\multicolumn{3}{c}{Caltech101}" in tables and r"my\_cfg\#1" in tables and r"100\% \& \{no\}" in tables
+    for table in tables.split(r"\begin{table}")[1:]:
+        count = len(re.search(r"\\begin\{tabular\}\{([lr]+)\}", table)[1])
+        for line in [line for line in table.splitlines() if line.endswith(r"\\")]:
+            spans = [int(n) for n in re.findall(r"\\multicolumn\{(\d+)\}", line)]
+            assert line.replace(r"\&", "").count("&") + 1 + sum(spans) - len(spans) == count
+    if not shutil.which("pdflatex"):
+        return
+    text = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n" + tables + "\n\\end{document}\n"
+    (tmp_path / "page.tex").write_text(text)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stdout[-2000:]
+
+
+def test_a_row_passes_few_files(write_run, report):
+    """From results.json to its printed row: report.py, runs.py, table.py, and files.py of the core."""
+    write_run({"base": 83.0, "new": 54.0})
+    report()  # what is imported late is imported
+    root, seen = str(SCRIPT.parents[1]), set()
+
+    def note(frame, event, _):
+        name = frame.f_code.co_filename
+        if event == "call" and name.startswith(root) and "/tests/" not in name and ".venv" not in name:
+            seen.add(name)
+
+    sys.setprofile(note)
+    try:
+        report()
+    finally:
+        sys.setprofile(None)
+    assert len(seen) <= 4, seen
+
+
+def test_needs_no_torch_and_says_what_to_run(three_seeds, tmp_path):
+    start = f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); sys.modules['torch'] = None"
+    code = f"{start}; import report; report.main()"
+    words = {"capture_output": True, "text": True, "timeout": 60}
+    result = subprocess.run([sys.executable, "-c", code, str(tmp_path / "output")], **words)
     assert result.returncode == 0 and "83.00" in result.stdout, result.stderr
-
-
-def test_markdown(three_seeds, report):
-    lines = report("--format", "markdown").out.splitlines()
-    assert lines[2] == "| dataset | shots | trainer | config | seeds | base | new | H | all |"
-    assert lines[3] == "|---|---|---|---|---|---:|---:|---:|---:|"
-    assert lines[4].startswith("| caltech101 | 16 | CoOp | miniclip | 3 | 83.00 ± 2.94 | 54.00 ± 3.27 |")
+    (tmp_path / "begun/seed1").mkdir(parents=True)
+    (tmp_path / "begun/seed1/log.txt").touch()
+    for folder, said in ((tmp_path / "nowhere", "does not exist"), (tmp_path / "begun", "broken off: ")):
+        result = subprocess.run([sys.executable, str(SCRIPT), str(folder)], **words)
+        assert result.returncode == 2 and said in result.stderr and "bash scripts/quickstart.sh" in result.stderr

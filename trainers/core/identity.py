@@ -15,18 +15,16 @@ from .files import UserError, hash_of, results_file, sha256_of
 
 # The options that every trainer reads; "X." stands for all below X. What is not here (places, workers, test batches,
 # printing) cannot change a result. Data and banks count by their content, whatever the place.
-READ = ("SEED", "TASK", "DATASET.", "INPUT.", "OPTIM.", "FEATURES.", "DATALOADER.TRAIN_X.", "TRAINER.NAME")
-READ += ("MODEL.INIT_WEIGHTS", "MODEL.BACKBONE.NAME", "TEST.FINAL_MODEL", "TEST.ALL_SUBSET")
+READ = (
+    *("SEED", "TASK", "DATASET.", "INPUT.", "OPTIM.", "FEATURES.", "DATALOADER.TRAIN_X.", "TRAINER.NAME"),
+    *("MODEL.INIT_WEIGHTS", "MODEL.BACKBONE.NAME", "TEST.FINAL_MODEL", "TEST.ALL_SUBSET"),
+)
 NEUTRAL = ("DATASET.ROOT", "FEATURES.BANK", "FEATURES.DIR")
 # Beside the options: hashes of the data, the text of the hand-written prompt, the REVISION of each part of the run.
 TEMPLATE = "template"
 FILES = ("INIT_FROM", "INIT_WEIGHTS", "NAMES", "NEW_CLASSES")  # last parts of the keys that name a file or a run
-# Options of earlier versions, with the value at which they did nothing.
-REMOVED = {
-    "TRAINER.SHIP.EPISODES": False,
-    "TRAINER.SHIP.BASE_SHARE": 0.0,
-    "TRAINER.SHIP.MATCH": "none",
-}
+# Last parts of the keys of options that are gone, with the value at which they did nothing.
+REMOVED = {"EPISODES": False, "BASE_SHARE": 0.0, "MATCH": "none"}
 SHOWN = 5  # options that an error names
 
 
@@ -86,9 +84,15 @@ def differences(own: dict, recorded: dict, defaults: dict, sections) -> list[str
             differing.append(f"{key} was {_short(before)}, is now {_short(value)}")
     for key, value in recorded.items():
         gone = key not in own and is_read(key, sections)
-        if gone and not (key in REMOVED and value == REMOVED[key]):
+        if gone and not is_idle(key, value):
             differing.append(f"{key} was {_short(value)}, and this version has no such option")
     return differing
+
+
+def is_idle(key: str, value) -> bool:
+    """Whether a recorded option is one that is gone, and did nothing."""
+    name = key.rpartition(".")[2]
+    return name in REMOVED and value == REMOVED[name]
 
 
 def require_same(own: dict, recorded, defaults: dict, sections, where: str):

@@ -35,7 +35,7 @@ def held_out(dataset, shots, seed):
         )
     generator = random.Random(derive_seed(seed, "held-out"))
     per_class = min(shots, PER_CLASS) if shots >= 1 else PER_CLASS
-    groups = {}
+    groups: dict[int, list] = {}
     for item in unused:
         groups.setdefault(item.label, []).append(item)
     drawn = (generator.sample(groups[label], min(per_class, len(groups[label]))) for label in sorted(groups))

@@ -197,7 +197,12 @@ def images_of(trainer, evaluation) -> FeatureSet:
 
 
 def require_images(trainer):
-    """Raises UserError before anything is trained where an evaluation would have no images, or cannot read them."""
+    """Raises UserError before anything is trained where an evaluation would have no images, or cannot read them. A data
+    set that says why there are none (no_test) is for training alone."""
+    reason = getattr(trainer.dataset, "no_test", "")
+    if reason:
+        print(f"nothing will be tested: {reason}")
+        return
     for evaluation in trainer.task.evaluations():
         sides = [side.name for side in evaluation.sides if not side.images]
         if sides or not evaluation.images:
@@ -230,6 +235,8 @@ def evaluate(trainer):
     task, metrics, jointly, unsupported, subset, judged = trainer.task, {}, {}, {}, {}, []
     for evaluation in task.evaluations():
         try:
+            if not evaluation.images:
+                raise ClassesUnsupported(getattr(task.dataset, "no_test", "") or "there are no test images")
             metrics[evaluation.name], further, found = _run(trainer, evaluation)
         except ClassesUnsupported as reason:
             unsupported[evaluation.name] = str(reason)

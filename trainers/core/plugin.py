@@ -20,6 +20,7 @@ class Plugin:
     NAME = ""  # the suffix of a trainer that has it: <Method>_<NAME>
     SECTION = ""  # its node under cfg.TRAINER
     OPTIONS: dict[str, object] = {}  # the keys there with their defaults
+    LIMITS: dict[str, object] = {}  # what they allow: a config.Range of numbers, or a tuple of words
     REVISION = 1  # raised by every change that moves figures
     RECONSTRUCTION = False  # built without the paper's code or full text: results say so
 

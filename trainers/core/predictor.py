@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from . import checkpoints, files, metrics, run, tasks
 from .checkpoints import Checkpoints
-from .config import resolve_precision
+from .config import check_options, parts_of, resolve_precision
 from .files import ClassesUnsupported, UserError
 from .images import FeatureData
 from .model.backbone import apply_preprocessing, load_backbone
@@ -62,6 +62,7 @@ class Predictor(TrainerX):
         self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
         self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"
         self.temperature = 1.0  # of the probabilities that are shown; no decision depends on it
+        check_options(self.cfg, parts_of(type(self)))
         self.plugins = [plugin(self) for plugin in self.PLUGINS]
         self.checkpoints = Checkpoints(self.output_dir, self.MODEL_NAME)
         self.rolling = Rolling(lambda state: self.checkpoints.write(state, name=checkpoints.ROLLING))
@@ -86,8 +87,9 @@ class Predictor(TrainerX):
         self.task = self.host.task if self.host else tasks.build_task(self.cfg, training)
         if not self.host:
             self.cfg = self.task.cfg  # with the classes that it took
-        if not self.dataset.test:
-            raise UserError(f"{self.cfg.DATASET.NAME} has no test images: nothing could be evaluated")
+        reason = getattr(self.dataset, "no_test", "")  # a data set may say why, and can be trained on
+        if not self.dataset.test and not (training and reason):
+            raise UserError(f"{self.cfg.DATASET.NAME} has no test images: nothing could be evaluated. {reason}")
         self.num_classes, self.lab2cname = self.dataset.num_classes, self.dataset.lab2cname
         self.evaluator = build_evaluator(self.cfg, lab2cname=self.lab2cname)
         self.data = self.host.data if self.host else self.new_data()

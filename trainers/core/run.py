@@ -142,7 +142,7 @@ def record(trainer, metrics, unsupported=None, subset=None):
     start = cfg.MODEL.INIT_WEIGHTS or next(filter(None, (plugin.source() for plugin in trainer.plugins)), "")
     source = results_beside(start) if start else {}
     origin = {"source": source["dataset"]} if "dataset" in source else {}
-    extra = trainer.own_results()
+    extra, copies = trainer.own_results(), getattr(dataset, "test_images_trained_on", 0)
     for plugin in trainer.plugins:
         extra.update(plugin.results())
     return {
@@ -164,6 +164,7 @@ def record(trainer, metrics, unsupported=None, subset=None):
         "unsupported": unsupported or {},
         "subset": subset or {},
         **({"skipped_images": trainer.data.skipped} if trainer.data.skipped else {}),
+        **({"test_images_trained_on": copies} if copies else {}),
         "selection": trainer.selection,
         "temperature": trainer.temperature,
         "seconds": {name: round(value, 3) for name, value in trainer.watch.seconds.items()},

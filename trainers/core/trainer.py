@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from . import checkpoints, files, metrics, run
-from .config import build_schedule, check_overrides, options_of, per_step
+from .config import PRECISIONS, Range, build_schedule, check_overrides, options_of, per_step
 from .data import FeatureLoader
 from .files import UserError
 from .model.prompts import initial_context
@@ -42,7 +42,8 @@ WITHOUT_EFFECT = {
 class FeatureTrainer(Predictor):
     """Class attributes that a method may set.
 
-    SECTION: its node under cfg.TRAINER; OPTIONS: the keys there with their defaults, beside the inherited ones.
+    SECTION: its node under cfg.TRAINER; OPTIONS: the keys there with their defaults, beside the inherited ones; LIMITS:
+    what they allow, a config.Range of numbers or a tuple of words.
     MODEL_NAME: its checkpoint folder. REVISION: raised by every change that moves the method's figures.
     TEMPLATES: {DATASET.NAME: hand-written prompt}, where its authors differ from CoOp's.
     trains: False where there is nothing to train. NEEDS_FEATURES: its head is built from features.
@@ -54,6 +55,7 @@ class FeatureTrainer(Predictor):
 
     SECTION = None
     OPTIONS: dict[str, object] = {"PREC": "auto"}  # fp32, fp16, amp; auto: fp16 on a GPU, fp32 on a CPU
+    LIMITS: dict[str, object] = {"PREC": PRECISIONS}
     MODEL_NAME = "head"
     REVISION = 1
     TEMPLATES: dict[str, str] = {}
@@ -308,6 +310,7 @@ class PromptTrainer(FeatureTrainer):
         "CTX_INIT": "",  # words to start from; their tokens fix the context length
         "CHUNK": 0,
     }
+    LIMITS = {"N_CTX": Range(1), "CHUNK": Range(0)}
 
     def initial_context(self, classes: int | None = None) -> Tensor:
         """Where the learned context starts [n, w]; [classes, n, w] for class-specific ones. Raises UserError where an

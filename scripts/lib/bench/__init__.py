@@ -1,1 +1,1 @@
-"""What scripts/bench.py measures: ours against the plain formulation, on the same work, in one run."""
+"""What scripts/bench.py measures: our formulation beside the plain one, on the same work."""

@@ -1,96 +1,71 @@
-"""The steps that are measured, each in both formulations."""
+"""The steps that are measured. Each function returns one to call, and how many steps a call of it does."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from trainers.core.features.feature_set import FeatureSet
-from trainers.core.features.loader import FeatureLoader
-from trainers.ship.generator import PromptGenerator
 
 from trainers.coop import CoOpHead
 from trainers.core.model.prompts import ClassTokens
-from trainers.generative.synthesis import CHUNK, Extended, Synthesizer
+from trainers.generative.generator import PromptGenerator
 from trainers.generative.vae import VAE
 
-from .plain import ROWS, PlainCoOpHead, PlainGenerator
-from .towers import class_names
+from .plain import PlainCoOpHead, PlainGenerator
 
 BATCH, HIDDEN = 32, 4096  # images of a step, as in CoOp's settings; hidden units of the generator's networks
-SHOTS = 16
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Functions that do `steps` steps of ours, and one step of the plain formulation over `share` of the names."""
-
-    ours: Callable
-    steps: int
-    plain: Callable
-    share: float = 1.0
-    images: bool = True  # whether the plain formulation also encodes a batch of images
+class Formulation(NamedTuple):
+    head: type
+    generator: type
+    at_once: int  # steps whose synthetic features are made in one pass of the generator
 
 
-def text_encoder(backbone, count: int, n_ctx: int) -> Pair:
-    """Forward and backward of a context that all classes share."""
-
-    def step(kind, size):
-        head = kind(backbone, class_names(size), _context(backbone, n_ctx)).to(backbone.device)
-        direction = torch.randn(size, backbone.embed_dim, device=backbone.device)  # any loss will do
-
-        def run():
-            head.ctx.grad = None
-            (head.encode_names(head.tokens) * direction).sum().backward()
-
-        return run
-
-    size = min(count, ROWS)
-    return Pair(step(CoOpHead, count), 1, step(PlainCoOpHead, size), size / count, images=False)
+OURS = Formulation(CoOpHead, PromptGenerator, at_once=16)
+PLAIN = Formulation(PlainCoOpHead, PlainGenerator, at_once=1)
 
 
-def generator(backbone, count: int, n_ctx: int) -> Pair:
-    """SHIP's VAE: a step of its optimiser."""
-
-    def step(kind):
-        classes = ClassTokens(class_names(count), backbone, n_ctx)
-        vae = VAE(_generator(kind, backbone, n_ctx), backbone.embed_dim, HIDDEN).to(backbone.device)
-        optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, fused=True)
-        x, labels = _features(backbone, BATCH), torch.randint(count, (BATCH,))
-        return lambda: vae.step(x, labels, classes, [optimizer])
-
-    return Pair(step(PromptGenerator), 1, step(PlainGenerator))
+def text_encoder(formulation, backbone, names, n_ctx):
+    """Forward and backward of a context that all names share."""
+    head = formulation.head(backbone, names, _context(backbone, n_ctx)).to(backbone.device)
+    direction = torch.randn(len(names), backbone.embed_dim, device=backbone.device)  # any loss will do
+    return lambda: (head.encode_names(head.tokens) * direction).sum().backward(), 1
 
 
-def coop(backbone, count: int, n_ctx: int) -> Pair:
-    """A step of CoOp over `count` names."""
-    size = min(count, ROWS)
-    ours, plain = _learner(CoOpHead, backbone, count, n_ctx), _learner(PlainCoOpHead, backbone, size, n_ctx)
-    x, labels = _features(backbone, BATCH), torch.randint(size, (BATCH,), device=backbone.device)
-    return Pair(lambda: ours(x, labels), 1, lambda: plain(x, labels), size / count)
+def generator(formulation, backbone, names, n_ctx):
+    """A step of SHIP's VAE."""
+    classes = ClassTokens(names, backbone, n_ctx)
+    prompts = formulation.generator(backbone, n_ctx, backbone.width, HIDDEN)
+    vae = VAE(prompts, backbone.embed_dim, HIDDEN).to(backbone.device)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, fused=True)
+    x, labels = _batch(backbone, len(names))
+    return lambda: vae.step(x, labels.cpu(), classes, [optimizer]), 1
 
 
-def coop_ship(backbone, count: int, n_ctx: int) -> Pair:
-    """Steps of CoOp + SHIP over `count` names, half of them label-only: one pass of the generator and its batches."""
-    base, new = count // 2, ClassTokens(class_names(count)[count // 2 :], backbone, 4)
-    made = [Synthesizer(_generator(kind, backbone, 4), new, base) for kind in (PromptGenerator, PlainGenerator)]
-    size, steps = min(count, ROWS), CHUNK // BATCH
-    ours, plain = _learner(CoOpHead, backbone, count, n_ctx), _learner(PlainCoOpHead, backbone, size, n_ctx)
-    x, labels = _features(backbone, steps * BATCH), torch.randint(base, (steps * BATCH,), device=backbone.device)
-    found = FeatureSet(x, torch.arange(len(x) + 1, device=backbone.device), labels)
+def coop(formulation, backbone, names, n_ctx):
+    """A step of CoOp."""
+    learn = _learner(formulation, backbone, names, n_ctx)
+    x, labels = _batch(backbone, len(names))
+    return lambda: learn(x, labels), 1
 
-    def windows(learner, synthesizer, loader, rows):
-        for batch in Extended(loader, lambda length: [(synthesizer, length)], rows):
-            rows_of = torch.cat([batch["features"], batch["made"]])
-            learner(rows_of, torch.cat([batch["label"], batch["made_label"]]).clamp(max=learner.classes - 1))
 
-    one = FeatureLoader(FeatureSet(x[:BATCH], found.offsets[: BATCH + 1], labels[:BATCH]), BATCH)
-    return Pair(
-        lambda: windows(ours, made[0], FeatureLoader(found, BATCH), CHUNK),
-        steps,
-        lambda: windows(plain, made[1], one, 1),
-        size / count,
-    )
+def coop_ship(formulation, backbone, names, n_ctx):
+    """Steps of CoOp + SHIP, each on a batch of images and as many synthetic features of the second half of names."""
+    learn = _learner(formulation, backbone, names, n_ctx)
+    base = len(names) // 2
+    classes = ClassTokens(names[base:], backbone, 4)
+    make = formulation.generator(backbone, 4, backbone.width, HIDDEN).to(backbone.device)
+    x, labels = _batch(backbone, base)
+    new = torch.randint(len(classes), (formulation.at_once, BATCH))
+
+    def steps():
+        z = torch.randn(new.numel(), backbone.width, device=backbone.device)
+        with torch.no_grad():
+            synthetic = make(z, new.flatten(), classes)
+        for features, targets in zip(synthetic.split(BATCH), new, strict=True):
+            learn(torch.cat([x, features]), torch.cat([labels, base + targets.to(labels.device)]))
+
+    return steps, formulation.at_once
 
 
 STEPS = {"text_encoder": text_encoder, "generator": generator, "coop": coop, "coop_ship": coop_ship}
@@ -100,23 +75,20 @@ def _context(backbone, n_ctx):
     return 0.02 * torch.randn(n_ctx, backbone.width)
 
 
-def _generator(kind, backbone, n_ctx):
-    return kind(backbone, n_ctx, backbone.width, HIDDEN).to(backbone.device)
+def _batch(backbone, classes):
+    """Unit features [B, d] and labels [B]."""
+    features = torch.randn(BATCH, backbone.embed_dim, device=backbone.device)
+    return F.normalize(features, dim=-1), torch.randint(classes, (BATCH,), device=backbone.device)
 
 
-def _features(backbone, count):
-    return F.normalize(torch.randn(count, backbone.embed_dim, device=backbone.device), dim=-1)
-
-
-def _learner(kind, backbone, count, n_ctx):
-    """f(features, labels): a step of SGD on the cross-entropy over `count` names."""
-    head = kind(backbone, class_names(count), _context(backbone, n_ctx)).to(backbone.device)
+def _learner(formulation, backbone, names, n_ctx):
+    """f(features, labels): a step of SGD on the cross-entropy over the names."""
+    head = formulation.head(backbone, names, _context(backbone, n_ctx)).to(backbone.device)
     optimizer = torch.optim.SGD(head.parameters(), lr=0.002)
 
-    def step(features, labels):
+    def learn(features, labels):
         optimizer.zero_grad()
         F.cross_entropy(head(features), labels).backward()
         optimizer.step()
 
-    step.classes = count
-    return step
+    return learn

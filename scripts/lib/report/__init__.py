@@ -1,10 +1,9 @@
 """Tables, charts and a page from results.json files alone (scripts/report.py is the command line).
 
-    runs, skipped = load(find(["output"]))         runs.py: what is damaged is named and skipped
-    runs, doubts = sort_out(runs)                  apart.py: which runs share a row
-    tables = build(runs, options)                  build.py -> pivot.py: layouts as data, over methods.py
-    print(render(tables, "markdown"))              table.py: text, markdown, csv, latex; page.py: HTML
+    runs, warnings = load(["output"])              runs.py: results.json files; a run is a dictionary
+    values = values_of(runs, metrics)              one frame; with_averages, summarise: mean and spread over seeds
+    arrange(title, with_words(...)).render(form)   table.py: words, notes, layouts as data, and one pivot
 
-Papers are data too: configs/papers/<paper>/table<n>.yaml, and names.yaml there (paper.py).
-Nothing here imports torch or the trainers: a report starts at once, on any machine that has the files.
+variants.py numbers runs that differ in more than the seed; pairs.py has differences; plots.py charts; page.py a page.
+Papers are data: configs/papers/<paper>/table<n>.yaml (paper.py), and names.yaml there. Nothing here needs PyTorch.
 """

@@ -1,131 +1,122 @@
-"""Papers as data: tables (configs/papers/<paper>/table<n>.yaml), and names and order of methods and datasets."""
+"""The papers' tables, configs/papers/<paper>/table<n>.yaml: their figures beside ours, and on their own."""
 
-from argparse import Namespace
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from statistics import fmean
+from itertools import product
+from statistics import fmean, harmonic_mean
 
+import pandas as pd
 import yaml
 
-from ..run import UserError
-from .stats import Cell, harmonic
+from trainers.core.files import UserError
 
-FOLDER = Path(__file__).resolve().parents[3] / "configs" / "papers"
-FIRST = "ship"  # the paper whose rows and columns give the order of methods and datasets
-AVERAGE = "average"
-PLUGINS = ("SHIP", "SAR", "GATE")  # in the order of a trainer's name
-
-
-@dataclass(frozen=True)
-class PaperRow:
-    method: str
-    values: dict[str, dict[str, float]]  # column -> metric -> percent
-    trainer: str = ""  # "" where no trainer here stands for it
-    features: str = ""
-    options: dict[str, object] = field(default_factory=dict)  # of an ablation: keys below `section`
-    suffix: str = ""  # what the scripts add to a configuration's folder for these options
-
-
-@dataclass(frozen=True)
-class PaperTable:
-    """A file: its keys are these fields."""
-
-    paper: str
-    table: int
-    title: str
-    task: str
-    backbone: str  # the figures stand beside those of this backbone only
-    metrics: list[str]
-    columns: dict[str, str]  # key (a dataset's config name, or "average") -> title
-    rows: list[PaperRow]
-    shots: int | None = None
-    source: str = ""
-    section: str = ""  # where an ablation's options are
-    delta: dict[str, float] | None = None
-    verified: bool = True  # False: shown as printed on request with its note, never beside ours
-    note: str = ""
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return f"{names()['papers'].get(self.paper, self.paper)}, Table {self.table}"
-
-    @property
-    def variants(self) -> list[PaperRow]:
-        """What an ablation compares; [] in tables of methods."""
-        return [row for row in self.rows if row.options]
-
-    @property
-    def datasets(self) -> set[str]:
-        """Those that the average is of; an ablation that prints the average alone has them from Table 1."""
-        return set(self.columns) - {AVERAGE} or paper_table(1, self.paper).datasets
-
-    def cell(self, row: PaperRow, datasets: Sequence[str], metric: str, options: Namespace) -> Cell | None:
-        """A dataset's figure, or of several: the printed average of all of them, of some theirs by the same rule."""
-        own_h = options.mean_of_h and "H" in self.metrics and set(datasets) <= row.values.keys()
-        if AVERAGE in row.values and len(datasets) > 1 and set(datasets) == self.datasets and not own_h:
-            datasets = [AVERAGE]
-        if metric not in self.metrics or not set(datasets) <= row.values.keys():
-            return None
-        means = {name: fmean(row.values[dataset][name] for dataset in datasets) for name in self.metrics}
-        if metric == "H" and len(datasets) > 1 and not own_h:
-            return Cell(harmonic(*(value for name, value in means.items() if name != "H")))
-        return Cell(means[metric])
+from .runs import AVERAGE, MAKE_SOME, NAMES, PAPERS, group_runs, shots_word
+from .table import Table
 
 
 @cache
-def paper_table(number: int, paper: str = FIRST) -> PaperTable:
-    path = FOLDER / paper / f"table{number}.yaml"
+def paper_table(number: int, paper: str) -> dict:
+    """What the file holds; `values` of a row become {column: {metric: percent}}, and its `suffix` is what its options
+    add to the name of a configuration. Raises UserError where there is no such table."""
+    path = PAPERS / paper / f"table{number}.yaml"
     if not path.exists():
         raise UserError(f"Table {number} of '{paper}' should be in {path}, which does not exist")
-    data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for row in data["rows"]:
-        row["suffix"] = "".join(f"-{data['section']}.{key}={value}" for key, value in row.get("options", {}).items())
-        row["values"] = {key: dict(zip(data["metrics"], found, strict=True)) for key, found in row["values"].items()}
-    return PaperTable(**{**data, "paper": paper, "rows": [PaperRow(**row) for row in data["rows"]]})
+    table = {"shots": None, "source": "", "verified": True, "notes": [], **yaml.safe_load(path.read_text("utf-8"))}
+    for row in table["rows"]:
+        row["values"] = {key: dict(zip(table["metrics"], found, strict=True)) for key, found in row["values"].items()}
+        row["suffix"] = "".join(f"-{table['section']}.{key}={value}" for key, value in row.get("options", {}).items())
+    table["variants"] = [row for row in table["rows"] if row["suffix"]]
+    table["name"] = f"{NAMES['papers'][paper]['title']}, Table {number}"
+    # an ablation that prints the average alone has the data sets of Table 1
+    known = {*table["columns"]} - {AVERAGE}
+    table["datasets"] = known or {*paper_table(1, paper)["columns"]} - {AVERAGE}
+    return table
 
 
-def main_tables(task: str) -> list[PaperTable]:
-    """The tables of all papers that compare methods on this task (not ablations)."""
-    files = [(paper, path) for paper in names()["papers"] for path in sorted((FOLDER / paper).glob("table*.yaml"))]
-    tables = [paper_table(int(path.stem.removeprefix("table")), paper) for paper, path in files]
-    return [table for table in tables if table.task == task and not table.variants]
+def main_tables(task: str, paper: str) -> list[dict]:
+    """The paper's tables that compare methods on this task (not ablations)."""
+    numbers = sorted(int(path.stem.removeprefix("table")) for path in (PAPERS / paper).glob("table*.yaml"))
+    tables = [paper_table(number, paper) for number in numbers]
+    return [table for table in tables if table["task"] == task and not table["variants"]]
 
 
-@cache
-def names() -> dict[str, dict[str, str]]:
-    return yaml.safe_load((FOLDER / "names.yaml").read_text(encoding="utf-8"))
+def printed(table: dict, row: dict, shots: int, datasets: list[str], metric: str, mean_of_h: bool) -> float | None:
+    """The figure that may stand beside a cell of ours: of the same backbone, source and number of shots. For an average
+    over all of its data sets the printed one; over some of them theirs, by the same rule."""
+    same = row["backbone"] == table["backbone"] and row["source"] in (table["source"], "")
+    if not same or table["shots"] not in (None, shots) or metric not in table["metrics"] or not table["verified"]:
+        return None
+    values = next((other["values"] for other in table["rows"] if stands_for(table, other, row)), {})
+    own_h = mean_of_h and metric == "H" and {*datasets} <= values.keys()
+    if len(datasets) > 1 and {*datasets} == table["datasets"] and AVERAGE in values and not own_h:
+        datasets = [AVERAGE]
+    if not {*datasets} <= values.keys():
+        return None
+    if metric == "H" and len(datasets) > 1 and not own_h:
+        return harmonic_mean([fmean(values[name][side] for name in datasets) for side in table["metrics"][:2]])
+    return fmean(values[name][metric] for name in datasets)
 
 
-def trainer_rank(trainer: str, plugins: Sequence[str]) -> tuple:
-    """Sort key: methods before their twins with plug-ins; the paper's order of rows, others behind them."""
-    order = [row.trainer for row in paper_table(1).rows]
-    ranks = [PLUGINS.index(name) if name in PLUGINS else len(PLUGINS) for name in plugins]
-    return ranks, order.index(trainer) if trainer in order else len(order), trainer
+def with_printed(cells: pd.DataFrame, rows: list[dict], paper: dict, layout: str, mean_of_h: bool) -> pd.DataFrame:
+    """With the paper's figures: columns of a list, lines below ours, or `beside` ours with the difference."""
+    means = [printed(paper, rows[c.row], c.at, c.places, c.metric, mean_of_h) for c in cells.itertuples()]
+    theirs = cells.assign(mean=pd.Series(means, dtype=float), spread=None, note="", whose=1)
+    if layout == "beside":
+        unlike = theirs.assign(mean=cells["mean"] - theirs["mean"], whose=2, of="diff.", plus=True)
+        return pd.concat([cells.assign(of="ours"), theirs.assign(of="paper"), unlike])
+    theirs = theirs.dropna(subset="mean")
+    if layout == "list":
+        return pd.concat([cells, theirs.assign(metric="paper " + theirs["metric"])])
+    return pd.concat([cells, theirs.assign(method="  in the paper", variant="  in the paper", line_note="")])
 
 
-def dataset_rank(dataset: str) -> tuple:
-    order = list(_dataset_titles())
-    return order.index(dataset) if dataset in order else len(order), dataset
+def stands_for(table: dict, theirs: dict, ours: dict) -> bool:
+    """Whether a row of the paper's table is that of a row of ours: the same variant, or the same trainer."""
+    return theirs["method"] == ours["title"] if table["variants"] else theirs.get("trainer") == ours["trainer"]
 
 
-def method_title(method: str, plugins: Sequence[str]) -> str:
-    """CLIP_Adapter, (SHIP,) -> CLIP-Adapter + SHIP."""
-    return " + ".join([names()["methods"].get(method, method.replace("_", "-")), *plugins])
+def not_run(table: dict | None, rows: list[dict]) -> list[str]:
+    """A footnote that names the rows of the paper's table that have no run here."""
+    theirs = [one for one in table["rows"] if "trainer" in one] if table else []
+    missing = [one["method"] for one in theirs if not any(stands_for(table, one, row) for row in rows)]
+    return [f"not run: {', '.join(missing)}"] if missing else []
 
 
-def dataset_title(dataset: str) -> str:
-    return _dataset_titles().get(dataset, dataset)
+def nothing_of(table: dict) -> UserError:
+    """What to run where there are no runs for the table."""
+    ends = [f"{row['trainer']}/...{row['suffix']}" for row in table["variants"]]
+    runs = f"runs of the task {table['task']}" + f" such as {', '.join(ends)}" * bool(ends)
+    return UserError(f"no results for {table['name']} ({table['title']}): expected {runs}.\n{MAKE_SOME}")
 
 
-def reconstruction_note(parts: Iterable[str]) -> str:
-    """The footnote of methods and plug-ins that were built without their authors' code; "" for others."""
-    known = names()["reconstructions"]
-    return "; ".join(f"{name}: {known[name]}" for name in dict.fromkeys(parts) if name in known)
+def own_table(table: dict) -> Table:
+    """The table as printed, on its own, so that its numbers stand beside no other backbone's."""
+    cells, titles = [], table["columns"] if len(table["columns"]) > 1 else {AVERAGE: ""}
+    for line, row in enumerate(table["rows"]):
+        method = f"{row['method']} ({row['features']})" if "features" in row else row["method"]
+        for column, (key, metric) in enumerate(product(titles, table["metrics"])):
+            words = {"line": line, "method": method, "column": column, "data set": titles[key], "metric": metric}
+            cells.append({**words, "mean": row["values"].get(key, {}).get(metric)})
+    frame = pd.DataFrame(cells).assign(spread=None, note="", line_note="", block="", plus=False).astype({"mean": float})
+    notes = [table.get("note", ""), f"{table['backbone']}: not comparable with other backbones", *table["notes"]]
+    title = f"As printed in {table['name']}: {table['title']}"
+    return Table(title, frame, ["method"], ["data set", "metric"], [*filter(None, notes)])
 
 
-@cache
-def _dataset_titles() -> dict[str, str]:
-    return {**paper_table(1).columns, **paper_table(3).columns, **names()["datasets"]}
+def with_variants(table: dict, runs: list[dict]) -> dict[str, list[dict]]:
+    """{configuration and shots: the runs of an ablation's rows}. Variants are options of one configuration, and end its
+    name; rows without options stand on the data sets of the variants."""
+    rows, found, parts = sorted(enumerate(table["rows"]), key=lambda pair: -len(pair[1]["suffix"])), [], {}
+    for run in runs:
+        for i, row in rows:
+            if run["trainer"] == row["trainer"] and run["cfg"].endswith(row["suffix"]):
+                words = " ".join(f"{key}={value}" for key, value in row.get("options", {}).items())
+                title = row["method"] + run["config"].removeprefix(run["cfg"])
+                base = run["cfg"].removesuffix(row["suffix"])
+                found.append({**run, "title": title, "options": words, "order": (i,), "base": base})
+                break
+    for (base, shots), members in group_runs(found, "base", "shots").items():
+        datasets = {run["dataset"] for run in members if run["options"]}
+        if datasets:
+            about = f"{base}, {shots_word(shots)} shots"
+            parts[about] = [run for run in members if run["dataset"] in datasets]
+    return parts
