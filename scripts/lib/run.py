@@ -34,19 +34,23 @@ def split_trainer(trainer: str) -> tuple[str, tuple[str, ...]]:
 
 
 def config_files(trainer: str, cfg: str) -> list[str]:
-    """The files of a configuration, from the repository's root: the trainer's own, or those of its method and of each
-    of its plug-ins (vit_b16_ctxv1 -> vit_b16, where a plug-in has no such file). [] where there are none."""
-    own = f"configs/trainers/{trainer}/{cfg}.yaml"
-    if (ROOT / own).exists():
-        return [own]
+    """The files of a configuration, from the repository's root: that of the longest beginning of the trainer's name
+    that has one, and those of the remaining plug-ins (vit_b16_ctxv1 -> vit_b16, where a plug-in has no such file). []
+    where there are none."""
     method, plugins = split_trainer(trainer)
-    found = [f"configs/trainers/{method}/{cfg}.yaml"]
-    for plugin in plugins:
-        name = cfg
-        while "_" in name and not (ROOT / f"configs/plugins/{plugin}/{name}.yaml").exists():
-            name = name.rpartition("_")[0]
-        found.append(f"configs/plugins/{plugin}/{name}.yaml")
-    return found if plugins and all((ROOT / path).exists() for path in found) else []
+    for count in range(len(plugins), -1, -1):
+        own = f"configs/trainers/{'_'.join([method, *plugins[:count]])}/{cfg}.yaml"
+        if (ROOT / own).exists():
+            files = [own, *(plugin_file(plugin, cfg) for plugin in plugins[count:])]
+            return files if all((ROOT / path).exists() for path in files) else []
+    return []
+
+
+def plugin_file(plugin: str, cfg: str) -> str:
+    """The file of a plug-in for the longest beginning of `cfg` that it has one for."""
+    while "_" in cfg and not (ROOT / f"configs/plugins/{plugin}/{cfg}.yaml").exists():
+        cfg = cfg.rpartition("_")[0]
+    return f"configs/plugins/{plugin}/{cfg}.yaml"
 
 
 @dataclass(frozen=True)
