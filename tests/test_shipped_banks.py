@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from trainers.core.features.bank import read_bank
+from trainers.core.bank import read_bank
 
 from trainers.core import ZeroshotHead
 

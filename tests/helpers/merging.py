@@ -14,7 +14,7 @@ from yacs.config import CfgNode
 
 import train
 from trainers.core.config import PRECISIONS
-from trainers.core.run import tasks
+from trainers.core import tasks
 
 from .miniatures import DOMAINS, GZSL, TABLE1
 from .rehearsal import CONFIGS, command, files_of, with_bases

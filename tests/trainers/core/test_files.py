@@ -7,7 +7,7 @@ import time
 from contextlib import redirect_stdout
 
 import pytest
-from trainers.core.errors import UserError
+from trainers.core.files import UserError
 
 from trainers.core.files import digest_of, one_at_a_time, sha256_of, writing
 

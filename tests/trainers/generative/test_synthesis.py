@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from trainers.core.features.feature_set import FeatureSet
-from trainers.core.features.loader import FeatureLoader
+from trainers.core.data import FeatureSet
+from trainers.core.data import FeatureLoader
 
 from trainers.generative.synthesis import Extended, Synthesizer, SyntheticLoader
 

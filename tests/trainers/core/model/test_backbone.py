@@ -17,7 +17,7 @@ from helpers.cuda_rules import impose_cuda_rules
 from safetensors.torch import save_file
 from tiny_clip import tiny_clip
 from torch import nn
-from trainers.core.errors import UserError
+from trainers.core.files import UserError
 from yacs.config import CfgNode
 
 from trainers.core.model import openai_clip

@@ -17,14 +17,14 @@ from runs import (
     results,
 )
 from tiny_data import NAMES, make_bank
-from trainers.core.features.feature_set import FeatureSet
-from trainers.core.features.statistics import eigenvalues
+from trainers.core.data import FeatureSet
+from trainers.core.gaussian import eigenvalues
 from trainers.ship.bimodal import BimodalVAE, kl_between
 from trainers.ship.episodes import EpisodicVAE, energy_distance
-from trainers.ship.generator import FeatureGenerator
+from trainers.generative.generator import FeatureGenerator
 from trainers.ship.matching import Matched, mean_difference
-from trainers.ship.model import ARCHITECTURE, TRAINING, build_framework, decisive_keys
-from trainers.ship.plugin import SHIP, extend_cfg
+from trainers.generative.build import ARCHITECTURE, TRAINING, build_framework, decisive_keys
+from trainers.plugins.ship import SHIP, extend_cfg
 from yacs.config import CfgNode
 
 import train

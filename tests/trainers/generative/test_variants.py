@@ -12,12 +12,12 @@ import yaml
 from dassl.utils import UserError
 from runs import argv, results
 from tiny_data import NAMES
-from trainers.core.features.feature_set import FeatureSet
-from trainers.core.features.loader import FeatureLoader
-from trainers.core.run.results import Stopwatch
-from trainers.ship.generator import FeatureGenerator, PromptGenerator
-from trainers.ship.model import ARCHITECTURE, TRAINING, build_framework, load_generator
-from trainers.ship.plugin import extend_cfg
+from trainers.core.data import FeatureSet
+from trainers.core.data import FeatureLoader
+from trainers.core.run import Stopwatch
+from trainers.generative.generator import FeatureGenerator, PromptGenerator
+from trainers.generative.build import ARCHITECTURE, TRAINING, build_framework, load_generator
+from trainers.plugins.ship import extend_cfg
 from yacs.config import CfgNode
 
 import train

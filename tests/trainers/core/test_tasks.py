@@ -10,7 +10,7 @@ from dassl.utils import UserError
 from PIL import Image
 from runs import ROOT, argv, log, newest_state, results, train_killed_before_epoch
 from tiny_data import NAMES, make_bank, make_split, poison
-from trainers.core.run.tasks import top1
+from trainers.core.metrics import top1
 
 import train
 
@@ -28,7 +28,7 @@ def command(bank, out, trainer, task, dataset, *options):
 
 def plain_accuracy(backbone, bank, logits_of, names, part="test", per_class=False):
     """Accuracy in percent of the bank's images of `part` over `names`, class by class in plain Python."""
-    from trainers.core.features.bank import read_bank
+    from trainers.core.bank import read_bank
 
     tensors, header = read_bank(bank)
     labels = [item[1] for item in json.loads(header["split"])[part]]
@@ -119,7 +119,7 @@ def test_zero_shot_needs_no_source(target_bank, tmp_path):
 def test_ship_fine_tunes_the_sources_context_on_synthetic_features_of_the_targets_names(
     source, target_bank, tmp_path, monkeypatch
 ):
-    from trainers.core.feature_trainer import FeatureTrainer
+    from trainers.core.trainer import FeatureTrainer
 
     seen, compute_loss, before_epoch = [], FeatureTrainer.compute_loss, FeatureTrainer.before_epoch
     starts = []
@@ -279,7 +279,7 @@ def test_gzsl_trains_on_all_seen_images(flo_bank, tmp_path, trainer, names):
 
 
 def test_gzsl_takes_base_classes_as_seen_where_a_dataset_has_no_splits_of_its_own(tiny_bank, tmp_path):
-    from trainers.core.features.bank import read_bank
+    from trainers.core.bank import read_bank
 
     train.main(
         argv(tiny_bank, tmp_path, "CoOp_SHIP", "DATASET.NUM_SHOTS", "-1", "TEST.FINAL_MODEL", "best_val", task="gzsl")

@@ -16,10 +16,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_data import NAMES, make_bank, poison
 from torch import nn
-from trainers.core.features.statistics import sums_of
+from trainers.core.gaussian import sums_of
 
 import train
-from trainers import gate, open_run
+from trainers import open_run
+from trainers.plugins import gate
 from trainers.core import separation
 
 sys.path.insert(0, str(train.ROOT / "scripts"))
@@ -172,7 +173,7 @@ def gate_file(out):
 
 def plain_joint(miniclip_backbone, bank, out):
     """Accuracy among all names and AUROC, from the file, the bank and the head, by the formulas."""
-    from trainers.core.features.bank import read_bank
+    from trainers.core.bank import read_bank
 
     from trainers.core.model.prompts import encode_texts
 
@@ -226,7 +227,7 @@ def test_only_joint_figures_move(run, bank, tmp_path, miniclip_backbone):
 
 
 def test_evaluation_alone_and_the_opened_run_decide_alike(run, bank, tmp_path):
-    from trainers.core.features.bank import read_bank
+    from trainers.core.bank import read_bank
 
     metrics = results(run)["metrics"]
     for subset, name in (("base", "base"), ("new", "new"), ("all", "all")):

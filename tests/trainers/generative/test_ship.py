@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny_data import NAMES
-from trainers.ship.generator import PromptGenerator
+from trainers.generative.generator import PromptGenerator
 
 from trainers.core.model.prompts import ClassTokens, tokenize
 from trainers.generative.synthesis import Synthesizer, SyntheticLoader

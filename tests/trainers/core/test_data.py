@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from trainers.core.features.feature_set import FeatureSet, FeatureTable
-from trainers.core.features.loader import FeatureLoader
+from trainers.core.data import FeatureSet, FeatureTable
+from trainers.core.data import FeatureLoader
 
 
 def feature_set():

@@ -5,8 +5,8 @@ import torch
 from dassl.engine import build_trainer
 from PIL import Image
 from runs import Recorder, argv, results
-from trainers.core.features.feature_set import FeatureSet
-from trainers.core.features.loader import FeatureLoader
+from trainers.core.data import FeatureSet
+from trainers.core.data import FeatureLoader
 
 import train
 

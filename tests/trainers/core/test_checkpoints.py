@@ -8,7 +8,7 @@ import pytest
 import torch
 from dassl.utils import UserError
 from runs import Killed, argv, log, newest_state, results
-from trainers.core.run.checkpoints import BEST, Checkpoints, read, write
+from trainers.core.checkpoints import BEST, Checkpoints, read, write
 from trainers.core.run.results import read_source
 
 import train
@@ -105,7 +105,7 @@ def test_killed_behind_the_best_of_an_epoch_it_ends_like_one_left_alone(
     whole, tiny_bank, tmp_path, monkeypatch, dies_at
 ):
     """In front of the other files of that epoch, which are written all the same."""
-    from trainers.core.feature_trainer import FeatureTrainer
+    from trainers.core.trainer import FeatureTrainer
 
     save = FeatureTrainer.save_model
 

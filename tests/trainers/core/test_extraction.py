@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from dassl.config import get_cfg_default
 from dassl.utils import UserError
 from PIL import Image
-from trainers.core.features import extraction
-from trainers.core.features.extraction import ImageStore
+from trainers.core import extraction
+from trainers.core.extraction import ImageStore
 
 import trainers
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from dassl.utils import UserError
 from tiny_clip import tiny_clip
 from torch.utils._python_dispatch import TorchDispatchMode
-from trainers.core.feature_trainer import FeatureTrainer
+from trainers.core.trainer import FeatureTrainer
 from trainers.core.run.steps import Steps
-from trainers.ship.generator import PromptGenerator
+from trainers.generative.generator import PromptGenerator
 
 from trainers.coop import CoOpHead
 from trainers.generative.vae import VAE

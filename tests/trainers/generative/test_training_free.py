@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from dassl.utils import UserError
 from runs import ROOT, argv, log, results
 from tiny_data import NAMES, make_bank, poison
-from trainers.core.features.feature_set import FeatureSet
-from trainers.core.features.statistics import shrunk_covariance
-from trainers.ship.model import build_framework, load_framework
-from trainers.ship.plugin import extend_cfg
-from trainers.ship.training_free import GaussianGenerator, ShiftGenerator
+from trainers.core.data import FeatureSet
+from trainers.core.gaussian import shrunk_covariance
+from trainers.generative.build import build_framework, load_framework
+from trainers.plugins.ship import extend_cfg
+from trainers.generative.training_free import GaussianGenerator, ShiftGenerator
 from yacs.config import CfgNode
 
 import train

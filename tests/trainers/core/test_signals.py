@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from helpers.waiting import wait_for
-from trainers.core.run.rolling import Rolling
-from trainers.core.run.signals import Interrupted, obeyed
+from trainers.core.checkpoints import Rolling
+from trainers.core.checkpoints import Interrupted, interruptible
 
 SIGNALS = Path(__file__).resolve().parents[4] / "trainers/core/run/signals.py"
 PROGRAM = """

@@ -10,8 +10,8 @@ from plain import plain_text_features
 from runs import ROOT, Recorder, argv, check_a_killed_run_ends_like_one_left_alone, log, newest_state, results
 from runs import train_killed_before_epoch as killed
 from tiny_data import NAMES
-from trainers.core.names import plain, read_names
-from trainers.sar import DISTANCES, KEY, SAR, distance, nearest_first
+from trainers.core.files import plain, read_names
+from trainers.plugins.sar import DISTANCES, KEY, SAR, distance, nearest_first
 
 import train
 from scripts.lib import sweeps

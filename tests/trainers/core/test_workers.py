@@ -7,9 +7,9 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from trainers.core.errors import UserError
-from trainers.core.features import workers
-from trainers.core.features.workers import image_batches, rank_and_world
+from trainers.core.files import UserError
+from trainers.core import workers
+from trainers.core.workers import image_batches, rank_and_world
 
 
 class Slow:

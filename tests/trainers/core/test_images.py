@@ -4,7 +4,7 @@ import pytest
 from dassl.engine import build_trainer
 from helpers.trees import add_images
 from runs import argv
-from trainers.core.errors import UserError
+from trainers.core.files import UserError
 
 import train
 

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from tiny_clip import tiny_clip
 from tiny_data import NAMES
-from trainers.ship.generator import PromptGenerator
-from trainers.ship.model import build_framework
-from trainers.ship.plugin import extend_cfg
+from trainers.generative.generator import PromptGenerator
+from trainers.generative.build import build_framework
+from trainers.plugins.ship import extend_cfg
 from yacs.config import CfgNode
 
 from trainers.core.model.prompts import ClassTokens

@@ -12,7 +12,7 @@ from tiny_data import make_bank
 from trainers.core.run.results import digest_of
 
 import train
-from trainers.core.run import identity
+from trainers.core import identity
 
 TEMPLATE = ("DATASET.TEMPLATE", "a photo, of {}")  # a folder's name has "_" for the comma, and for a colon
 
