@@ -8,10 +8,13 @@ import pytest
 import torch
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
+from yacs.config import CfgNode
 
 import train
 import trainers
 from scripts.lib.run import config_files
+from trainers.core.config import declare_options
+from trainers.plugins.ship import SHIP
 
 trainers.extend_cfg(get_cfg_default())  # registers the trainers
 
@@ -39,6 +42,15 @@ def argv(bank, out, trainer, *options, cfg="miniclip", task="base2new", seed=1, 
     words += ["--dataset-config-file", ROOT / f"configs/datasets/{dataset}.yaml"]
     words += [word for path in config_files(trainer, cfg) for word in ("--config-file", ROOT / path)]
     return [str(word) for word in [*words, "TASK", task, "FEATURES.BANK", bank, *small, *options]]
+
+
+def ship_options(**changes):
+    """cfg.TRAINER.SHIP with the paper's values and some changes."""
+    cfg = CfgNode()
+    declare_options(cfg, [SHIP])
+    for key, value in changes.items():
+        cfg.TRAINER.SHIP[key] = value
+    return cfg.TRAINER.SHIP
 
 
 def evaluate(model, bank, out, trainer, *options, subset="base", **rest):
@@ -106,7 +118,9 @@ def train_killed_before_epoch(monkeypatch, epoch, args, stage="finetune"):
     assert not (Path(args[args.index("--output-dir") + 1]) / "results.json").exists()
 
 
-def check_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, bank, trainer, *options, stage="finetune", **rest):
+def check_a_killed_run_ends_like_one_left_alone(
+    monkeypatch, tmp_path, bank, trainer, *options, stage="finetune", **rest
+):
     """`trainer` whole, and again killed before its third epoch and started once more: same results and parameters."""
     train.main(argv(bank, tmp_path / "whole", trainer, *options, **rest))
     args = argv(bank, tmp_path / "cut", trainer, *options, **rest)
@@ -160,8 +174,10 @@ class Recorded:
         learnable = [name for name, value in self.trainer.head.named_parameters() if value.requires_grad]
         parameters = {name: self.start[name].clone().requires_grad_(name in learnable) for name in self.start}
         optim, trained = self.trainer.cfg.OPTIM, [parameters[name] for name in learnable]
-        optimizer = make_optimizer(trained) if make_optimizer else torch.optim.SGD(
-            trained, lr=1.0, momentum=optim.MOMENTUM, weight_decay=optim.WEIGHT_DECAY
+        optimizer = (
+            make_optimizer(trained)
+            if make_optimizer
+            else torch.optim.SGD(trained, lr=1.0, momentum=optim.MOMENTUM, weight_decay=optim.WEIGHT_DECAY)
         )
         losses = []
         for step in self.steps:

@@ -90,7 +90,6 @@ def test_a_killed_run_ends_like_one_left_alone(tiny_bank, tmp_path, monkeypatch,
 
 def test_seconds_of_a_run_that_was_cut_twice_count_each_stage_once(tiny_bank, tmp_path, monkeypatch):
     from trainers.core.checkpoints import read, write
-
     from trainers.generative.training import ROLLING, GeneratorTraining
 
     killed, epoch = argv(tiny_bank, tmp_path, "CoOp_SHIP"), GeneratorTraining._epoch

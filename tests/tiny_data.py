@@ -25,7 +25,6 @@ def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", noise=
     """Writes a bank of random features around the text features of `names`; the first training image has a single view.
     -> path"""
     from trainers.core.bank import write_bank
-
     from trainers.core.model.prompts import encode_texts, fill
 
     split = make_split(names, **counts)

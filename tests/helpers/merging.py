@@ -13,8 +13,8 @@ from torch import nn
 from yacs.config import CfgNode
 
 import train
-from trainers.core.config import PRECISIONS
 from trainers.core import tasks
+from trainers.core.config import PRECISIONS
 
 from .miniatures import DOMAINS, GZSL, TABLE1
 from .rehearsal import CONFIGS, command, files_of, with_bases

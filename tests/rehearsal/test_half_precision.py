@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from helpers.cuda_dtypes import CudaAutocast, CudaDtypes, as_on_a_gpu
 from helpers.rehearsal import command, numbers, rehearse, small, trainers
-from runs import logged_losses
 
 from trainers.plugins import split_name
 
 pytestmark = pytest.mark.rehearsal
 # several steps, whose losses depend on the gradients of those before
 STEPS = "OPTIM.MAX_EPOCH 2 OPTIM.WARMUP_EPOCH -1 DATALOADER.TRAIN_X.BATCH_SIZE 3".split()
+
 
 def extremes():
     """The names of each method alone, and with all plug-ins that it can have."""
@@ -26,14 +26,18 @@ def extremes():
 
 
 @pytest.fixture
-def run(data, features, tmp_path):
+def run(data, features, tmp_path, monkeypatch):
     """run(trainer, precision) -> (losses of the steps, results.json)."""
 
     def run(trainer, precision):
-        section = trainers()[trainer].SECTION
-        key = [f"TRAINER.{section}.PREC", precision] if section else []
-        found = rehearse(command(data, tmp_path / precision, f"{trainer}/vit_b16", "dtd", *small(features), *STEPS, *key))
-        return logged_losses(tmp_path / precision), found
+        kind = trainers()[trainer]
+        key = [f"TRAINER.{kind.SECTION}.PREC", precision] if kind.SECTION else []
+        options = [*small(features), *STEPS, *key]
+        losses, update = [], kind.update
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "update", lambda self, loss: (losses.append(loss.item()), update(self, loss)))
+            found = rehearse(command(data, tmp_path / precision, f"{trainer}/vit_b16", "dtd", *options))
+        return losses, found
 
     return run
 

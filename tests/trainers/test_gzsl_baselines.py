@@ -10,9 +10,9 @@ from runs import Recorded, argv, results
 from tiny_clip import tiny_clip
 from tiny_data import NAMES, make_bank
 from torch import nn
-from trainers.core.files import ClassesUnsupported
 
 import trainers
+from trainers.core.files import ClassesUnsupported
 from trainers.core.model.prompts import ClassTokens, encode_texts
 from trainers.fvaegan import VAEGAN, Classifier, Scale
 from trainers.tfvaegan import TFVAEGAN, WithHidden, attribute_loss
@@ -195,8 +195,8 @@ def test_tf_vaegan_classifies_the_feature_and_the_decoders_hidden_layer(backbone
 
 def test_the_classifier_sees_real_seen_and_synthetic_unseen_features(miniclip_backbone, tmp_path, monkeypatch):
     bank = make_bank(tmp_path / "bank.safetensors", miniclip_backbone, train=8, val=0)
-    small = "DATASET.NUM_SHOTS -1 OPTIM.MAX_EPOCH 1 DATALOADER.TRAIN_X.BATCH_SIZE 1 TRAINER.F_VAEGAN.SYNTHETIC 4".split()
-    run = Recorded(monkeypatch, argv(bank, tmp_path / "out", "f_VAEGAN", *small, task="gzsl"))
+    small = "DATASET.NUM_SHOTS -1 OPTIM.MAX_EPOCH 1 DATALOADER.TRAIN_X.BATCH_SIZE 1 TRAINER.F_VAEGAN.SYNTHETIC 4"
+    run = Recorded(monkeypatch, argv(bank, tmp_path / "out", "f_VAEGAN", *small.split(), task="gzsl"))
     counts = torch.cat([step.labels for step in run.steps]).bincount().tolist()
     assert counts == [8] * 4 + [4] * 3  # base images, then synthetic features of the new names
     found = results(tmp_path / "out")

@@ -9,11 +9,11 @@ import torch
 from dassl.utils import UserError
 from safetensors.torch import save_file
 from tiny_data import make_split
-from trainers.core import bank as banks
-from trainers.core.bank import BankStore, read_bank, write_bank
 
 from datasets.core.bank import read_bank_split
 from datasets.core.splits import class_names
+from trainers.core import bank as banks
+from trainers.core.bank import BankStore, read_bank, write_bank
 
 NAMES = ["ant", "bee"]
 

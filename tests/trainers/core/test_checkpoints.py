@@ -8,10 +8,10 @@ import pytest
 import torch
 from dassl.utils import UserError
 from runs import Killed, argv, log, newest_state, results
-from trainers.core.checkpoints import BEST, Checkpoints, read, write
 from trainers.core.run.results import read_source
 
 import train
+from trainers.core.checkpoints import BEST, Checkpoints, read, write
 
 STATE = {
     "state_dict": {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(True)},

@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from trainers.core.data import FeatureSet, FeatureTable
-from trainers.core.data import FeatureLoader
+
+from trainers.core.data import FeatureLoader, FeatureSet, FeatureTable
 
 
 def feature_set():

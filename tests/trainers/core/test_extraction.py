@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from dassl.config import get_cfg_default
 from dassl.utils import UserError
 from PIL import Image
-from trainers.core import extraction
-from trainers.core.extraction import ImageStore
 
 import trainers
+from trainers.core import extraction
+from trainers.core.extraction import ImageStore
 
 
 class Encoder:

@@ -7,9 +7,8 @@ import time
 from contextlib import redirect_stdout
 
 import pytest
-from trainers.core.files import UserError
 
-from trainers.core.files import digest_of, one_at_a_time, sha256_of, writing
+from trainers.core.files import UserError, digest_of, one_at_a_time, sha256_of, writing
 
 
 def test_the_digest_beside_a_file_is_honoured(tmp_path):

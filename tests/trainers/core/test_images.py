@@ -4,9 +4,9 @@ import pytest
 from dassl.engine import build_trainer
 from helpers.trees import add_images
 from runs import argv
-from trainers.core.files import UserError
 
 import train
+from trainers.core.files import UserError
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ from dassl.data.datasets import Datum
 from dassl.utils import UserError
 from runs import ROOT, argv, log, newest_state, results
 from tiny_data import NAMES, make_bank, poison
+
+import train
+from trainers.core import leave_out as module
 from trainers.core.bank import read_bank
 from trainers.core.leave_out import draw_halves, leave_out
 from trainers.core.metrics import Evaluation, Side, joint
-from trainers.core.tasks import build_task
-
-import train
 from trainers.core.model.prompts import encode_texts
-from trainers.core import leave_out as module
+from trainers.core.tasks import build_task
 
 BASE, NEW = NAMES[:4], NAMES[4:]
 JOINT = {"all_base", "all_new", "all_H", "crossed_base", "crossed_new"}

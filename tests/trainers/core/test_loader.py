@@ -5,10 +5,9 @@ import torch
 from dassl.engine import build_trainer
 from PIL import Image
 from runs import Recorder, argv, results
-from trainers.core.data import FeatureSet
-from trainers.core.data import FeatureLoader
 
 import train
+from trainers.core.data import FeatureLoader, FeatureSet
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from helpers.waiting import wait_for
-from trainers.core.checkpoints import Rolling
-from trainers.core.checkpoints import Interrupted, interruptible
+
+from trainers.core.signals import Interrupted, Rolling
 
 SIGNALS = Path(__file__).resolve().parents[4] / "trainers/core/run/signals.py"
 PROGRAM = """
@@ -110,7 +110,7 @@ def test_an_ignored_signal_stays_ignored_and_handlers_come_back():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     own = signal.getsignal(signal.SIGTERM)
     try:
-        with obeyed():
+        with interruptible():
             os.kill(os.getpid(), signal.SIGHUP)
             assert signal.getsignal(signal.SIGTERM) is not own
         assert signal.getsignal(signal.SIGTERM) is own

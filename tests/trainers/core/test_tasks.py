@@ -10,9 +10,9 @@ from dassl.utils import UserError
 from PIL import Image
 from runs import ROOT, argv, log, newest_state, results, train_killed_before_epoch
 from tiny_data import NAMES, make_bank, make_split, poison
-from trainers.core.metrics import top1
 
 import train
+from trainers.core.metrics import top1
 
 TARGET = ["forest", "river", "highway"]
 SEEN, UNSEEN = NAMES[:5], NAMES[5:]

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from dassl.utils import UserError
 from tiny_clip import tiny_clip
 from torch.utils._python_dispatch import TorchDispatchMode
-from trainers.core.trainer import FeatureTrainer
 from trainers.core.run.steps import Steps
-from trainers.generative.generator import PromptGenerator
 
 from trainers.coop import CoOpHead
+from trainers.core.trainer import FeatureTrainer
+from trainers.generative.generator import PromptGenerator
 from trainers.generative.vae import VAE
 
 

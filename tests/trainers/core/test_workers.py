@@ -7,8 +7,9 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from trainers.core.files import UserError
+
 from trainers.core import workers
+from trainers.core.files import UserError
 from trainers.core.workers import image_batches, rank_and_world
 
 

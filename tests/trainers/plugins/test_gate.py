@@ -3,28 +3,26 @@
 import json
 import re
 import shutil
-import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
 from dassl.utils import UserError
-from PIL import Image
+from plain import hand_written, unit
 from runs import argv as command
-from runs import check_a_killed_run_ends_like_one_left_alone, log, newest_state, results
+from runs import evaluate as evaluate_run
+from runs import log, results, same_state
 from safetensors import safe_open
 from safetensors.torch import save_file
-from tiny_data import NAMES, make_bank, poison
+from tiny_data import NAMES, accuracy, features_of, make_bank, poison
 from torch import nn
-from trainers.core.gaussian import sums_of
 
 import train
-from trainers import open_run
-from trainers.plugins import gate
+from trainers import open_run, run_config
 from trainers.core import separation
-
-sys.path.insert(0, str(train.ROOT / "scripts"))
-import predict  # noqa: E402
+from trainers.core.bank import read_bank
+from trainers.core.gaussian import sums_of
+from trainers.plugins import gate
 
 BASE, NEW = NAMES[:4], NAMES[4:]
 
@@ -32,9 +30,12 @@ BASE, NEW = NAMES[:4], NAMES[4:]
 # ---- formulas
 
 
+SOFT = ["TRAINER.GATE.SOFTNESS", "1.0", "TRAINER.GATE.OBJECTIVE", "h"]
+
+
 def argv(bank, out, trainer, *options, **rest):
     """With a soft decision, of which a probability says more than of the step that the configuration has."""
-    return command(bank, out, trainer, "TRAINER.GATE.SOFTNESS", "1.0", "TRAINER.GATE.OBJECTIVE", "h", *options, **rest)
+    return command(bank, out, trainer, *SOFT, *options, **rest)
 
 
 def test_golden_score():
@@ -173,12 +174,7 @@ def gate_file(out):
 
 def plain_joint(miniclip_backbone, bank, out):
     """Accuracy among all names and AUROC, from the file, the bank and the head, by the formulas."""
-    from trainers.core.bank import read_bank
-
-    from trainers.core.model.prompts import encode_texts
-
-    tensors, header = read_bank(bank)
-    x, labels = tensors["test.features"].float(), torch.tensor([i[1] for i in json.loads(header["split"])["test"]])
+    (x, labels), (tensors, header) = features_of(bank), read_bank(bank)
     settings, _ = gate_file(out)
     rows, split = tensors["train.features"].float(), json.loads(header["split"])["train"]
     owner = torch.repeat_interleave(torch.arange(len(split)), tensors["train.offsets"].diff())
@@ -188,7 +184,7 @@ def plain_joint(miniclip_backbone, bank, out):
         if path in drawn:
             means.setdefault(label, []).append(F.normalize(rows[owner == i].mean(0), dim=0))
     p = torch.stack([F.normalize(torch.stack(means[label]).mean(0), dim=0) for label in range(4)])
-    text = encode_texts(miniclip_backbone, [f"a photo of a {name.replace('_', ' ')}." for name in NAMES]).float()
+    text = hand_written(miniclip_backbone, NAMES)
     q = F.normalize(text[4:] + p.mean(0) - text[:4].mean(0), dim=1)
     kappa = miniclip_backbone.logit_scale.exp().item()
     g = (kappa * x @ p.t()).exp().sum(1).log() - (kappa * x @ q.t()).exp().sum(1).log()
@@ -198,15 +194,11 @@ def plain_joint(miniclip_backbone, bank, out):
         base, new = head.for_classes(BASE)(x).softmax(1), head.for_classes(NEW)(x).softmax(1)
     joint = torch.cat([pi[:, None] * base, (1 - pi)[:, None] * new], 1)
     pairs = (g[labels < 4][:, None] > g[labels >= 4]).double().mean().item()
-    return (joint.argmax(1) == labels).double().mean().item() * 100, pairs
+    return accuracy(joint.argmax(1), labels), pairs
 
 
 def drawn_items(out):
-    from dassl.engine import build_trainer
-
-    from trainers import run_config
-
-    trainer = build_trainer(run_config(str(out), ["OUTPUT_DIR", ""]))
+    trainer = train.build_trainer(run_config(str(out), ["OUTPUT_DIR", ""]))
     train.set_random_seed(1)
     trainer.open_data(training=True)
     return trainer.dataset.train_x
@@ -216,8 +208,7 @@ def test_only_joint_figures_move(run, bank, tmp_path, miniclip_backbone):
     train.main(argv(bank, tmp_path, "CoOp"))
     plain, gated = results(tmp_path)["metrics"], results(run)["metrics"]
     assert all(plain[name] == gated[name] for name in ("base", "new", "H")) and plain["all"] != gated["all"]
-    mine, other = newest_state(run), newest_state(tmp_path)
-    assert mine.keys() == other.keys() and all(torch.equal(mine[name], other[name]) for name in mine)
+    assert same_state(run, tmp_path)
     joint, separable = plain_joint(miniclip_backbone, bank, run)
     found = results(run)
     assert gated["all"] == pytest.approx(joint)
@@ -227,25 +218,17 @@ def test_only_joint_figures_move(run, bank, tmp_path, miniclip_backbone):
 
 
 def test_evaluation_alone_and_the_opened_run_decide_alike(run, bank, tmp_path):
-    from trainers.core.bank import read_bank
-
     metrics = results(run)["metrics"]
-    for subset, name in (("base", "base"), ("new", "new"), ("all", "all")):
-        args = argv(bank, tmp_path / subset, "CoOp_GATE", "DATASET.SUBSAMPLE_CLASSES", subset)
-        train.main(["--eval-only", "--model-dir", str(run), *args])
-        found = results(tmp_path / subset, f"results-{subset}.json")["metrics"]["accuracy"]
-        assert found == pytest.approx(metrics[name])
-    x = read_bank(bank)[0]["test.features"].float()
-    trainer = open_run(str(run))
-    assert predict.known_names(trainer) == NAMES
+    for subset in ("base", "new", "all"):
+        again = evaluate_run(run, bank, tmp_path / subset, "CoOp_GATE", *SOFT, subset=subset)
+        assert again["metrics"]["accuracy"] == pytest.approx(metrics[subset])
+    trainer, (x, _) = open_run(str(run)), features_of(bank)
     p = trainer.logits(trainer.head_for(NAMES), x).exp()
     assert torch.allclose(p.sum(1), torch.ones(len(x)), atol=1e-5)
     shuffled = NAMES[::-1]
     assert torch.allclose(trainer.logits(trainer.head_for(shuffled), x).exp(), p.flip(1), atol=1e-5)
-    kinds, side = predict.likeness(trainer, x, NAMES), p[:, :4].sum(1)
-    assert all(f"{'base' if b >= 0.5 else 'new'}-like {max(b, 1 - b):.1%}" in k for k, b in zip(kinds, side.tolist()))
-    assert {kind[2:5] for kind in kinds} == {"bas", "new"}
-    assert predict.likeness(trainer, x, BASE) == [""] * len(x)
+    assert torch.allclose(trainer.head_for(NAMES).base_share(x), p[:, :4].sum(1), atol=1e-5)
+    assert not hasattr(trainer.head_for(BASE), "base_share")
     some = trainer.logits(trainer.head_for(["pizza", "cat"]), x)  # a few of both sides, in the caller's order
     assert some.shape == (len(x), 2)
 
@@ -256,13 +239,6 @@ def test_new_names_that_a_base_class_has_too_stay_new(run):
     plugin.settings["new"] = ["cat", "pizza"]
     assert not plugin.split(["cat", "pizza"]).any()
     assert plugin.split(["cat", "dog", "cat", "pizza"]).tolist() == [True, True, False, False]
-
-
-def test_predict_says_what_an_image_is_like(run, tmp_path, capsys):
-    Image.new("RGB", (50, 40), (200, 30, 60)).save(tmp_path / "a.png")
-    predict.main([str(run), str(tmp_path / "a.png"), "--top", "1"])
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(str(tmp_path / "a.png"))]
-    assert re.fullmatch(r".*a\.png: \w+ [\d.]+% \((base|new)-like [\d.]+%\)", line)
 
 
 def test_without_its_file_or_with_a_damaged_one_the_run_is_refused(run, tmp_path):
@@ -303,10 +279,8 @@ def test_where_all_classes_are_trained_it_does_nothing_and_says_so(bank, tmp_pat
     train.main(argv(bank, tmp_path / "run", "CoOp_GATE", "OPTIM.MAX_EPOCH", "1", task="fewshot"))
     assert f"GATE: {gate.ALL_BASE}" in log(tmp_path / "run")
     assert results(tmp_path / "run")["extra"]["gate"] == {"idle": gate.ALL_BASE}
-    args = argv(bank, tmp_path / "again", "CoOp_GATE", task="fewshot")
-    train.main(["--eval-only", "--model-dir", str(tmp_path / "run"), *args])
-    found = results(tmp_path / "again", "results-all.json")["metrics"]["accuracy"]
-    assert found == results(tmp_path / "run")["metrics"]["accuracy"]
+    again = evaluate_run(tmp_path / "run", bank, tmp_path / "again", "CoOp_GATE", *SOFT, subset="all", task="fewshot")
+    assert again["metrics"]["accuracy"] == results(tmp_path / "run")["metrics"]["accuracy"]
 
 
 def test_the_rule_quantile_keeps_its_share(bank, tmp_path, miniclip_backbone):
@@ -333,7 +307,7 @@ def test_a_method_that_has_no_column_for_new_names(bank, tmp_path):
     assert {"new", "all"} <= results(tmp_path / "method")["unsupported"].keys()
     trainer = open_run(str(tmp_path / "method"), options=["TRAINER.GATE.NEW_EXPERT", "zero_shot"])
     (plugin,) = trainer.plugins
-    x = F.normalize(torch.randn(5, trainer.backbone.embed_dim), dim=1)
+    x = unit(5, trainer.backbone.embed_dim)
     routed = trainer.logits(plugin.head_for(None, NAMES), x)
     assert torch.allclose(routed[:, :4].softmax(1), trainer.logits(trainer.head_for(BASE), x).softmax(1), atol=1e-5)
 
@@ -371,8 +345,3 @@ def test_what_cannot_be_is_said_before_training(bank, tmp_path, options, words):
     with pytest.raises(UserError) as error:
         train.main(argv(bank, tmp_path, "CoOp_GATE", *given))
     assert all(word in str(error.value) for word in words) and not list(tmp_path.glob("*/model*"))
-
-
-def test_resumes_exactly_behind_ship(bank, tmp_path, monkeypatch):
-    check_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, bank, "CoOp_SHIP_GATE")
-    assert gate_file(tmp_path / "whole")[0] == gate_file(tmp_path / "cut")[0]

@@ -17,9 +17,9 @@ from helpers.cuda_rules import impose_cuda_rules
 from safetensors.torch import save_file
 from tiny_clip import tiny_clip
 from torch import nn
-from trainers.core.files import UserError
 from yacs.config import CfgNode
 
+from trainers.core.files import UserError
 from trainers.core.model import openai_clip
 from trainers.core.model.backbone import Backbone, apply_preprocessing, known_backbones, load_backbone
 from trainers.core.model.prompts import tokenize

@@ -5,8 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tiny_clip import coop_prompts, tiny_clip
-from trainers.core.files import UserError
 
+from trainers.core.files import UserError
 from trainers.core.model.prompts import (
     TEMPLATES,
     ClassTokens,
