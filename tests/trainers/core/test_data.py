@@ -1,16 +1,19 @@
-"""Feature sets and their loader."""
+"""Feature sets, their loader, and what a partial last batch is to whom."""
 
 import pytest
 import torch
 import torch.nn.functional as F
+from plain import unit
+from runs import Recorded, argv
 
+import train
 from trainers.core.data import FeatureLoader, FeatureSet, FeatureTable
+from trainers.generative.vae import VAE
 
 
 def feature_set():
     """Three images with 1, 3 and 2 views."""
-    features = F.normalize(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), dim=-1)
-    return FeatureSet(features, torch.tensor([0, 1, 4, 6]), torch.tensor([5, 6, 7]))
+    return FeatureSet(unit(6, 4), torch.tensor([0, 1, 4, 6]), torch.tensor([5, 6, 7]))
 
 
 def test_draw_gives_each_view_of_the_right_image():
@@ -34,15 +37,32 @@ def test_mean_select_join():
 
 def test_images_without_views_are_left_out():
     table = FeatureTable(torch.eye(3), torch.tensor([0, 1, 1, 3]), ["a", "b", "c"])
-    found = table.lookup(["c", "b", "a"], [2, 1, 0])
-    assert found.labels.tolist() == [2, 0] and found.views.tolist() == [2, 1]
+    images = table.lookup(["c", "b", "a"], [2, 1, 0])
+    assert images.labels.tolist() == [2, 0] and images.views.tolist() == [2, 1]
 
 
-@pytest.mark.parametrize("images, batch, batches", [(10, 4, 2), (3, 4, 1), (8, 4, 2), (4, 4, 1)])
-def test_loader_drops_the_partial_batch_only_after_a_full_one(images, batch, batches):
-    features = FeatureSet(torch.eye(images), torch.arange(images + 1), torch.arange(images))
-    found = list(FeatureLoader(features, batch))
-    assert len(found) == batches and [len(b["label"]) for b in found] == [min(batch, images)] * batches
-    labels = torch.cat([b["label"] for b in found])
-    assert len(labels.unique()) == len(labels)
-    assert all(torch.equal(b["features"].argmax(1), b["label"]) for b in found)
+@pytest.mark.parametrize(
+    "count, size, drop_last, sizes",
+    [(10, 4, True, [4, 4]), (10, 4, False, [4, 4, 2]), (3, 4, True, [3]), (3, 4, False, [3]), (8, 4, True, [4, 4])],
+)
+def test_the_loader_drops_a_partial_batch_only_where_asked_and_after_a_full_one(count, size, drop_last, sizes):
+    loader = FeatureLoader(FeatureSet(torch.eye(count), torch.arange(count + 1), torch.arange(count)), size, drop_last)
+    batches = list(loader)
+    assert [len(batch["label"]) for batch in batches] == sizes and len(loader) == len(sizes)
+    assert len(torch.cat([batch["label"] for batch in batches]).unique()) == sum(sizes)
+    assert all(torch.equal(batch["features"].argmax(1), batch["label"]) for batch in batches)
+
+
+@pytest.mark.parametrize("trainer, sizes", [("Tip_Adapter_F", [6, 6, 4]), ("CoOp", [6, 6])])
+def test_who_keeps_the_last_batch_through_the_command_line(tiny_bank, tmp_path, monkeypatch, trainer, sizes):
+    """16 images in batches of 6: Tip-Adapter's released loader has three of them, Dassl's two."""
+    options = "DATALOADER.TRAIN_X.BATCH_SIZE", 6, "OPTIM.MAX_EPOCH", 1
+    run = Recorded(monkeypatch, argv(tiny_bank, tmp_path, trainer, *options))
+    assert [len(step.labels) for step in run.steps] == sizes
+
+
+def test_the_generator_learns_from_every_image(tiny_bank, tmp_path, monkeypatch):
+    sizes, step = [], VAE.step
+    monkeypatch.setattr(VAE, "step", lambda self, x, *more: sizes.append(len(x)) or step(self, x, *more))
+    train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP", "TRAINER.SHIP.BATCH_SIZE", 6, "TRAINER.SHIP.EPOCHS", 1))
+    assert sizes == [6, 6, 4]

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from helpers.waiting import wait_for
 
+from trainers.core.signals import Interrupted, Rolling, interruptible
+
 from trainers.core.signals import Interrupted, Rolling
 
-SIGNALS = Path(__file__).resolve().parents[4] / "trainers/core/run/signals.py"
+SIGNALS = Path(__file__).resolve().parents[3] / "trainers/core/signals.py"
 PROGRAM = """
 import importlib.util, multiprocessing, os, sys, time
 
@@ -30,7 +32,7 @@ def work():
 
 
 try:
-    with signals.obeyed():
+    with signals.interruptible():
         try:
             context.Process(target=work, daemon=True).start()
             forked.set()

@@ -1,68 +1,60 @@
-"""What steps report: read all at once, means in double precision, and the first value that is not finite."""
-
-from types import SimpleNamespace
+"""The training loop: what it refuses, how it sums up an epoch, and that no step waits for the device."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from dassl.utils import UserError
+from runs import argv, log, results
 from tiny_clip import tiny_clip
 from torch.utils._python_dispatch import TorchDispatchMode
-from trainers.core.run.steps import Steps
 
-from trainers.coop import CoOpHead
-from trainers.core.trainer import FeatureTrainer
+import train
+from trainers.coop import CoOp, CoOpHead
+from trainers.core import FeatureTrainer
 from trainers.generative.generator import PromptGenerator
 from trainers.generative.vae import VAE
+from trainers.plugins.sar import distance
 
 
-def test_values_wait_until_they_are_read():
-    steps, loss = Steps(), torch.tensor([2.5], requires_grad=True)
-    steps.add({"loss": loss * 1, "acc": 10.0})
-    steps.add({"loss": torch.tensor(0.1), "acc": 30.0})
-    assert steps.done == []
-    assert steps.read() == [{"loss": 2.5, "acc": 10.0}, {"loss": torch.tensor(0.1).item(), "acc": 30.0}]
-    assert steps.read() == [] and len(steps.done) == 2
-    assert steps.means() == {"loss": (2.5 + torch.tensor(0.1).item()) / 2, "acc": 20.0}
+def test_an_epoch_is_one_line_with_the_means_of_its_steps(tiny_bank, tmp_path, monkeypatch):
+    losses, update = [], CoOp.update
+    monkeypatch.setattr(CoOp, "update", lambda self, loss: (losses.append(loss.item()), update(self, loss)))
+    train.main(argv(tiny_bank, tmp_path, "CoOp"))
+    lines = [line for line in log(tmp_path).splitlines() if line.startswith("epoch [")]
+    assert [line.split()[3] for line in lines] == [f"{sum(losses[i : i + 2]) / 2:.4f}" for i in (0, 2, 4)]
+    assert "tensorboard" in log(tmp_path) and results(tmp_path)["seconds"]["finetune"] > 0
 
 
-def test_the_first_broken_step_is_named():
-    steps = Steps()
-    for loss in (1.0, float("inf"), float("nan")):
-        steps.add({"loss": torch.tensor(loss), "acc": torch.tensor(0.0)})
-    steps.read()
-    assert steps.broken() == (1, "loss", float("inf"))
+@pytest.mark.parametrize("what", ["the loss is nan at epoch 3, step 2 of 2", "a parameter is not finite at epoch 3"])
+def test_what_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tiny_bank, tmp_path, monkeypatch, what):
+    compute_loss, update = CoOp.compute_loss, CoOp.update
+
+    def broken_loss(trainer, features, labels):
+        loss, logits = compute_loss(trainer, features, labels)
+        now = what.startswith("the loss") and (trainer.epoch, trainer.batch_idx) == (2, 1)
+        return (loss * float("nan") if now else loss), logits
+
+    def broken_update(trainer, loss):
+        update(trainer, loss)
+        if what.startswith("a parameter") and (trainer.epoch, trainer.batch_idx) == (2, 1):
+            trainer.head.ctx.data[0, 0] = float("inf")
+
+    monkeypatch.setattr(CoOp, "compute_loss", broken_loss)
+    monkeypatch.setattr(CoOp, "update", broken_update)
+    with pytest.raises(UserError, match=f"{what}.*model-rolling"):
+        train.main(argv(tiny_bank, tmp_path, "CoOp"))
+    assert torch.load(tmp_path / "prompt_learner/model-rolling.pth.tar", weights_only=True)["epoch"] == 2
 
 
-def trained(device, losses, every=5):
-    """A trainer's steps on `device` -> what each of them returned."""
-    trainer = SimpleNamespace(
-        device=torch.device(device),
-        cfg=SimpleNamespace(TRAIN=SimpleNamespace(PRINT_FREQ=every)),
-        num_batches=len(losses),
-        epoch=2,
-        _steps=Steps(),
-        _non_finite=lambda what: what,
-    )
-    found = []
-    for trainer.batch_idx, loss in enumerate(losses):
-        trainer._steps.add({"loss": torch.tensor(loss)})
-        found.append(FeatureTrainer._read_steps(trainer))
-    return found, trainer._steps
+def test_a_hook_that_is_never_called_is_refused_with_what_to_override_instead():
+    def define(**members):
+        return type("Mine", (FeatureTrainer,), members)
 
-
-def test_a_gpu_is_waited_for_now_and_then():
-    losses = [float(i) for i in range(7)]
-    found, steps = trained("cuda", losses)
-    assert found == [{}, {}, {}, {}, {"loss": 2.0}, {}, {"loss": 5.5}]
-    on_cpu, all_read = trained("cpu", losses)
-    assert on_cpu == [{"loss": loss} for loss in losses]
-    assert steps.means() == all_read.means() == {"loss": 3.0}
-
-
-def test_a_loss_that_is_not_finite_is_found_at_the_next_reading():
-    with pytest.raises(UserError, match="the loss is nan at epoch 3, step 2"):
-        trained("cuda", [0.0, float("nan"), 1.0, float("inf")])
+    with pytest.raises(UserError, match="Mine.before_epoch would never be called.*override make_loader"):
+        define(before_epoch=lambda self: None)
+    with pytest.raises(UserError, match="Mine.compute_los is no hook of FeatureTrainer; compute_loss is"):
+        define(compute_los=lambda self: None)
+    define(helper=lambda self: None, build_head=lambda self, names: None)
 
 
 class Reads(TorchDispatchMode):
@@ -76,16 +68,14 @@ class Reads(TorchDispatchMode):
 
 
 def test_a_step_asks_for_no_value():
-    """Of CoOp, and of SHIP's generator (its check on a CPU aside)."""
+    """Of CoOp, of SAR's penalty, and of SHIP's generator."""
     backbone = tiny_clip()
     head = CoOpHead(backbone, ["dog", "old cup"], torch.zeros(2, backbone.width))
     vae = VAE(PromptGenerator(backbone, 2, 4, 8), backbone.embed_dim, 8)
-    x, labels, steps = torch.randn(3, backbone.embed_dim), torch.tensor([0, 1, 1]), Steps()
+    (optimizer,) = (torch.optim.AdamW(vae.parameters(), fused=True),)
+    x, labels, fixed = torch.randn(3, backbone.embed_dim), torch.tensor([0, 1, 1]), torch.randn(2, backbone.embed_dim)
     with Reads() as reads:
-        loss = F.cross_entropy(head(x), labels)
+        loss = F.cross_entropy(head(x), labels) + distance("kl", head.text_features(), fixed, 0.1, 100.0)
         loss.backward()
-        steps.add({"loss": loss})
-        loss, terms = vae.loss(x, labels, head.tokens)
-        loss.backward()
-        steps.add(terms)
+        vae.step(x, labels, head.tokens, [optimizer])
     assert reads.count == 0
