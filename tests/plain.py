@@ -16,9 +16,7 @@ def plain_prompts(backbone, names, ctx, position="end"):
     for i, name in enumerate(names):
         own, length = ctx[i] if ctx.dim() == 3 else ctx, int((tokenize([name]) != 0).sum()) - 2
         sos, word, rest = embedded[i, :1], embedded[i, 1 + n : 1 + n + length], embedded[i, 1 + n + length :]
-        # behind the name comes its period, whose tokens may differ from the name's own; with all X in front they stay
-        after = (embedded[i, :0], embedded[i, 1 + n :]) if position == "end" else (word, rest)
-        rows.append(torch.cat([sos, own[:half], after[0], own[half:], after[1]]))
+        rows.append(torch.cat([sos, own[:half], word, own[half:], rest]))
     return torch.stack(rows), tokens.argmax(-1)
 
 

@@ -12,8 +12,6 @@ from helpers.waiting import wait_for
 
 from trainers.core.signals import Interrupted, Rolling, interruptible
 
-from trainers.core.signals import Interrupted, Rolling
-
 SIGNALS = Path(__file__).resolve().parents[3] / "trainers/core/signals.py"
 PROGRAM = """
 import importlib.util, multiprocessing, os, sys, time
