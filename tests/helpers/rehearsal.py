@@ -7,12 +7,16 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import yaml
+from dassl.config import get_cfg_default
 
 import train
+import trainers as package
 from scripts.lib.run import config_files
 from trainers.core.registry import known_trainers
 
 from .miniatures import PHOTOS
+
+package.extend_cfg(get_cfg_default())  # registers the trainers
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
