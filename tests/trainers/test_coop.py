@@ -4,10 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from plain import hand_written, plain_text_features, relative, unit
-from runs import argv, results
 from tiny_data import NAMES
 
-import train
 from trainers.coop import ClassSpecificHead, CoOpHead
 from trainers.core.files import ClassesUnsupported
 from trainers.core.model.prompts import initial_context
@@ -69,9 +67,3 @@ def test_class_specific_contexts_know_only_their_classes_and_equal_names_by_posi
     assert relative(part.for_classes(["missile", "missile"])(features), head(features)[:, [1, 3]]) <= 1e-5
     with pytest.raises(ClassesUnsupported, match="zebra.*CSC False"):
         head.for_classes(["dog", "zebra"])
-
-
-def test_words_to_start_from_are_shared_by_all_classes(tiny_bank, tmp_path):
-    """As in CoOp's code, where CTX_INIT is set CSC says nothing: the context serves new classes too."""
-    train.main(argv(tiny_bank, tmp_path, "CoOp", "TRAINER.COOP.CSC", "True", "OPTIM.MAX_EPOCH", "1"))
-    assert "new" in results(tmp_path)["metrics"]

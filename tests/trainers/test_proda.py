@@ -3,12 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from dassl.utils import UserError
 from plain import plain_text_features, relative, unit
 from runs import EVERY_STEP, Recorded, argv
 from tiny_data import NAMES
 
-import train
 from trainers.core.model.prompts import tokenize
 from trainers.proda import ProDAHead, WithPromptBatches, positions_of, upper_bound_logits
 
@@ -86,12 +84,6 @@ def test_upper_bound_equals_its_formula_and_bounds_the_expected_loss():
     assert at_the_mean < expected <= bound.item()
 
 
-def test_identical_prompts_have_no_spread():
-    features, weight = F.normalize(torch.randn(3, 6), dim=-1), F.normalize(torch.randn(4, 6), dim=-1)
-    logits = upper_bound_logits(features, torch.tensor([0, 1, 2]), weight.expand(5, 4, 6), 12.0)
-    assert torch.allclose(logits, 12.0 * features @ weight.t(), atol=1e-5)
-
-
 def test_evaluation_uses_the_mean_of_all_prompts(head, miniclip_backbone):
     features = unit(3, miniclip_backbone.embed_dim)
     head.eval()
@@ -124,8 +116,3 @@ def test_losses_equal_the_plain_formulation(tiny_bank, tmp_path, monkeypatch, mi
         return plain_upper_bound(features, labels, weights, scale) + 0.1 * plain_orthogonality(miniclip_backbone, ctx)
 
     assert run.losses == pytest.approx(run.plain_losses(plain)[0], abs=2e-4) and len(run.losses) == 8
-
-
-def test_prompts_that_do_not_divide_are_refused(tiny_bank, tmp_path):
-    with pytest.raises(UserError, match="N_PROMPT is 6 and PROMPT_BATCH 4"):
-        train.main(argv(tiny_bank, tmp_path, "ProDA", "TRAINER.PRODA.N_PROMPT", "6", "TRAINER.PRODA.PROMPT_BATCH", "4"))

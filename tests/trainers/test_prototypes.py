@@ -44,11 +44,6 @@ def few_features():
 # ---- formulas
 
 
-def test_class_means_by_hand():
-    features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
-    assert means_of(features, torch.tensor([1, 0, 1]), 2).tolist() == [[0.0, 1.0], [0.5, -0.5]]
-
-
 def test_the_shrunk_precision_by_hand():
     """d ((N - 1) S + tr(S) I)^-1 with N = 4, d = 2, S = diag(2/3, 8/3)."""
     residuals = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
@@ -137,11 +132,10 @@ def test_a_finished_run_answers_for_any_names(run, bank):
     assert torch.allclose(turned[:, 1:].flip(1), logits, atol=1e-4) and torch.isfinite(turned).all()
 
 
-@pytest.mark.parametrize("subset", ["base", "new"])
-def test_it_is_evaluated_again_without_training_images(run, bank, tmp_path, subset):
+def test_it_is_evaluated_again_without_training_images(run, bank, tmp_path):
     blind = poison(bank, tmp_path / "blind.safetensors", lambda part, label: part != "test")
-    again = evaluate(run[1], blind, tmp_path / "again", run[0], subset=subset)["metrics"]["accuracy"]
-    assert again == pytest.approx(results(run[1])["metrics"][subset])
+    again = evaluate(run[1], blind, tmp_path / "again", run[0], subset="new")["metrics"]["accuracy"]
+    assert again == pytest.approx(results(run[1])["metrics"]["new"])
 
 
 def test_a_transfer_takes_the_sources_images_along(bank, miniclip_backbone, tmp_path):
@@ -159,13 +153,6 @@ def test_a_transfer_takes_the_sources_images_along(bank, miniclip_backbone, tmp_
         assert open_run(str(out)).trained_classnames == TARGET
         with pytest.raises(UserError, match="MODEL.INIT_WEIGHTS"):
             train.main(argv(target, out, method, task="cross_dataset", dataset="eurosat", seed=2))
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("task", ["gzsl", "leave_classes_out"])
-def test_other_tasks(bank, tmp_path, method, task):
-    train.main(argv(bank, tmp_path, method, task=task))
-    assert "H" in results(tmp_path)["metrics"] and not results(tmp_path)["unsupported"]
 
 
 def test_what_it_cannot_do_is_said(bank, run, tmp_path):

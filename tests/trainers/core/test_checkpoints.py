@@ -130,19 +130,3 @@ def test_a_missing_best_epoch_is_never_replaced_by_the_last(whole, tiny_bank, tm
     words = argv(tiny_bank, tmp_path / "eval", "CoOp")
     train.main(["--eval-only", "--load-epoch", "3", "--model-dir", str(out), *words])
     assert "loaded" in log(tmp_path / "eval")
-
-
-@pytest.mark.parametrize("change", ["shape", "name", "momentum"])
-def test_a_checkpoint_of_other_parameters_is_a_sentence(whole, tiny_bank, tmp_path, change):
-    shutil.copytree(whole, tmp_path / "run")
-    (tmp_path / "run/results.json").unlink()
-    path = tmp_path / "run/prompt_learner/model.pth.tar-3"
-    state = read(str(path))
-    if change == "momentum":
-        state["optimizer"] = {"state": {0: 1}, "param_groups": []}
-    else:
-        value = state["state_dict"].pop("ctx")
-        state["state_dict"]["ctx" if change == "shape" else "other"] = value[:1]
-    write(state, str(path.parent), name=path.name)
-    with pytest.raises(UserError, match="checkpoint"):
-        train.main(argv(tiny_bank, tmp_path / "run", "CoOp", *BEST_VAL))

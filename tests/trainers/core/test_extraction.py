@@ -10,14 +10,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from dassl.config import get_cfg_default
-from dassl.data.transforms import build_transform
 from dassl.utils import UserError
 from PIL import Image
 
 import trainers
 from trainers.core import extraction
 from trainers.core.extraction import ImageStore
-from trainers.core.model.backbone import apply_preprocessing
 
 
 class Encoder:
@@ -213,34 +211,6 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, images, c
         assert store.unreadable == {items[5].impath, items[7].impath} and store.backbone.seen == 0
     found = make_store(tmp_path, image_dir, **skipping).training_views(items)
     assert len(found) == 10 and found.views.unique().tolist() == [3]
-
-
-def test_encoding_leaves_the_random_state_alone(tmp_path, images):
-    image_dir, items = images
-    torch.manual_seed(3)
-    make_store(tmp_path, image_dir).training_views(items)
-    drawn = torch.rand(3)
-    torch.manual_seed(3)
-    assert torch.equal(drawn, torch.rand(3))
-
-
-def test_images_encoded_for_two_lists_serve_both_together(tmp_path, images):
-    image_dir, items = images
-    store = make_store(tmp_path, image_dir)
-    base, new = store.plain_views(items[:5]), store.plain_views(items[5:])
-    both = store.plain_views(items[8:] + items[:8])
-    assert store.backbone.seen == 12
-    assert torch.equal(both.features, torch.cat([new.features[3:], base.features, new.features[:3]]))
-
-
-def test_images_are_normalised_whatever_the_transforms(tmp_path, images, miniclip_backbone):
-    """A config that lists no transforms (zero-shot) must not feed the backbone unnormalised images."""
-    image_dir, items = images
-    cfg = get_cfg_default()
-    apply_preprocessing(cfg, miniclip_backbone)
-    found = build_transform(cfg, is_train=False)(Image.open(items[0].impath))
-    unit = (found * 0.502 + 0.498) * 255  # back to pixels
-    assert found.shape == (3, 224, 224) and found.min() < -0.5 and torch.allclose(unit, unit.round(), atol=1e-2)
 
 
 def test_a_cache_folder_that_cannot_be_written_is_said(tmp_path, images):

@@ -78,11 +78,6 @@ def test_plain_methods_apply_the_source_to_the_target(source, target_bank, minic
     assert same_state(source, tmp_path)
 
 
-def test_zero_shot_needs_no_source(target_bank, tmp_path):
-    train.main(argv(target_bank, tmp_path, "ZeroshotCLIP", **TRANSFER))
-    assert set(results(tmp_path)["metrics"]) == {"accuracy"} and "source" not in results(tmp_path)
-
-
 def test_ship_fine_tunes_the_sources_context_on_synthetic_features_of_the_targets_names(
     source, target_bank, tmp_path, monkeypatch
 ):

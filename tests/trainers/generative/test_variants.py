@@ -20,7 +20,6 @@ from trainers.core.data import FeatureLoader, FeatureSet
 from trainers.core.model.prompts import ClassTokens
 from trainers.core.predictor import Stopwatch
 from trainers.core.randomness import seed_all
-from trainers.generative import nets
 from trainers.generative.build import ARCHITECTURE, TRAINING, build_framework, load_generator
 from trainers.generative.gan import BETAS, CRITIC_STEPS, PENALTY_WEIGHT, WGAN
 from trainers.generative.generator import FeatureGenerator, PromptGenerator
@@ -71,18 +70,6 @@ def test_the_scratch_generator_by_hand(miniclip_backbone):
     x = torch.relu(x @ second.weight.t() + second.bias)
     assert len(made.layers) == 5 and first.out_features == second.out_features == 12
     assert close(found, F.normalize(x @ third.weight.t() + third.bias, dim=-1))
-
-
-def test_text_features_are_made_once_for_each_classes(miniclip_backbone, monkeypatch):
-    made, calls, original = FeatureGenerator(miniclip_backbone, 6, 12), [], nets.encode_texts
-    monkeypatch.setattr(nets, "encode_texts", lambda backbone, texts: calls.append(texts) or original(backbone, texts))
-    one, other = ClassTokens(NAMES[:3], miniclip_backbone), ClassTokens(NAMES[3:5], miniclip_backbone)
-    for classes in (one, one, other, one, other):
-        made(torch.randn(2, 6), torch.tensor([0, 1]), classes)
-    assert calls == [
-        ["a photo of a dog.", "a photo of a cat.", "a photo of a airplane."],
-        ["a photo of a grand piano.", "a photo of a sunflower."],
-    ]
 
 
 # ---- the GAN

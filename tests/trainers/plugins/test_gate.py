@@ -1,7 +1,6 @@
 """GATE: its formulas against numbers and brute force, and through the command line on the tiny bank."""
 
 import json
-import re
 import shutil
 
 import pytest
@@ -13,7 +12,6 @@ from runs import argv as command
 from runs import evaluate as evaluate_run
 from runs import log, results, same_state
 from safetensors import safe_open
-from safetensors.torch import save_file
 from tiny_data import NAMES, accuracy, features_of, make_bank, poison
 from torch import nn
 
@@ -86,8 +84,7 @@ def test_routed_probabilities(softness):
         assert set(pi.tolist()) == {0.0, 1.0}
 
 
-@pytest.mark.parametrize("softness", [0.0, 1.3])
-@pytest.mark.parametrize("objective", ["h", "accuracy"])
+@pytest.mark.parametrize("softness, objective", [(0.0, "h"), (1.3, "h"), (0.0, "accuracy")])
 def test_eta_is_the_best_by_brute_force(softness, objective):
     """Routing every image anew for each of many etas never does better, and does as said at the chosen one."""
     draw = torch.Generator().manual_seed(3)
@@ -115,14 +112,7 @@ def test_eta_is_the_best_by_brute_force(softness, objective):
     assert min(grid) < reached - 10  # it could have been worse
 
 
-def test_equal_scores_are_not_torn_apart():
-    """Two images of one score, of which one is right on each side: no eta serves both."""
-    of_base, right = torch.tensor([True, False]), torch.tensor([True, True])
-    assert gate.best_eta(torch.tensor([1.0, 1.0]), of_base, right, right, "accuracy")[1] == 50
-    assert gate.best_eta(torch.tensor([1.0, 0.0]), of_base, right, right, "accuracy") == (0.5, 100)
-
-
-@pytest.mark.parametrize("count, share, size", [(50, 0.5, 25), (50, 0.3, 15), (4, 0.43, 2), (2, 0.01, 1), (3, 0.99, 2)])
+@pytest.mark.parametrize("count, share, size", [(50, 0.3, 15), (4, 0.43, 2), (2, 0.01, 1), (3, 0.99, 2)])
 def test_folds(count, share, size):
     masks = gate.folds(count, share, torch.Generator().manual_seed(0))
     assert len(masks) == 8 and all(mask.sum() == size for mask in masks)
@@ -130,12 +120,6 @@ def test_folds(count, share, size):
     assert turns.max() - turns.min() <= 8 // min(count, 8) + 1
     again = gate.folds(count, share, torch.Generator().manual_seed(0))
     assert all(torch.equal(one, other) for one, other in zip(masks, again))
-
-
-def test_auroc_by_pairs():
-    base, new = torch.tensor([0.1, 0.5, 0.5, 0.9]), torch.tensor([0.5, 0.2, 0.0])
-    pairs = [(b > n) + 0.5 * (b == n) for b in base.tolist() for n in new.tolist()]
-    assert separation.auroc(base, new) == pytest.approx(sum(pairs) / 12)
 
 
 def test_an_image_is_taken_out_of_its_own_prototype():
@@ -225,12 +209,9 @@ def test_evaluation_alone_and_the_opened_run_decide_alike(run, bank, tmp_path):
     trainer, (x, _) = open_run(str(run)), features_of(bank)
     p = trainer.logits(trainer.head_for(NAMES), x).exp()
     assert torch.allclose(p.sum(1), torch.ones(len(x)), atol=1e-5)
-    shuffled = NAMES[::-1]
-    assert torch.allclose(trainer.logits(trainer.head_for(shuffled), x).exp(), p.flip(1), atol=1e-5)
+    assert torch.allclose(trainer.logits(trainer.head_for(NAMES[::-1]), x).exp(), p.flip(1), atol=1e-5)
     assert torch.allclose(trainer.head_for(NAMES).base_share(x), p[:, :4].sum(1), atol=1e-5)
     assert not hasattr(trainer.head_for(BASE), "base_share")
-    some = trainer.logits(trainer.head_for(["pizza", "cat"]), x)  # a few of both sides, in the caller's order
-    assert some.shape == (len(x), 2)
 
 
 def test_new_names_that_a_base_class_has_too_stay_new(run):
@@ -246,24 +227,14 @@ def test_without_its_file_or_with_a_damaged_one_the_run_is_refused(run, tmp_path
     (copy / gate.FILE).write_bytes((copy / gate.FILE).read_bytes()[:40])
     with pytest.raises(UserError, match="gate.safetensors is damaged"):
         open_run(str(copy))
-    good = (run / gate.FILE).read_bytes()
-    digit = re.search(rb'eta\\": -?\d*\.(\d)', good).start(1)
-    for at in (digit, len(good) - 3):  # of the threshold; of the last tensor
-        bad = bytearray(good)
-        bad[at] ^= 1
-        (copy / gate.FILE).write_bytes(bad)
-        with pytest.raises(UserError, match="gate.safetensors is damaged"):
-            open_run(str(copy))
+    bad = bytearray((run / gate.FILE).read_bytes())
+    bad[-3] ^= 1  # of the last tensor
+    (copy / gate.FILE).write_bytes(bad)
+    with pytest.raises(UserError, match="gate.safetensors is damaged"):
+        open_run(str(copy))
     (copy / gate.FILE).unlink()
     with pytest.raises(UserError, match="finished run of a trainer with GATE"):
         open_run(str(copy))
-
-
-def test_an_earlier_versions_file_without_a_digest_is_read(run, tmp_path):
-    copy = shutil.copytree(run, tmp_path / "copy")
-    settings, tensors = gate_file(run)
-    save_file(tensors, copy / gate.FILE, {"settings": json.dumps(settings)})
-    assert open_run(str(copy)).plugins
 
 
 def test_no_image_of_a_new_class_is_read_before_evaluation(bank, run, tmp_path):
@@ -303,18 +274,13 @@ def test_zero_shot_as_the_expert_for_new_names(bank, tmp_path):
 
 def test_a_method_that_has_no_column_for_new_names(bank, tmp_path):
     """Tip-Adapter's cache knows base names alone; with zero-shot CLIP for the new ones it answers among all."""
-    train.main(argv(bank, tmp_path / "method", "Tip_Adapter_F_GATE"))
-    assert {"new", "all"} <= results(tmp_path / "method")["unsupported"].keys()
-    trainer = open_run(str(tmp_path / "method"), options=["TRAINER.GATE.NEW_EXPERT", "zero_shot"])
+    train.main(argv(bank, tmp_path, "Tip_Adapter_F_GATE", "TRAINER.GATE.NEW_EXPERT", "zero_shot"))
+    assert {"base", "new", "H", "all"} <= results(tmp_path)["metrics"].keys()
+    trainer = open_run(str(tmp_path))
     (plugin,) = trainer.plugins
     x = unit(5, trainer.backbone.embed_dim)
     routed = trainer.logits(plugin.head_for(None, NAMES), x)
     assert torch.allclose(routed[:, :4].softmax(1), trainer.logits(trainer.head_for(BASE), x).softmax(1), atol=1e-5)
-
-
-def test_and_its_run_has_all_metrics(bank, tmp_path):
-    train.main(argv(bank, tmp_path, "Tip_Adapter_F_GATE", "TRAINER.GATE.NEW_EXPERT", "zero_shot"))
-    assert {"base", "new", "H", "all"} <= results(tmp_path)["metrics"].keys()
 
 
 def test_without_validation_images_it_chooses_on_the_training_images(tmp_path, miniclip_backbone):
@@ -324,24 +290,3 @@ def test_without_validation_images_it_chooses_on_the_training_images(tmp_path, m
     found = results(tmp_path)
     assert "training images, each taken out of its prototype" in found["selection"]
     assert found["extra"]["gate"]["images"] == 20 and set(found["metrics"]) >= {"seen", "unseen", "H"}
-
-
-def test_a_target_of_transfer_has_nothing_to_separate(bank, tmp_path):
-    train.main(argv(bank, tmp_path, "ZeroshotCLIP_GATE", task="cross_dataset"))
-    assert results(tmp_path)["extra"]["gate"] == {"idle": gate.NO_BASE} and "accuracy" in results(tmp_path)["metrics"]
-
-
-@pytest.mark.parametrize(
-    "options, words",
-    [
-        ({"RULE": "median"}, ["TRAINER.GATE.RULE", "median", "quantile"]),
-        ({"NEW_EXPERT": "nobody"}, ["NEW_EXPERT", "zero_shot"]),
-        ({"KEEP": "1.5"}, ["KEEP", "1.5"]),
-        ({"SOFTNESS": "-1"}, ["SOFTNESS"]),
-    ],
-)
-def test_what_cannot_be_is_said_before_training(bank, tmp_path, options, words):
-    given = [word for key, value in options.items() for word in (f"TRAINER.GATE.{key}", value)]
-    with pytest.raises(UserError) as error:
-        train.main(argv(bank, tmp_path, "CoOp_GATE", *given))
-    assert all(word in str(error.value) for word in words) and not list(tmp_path.glob("*/model*"))

@@ -63,7 +63,7 @@ def registered():
         TRAINER_REGISTRY._objects.pop(name)
 
 
-@pytest.mark.parametrize("plain", ["CoOp", "CoOp_SHIP"])
+@pytest.mark.parametrize("plain", ["CoOp_SHIP"])
 def test_a_plug_in_of_weight_zero_leaves_a_run_as_it_is(tiny_bank, tmp_path, monkeypatch, registered, plain):
     """Bit for bit, the loss of each step too; and it composes with SHIP."""
     with_idle = composed(CoOp, (*TRAINER_REGISTRY.get(plain).PLUGINS, Idle))

@@ -12,9 +12,9 @@ from tiny_data import NAMES
 
 import train
 from trainers.core.files import plain, read_names
+from trainers.core.heads import PromptHead
 from trainers.core.model.vocabulary import token_words
 from trainers.core.registry import known_trainers
-from trainers.plugins import explain
 from trainers.plugins.sar import KEY, SAR, distance, nearest_first
 from trainers.proda import positions_of
 
@@ -40,30 +40,11 @@ def test_worked_out_gradient():
     assert torch.allclose(learned.grad, expected, atol=1e-8)
 
 
-@pytest.mark.parametrize("kind, tau", [("kl", 0.5), ("mse", 0.5)])
-def test_a_common_rotation_changes_nothing(kind, tau):
-    angle = torch.tensor(0.7, dtype=torch.double)
-    turn = torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
-    turned, unturned = (distance(kind, learned, T0, tau, 1.0).item() for learned in (T @ turn.t(), T))
-    assert turned == pytest.approx(unturned, abs=1e-12)
-    assert distance("lasp", T @ turn.t(), T0, tau, 1.0) > distance("lasp", T, T0, tau, 1.0)  # no relation: it is held
-
-
 def test_the_text_to_text_loss_by_hand():
     """Each learned text among all hand-written ones: -log of its own softmax entry, on average."""
     rows = (5.0 * T @ T0.t()).exp()
     own = torch.stack([-(rows[i, i] / rows[i].sum()).log() for i in range(3)]).mean()
     assert distance("lasp", T, T0, 1.0, 5.0).item() == pytest.approx(own.item())
-
-
-@pytest.mark.parametrize("kind", ["kl", "mse"])
-def test_never_negative_and_zero_at_equal_relations(kind):
-    torch.manual_seed(0)
-    fixed = F.normalize(torch.randn(6, 8, dtype=torch.double), dim=-1)
-    for step in (0.0, 1e-6, 1e-3, 1.0):
-        moved = F.normalize(fixed + step * torch.randn(6, 8, dtype=torch.double), dim=-1)
-        found = distance(kind, moved, fixed, 0.1, 1.0).item()
-        assert -1e-15 <= found and (found > 1e-14) == (step > 0), (step, found)
 
 
 # ---- in a run
@@ -149,20 +130,8 @@ def test_at_the_words_of_the_template_there_is_nothing_to_align(tiny_bank, tmp_p
     assert run.plugin.results()["sar"]["penalty"] == pytest.approx(sum(penalties) / len(penalties))
 
 
-def test_names_are_drawn_anew_each_step_and_again_alike(tiny_bank, tmp_path, monkeypatch):
-    draws = []
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        options = ["TRAINER.SAR.SAMPLE", "8", "SEED", str(seed), "DATALOADER.TRAIN_X.BATCH_SIZE", "4"]
-        draws.append([step[0] for step in Steps(monkeypatch, tiny_bank, tmp_path / name, "CoOp_SAR", *options).seen])
-    assert draws[0] == draws[1] != draws[2] and len({*map(tuple, draws[0])}) == len(draws[0]) > 1
-    assert all(len(set(names)) == 8 for names in draws[0])
-
-
-@pytest.mark.parametrize("trainer, contexts", [("CoOp", 1), ("ProDA", 2)])
-def test_only_further_names_are_encoded_on_top(tiny_bank, tmp_path, monkeypatch, trainer, contexts):
-    """Trained names: once a step (and prompt), for the method's loss. Further ones: those that were drawn."""
-    from trainers.core.heads import PromptHead
-
+def test_only_further_names_are_encoded_on_top(tiny_bank, tmp_path, monkeypatch):
+    """Trained names: once a step, for the method's loss. Further ones: those that were drawn."""
     encoded, encode = [], PromptHead.encode
 
     def counted(head, tokens, *arguments, **options):
@@ -171,19 +140,18 @@ def test_only_further_names_are_encoded_on_top(tiny_bank, tmp_path, monkeypatch,
 
     monkeypatch.setattr(PromptHead, "encode", counted)
     options = "TRAINER.SAR.SAMPLE 10 DATALOADER.TRAIN_X.BATCH_SIZE 8".split()
-    run = Steps(monkeypatch, tiny_bank, tmp_path, f"{trainer}_SAR", *options)
+    run = Steps(monkeypatch, tiny_bank, tmp_path, "CoOp_SAR", *options)
     expected = []
     for drawn, *_ in run.seen:
         further = len([name for name in drawn if name not in BASE])
-        expected += [len(BASE)] * contexts + [further] * contexts
+        expected += [len(BASE), further]
     assert encoded == expected
 
 
-@pytest.mark.parametrize("trainer", ["CoOp", "CoOp_SHIP"])
-def test_weight_zero_is_the_method_bit_for_bit(tiny_bank, tmp_path, monkeypatch, trainer):
+def test_weight_zero_is_the_method_bit_for_bit(tiny_bank, tmp_path, monkeypatch):
     """The loss of every step and the parameters, also killed and resumed."""
-    plain_run = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "without", trainer))
-    off = f"{trainer}_SAR", "TRAINER.SAR.W", "0.0"
+    plain_run = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "without", "CoOp_SHIP"))
+    off = "CoOp_SHIP_SAR", "TRAINER.SAR.W", "0.0"
     run = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "zero", *off))
     train_killed_before_epoch(monkeypatch, 2, argv(tiny_bank, tmp_path / "cut", *off))
     rest = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "cut", *off))
@@ -231,19 +199,12 @@ def test_a_file(tiny_bank, tmp_path):
     assert found["reconstruction"] is True and found["source"] == str(path) and found["penalty"] >= 0
     assert (found["trained"], found["count"], found["names"]) == (4, 3, ["zebra", "Sunflower", "horse"])
     assert (found["overlap"], found["repeated"], found["without_embedding"]) == (["Sunflower"], 2, 1)
-    line = (
-        "1 of the source are label-only classes, 2 repeat others, 1 have no embedding; hand-written: a photo of a {}."
-    )
-    assert line in log(tmp_path / "a")
-
+    assert "2 repeat others, 1 have no embedding; hand-written: a photo of a {}." in log(tmp_path / "a")
     found = sar_of(tiny_bank, tmp_path / "b", path, "TRAINER.SAR.EXCLUDE_LABEL_ONLY", "True")
     assert found["names"] == ["zebra", "horse"] and found["overlap"] == ["Sunflower"] and found["overlap_left_out"]
     found = sar_of(tiny_bank, tmp_path / "c", path, "TRAINER.SAR.COUNT", "1")
     assert found["names"] == ["zebra"] and found["overlap"] == []
-
-
-def test_trained_label_only_names_are_no_further_ones(tiny_bank, tmp_path):
-    found = sar_of(tiny_bank, tmp_path, "task", trainer="CoOp_SHIP_SAR")
+    found = sar_of(tiny_bank, tmp_path / "d", "task", trainer="CoOp_SHIP_SAR")  # trained names are no further ones
     assert (found["trained"], found["names"], found["overlap"], found["repeated"]) == (7, [], NEW, 3)
 
 
@@ -278,12 +239,6 @@ def test_nearest_words_come_in_turns(miniclip_backbone):
     assert first(["dog", "dog"]) == dog
 
 
-def test_the_reader_names_the_list_where_no_configuration_does(tiny_bank, tmp_path):
-    """A train.py that is not ours does not fill RUN.DATASET."""
-    plugin = SAR(SimpleNamespace(cfg=configured("TRAINER.SAR.NAMES", "list", "DATASET.NAME", "FGVCAircraft")))
-    assert plugin.list_file().name == "fgvc_aircraft.txt"
-
-
 def test_the_lists_are_found_from_elsewhere(monkeypatch, tmp_path):
     """As in a CoOp checkout, which has a datasets/ of its own; where that has lists, they count."""
     (tmp_path / "datasets/novel_names").mkdir(parents=True)
@@ -312,31 +267,10 @@ def configured(*options):
     return train.setup_cfg(train.parse_args(words))
 
 
-def test_which_methods_can_have_it():
-    known = known_trainers()
-    have = {name.removesuffix("_SAR") for name in known if name.endswith("_SAR")}
-    assert {*PROMPT_LEARNERS, *(f"{name}_SHIP" for name in PROMPT_LEARNERS)} <= have
-    assert not have & {"ZeroshotCLIP", "CLIP_Adapter", "Tip_Adapter", "Tip_Adapter_F", "f_VAEGAN", "TF_VAEGAN"}
-    assert explain("CLIP_Adapter_SAR") == (
-        "CLIP_Adapter cannot have SAR: it learns no prompts, its text features are fixed"
-    )
-    with pytest.raises(UserError, match="type CoOp_SHIP_SAR"):
-        explain("CoOp_SAR_SHIP")
-
-
-def test_class_specific_contexts_are_refused(tiny_bank, tmp_path):
-    with pytest.raises(UserError, match="CoOp_SAR: SAR needs text features of any name; .*use CSC False"):
-        own = "TRAINER.COOP.CSC True TRAINER.COOP.N_CTX 2".split()
-        a_run(tiny_bank, tmp_path, "CoOp_SAR", *own, "TRAINER.COOP.CTX_INIT", "")
-
-
 @pytest.mark.parametrize(
     "options, message",
     [
-        ("DISTANCE l1", "DISTANCE is l1; it must be one of kl, mse, lasp"),
-        ("TAU 0.0", "TAU must be positive"),
-        ("W -1.0", "must not be negative"),
-        ("SAMPLE 2", "SAMPLE is 2; relations take three names"),
+        ("SAMPLE 2", "SAMPLE is 2"),
         ("NAMES lists", "NAMES is 'lists'; it must be one of list, .*text file"),
         ("NAMES random", "thousands of words.*TRAINER.SAR.COUNT"),
         ("NAMES task EXCLUDE_LABEL_ONLY True", "label-only classes, which TRAINER.SAR.EXCLUDE_LABEL_ONLY"),
@@ -347,20 +281,3 @@ def test_options_that_cannot_be(options, message):
     cfg = configured(*(word for key, value in zip(words[::2], words[1::2]) for word in (f"TRAINER.SAR.{key}", value)))
     with pytest.raises(UserError, match=message):
         SAR(SimpleNamespace(cfg=cfg))
-
-
-def test_sources_that_are_not_there(tiny_bank, tmp_path):
-    (tmp_path / "empty.txt").write_text("# nothing\n\n")
-    for names, task, message in (
-        (
-            tmp_path / "none.txt",
-            "base2new",
-            "TRAINER.SAR.NAMES .*none.txt does not exist; it must be a text file with a name a line",
-        ),
-        (tmp_path / "empty.txt", "base2new", "holds no name"),
-        ("task", "fewshot", "TASK fewshot has no label-only classes"),
-    ):
-        with pytest.raises(UserError, match=message):
-            sar_of(tiny_bank, tmp_path / "out", names, task=task)
-    with pytest.raises(UserError, match="list reads nowhere/novel_names/.*none: type TRAINER.SAR.LISTS"):
-        sar_of(tiny_bank, tmp_path / "out", "list", "TRAINER.SAR.LISTS", "nowhere")

@@ -111,24 +111,6 @@ def test_a_resnet(tmp_path):
     assert backbone.input_size == 64
 
 
-def test_frozen_and_in_eval_mode_for_good(tmp_path):
-    path = tmp_path / "rn.pth"
-    save(small_clip("resnet"), path)
-    around = nn.Sequential(load_backbone(config(path)), nn.Linear(2, 2))
-    around.train()
-    assert around[1].training and not any(module.training for module in around[0].modules())
-    assert not any(parameter.requires_grad for parameter in around[0].parameters())
-
-
-def test_half_precision_keeps_norms_in_float32():
-    half = tiny_clip(dtype=torch.float16)
-    kinds = {name: parameter.dtype for name, parameter in half.named_parameters()}
-    for name in ("transformer.resblocks.0.ln_1.weight", "ln_final.bias", "logit_scale"):
-        assert kinds[name] == torch.float32
-    for name in ("transformer.resblocks.0.attn.in_proj_weight", "text_projection"):
-        assert kinds[name] == half.dtype == torch.float16
-
-
 class PlainTower(nn.Module):
     """The smallest image tower with the three kinds of norm that CUDA treats differently, and a mask in a buffer."""
 
@@ -175,11 +157,6 @@ def test_half_precision_under_cudas_rules(images, tower):
         assert half.dtype == torch.float16 and (half.float() - exact).norm() < 0.02 * exact.norm()
 
 
-def test_half_precision_on_the_cpu_names_the_key():
-    with pytest.raises(UserError, match="float16 does not run on the CPU: set TRAINER.COOP.PREC to fp32 or auto"):
-        load_backbone(config("MiniCLIP", COOP="fp16", COCOOP="fp32"), dtype=torch.float16)
-
-
 def test_miniclip(miniclip_backbone):
     assert (miniclip_backbone.name, miniclip_backbone.embed_dim, miniclip_backbone.width) == ("MiniCLIP", 256, 256)
     assert miniclip_backbone.pixel_mean == (0.498,) * 3 and miniclip_backbone.input_size == 224
@@ -199,9 +176,6 @@ def test_files_that_are_no_clip(tmp_path):
     torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="not a state dict in OpenAI CLIP's naming: it lacks text_projection"):
         load_backbone(config(tmp_path / "other.pth"))
-    torch.save({"state_dict": [1]}, tmp_path / "list.pt")
-    with pytest.raises(UserError, match="list.pt holds a list; expected a state dict"):
-        load_backbone(config(tmp_path / "list.pt"))
     (tmp_path / "noise.pt").write_bytes(b"not weights")
     with pytest.raises(UserError, match="noise.pt cannot be read as a state dict"):
         load_backbone(config(tmp_path / "noise.pt"))
@@ -210,15 +184,6 @@ def test_files_that_are_no_clip(tmp_path):
     torch.save(state, tmp_path / "misfit.pth")
     with pytest.raises(UserError, match="does not fit CLIP's architecture.*ln_final.weight"):
         load_backbone(config(tmp_path / "misfit.pth"))
-
-
-def test_preprocessing_replaces_dassls_defaults():
-    cfg, backbone = config("any"), tiny_clip()
-    cfg.freeze()
-    apply_preprocessing(cfg, backbone)
-    assert tuple(cfg.INPUT.PIXEL_MEAN) == openai_clip.PIXEL_MEAN and tuple(cfg.INPUT.PIXEL_STD) == openai_clip.PIXEL_STD
-    assert tuple(cfg.INPUT.SIZE) == (32, 32) and cfg.INPUT.INTERPOLATION == "bicubic" and cfg.is_frozen()
-    apply_preprocessing(cfg, backbone)  # what is the backbone's own already is accepted
 
 
 @pytest.mark.parametrize(
@@ -283,48 +248,41 @@ def stand_in_open_clip(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", module)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_the_hash_of_open_clips_weights_is_that_of_float32(stand_in_open_clip, dtype):
+def test_the_hash_of_open_clips_weights_is_that_of_float32(stand_in_open_clip):
     """So a half-precision run accepts banks and generators made in float32. (The device "meta" computes nothing.)"""
     name = "open_clip:small/random"
-    half = load_backbone(config(name), dtype, device="meta")
-    assert half.dtype == dtype and half.weights_hash == load_backbone(config(name)).weights_hash
+    half = load_backbone(config(name), torch.float16, device="meta")
+    assert half.dtype == torch.float16 and half.weights_hash == load_backbone(config(name)).weights_hash
 
 
 def test_open_clip(tmp_path):
-    """Its own features, through our layout: both activations, a tower of timm's, half precision as on a GPU.
-
-    A text tower that is not CLIP's is refused.
-    """
+    """Its own features, through our layout: both activations, a tower of timm's. A text tower that is not CLIP's is
+    refused."""
     open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed")
     small = {
         "embed_dim": 32,
         "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
     }
-    seeing_all = {"text_cfg": small["text_cfg"] | {"no_causal_mask": True}, "custom_text": True}
-    for name, change in {
+    models = {
         "small": {},
         "small-quick": {"quick_gelu": True},
         "small-custom": {"custom_text": True},
         "small-timm": {"vision_cfg": {"timm_model_name": "test_vit", "timm_pool": "", "image_size": 32}},
-        "small-open": seeing_all,
-    }.items():
+        "small-open": {"text_cfg": small["text_cfg"] | {"no_causal_mask": True}, "custom_text": True},
+    }
+    for name, change in models.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(small | change))
     open_clip.add_model_config(tmp_path)
     tokens, images = tokenize(["a photo of a dog.", "cat"]), torch.rand(2, 3, 32, 32)
-    for name in ("small", "small-quick", "small-custom", "small-timm"):
+    for name in [*models][:-1]:
         model, path = open_clip.create_model(name).eval(), tmp_path / f"{name}.pt"
         torch.save(model.state_dict(), path)
         backbone = load_backbone(config(f"open_clip:{name}/{path}"))
-        half = in_half(load_backbone(config(f"open_clip:{name}/{path}")))
         with torch.no_grad():
             text, seen = model.encode_text(tokens), model.encode_image(images, normalize=True)
             assert torch.allclose(backbone.encode_text_plain(tokens), text, atol=1e-5)
             assert torch.allclose(backbone.encode_image(images), seen, atol=1e-5)
-            with CudaDtypes():
-                assert (half.encode_text_plain(tokens).float() - text).norm() < 0.02 * text.norm()
-                assert (half.encode_image(images).float() - seen).norm() < 0.02 * seen.norm()
     torch.save(open_clip.create_model("small-open").state_dict(), tmp_path / "open.pt")
     with pytest.raises(UserError, match="It lacks a causal mask"):
         load_backbone(config(f"open_clip:small-open/{tmp_path / 'open.pt'}"))

@@ -83,14 +83,6 @@ def test_tokenize_is_clips():
         tokenize(["short", "y " * 76])
 
 
-def test_counts_tokens(backbone):
-    tokens = ClassTokens(["dog", "yellow dog"], backbone)
-    assert tokens.length.tolist() == [3, 4] and tokens.name_length.tolist() == [1, 2] and len(tokens) == 2
-    assert torch.equal(tokens.sos, backbone.token_embedding.weight[49406])
-    assert torch.equal(tokens.embedding[1, 3], backbone.token_embedding.weight[49407])
-    assert not tokens.embedding.requires_grad
-
-
 def test_refuses_bad_names(backbone):
     with pytest.raises(UserError, match=r"positions \[1, 2\] are empty"):
         ClassTokens(["dog", "", " _ "], backbone)
@@ -125,11 +117,6 @@ def test_encode_texts(miniclip_backbone):
     features = encode_texts(miniclip_backbone, texts, batch=5)
     assert relative(features, hand_written(miniclip_backbone, NAMES)) <= 1e-5
     assert torch.allclose(features.norm(dim=-1), torch.ones(len(NAMES))) and not features.requires_grad
-
-
-def test_embed_words(backbone):
-    expected = backbone.token_embedding(tokenize(["a photo of a"])[0, 1:5])
-    assert torch.equal(embed_words(backbone, "a photo of a"), expected)
 
 
 def test_several_templates_are_averaged_on_the_unit_sphere(miniclip_backbone):
