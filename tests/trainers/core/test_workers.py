@@ -7,9 +7,10 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from trainers.core.errors import UserError
-from trainers.core.features import workers
-from trainers.core.features.workers import image_batches, rank_and_world
+
+from trainers.core import workers
+from trainers.core.files import UserError
+from trainers.core.workers import image_batches, rank_and_world
 
 
 class Slow:
@@ -70,11 +71,8 @@ def test_without_shared_memory_there_are_no_workers(monkeypatch, capsys, free, l
     [
         ({}, (0, 1)),
         ({"RANK": "1", "WORLD_SIZE": "2"}, (1, 2)),
-        ({"WORLD_SIZE": "1"}, (0, 1)),
         ({"WORLD_SIZE": "2"}, None),
-        ({"RANK": "1"}, None),
         ({"RANK": "2", "WORLD_SIZE": "2"}, None),
-        ({"RANK": "-1", "WORLD_SIZE": "2"}, None),
         ({"RANK": "a", "WORLD_SIZE": "2"}, None),
     ],
 )
