@@ -30,10 +30,10 @@ class ImageFolder(Reader):
 
     def __init__(self, cfg):
         option, task = cfg.DATASET.get("SPLIT", ""), cfg.get("TASK", "fewshot")
-        if option not in ("", "none") or (option and task != "fewshot"):
+        if option not in ("", "none") or (option and task not in ("fewshot", "leave_classes_out")):
             raise UserError(
                 f"DATASET.SPLIT is {option!r} with TASK {task}: it is '' (50/20/30 of each class, where there is no "
-                "test/), or none, which leaves no image to test on and is for TASK fewshot"
+                "test/), or none, which leaves no image to test on and is for TASK fewshot and leave_classes_out"
             )
         if option:
             self.trains_on_all = True
