@@ -3,7 +3,7 @@
 import pytest
 
 import train
-from scripts.lib.run import config_files
+from scripts.lib.runs import config_files
 
 
 def cfg_of(trainer, cfg, *options):
