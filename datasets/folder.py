@@ -12,11 +12,10 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
 
 from trainers.core.contents import content_hashes
+from trainers.core.files import first_five
 from trainers.core.folders import read_layout
 
-from .core import PARTS, Reader, Split, check_split, class_names, first_five, read_split, split_classes
-
-ANEW = "images that earlier runs tested on may then be trained on, so do not compare with their figures"
+from .core import PARTS, Reader, Split, class_names, split_classes
 
 
 @DATASET_REGISTRY.register()
@@ -48,20 +47,21 @@ class ImageFolder(Reader):
         for note in notes:
             print(f"{self.image_dir}: {note}")
         self.check_parts(parts)
+        if self.trains_on_all and "" in parts:
+            parts = {"train": parts[""]}
+        self.left_out, self.items = [], {part: [] for part in parts}
         labels = {name: label for label, name in enumerate(parts.get("train", parts.get("")))}
-        self.left_out = []
-        self.items = {
-            part: [item for name in folders for item in self.read_folder(folders[name], labels[name], name)]
-            for part, folders in parts.items()
-        }
+        for part, folders in parts.items():
+            for name, folder in folders.items():
+                self.items[part] += self.read_folder(folder, labels[name], name)
         if self.left_out:
             kinds = Counter(os.path.splitext(name)[1].lower() or "without suffix" for name in self.left_out)
-            shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+            shown = first_five(f"{count} {kind}" for kind, count in kinds.most_common())
             print(f"{self.image_dir}: {len(self.left_out)} files that Pillow does not read are left out: {shown}")
-        if self.trains_on_all or "" not in parts:
+        if "" not in parts:
             self.split_file = ""  # the folders are the split
         elif not os.path.exists(self.split_path):  # earlier versions kept it there
-            place = hashlib.sha256(os.path.realpath(self.image_dir).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+            place = hashlib.sha256(os.fsencode(os.path.realpath(self.image_dir))).hexdigest()[:12]
             name = f"{os.path.basename(self.image_dir)}-{place}.json"
             self.split_path = os.path.join(self.lists_folder, "splits", name)
 
@@ -89,26 +89,22 @@ class ImageFolder(Reader):
         self.test_images_trained_on = len(copies)
         return split
 
-    def find_split(self, images=True):
-        if not self.split_file or not os.path.exists(self.split_path):
-            return check_split(self.make_split()._asdict(), self.image_dir)
-        print(f"Reading split from {self.split_path}")
-        split = read_split(self.split_path)
-        listed, there = ({(item.path, item.classname) for item in items} for items in (split.items(), self.items[""]))
-        gone, new = ([path for path, _ in sorted(found)] for found in (listed - there, there - listed))
-        if gone or new:
-            changes = [f"{len(found)} {what} ({first_five(found)})" for found, what in ((gone, "gone"), (new, "new"))]
+    def check_images(self, split, source):
+        listed = {(item.path, item.classname) for item in split.items()}
+        there = {(item.path, item.classname) for items in self.items.values() for item in items}
+        if listed != there:
+            changed = first_five(sorted(path for path, _ in listed ^ there))
             raise UserError(
-                f"{self.split_path} keeps the list of the training, validation and test images of {self.image_dir}, "
-                f"which has changed since: {' and '.join(changes)}. Change the folder back; or split it anew "
-                f"({ANEW}) by deleting the list: rm '{self.split_path}'"
+                f"{source} keeps the list of the training, validation and test images of {self.image_dir}, which has "
+                f"changed since: {len(listed - there)} gone and {len(there - listed)} new ({changed}). Put them back; "
+                "or split it anew (images that earlier runs tested on may then be trained on, so do not compare with "
+                f"their figures) by deleting the list: rm '{source}'"
             )
-        return split
 
     def make_split(self):
-        if "" not in self.items:
-            return Split(*(self.items.get(part, []) for part in PARTS))
-        return Split(self.items[""], [], []) if self.trains_on_all else split_classes(self.items[""])
+        return (
+            split_classes(self.items[""]) if self.split_file else Split(*(self.items.get(part, []) for part in PARTS))
+        )
 
     def selection_path(self, shots, seed):
         return "" if self.trains_on_all else super().selection_path(shots, seed)  # what lies there is of a split
@@ -117,10 +113,10 @@ class ImageFolder(Reader):
         """Paths of the test images that are training images too, byte for byte; only files of equal size are read."""
         train, test = ({item.path: self.size(item.path) for item in items} for items in (split.train, split.test))
         shared = {*train.values()} & {*test.values()}
-        alike = [path for path, size in [*train.items(), *test.items()] if size in shared]
+        alike = [path for path, size in (train | test).items() if size in shared]
         hashes = content_hashes([os.path.join(self.image_dir, path) for path in alike], self.lists_folder)
         hash_of = dict(zip(alike, hashes, strict=True))
-        trained = {hash_of[path] for path in train if hash_of.get(path)}
+        trained = {hash_of.get(path) for path in train} - {None, ""}
         return [path for path in test if hash_of.get(path) in trained]
 
     def size(self, path):

@@ -69,9 +69,7 @@ def with_header(name, body):
 
 
 def compact(paths):
-    """One line for several paths: what they share, around the parts that differ in braces."""
-    if any(mark in path for path in paths for mark in "{},") or paths[0][0] in "[#":
-        raise UserError(f"a path with a brace or comma, or one that starts with [ or #, cannot be listed: {paths[0]!r}")
+    """One line for several paths, which have no brace or comma: what they share, around what differs in braces."""
     if len(paths) == 1:
         return paths[0]
     start = os.path.commonprefix(paths)

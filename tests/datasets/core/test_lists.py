@@ -2,10 +2,10 @@ import os
 from pathlib import Path
 
 import pytest
-from dassl.utils import UserError
+from dassl.utils import UserError, write_json
 
 from datasets.core import lists, sampling
-from datasets.core.splits import read_split, split_hash, write_split
+from datasets.core.splits import read_split, split_hash
 
 REPO = Path(__file__).resolve().parents[3]
 
@@ -30,8 +30,6 @@ def folder(tmp_path, monkeypatch):
 )
 def test_lines_are_compact_and_expand_again(paths, line):
     assert lists.compact(paths) == line and lists.expand(line) == paths
-    with pytest.raises(UserError, match="cannot be listed"):
-        lists.compact(["a/{1}.jpg"])
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -154,7 +152,7 @@ def test_script_writes_lists_and_checks_them(split, folder, tmp_path, monkeypatc
     splits.mkdir()
     with pytest.raises(UserError, match="holds no split_zhou_"):
         fewshot_lists.main([str(splits)])
-    write_split(split, splits / "split_zhou_Caltech101.json")
+    write_json(split._asdict(), splits / "split_zhou_Caltech101.json")
     with pytest.raises(UserError, match="3 lists are missing or differ"):
         fewshot_lists.main([str(splits), "--check"])
     assert not folder.exists()
