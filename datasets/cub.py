@@ -2,9 +2,7 @@
 50 unseen.
 """
 
-from dassl.data.datasets import DATASET_REGISTRY
-
-from .core import GZSL
+from .core import DATASET_REGISTRY, GZSL
 
 
 @DATASET_REGISTRY.register()

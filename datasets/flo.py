@@ -2,10 +2,9 @@
 unseen classes.
 """
 
-from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import read_json
 
-from .core import GZSL, explained, read_mat
+from .core import DATASET_REGISTRY, GZSL, explained, read_mat
 
 
 @DATASET_REGISTRY.register()

@@ -8,14 +8,13 @@ import hashlib
 import os
 from collections import Counter
 
-from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
 
 from trainers.core.contents import content_hashes
 from trainers.core.files import first_five
 from trainers.core.folders import read_layout
 
-from .core import PARTS, Reader, Split, class_names, split_classes
+from .core import DATASET_REGISTRY, PARTS, Reader, Split, class_names, split_classes
 
 
 @DATASET_REGISTRY.register()
@@ -25,7 +24,7 @@ class ImageFolder(Reader):
     split_file = "split_ImageFolder.json"
     keeps_selection = False  # nothing is written into a user's images
     lists_folder = "features_cache"
-    trains_on_all, no_test, test_images_trained_on = False, "", 0
+    no_test, test_images_trained_on = "", 0
 
     def __init__(self, cfg):
         option, task = cfg.DATASET.get("SPLIT", ""), cfg.get("TASK", "fewshot")
@@ -35,7 +34,6 @@ class ImageFolder(Reader):
                 "test/), or none, which leaves no image to test on and is for TASK fewshot"
             )
         if option:
-            self.trains_on_all = True
             self.no_test = "DATASET.SPLIT none trains on all images of the folder, so that none is left to test on"
         self.lists_folder = cfg.get("FEATURES", {}).get("DIR", self.lists_folder)
         super().__init__(cfg)
@@ -47,7 +45,7 @@ class ImageFolder(Reader):
         for note in notes:
             print(f"{self.image_dir}: {note}")
         self.check_parts(parts)
-        if self.trains_on_all and "" in parts:
+        if self.no_test and "" in parts:
             parts = {"train": parts[""]}
         self.left_out, self.items = [], {part: [] for part in parts}
         labels = {name: label for label, name in enumerate(parts.get("train", parts.get("")))}
@@ -67,9 +65,9 @@ class ImageFolder(Reader):
 
     def check_parts(self, parts):
         """Raises UserError where DATASET.SPLIT contradicts the folder."""
-        if self.trains_on_all and "test" in parts:
+        if self.no_test and "test" in parts:
             raise UserError(f"{self.image_dir} has test images: leave DATASET.SPLIT none out")
-        if not self.trains_on_all and "train" in parts and "test" not in parts:
+        if not self.no_test and "train" in parts and "test" not in parts:
             raise UserError(
                 f"{self.image_dir} has {', '.join(parts)} and no test/: expected train/ and test/ (val/ is optional). "
                 "Rename the folder of what to test on; or type TASK fewshot DATASET.SPLIT none, and nothing is tested"
@@ -107,7 +105,7 @@ class ImageFolder(Reader):
         )
 
     def selection_path(self, shots, seed):
-        return "" if self.trains_on_all else super().selection_path(shots, seed)  # what lies there is of a split
+        return "" if self.no_test else super().selection_path(shots, seed)  # what lies there is of a split
 
     def copies(self, split):
         """Paths of the test images that are training images too, byte for byte; only files of equal size are read."""

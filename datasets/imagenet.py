@@ -7,12 +7,11 @@ are not unique.
 
 import os
 
-from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
 
 from trainers.core.files import first_five
 
-from .core import Reader, Split, list_folders, parse_lines
+from .core import DATASET_REGISTRY, Reader, Split, list_folders, parse_lines
 
 CLASSNAMES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "imagenet_classnames.txt")
 

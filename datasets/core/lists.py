@@ -36,10 +36,7 @@ def read(path, split, shots):
     text = read_text(path, "a few-shot list")
     body = text.partition("\n")[2]
     if text != with_header(os.path.basename(path), body):
-        raise UserError(
-            f"{path} is damaged: its lines do not match the digest in its first line; restore it (git checkout), or "
-            "write it anew with scripts/fewshot_lists.py"
-        )
+        raise UserError(f"{path} is damaged: its lines do not match the digest in its first line; get it anew from git")
     parts = re.split(r"^\[(.+)\]\n", body, flags=re.MULTILINE)
     sections = dict(zip(parts[1::2], parts[2::2], strict=True))
     chosen = []

@@ -1,6 +1,5 @@
 """Getting a file from the first of several sources that gives it: HTTP, or Google Drive through gdown."""
 
-import contextlib
 import hashlib
 import os
 
@@ -32,7 +31,7 @@ def fetch(urls, target, check):
             os.replace(own, target)
             return
         except UserError as error:
-            with contextlib.suppress(FileNotFoundError):  # it is there only if it is whole: then `check` refused it
+            if os.path.exists(own):  # whole, and refused by `check`
                 os.remove(own)
             reasons.append(f"{url}: {error}")
             print(f"  {error}")

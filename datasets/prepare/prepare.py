@@ -26,10 +26,8 @@ def prepare(name, root, keep_archives=False):
     """
     source = SOURCES.get(reader_name(name))
     if not source:
-        raise UserError(
-            "ImageFolder reads a folder of your own; there is nothing to prepare. Check it with: "
-            f"python scripts/data.py check ImageFolder --root {root}"
-        )
+        check_it = f"python scripts/data.py check ImageFolder --root {root}"
+        raise UserError(f"ImageFolder reads a folder of your own: there is nothing to prepare. To check it: {check_it}")
     root = full_path(root)
     with writing(root):
         os.makedirs(root, exist_ok=True)

@@ -158,8 +158,6 @@ def test_damaged_and_other_files_are_refused_by_name(tmp_path, monkeypatch, caps
 def test_files_that_are_missing_or_do_not_fit_are_named(tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match="model.pth.tar-3"):
         load_checkpoint(str(tmp_path / "model.pth.tar-3"))
-    with pytest.raises(UserError, match="expected a checkpoint at .*, found a folder"):
-        load_checkpoint(str(tmp_path))
     (tmp_path / "checkpoint").write_text("model.pth.tar-5\n")
     with pytest.raises(MissingFile, match="model.pth.tar-5"):
         resume_from_checkpoint(str(tmp_path), torch.nn.Linear(1, 1))

@@ -9,7 +9,6 @@ import torch
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from dassl.engine import TRAINER_REGISTRY, SimpleTrainer, TrainerBase, TrainerX, build_trainer
-from dassl.engine import trainer as trainer_module
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import MissingFile, NonFiniteLoss, UserError, load_checkpoint
 from PIL import Image
@@ -245,16 +244,3 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, capsys):
     last = load_checkpoint(str(tmp_path / "out" / "linear" / "model.pth.tar-2"))
     assert all(torch.isfinite(v).all() for v in last["state_dict"].values())
     assert (tmp_path / "out" / "linear" / "checkpoint").read_text() == "model.pth.tar-2\n"
-
-
-def test_models_by_name(tmp_path):
-    assert trainer_module.TrainerX is TrainerX and trainer_module.SimpleTrainer is SimpleTrainer  # where CoOp imports
-    trainer = build_trainer(config(tmp_path))
-    assert trainer.get_model_names() == trainer.get_model_names("linear") == ["linear"]
-    for mode in ("eval", "train"):
-        trainer.set_model_mode(mode, "linear")
-        assert trainer.model.training is (mode == "train")
-    with pytest.raises(UserError, match="unknown model 'linar'"):
-        trainer.get_model_names(["linar"])
-    with pytest.raises(UserError, match="already registered"):
-        trainer.register_model("linear", trainer.model)

