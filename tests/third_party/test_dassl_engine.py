@@ -188,7 +188,6 @@ def test_load_model(tmp_path, capsys):
         fresh.load_model(trainer.output_dir, epoch=9)
     with pytest.raises(MissingFile, match="model-best.pth.tar"):
         fresh.load_model(trainer.output_dir)
-    fresh.load_model("")
     with pytest.raises(MissingFile, match="nowhere.*linear"):
         run(config(tmp_path, "RESUME", str(tmp_path / "nowhere")))
 
