@@ -52,8 +52,9 @@ COOP = {
 WNIDS = ["n01440764", "n01443537", "n01484850", "n01491361", "n01494475"]
 WORDS = ["tench", "goldfish", "great white shark", "tiger shark", "hammerhead shark"]
 VARIANTS = ["707-320", "727-200", "737-200", "A300B4", "F/A-18"]
-BIRDS = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross", "004.Groove_billed_Ani"]
-ANIMALS = ["antelope", "bat", "beaver", "grizzly+bear"]
+BIRDS = [f"00{i}.{name}" for i, name in enumerate(("Albatross", "Sooty_Albatross", "Ani", "Auklet", "Bobolink"), 1)]
+ANIMALS = ["antelope", "bat", "beaver", "grizzly+bear", "zebra"]
+PETS_AT_HOME = "bird cat dog fish hamster lizard pony rabbit".split()
 
 
 def build_all(root):
@@ -65,7 +66,7 @@ def build_all(root):
     _domains(root)
     _proposed_splits(root)
     for part, size in PARTS.items():
-        for name in ANIMALS:
+        for name in PETS_AT_HOME:
             trees.add_images(root / PHOTOS / part / name, [f"{part}_{i}.jpg" for i in range(size)])
     return root
 
@@ -95,8 +96,9 @@ def _domains(root):
 
 
 def _proposed_splits(root):
-    """Two classes seen and two unseen; five images each of CUB and AWA2."""
-    ones = {"trainval": [1, 2, 3, 6, 7, 8], "test_seen": [4, 5, 9, 10], "test_unseen": list(range(11, 21))}
+    """Three classes seen and two unseen; five images each of CUB and AWA2."""
+    ones = {"trainval": [1, 2, 3, 6, 7, 8, 11, 12, 13], "test_seen": [4, 5, 9, 10, 14, 15]}
+    ones["test_unseen"] = list(range(16, 26))
     trees.add_cub(root, BIRDS, per_class=5)
     trees.add_awa2(root, [f"{animal}/{animal}_{10001 + i}.jpg" for animal in ANIMALS for i in range(5)])
     for name in ("CUB", "AWA2"):

@@ -13,6 +13,7 @@ import train
 import trainers as package
 from scripts.lib.runs import config_files
 from trainers.core.registry import known_trainers
+from trainers.plugins import split_name
 
 from .miniatures import PHOTOS
 
@@ -39,6 +40,14 @@ def trainers():
     """{name: class} of the trainers of this repository, in the order of their names."""
     known = sorted(known_trainers().items())
     return {name: kind for name, kind in known if kind.__module__.startswith("trainers.")}
+
+
+def methods_and_compositions():
+    """-> (the methods' names, each with all plug-ins that it can have)"""
+    names = {}
+    for name in sorted(trainers(), key=lambda name: len(split_name(name)[1])):
+        names.setdefault(split_name(name)[0], []).append(name)
+    return sorted(names), sorted({own[-1] for own in names.values()} - names.keys())
 
 
 def files_of(config, configs=CONFIGS):

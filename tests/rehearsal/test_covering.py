@@ -6,10 +6,18 @@ The configurations are those of helpers.rehearsal.covering; each is given a data
 from itertools import cycle
 
 import pytest
-import torch
 from helpers.miniatures import DOMAINS, GZSL, PHOTOS, TABLE1
-from helpers.rehearsal import SHOTS, command, covering, dataset_files, rehearse, small, trainers
-from runs import newest_state, train_killed_before_epoch
+from helpers.rehearsal import (
+    SHOTS,
+    command,
+    covering,
+    dataset_files,
+    methods_and_compositions,
+    rehearse,
+    small,
+    trainers,
+)
+from runs import same_state, train_killed_before_epoch
 
 pytestmark = pytest.mark.rehearsal
 METRICS = {  # {task: what a run reports, or says why it cannot}
@@ -62,18 +70,13 @@ def test_the_runs_cover_everything():
 
 
 @pytest.mark.parametrize("config, dataset, task", RUNS)
-def test_runs_and_is_evaluated_again(data, features, archive, tmp_path, config, dataset, task):
+def test_runs(data, features, archive, tmp_path, config, dataset, task):
     options = [*small(features), *small_miniclip(config, archive)]
     found = rehearse(command(data, tmp_path / "out", config, dataset, *options, task=task))
     check(found, config, dataset, task)
     assert found["backbone"]["name"] == (str(archive) if "/miniclip" in config else "ViT-B/16")
     log = (tmp_path / "out/log.txt").read_text()
     assert log[log.index("Finish training") :].count("* accuracy: ") == 1  # what parse_test_res.py looks for
-    if task == "base2new":
-        options += ["DATASET.SUBSAMPLE_CLASSES", "base"]
-        again = command(data, tmp_path / "again", config, dataset, *options)
-        again = rehearse(["--eval-only", "--model-dir", str(tmp_path / "out"), *again])
-        assert again["metrics"]["accuracy"] == found["metrics"]["base"]
 
 
 def test_runs_on_the_embedded_backbone(data, features, tmp_path):
@@ -101,12 +104,26 @@ def test_transfers_from_a_source_run(data, features, source, tmp_path, dataset, 
         assert (found["source"], found["shots"]) == ("imagenet", SHOTS)
 
 
-@pytest.mark.parametrize("trainer", [name for name, kind in trainers().items() if kind.trains])
+METHODS, COMPOSITIONS = methods_and_compositions()
+OTHERS = [name for name in trainers() if name not in (*METHODS, *COMPOSITIONS)]
+
+
+@pytest.mark.parametrize(
+    "trainer", [*METHODS, *COMPOSITIONS, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+)
 def test_a_killed_run_ends_like_one_left_alone(data, features, tmp_path, monkeypatch, trainer):
-    """Killed before its second epoch and started once more: same metrics and remarks, every parameter equal."""
+    """Killed before its second epoch and started once more: same metrics and remarks, every parameter equal; and so is
+    its evaluation alone. A method that trains nothing is evaluated only."""
     options = [*small(features), "OPTIM.MAX_EPOCH", 2, "TRAIN.CHECKPOINT_SECONDS", 0.0]
     whole, cut = (command(data, tmp_path / name, f"{trainer}/vit_b16", "dtd", *options) for name in ("whole", "cut"))
     expected = rehearse(whole)
+    alone = command(
+        data, tmp_path / "alone", f"{trainer}/vit_b16", "dtd", *options, "DATASET.SUBSAMPLE_CLASSES", "base"
+    )
+    alone = rehearse(["--eval-only", "--model-dir", str(tmp_path / "whole"), *alone])
+    assert alone["metrics"]["accuracy"] == expected["metrics"]["base"]
+    if not trainers()[trainer].trains:
+        return
     train_killed_before_epoch(monkeypatch, 1, cut)
     assert not (tmp_path / "cut/results.json").exists()
     found = rehearse(cut)
@@ -114,6 +131,4 @@ def test_a_killed_run_ends_like_one_left_alone(data, features, tmp_path, monkeyp
     assert "after 1 epoch" in logs
     for field in ("metrics", "unsupported", "subset", "selection", "extra"):
         assert found[field] == expected[field]
-    states = [newest_state(tmp_path / name) for name in ("whole", "cut")]
-    assert states[0].keys() == states[1].keys()
-    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert same_state(tmp_path / "whole", tmp_path / "cut")

@@ -8,22 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers.cuda_dtypes import CudaAutocast, CudaDtypes, as_on_a_gpu
-from helpers.rehearsal import command, numbers, rehearse, small, trainers
-
-from trainers.plugins import split_name
+from helpers.rehearsal import command, methods_and_compositions, numbers, rehearse, small, trainers
 
 pytestmark = pytest.mark.rehearsal
 # several steps, whose losses depend on the gradients of those before
 STEPS = "OPTIM.MAX_EPOCH 2 OPTIM.WARMUP_EPOCH -1 DATALOADER.TRAIN_X.BATCH_SIZE 3".split()
-
-
-def extremes():
-    """Each method alone; and, as a slow test, with all plug-ins that it can have."""
-    names = {}
-    for name in sorted(trainers(), key=lambda name: len(split_name(name)[1])):
-        names.setdefault(split_name(name)[0], []).append(name)
-    composed = {own[-1] for own in names.values()} - names.keys()
-    return [*sorted(names), *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(composed))]
 
 
 @pytest.fixture
@@ -43,7 +32,10 @@ def run(data, features, tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("trainer", extremes())
+METHODS, COMPOSITIONS = methods_and_compositions()
+
+
+@pytest.mark.parametrize("trainer", [*METHODS, *(pytest.param(name, marks=pytest.mark.slow) for name in COMPOSITIONS)])
 def test_losses_are_nearly_those_of_float32(run, trainer):
     """Of the fine-tuning's steps, and of the generator where there is one."""
     plain_losses, plain_results = run(trainer, "fp32")
