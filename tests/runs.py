@@ -30,7 +30,7 @@ QUICK = {
     "VPT": "TRAINER.VPT.TEST_SAMPLES 2".split(),
     **{
         name: f"TRAINER.{name}.HIDDEN_DIM 16 TRAINER.{name}.EPOCHS 3 TRAINER.{name}.SYNTHETIC 5".split()
-        for name in ("F_VAEGAN", "TF_VAEGAN")
+        for name in ("F_VAEGAN", "TF_VAEGAN", "F_CLSWGAN")
     },
 }
 
