@@ -70,14 +70,14 @@ class TestTable1:
         done = table.run("bash", "scripts/table1.sh", *TABLE1, CFG="vit_b16")
         assert {*done} == {(dataset, method, "vit_b16") for dataset in TABLE1 for method in METHODS}
         check_one_backbone(table.output, "ViT-B/16")
-        assert rows(table.report(table.output / "base2new", "--layout", "paper")).keys() == {*METHODS.values()}
+        assert rows(table.report(table.output / "base2new", "--table", "1")).keys() == {*METHODS.values()}
 
         out = table.output / "base2new/dtd/shots_2/ZeroshotCLIP/miniclip/seed1"
         rehearse(command(table.data, out, "ZeroshotCLIP/miniclip", "dtd", *small(table.features)))
         assert {name for name, _ in backbones(table.output)} == {"ViT-B/16", "MiniCLIP"}
         with pytest.raises(AssertionError, match="a table mixes backbones"):
             check_one_backbone(table.output, "ViT-B/16")
-        printed = table.report(table.output / "base2new", "--layout", "paper")
+        printed = table.report(table.output / "base2new", "--table", "1")
         print(printed)
         assert all("MiniCLIP" in name or "ViT-B/16" in name for name in rows(printed)), printed
 

@@ -25,7 +25,9 @@ def figures(monkeypatch):
     from lib.report import plots
 
     kept, save = [], plots.save_figure
-    monkeypatch.setattr(plots, "save_figure", lambda figure, path: (kept.append(figure), save(figure, path)))
+    monkeypatch.setattr(
+        plots, "save_figure", lambda figure, *more, **how: (kept.append(figure), save(figure, *more, **how))
+    )
     return kept
 
 
@@ -47,10 +49,8 @@ def test_curves_over_shots(write_run, report, figures, tmp_path):
             write_run({"accuracy": 50.0 + shots}, task="fewshot", dataset=dataset, shots=shots)
         write_run({"accuracy": 45.0}, task="fewshot", dataset=dataset, shots=16, trainer="ZeroshotCLIP")
     report("--plot", tmp_path / "curve.png")
-    lines = figures[0].axes[0].lines
-    curve = next(line for line in lines if len(line.get_xdata()) == 3)
-    assert list(curve.get_xdata()) == [1, 4, 16] and list(curve.get_ydata()) == [51.0, 54.0, 66.0]
-    assert any(list(line.get_ydata()) == [45.0, 45.0] and line.get_linestyle() == "--" for line in lines)
+    curves = [{*map(tuple, line.get_xydata())} for line in figures[0].axes[0].lines]
+    assert {(1, 51.0), (4, 54.0), (16, 66.0)} in curves and any((16, 45.0) in curve for curve in curves)
 
 
 def test_a_chart_per_task_and_backbone(runs, write_run, report, tmp_path):
@@ -66,7 +66,7 @@ def test_a_chart_per_task_and_backbone(runs, write_run, report, tmp_path):
 def test_eleven_data_sets_fit_and_no_title_is_clipped(write_run, report, figures, tmp_path):
     from lib.report.paper import paper_table
 
-    table = paper_table(1, "ship")
+    table = paper_table(1)
     for dataset in table["datasets"]:
         for row in table["rows"]:
             write_run({"base": 80.0, "new": 50.0}, trainer=row["trainer"], dataset=dataset)
@@ -118,7 +118,7 @@ def test_it_is_whole_and_needs_nothing_from_outside(page):
     text = path.read_text()
     reader = Reader(text)
     tags = [tag for tag, _ in reader.tags]
-    assert tags.count("svg") == 1 and tags.count("table") == 3 and not {"link", "iframe", "script"} & {*tags}
+    assert tags.count("img") == 1 and tags.count("table") == 3 and not {"link", "iframe", "script"} & {*tags}
     for tag, attributes in reader.tags:
         for name in ("src", "href", "xlink:href"):
             assert not re.match(r"(\w+:)?//", attributes.get(name) or ""), (tag, attributes)
@@ -136,11 +136,11 @@ def test_nothing_is_wider_than_the_screen(page, tmp_path, width):
     if not program:
         pytest.skip("no chromium to look at the page with")
     script = (
-        'const boxes = [...document.querySelectorAll("svg")].map(svg => svg.getBoundingClientRect());'
+        'const boxes = [...document.querySelectorAll("img")].map(svg => svg.getBoundingClientRect());'
         "document.title = [boxes.every(box => box.width > 300 && box.height > 150),"
         " document.documentElement.scrollWidth <= innerWidth].join();"
     )
-    path = page("--layout", "paper")
+    path = page("--table", "1")
     path.write_text(path.read_text().replace("</html>", f"<script>{script}</script></html>"))
     flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking".split()
     command = [program, *flags, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900"]
