@@ -121,6 +121,9 @@ def facts_of(data: dict) -> dict:
         first = is_revision and value == 1  # older versions did not record it
         if not (key in ignored or key.endswith(STARTS) or first or unread or is_idle(key, value)):
             facts[key] = value
+    if facts.get("DATASET.HALVES_SEED", -1) >= 0:  # the half is the repetition, as the seed is
+        facts["DATASET.HALVES_SEED"] = "drawn"
+        facts.pop("classnames", None)
     return facts
 
 
