@@ -50,49 +50,16 @@ def test_fewshot_task_and_best_val(tiny_bank, tmp_path):
     assert (tmp_path / "prompt_learner/model-best.pth.tar").exists()
 
 
-<<<<<<< HEAD
-def test_the_bank_equals_its_images(tmp_path, shared):
-    """A run on a bank made of images equals the run on the images."""
-    from PIL import Image
-
-    root = tmp_path / "data" / "caltech-101"
-    source = shared / "data/caltech-101/101_ObjectCategories"
-    split = {"train": [], "val": [], "test": []}
-=======
 def test_the_bank_equals_its_images(tmp_path, shared):
     """A run on a bank made of images equals the run on the images."""
     data, bank, split = tmp_path / "data", tmp_path / "bank.safetensors", {"train": [], "val": [], "test": []}
     source, top = shared / "data/caltech-101/101_ObjectCategories", data / "caltech-101"
->>>>>>> c345e5b36915abce19709097295bbf28d1343252
     for label, folder in enumerate(["ant", "barrel", "bass", "beaver"]):
         (top / "101_ObjectCategories" / folder).mkdir(parents=True)
         for i, file in enumerate(sorted((source / folder).glob("*.jpg"))[:8]):
             Image.open(file).convert("RGB").resize((80, 64)).save(top / "101_ObjectCategories" / folder / file.name)
             part = "train" if i < 4 else "val" if i < 5 else "test"
             split[part].append([f"{folder}/{file.name}", label, folder])
-<<<<<<< HEAD
-    (root / "split_zhou_Caltech101.json").write_text(json.dumps(split))
-    bank = tmp_path / "bank.safetensors"
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts/extract_features.py", "--root", tmp_path / "data", "--out", bank]
-        + ["--dataset", "caltech101", "--views", "2", "--workers", "0"],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bank.safetensors", "data"]
-    assert len(load_file(bank)["train.features"]) == 16 * 2
-    shutil.rmtree(root / "split_fewshot", ignore_errors=True)
-    found = {}
-    for name, flags in (("bank", []), ("images", ["--root", str(tmp_path / "data")])):
-        options = "DATASET.NUM_SHOTS 2 FEATURES.VIEWS 2 DATALOADER.NUM_WORKERS 0 FEATURES.DIR".split()
-        options += [str(tmp_path / "cache")]
-        args = argv(bank if name == "bank" else "", tmp_path / name, "CoOp", *options)
-        train.main(flags + args)
-        found[name] = torch.load(tmp_path / name / "prompt_learner/model.pth.tar-3", weights_only=True)["state_dict"][
-            "ctx"
-        ]
-=======
     (top / "split_zhou_Caltech101.json").write_text(json.dumps(split))
     words = ["--root", data, "--out", bank, "--dataset", "caltech101", "--views", "2", "--workers", "0"]
     command = [sys.executable, ROOT / "scripts/extract_features.py", *words]
@@ -103,7 +70,6 @@ def test_the_bank_equals_its_images(tmp_path, shared):
     options.append(str(tmp_path / "cache"))
     train.main(argv(bank, tmp_path / "bank", "CoOp", *options))
     train.main(["--root", str(data), *argv("", tmp_path / "images", "CoOp", *options)])
->>>>>>> c345e5b36915abce19709097295bbf28d1343252
     assert results(tmp_path / "bank")["metrics"] == results(tmp_path / "images")["metrics"]
     of_bank, of_images = newest_state(tmp_path / "bank")["ctx"], newest_state(tmp_path / "images")["ctx"]
     assert torch.allclose(of_bank, of_images, atol=1e-6)

@@ -244,7 +244,7 @@ def test_gzsl_and_tasks_that_are_not_known(write_run, report):
     assert "top5" in out and out.index("Generalized") < out.index("my_task")
 
 
-@pytest.mark.parametrize("trainer, name", [("PVA", "PVA"), ("CoOp_SAR", "SAR"), ("CoOp_SHIP_GATE", "GATE")])
+@pytest.mark.parametrize("trainer, name", [("PVA", "PVA"), ("CoOp_SAR", "SAR")])
 def test_reconstructions_are_marked(write_run, report, trainer, name):
     write_run({"base": 80.0, "new": 50.0})
     assert "reconstruction" not in report().out
