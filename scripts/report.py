@@ -104,9 +104,8 @@ def tables_of(task: str, runs: pd.DataFrame, options: argparse.Namespace, wanted
         if own:
             cells = papers.with_printed(cells, own, options.beside, options.mean_of_h)
         more = footnotes(members) + (papers.not_run(wanted, members) if wanted else [])
-        slug = f"{task} {about}".strip()
         form = "beside" if options.beside else layout
-        tables.append(arrange(f"{name}: {spread}, percent", cells, form, notes + more, name=slug))
+        tables.append(arrange(f"{name}: {spread}, percent", cells, form, notes + more))
         pairs = paired(whole[shown], members, options.ci95) if options.paired else None
         if pairs:
             title = f"{name}: paired differences per seed, {spread}, points"
@@ -115,7 +114,7 @@ def tables_of(task: str, runs: pd.DataFrame, options: argparse.Namespace, wanted
         if options.seconds and costs:
             seconds = with_words(summarise(values[costs], False, True).assign(spread=None), members, costs)
             seconds["metric"] = seconds["metric"].str.removeprefix(COST)
-            tables.append(arrange(f"{name}: seconds per stage, mean over seeds", seconds, "list", [], digits=1))
+            tables.append(arrange(f"{name}: seconds per stage, mean over seeds", seconds, "list", []))
     return tables
 
 

@@ -57,7 +57,8 @@ def test_a_chart_per_task_and_backbone(runs, write_run, report, tmp_path):
     write_run({"accuracy": 70.0}, task="fewshot")
     write_run({"base": 70.0, "new": 60.0}, backbone="ViT-B/16", config="vit_b16")
     report("--plot", tmp_path / "chart.svg")
-    names = ["chart-base2new_MiniCLIP.svg", "chart-base2new_ViT-B_16.svg", "chart-fewshot.svg"]
+    several = "chart-Base-to-new_generalization_MiniCLIP_ViT-B_16_"
+    names = [f"{several}MiniCLIP.svg", f"{several}ViT-B_16.svg", "chart-Few-shot_classification_MiniCLIP.svg"]
     assert sorted(p.name for p in tmp_path.glob("*.svg")) == names
     with pytest.raises(UserError, match="should end in .png"):
         report("--plot", tmp_path / "chart.jpeg2")

@@ -143,7 +143,7 @@ def test_runs_without_test_images_alone(write_run, report):
 
 def test_seconds(three_seeds, report):
     line = lines_of(report("--seconds").out, "caltech101")[-1]
-    assert line.split()[-4:] == ["1.0", "32.0", "800.0", "33.0"]
+    assert line.split()[-4:] == ["1.00", "32.00", "800.00", "33.00"]
 
 
 def test_paired_differences_of_each_plug_in(write_run, report):

@@ -23,7 +23,7 @@ def write_page(path: str | Path, runs: pd.DataFrame, tables: list[Table], warnin
     path = Path(path)
     seeds = ", ".join(map(str, sorted({*runs["seed"]})))
     about = " · ".join([f"{len(runs)} runs", *sorted({*runs["backbone"]}), f"seeds {seeds}"])
-    body = [picture(*shown) for shown in charts(tables).values()] + [table.render("html") for table in tables]
+    body = [picture(*shown) for shown in charts(tables).items()] + [table.render("html") for table in tables]
     lines = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
     body.append(f"<details><summary>Warnings</summary><ul class='notes'>{lines}</ul></details>" if lines else "")
     body.append(f"<details><summary>All runs</summary><div class='scroll'>{every(runs, path)}</div></details>")

@@ -104,17 +104,14 @@ def own_table(table: dict) -> Table:
 def ablation(table: dict, runs: pd.DataFrame) -> pd.DataFrame:
     """The runs of an ablation's rows, with the row's title, options and rank, and the configuration `base` that the
     options change: they end its name. Rows without options stand on the data sets of the variants."""
-    rows = sorted(enumerate(table["rows"]), key=lambda pair: -len(pair[1]["suffix"]))
-    found = []
-    for run in runs.to_dict("records"):
-        for i, row in rows:
-            if run["trainer"] == row["trainer"] and run["cfg"].endswith(row["suffix"]):
-                words = " ".join(f"{key}={value}" for key, value in row.get("options", {}).items())
-                title, base = (
-                    row["method"] + run["config"].removeprefix(run["cfg"]),
-                    run["cfg"].removesuffix(row["suffix"]),
-                )
-                found.append({**run, "title": title, "options": words, "rank": (i,), "base": base})
-                break
-    variants = {(run["base"], run["shots"], run["dataset"]) for run in found if run["options"]}
-    return pd.DataFrame([run for run in found if (run["base"], run["shots"], run["dataset"]) in variants])
+    parts, key = [runs[:0]], ["base", "shots", "dataset"]
+    for i, row in sorted(enumerate(table["rows"]), key=lambda pair: -len(pair[1]["suffix"])):
+        here = (runs["trainer"] == row["trainer"]) & runs["cfg"].str.endswith(row["suffix"])
+        part, runs = runs[here], runs[~here]
+        words = " ".join(f"{key}={value}" for key, value in row.get("options", {}).items())
+        part = part.assign(options=words, rank=[(i,)] * len(part), base=part["cfg"].str.removesuffix(row["suffix"]))
+        variant = [config.removeprefix(cfg) for config, cfg in zip(part["config"], part["cfg"], strict=True)]
+        parts.append(part.assign(title=[row["method"] + number for number in variant]))
+    found = pd.concat(parts)
+    variants = pd.MultiIndex.from_frame(found.loc[found["options"] != "", key])
+    return found[pd.MultiIndex.from_frame(found[key]).isin(variants)]

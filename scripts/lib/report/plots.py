@@ -23,28 +23,29 @@ FORMATS = (".png", ".pdf", ".svg")
 
 
 def draw(tables: list[Table], path: str | Path) -> list[Path]:
-    """A file per chart: `path` where there is one chart, else path-<task>. Returns what was written."""
+    """A file per chart: `path` where there is one chart, else path-<title>. Returns what was written."""
     path, found = Path(path), charts(tables)
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"--plot {path}: the name should end in {', '.join(FORMATS)}")
     written = []
-    for name, shown in found.items():
-        target = path if len(found) == 1 else path.with_name(f"{path.stem}-{name}{path.suffix}")
+    for title, cells in found.items():
+        name = "-" + re.sub(r"[^\w.-]+", "_", title) if len(found) > 1 else ""
+        target = path.with_name(f"{path.stem}{name}{path.suffix}")
         with replacing(target) as part:
-            save_figure(chart(*shown), part, format=path.suffix[1:].lower(), dpi=160)
+            save_figure(chart(title, cells), part, format=path.suffix[1:].lower(), dpi=160)
         written.append(target)
     return written
 
 
-def charts(tables: list[Table]) -> dict[str, tuple[str, pd.DataFrame]]:
-    """{name of a chart: (its title, its cells)}, a chart for each backbone of a table."""
+def charts(tables: list[Table]) -> dict[str, pd.DataFrame]:
+    """{title of a chart: its cells}, a chart for each backbone of a table that holds our own figures."""
     found = {}
     for table in tables:
-        cells = table.cells[table.cells["metric"].isin(CHARTED)]
-        for backbone, part in cells[cells["whose"] == 0].groupby("backbone") if table.name else ():
-            several = f" {backbone}" * (table.cells["backbone"].nunique() > 1)
-            title = table.title.partition(":")[0]
-            found[re.sub(r"[^\w.-]+", "_", table.name + several)] = title + several, part
+        if "whose" in table.cells and not table.cells["plus"].all():
+            cells = table.cells[table.cells["metric"].isin(CHARTED) & (table.cells["whose"] == 0)]
+            for backbone, part in cells.groupby("backbone"):
+                several = f" {backbone}" * (cells["backbone"].nunique() > 1)
+                found[table.title.partition(":")[0] + several] = part
     return found
 
 

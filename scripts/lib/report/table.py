@@ -77,7 +77,7 @@ def footnotes(runs: pd.DataFrame) -> list[str]:
     return [*dict.fromkeys(notes)]
 
 
-def arrange(title: str, cells: pd.DataFrame, layout: str, notes: list[str], digits: int = 2, name: str = "") -> "Table":
+def arrange(title: str, cells: pd.DataFrame, layout: str, notes: list[str]) -> "Table":
     """The table of these cells in a layout; rows of several backbones name theirs."""
     index, columns, lines, order = LAYOUTS[layout]
     cells = cells.reset_index(drop=True)
@@ -94,7 +94,7 @@ def arrange(title: str, cells: pd.DataFrame, layout: str, notes: list[str], digi
         index = [*index[:-1], "backbone", index[-1]]
     compared = (cells["whose"] == 0) & (layout in ("paper", "shots"))
     cells["block"] = (cells["backbone"] + (cells["dataset"] if "dataset" in index else "")).where(compared, "")
-    return Table(title, cells, index, columns, notes, digits, name)
+    return Table(title, cells, index, columns, notes)
 
 
 @dataclass
@@ -108,8 +108,6 @@ class Table:
     index: list[str]
     columns: list[str]
     notes: list[str] = field(default_factory=list)
-    digits: int = 2
-    name: str = ""  # of its chart; "" for none
 
     def render(self, form: str) -> str:
         """As text, markdown, csv, latex or html."""
@@ -132,43 +130,37 @@ class Table:
         below = "".join(f"\\par\\footnotesize {note}\n" for note in notes)
         return f"\\begin{{table}}\n\\centering\n\\caption{{{title}}}\n{text}{below}\\end{{table}}\n"
 
-    def pivot(self, values: pd.Series) -> pd.DataFrame:
-        """The words of lines, and these values of the cells below the two headings of each column."""
-        cells = self.cells.assign(shown=values)
-        table = cells.pivot(index=["line", *self.index], columns=["column", *self.columns], values="shown")
-        table = table.sort_index().sort_index(axis=1).droplevel("line").droplevel("column", axis=1)
-        words = table.index.to_frame(index=False).set_axis([("", name) for name in self.index], axis=1)
-        return pd.concat([words, table.reset_index(drop=True)], axis=1)
-
     def csv(self) -> str:
         """Numbers to four decimals, in two columns each: the value and its spread."""
-        means, spreads = (self.pivot(self.cells[side].astype(float)) for side in ("mean", "spread"))
-        pairs = {}
-        for i, name in enumerate(means):
-            pairs[" ".join(filter(None, name))] = means.iloc[:, i]
-            if i >= len(self.index):
-                pairs[" ".join(filter(None, (*name, "±")))] = spreads.iloc[:, i]
-        return pd.DataFrame(pairs).to_csv(index=False, float_format="%.4f")
+        spreads = self.cells.assign(mean=self.cells["spread"], column=self.cells["column"] + 0.5)
+        spreads[self.columns[1]] = spreads[self.columns[1]].astype(str) + " ±"
+        table = self.pivot(pd.concat([self.cells, spreads]).astype({"mean": float}), "mean")
+        heads = [f"{group} {name}".strip() for group, name in table]
+        return table.set_axis(heads, axis=1).to_csv(index=False, float_format="%.4f")
+
+    def pivot(self, cells: pd.DataFrame, value: str) -> pd.DataFrame:
+        """The words of lines, and these values of the cells below the two headings of each column."""
+        table = cells.pivot(index=["line", *self.index], columns=["column", *self.columns], values=value)
+        table = table.sort_index().sort_index(axis=1).droplevel("line").droplevel("column", axis=1)
+        names = pd.MultiIndex.from_tuples([("", name) for name in self.index])
+        return pd.concat(
+            [table.index.to_frame(index=False).set_axis(names, axis=1), table.reset_index(drop=True)], axis=1
+        )
 
     def strings(self, form: str) -> pd.DataFrame:
         """The whole table in words, "-" for what was not measured, the best values bold."""
         texts, best = [], self.best()
         for cell in self.cells.itertuples():
-            text = "-"
-            if pd.notna(cell.mean):
-                text = f"{cell.mean:{'+' * cell.plus}.{self.digits}f}"
-                text += f" ± {cell.spread:.{self.digits}f}" if pd.notna(cell.spread) else ""
-            texts.append(BOLD[form].format(escaped(text, form)) if cell.Index in best else escaped(text, form))
-        table = self.pivot(pd.Series(texts, index=self.cells.index)).fillna("").astype(str)
-        fixed = len(self.index)
-        table.iloc[:, :fixed] = table.iloc[:, :fixed].map(escaped, form=form)
-        names = [tuple(escaped(word, form) for word in name) for name in table]
-        return table.set_axis(pd.MultiIndex.from_tuples(names), axis=1)
+            text = f"{cell.mean:{'+' * cell.plus}.2f}" if pd.notna(cell.mean) else "-"
+            text = escaped(text + (f" ± {cell.spread:.2f}" if pd.notna(cell.spread) else ""), form)
+            texts.append(BOLD[form].format(text) if cell.Index in best else text)
+        words = self.cells[[*self.index, *self.columns]].map(escaped, form=form)
+        return self.pivot(self.cells.assign(text=texts, **words), "text").fillna("")
 
     def best(self) -> set:
         """The cells that hold the best value, as shown, of their column among the lines that are compared."""
         known = self.cells[self.cells["block"] != ""].dropna(subset="mean")
-        shown = known["mean"].round(self.digits)
+        shown = known["mean"].round(2)
         shown = shown.where(~known["metric"].str.startswith(LOWER), -shown)
         groups = shown.groupby([known["block"], known["column"]])
         return {*shown.index[(shown == groups.transform("max")) & (groups.transform("size") > 1)]}
