@@ -64,11 +64,12 @@ def printed(table: dict, cell, mean_of_h: bool) -> float | None:
 def with_printed(cells: pd.DataFrame, table: dict, beside: bool, mean_of_h: bool) -> pd.DataFrame:
     """With the paper's figures in lines below ours, or `beside` ours with the difference."""
     means = [printed(table, cell, mean_of_h) for cell in cells.itertuples()]
-    theirs = cells.assign(mean=pd.Series(means, dtype=float), spread=None, whose=1)
+    theirs = cells.assign(mean=pd.Series(means, dtype=float), spread=None, count=0, whose=1)
     if beside:
         unlike = theirs.assign(mean=cells["mean"] - theirs["mean"], whose=2, of="diff.", plus=True)
         return pd.concat([cells.assign(of="ours"), theirs.assign(of="paper"), unlike])
-    return pd.concat([cells, theirs.dropna(subset="mean").assign(method="  in the paper", trainer="  in the paper")])
+    words = dict.fromkeys(("method", "trainer"), "  in the paper") | {"config": "", "options": ""}
+    return pd.concat([cells, theirs.dropna(subset="mean").assign(**words)])
 
 
 def not_run(table: dict, runs: pd.DataFrame) -> list[str]:

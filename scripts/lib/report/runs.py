@@ -34,9 +34,14 @@ def load(places: list[str]) -> tuple[pd.DataFrame, list[str]]:
             records.append(read(path))
         except UserError as error:
             warnings.append(f"left out: {error}")
-    runs = without_copies(pd.DataFrame(records), warnings) if records else pd.DataFrame()
-    if runs.empty:
+    if not records:
         raise UserError("no run is left to report:\n" + "\n".join(warnings))
+    runs = pd.DataFrame(sorted(records, key=lambda run: run["path"].stat().st_mtime_ns))
+    for _, group in runs.groupby(ROW):
+        runs.loc[group.index, ["config", "note"]] = with_variants(group)
+    older = runs.duplicated([*ROW, "config", "dataset", "shots", "seed"], keep="last")
+    warnings += [f"two results of the same run: left out the older, {path}" for path in runs.loc[older, "path"]]
+    runs = runs[~older]
     for (task, dataset), members in runs.groupby(["task", "dataset"]):
         for key, what in (("split", "splits"), ("names", "class names")):
             users = members[members[key] != ""].drop_duplicates(key)
@@ -44,8 +49,6 @@ def load(places: list[str]) -> tuple[pd.DataFrame, list[str]]:
                 words = users[key] + ": " + users["trainer"] + " seed " + users["seed"].astype(str)
                 what = f"results of different {what} should not be compared"
                 warnings.append(f"{task} {dataset}: {what} ({'; '.join(words)})")
-    for _, group in runs.groupby(ROW):
-        runs.loc[group.index, ["config", "note"]] = with_variants(group)
     return runs, warnings
 
 
@@ -63,8 +66,10 @@ def find(places: list[Path]) -> list[Path]:
 
 def read(path: Path) -> dict:
     """A run: its fields, `metrics` {name: percent}, `notes` {metric: why it is missing, or how it was measured}, and
-    `facts`, which seeds of one row have in common. Raises UserError where the file is damaged."""
-    data = read_results(path)
+    `facts`, which seeds of one row have in common. Raises UserError where the file is damaged or in a wrong place."""
+    data, folder = read_results(path), path.absolute().parent.name
+    if re.fullmatch(r"seed\d+", folder) and folder != f"seed{data.get('seed')}":
+        raise UserError(f"{path} is of seed {data.get('seed')}, in the folder of another seed")
     try:
         return run_of(data, path)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -133,19 +138,6 @@ def rank(names: Iterable[str], name: str) -> tuple[int, str]:
     return (names.index(name), "") if name in names else (len(names), name)
 
 
-def without_copies(runs: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
-    """Leaves out runs in the folder of another seed, and the older of two results of one run."""
-    folder = runs["path"].map(lambda path: path.absolute().parent.name)
-    moved = folder.str.fullmatch(r"seed\d+") & (folder != "seed" + runs["seed"].astype(str))
-    for path, seed in runs.loc[moved, ["path", "seed"]].itertuples(index=False):
-        warnings.append(f"left out: {path} is of seed {seed}, in the folder of another seed")
-    runs = runs[~moved].sort_values("path", key=lambda paths: paths.map(lambda path: path.stat().st_mtime_ns))
-    facts = runs["facts"].map(lambda facts: frozenset(facts.items()))
-    older = runs.assign(facts=facts).duplicated([*ROW, "dataset", "shots", "seed", "facts"], keep="last")
-    warnings += [f"two results of the same run: left out the older, {path}" for path in runs.loc[older, "path"]]
-    return runs[~older]
-
-
 # ---- rows: runs that differ in their seed alone
 
 
@@ -173,7 +165,8 @@ def by_frequency(hashes: pd.Series) -> pd.Series:
 def facts_frame(runs: pd.DataFrame) -> pd.DataFrame:
     """[runs x facts]; what was not recorded is "-", but for a template's text, which older versions did not keep."""
     facts = pd.DataFrame([*runs["facts"]], index=runs.index, dtype=object)
-    return facts.fillna({key: 1 if "REVISION" in key else "-" for key in facts if key != "template"})
+    known = facts.where(facts.notna(), "-")
+    return known.assign(template=facts["template"]) if "template" in facts else known
 
 
 def differences(facts: Mapping, common: Mapping, without: tuple[str, ...] = ()) -> str:
@@ -184,8 +177,7 @@ def differences(facts: Mapping, common: Mapping, without: tuple[str, ...] = ()) 
 
 
 def short(value) -> str:
-    is_hash = re.fullmatch("[0-9a-f]{12,}", str(value))
-    return str(value)[: 8 if is_hash else 40]
+    return str(value)[:8] if re.fullmatch("[0-9a-f]{12,}", str(value)) else str(value)
 
 
 def with_rows(runs: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from .runs import AVERAGE, BY_DATASET, NAMES, PLACE, differences, facts_frame, one_of, rank, shots_word
+from .runs import AVERAGE, BY_DATASET, COST, NAMES, PLACE, differences, facts_frame, one_of, rank, shots_word
 
 # the words of a line; the two headings of a column; what numbers the lines; what numbers the columns
 LINE = ["dataset", "shots", "trainer", "config"]
@@ -15,12 +15,7 @@ LAYOUTS = {
     "list": ([*LINE, "seeds"], ["of", "metric"], ["place", "at", "row", "whose"], ["order"]),
     "beside": (["data set", "shots", "method", "seeds"], ["metric", "of"], ["place", "at", "row"], ["order", "whose"]),
     "paper": (["method", "options", "seeds"], ["data set", "metric"], ["row", "whose"], ["place", "order"]),
-    "shots": (
-        ["dataset", "method", "config", "seeds"],
-        ["metric", "k-shot"],
-        ["place", "row", "whose"],
-        ["order", "at"],
-    ),
+    "shots": (["dataset", "method", "seeds"], ["metric", "k-shot"], ["place", "row", "whose"], ["order", "at"]),
     "paired": ([*LINE, "seed"], ["of", "metric"], ["place", "at", "row", "turn"], ["order"]),
 }
 FORMS = ("text", "markdown", "csv", "latex", "html")
@@ -56,7 +51,7 @@ def footnotes(runs: pd.DataFrame) -> list[str]:
     notes = [f"{name}: {words}" for name, words in NAMES["reconstructions"].items() if name in parts]
     for (_, shots), members in runs.groupby(["row", "shots"]):
         method = members["method"].iloc[0]
-        measured, reasons = set().union(*members["metrics"]), {}
+        measured, reasons = {name for names in members["metrics"] for name in names if not name.startswith(COST)}, {}
         for run in members.itertuples():
             lacking = dict.fromkeys(measured - {*run.metrics}, f"not measured by seed {run.seed} on {run.dataset}")
             for metric, reason in {**lacking, **run.notes}.items():
@@ -82,13 +77,10 @@ def arrange(title: str, cells: pd.DataFrame, layout: str, notes: list[str]) -> "
     index, columns, lines, order = LAYOUTS[layout]
     cells = cells.reset_index(drop=True)
     cells = cells.assign(line=cells.groupby(lines).ngroup(), column=cells.groupby(order).ngroup())
-    by_line = cells.groupby("line")
-    cells["config"] = by_line["config"].transform(one_of)
-    counts = cells["count"].where(cells["count"] > 0).groupby(cells["line"])
-    least, most = (counts.transform(how).fillna(0).astype(int).astype(str) for how in ("min", "max"))
-    cells["seeds"] = least.where(least == most, least + "-" + most)
-    if layout != "beside":
-        cells.loc[cells["whose"] > 0, ["seeds", "config", "options"]] = ""
+    counts = cells[cells["count"] > 0].groupby("line")["count"]
+    seeds = {line: "-".join(map(str, sorted({count.min(), count.max()}))) for line, count in counts}
+    cells["seeds"] = cells["line"].map(lambda line: seeds.get(line, ""))
+    cells["config"] = cells.groupby("line")["config"].transform(one_of)
     index = [word for word in index if word != "options" or cells["options"].any()]
     if cells["backbone"].nunique() > 1:
         index = [*index[:-1], "backbone", index[-1]]
