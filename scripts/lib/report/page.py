@@ -50,5 +50,5 @@ def every(runs: pd.DataFrame, page: Path) -> str:
     links = [f'<a href="{escape(Path(folder).as_posix())}/">' for folder in folders]
     table["seed"] = links + table["seed"] + "</a>"
     metrics = pd.DataFrame([*runs["metrics"]], index=runs.index)
-    metrics = metrics.loc[:, ~metrics.columns.str.startswith(COST)]
+    metrics = metrics[[name for name in metrics if not name.startswith(COST)]]
     return table.join(metrics).to_html(index=False, escape=False, border=0, na_rep="", float_format="{:.2f}".format)
