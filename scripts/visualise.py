@@ -99,7 +99,7 @@ def draw_features(path, points, method, title):
     for axis, (side, here) in zip(axes, points.groupby("side"), strict=True):
         for kind, marker in (("synthetic", "x"), ("real", "o")):
             shown = here[here["kind"] == kind]
-            axis.scatter(shown["x"], shown["y"], 22, shown["name"].map(colours), marker, alpha=0.75, linewidths=1)
+            axis.scatter("x", "y", s=22, c=shown["name"].map(colours), marker=marker, data=shown, linewidths=1)
         for name in here["name"].unique():
             axis.plot([], [], "o", color=colours[name], label=name.replace("_", " "))
         axis.legend(fontsize=7.5)

@@ -31,6 +31,7 @@ def installed(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_the_installed_package_trains_a_twin_in_a_coop_checkout(installed, tmp_path):
     ours = {path.relative_to(ROOT / "trainers") for path in (ROOT / "trainers").rglob("*") if path.is_file()}
     theirs = {path.relative_to(installed / "ship_trainers") for path in (installed / "ship_trainers").rglob("*.*")}
