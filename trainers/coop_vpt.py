@@ -63,6 +63,7 @@ class VPTHead(PromptHead):
     """Unit features [B, d] -> log p(y | x) [B, C], p being averaged over samples of the residual."""
 
     USES_TEXT_FEATURES = False
+    JOINT = True  # log probabilities over all names
     evaluation_batch = 16  # images, each with several sets of prompts of its own
 
     def __init__(self, backbone, classnames, ctx, options):

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainers.core import files
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = "results.json"  # written last: a run is done if and only if it exists
 ALL = -1  # shots: all training images
@@ -34,19 +36,8 @@ def split_trainer(trainer: str) -> tuple[str, tuple[str, ...]]:
 
 
 def config_files(trainer: str, cfg: str) -> list[str]:
-    """The files of a configuration, from the repository's root: the trainer's own, or those of its method and of each
-    of its plug-ins (vit_b16_ctxv1 -> vit_b16, where a plug-in has no such file). [] where there are none."""
-    own = f"configs/trainers/{trainer}/{cfg}.yaml"
-    if (ROOT / own).exists():
-        return [own]
-    method, plugins = split_trainer(trainer)
-    found = [f"configs/trainers/{method}/{cfg}.yaml"]
-    for plugin in plugins:
-        name = cfg
-        while "_" in name and not (ROOT / f"configs/plugins/{plugin}/{name}.yaml").exists():
-            name = name.rpartition("_")[0]
-        found.append(f"configs/plugins/{plugin}/{name}.yaml")
-    return found if plugins and all((ROOT / path).exists() for path in found) else []
+    """The files of a configuration, from the repository's root; [] where there are none."""
+    return files.config_files(ROOT, trainer, cfg)
 
 
 @dataclass(frozen=True)

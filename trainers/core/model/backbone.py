@@ -132,6 +132,8 @@ def load_backbone(cfg, dtype=torch.float32, device="cpu"):
             f"{', '.join(nearest(name, known_backbones()))}, the path of a state dict in OpenAI's naming, "
             "or open_clip:<model>/<pretrained>"
         )
+    # convolutions are a third faster so on a CPU, and faster on a GPU too
+    backbone.visual.to(memory_format=torch.channels_last)
     return backbone.to(device)
 
 
