@@ -56,8 +56,12 @@ class Views(Dataset):
         """-> an RGB PIL image."""
         return read_image(file)
 
+    def name(self, image, i):
+        """What the views of image i are drawn by."""
+        return self.paths[i]
+
     def _view(self, image, i, k):
-        seed = derive_seed(self.paths[i], k, self.seed)
+        seed = derive_seed(self.name(image, i), k, self.seed)
         random.seed(seed)
         torch.manual_seed(seed)
         return self.transform(image)

@@ -4,6 +4,7 @@ Nothing is written."""
 import hashlib
 import os
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -88,9 +89,12 @@ class MemoryViews(Views):
     def read(self, source):
         if isinstance(source, str):
             return read_image(source)
-        return (
-            Image.fromarray(np.ascontiguousarray(source)) if isinstance(source, np.ndarray) else source.convert("RGB")
-        )
+        if isinstance(source, np.ndarray):
+            return Image.fromarray(np.ascontiguousarray(source))
+        return source.convert("RGB")
+
+    def name(self, image, i):
+        return hashlib.sha256(image.tobytes()).hexdigest()
 
 
 class MemoryStore:
@@ -99,9 +103,12 @@ class MemoryStore:
 
     def __init__(self, cfg, backbone, images: dict, views: int, hides_bars: bool | None = None):
         self.cfg, self.backbone, self.images, self.views, self.hides_bars = cfg, backbone, images, views, hides_bars
-        self.hashes = {key: content_of(image) for key, image in images.items()}
-        self.digest = hash_of(sorted(self.hashes.items()))
         self.tables: dict[int, FeatureTable] = {}
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all images and their keys."""
+        return hash_of(sorted((key, content_of(image)) for key, image in self.images.items()))
 
     @property
     def unreadable(self) -> set[str]:
@@ -123,8 +130,7 @@ class MemoryStore:
 
     def _encode(self, keys, views):
         transform, seed = build_transform(self.cfg, is_train=views > 0), self.cfg.FEATURES.SEED
-        images, hashes = [self.images[key] for key in keys], [self.hashes[key] for key in keys]
-        todo = MemoryViews(images, hashes, transform, views, seed)
+        todo = MemoryViews([self.images[key] for key in keys], keys, transform, views, seed)
         with preserved_randomness(), tqdm(total=len(keys), desc="encoding", unit="img", disable=self.hides_bars) as bar:
             found = encode(self.backbone, todo, self.cfg.DATALOADER.NUM_WORKERS, bar)
         return FeatureTable(found["features"], found["offsets"], keys)
@@ -135,5 +141,5 @@ class RowStore(MemoryStore):
 
     def __init__(self, features: torch.Tensor):
         table = FeatureTable(features, torch.arange(len(features) + 1), [f"image {i}" for i in range(len(features))])
-        self.digest, self.views = hashlib.sha256(features.numpy().tobytes()).hexdigest()[:16], 1
-        self.tables = {0: table, 1: table}
+        self.digest = hashlib.sha256(features.numpy().tobytes()).hexdigest()[:16]
+        self.views, self.tables = 1, {0: table, 1: table}
