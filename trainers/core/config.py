@@ -37,6 +37,7 @@ class Range(NamedTuple):
 LIMITS: dict[str, Range | tuple] = {
     "DATASET.NUM_SHOTS": Range(-1),
     "DATASET.SUBSAMPLE_CLASSES": ("all", "base", "new"),
+    "DATASET.FOLD": Range(0),
     "DATALOADER.NUM_WORKERS": Range(0),
     "DATALOADER.TRAIN_X.BATCH_SIZE": Range(1),
     "FEATURES.VIEWS": Range(0),

@@ -197,14 +197,14 @@ class FeatureTrainer(Predictor):
         """The checkpoint as it now is (`chosen` says what was tuned), evaluation, results.json."""
         if chosen:
             self.selection += f"; {chosen}"
+        for plugin in self.plugins:
+            plugin.save(self.output_dir)
         self.temperature = metrics.calibrate(self)
         if not self.trains:
             self.save_model(-1, self.output_dir)
         elif self.output_dir:
             tuned = {"state_dict": self.head.state_dict(), "selection": self.selection}
             self.checkpoints.rewrite_final(**(tuned if chosen else {}), temperature=self.temperature)
-        for plugin in self.plugins:
-            plugin.save(self.output_dir)
         if not self.cfg.TEST.NO_TEST:
             with self.watch.stage("evaluate"):
                 results = metrics.evaluate(self)

@@ -31,7 +31,6 @@ from ..core.metrics import BATCH
 from ..core.plugin import Plugin
 
 FILE = os.path.join("gate", "gate.safetensors")
-NEW_EXPERTS = ("method", "zero_shot")
 MEDIAN = 4  # images of the median class that the judge needs
 ALL_BASE = "every class has training images: there are no new ones to tell from them"
 NO_BASE = "no class has training images here: there are no base ones to tell from new ones"
@@ -75,15 +74,9 @@ class GATE(Plugin):
 
     NAME, SECTION, REVISION = "GATE", "GATE", 2
     OPTIONS = {"NEW_EXPERT": "method"}  # what answers among new names: the method, or zero_shot CLIP
+    LIMITS = {"NEW_EXPERT": ("method", "zero_shot")}
 
     settings, statistics = None, {}
-
-    def __init__(self, trainer):
-        super().__init__(trainer)
-        if self.options.NEW_EXPERT not in NEW_EXPERTS:
-            raise UserError(
-                f"TRAINER.GATE.NEW_EXPERT is '{self.options.NEW_EXPERT}'; it must be one of {', '.join(NEW_EXPERTS)}"
-            )
 
     @torch.no_grad()
     def tune(self):

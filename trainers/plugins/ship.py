@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from ..core.checkpoints import write
+from ..core.config import Range
 from ..core.data import FeatureSet
 from ..core.files import UserError, read_names, require_different
 from ..core.model.prompts import ClassTokens
@@ -55,6 +56,8 @@ class SHIP(Plugin):
         "INIT_FROM": "",  # a trained generator (the generator/ folder of a run) to use instead of training one
     }
 
+    LIMITS = {"SHARE": Range(0, 1)}
+
     synthesizer = generator = None
     final = ()  # what is saved of the generator, where this run trained it
     folder = ""  # the output folder of the run, where it was loaded
@@ -65,13 +68,6 @@ class SHIP(Plugin):
         reason = super().refuses(trainer_class)
         usable = trainer_class.trains or trainer_class.USES_CLASS_MEANS
         return reason or ("" if usable else "it trains nothing that synthetic features could enter")
-
-    def __init__(self, trainer):
-        super().__init__(trainer)
-        if not 0 <= self.options.SHARE <= 1:
-            raise UserError(
-                f"TRAINER.SHIP.SHARE is {self.options.SHARE}; it is the synthetic rows per real row, 0 to 1"
-            )
 
     @cached_property
     def base(self):
