@@ -147,13 +147,13 @@ def _precision_keys(cfg):
 def _miniclip(dtype):
     try:
         import miniclip
+
+        model = miniclip.load()
     except ImportError as error:
         raise UserError(
             f"MiniCLIP cannot be loaded ({error}): it needs the package timm (pip install timm) and this "
             "repository's third_party/ folder on the Python path"
         ) from error
-    try:
-        model = miniclip.load()
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
     return Backbone(
