@@ -292,3 +292,48 @@ def test_class_weights_are_the_logits(fitted, rows):
         assert np.abs(scale * (rows[0] @ weight.T + bias) - model.logits(rows[0])).max() < 1e-4
     with pytest.warns(UserWarning, match="no linear function"):
         assert fitted("CLIP_Adapter_SHIP").class_weights() is None
+
+
+# ---- files for other programs
+
+
+@pytest.mark.parametrize("method", ["GaussianLDA_GATE", "CoOp"])
+def test_onnx_holds_the_whole_classifier(method, fitted, tmp_path, capfd):
+    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    model, path = fitted(method, 3).add_classes(["otter"]), tmp_path / "model.onnx"
+    images = [Image.fromarray(pixels).resize((224, 224)) for pixels in pictures(2)]
+    model.export(path)
+    assert capfd.readouterr().out == ""
+    crops = np.stack([np.asarray(image) for image in images])
+    logits, probabilities, features = runtime.InferenceSession(path).run(None, {"crops": crops})
+    assert np.abs(features - model.features(images)).max() < 1e-3  # ours are kept in half precision
+    assert np.abs(logits - model.logits(images)).max() < 2e-2
+    assert np.abs(probabilities - model.probabilities(images)).max() < 1e-2
+    about = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert json.loads(about["classnames"]) == list(model.classnames) and "224" in about["crop"]
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_weights_as_safetensors(fitted, rows, tmp_path):
+    from safetensors import safe_open
+
+    model = fitted("GaussianLDA").add_classes(["otter"])
+    model.export(tmp_path / "model.safetensors")
+    with safe_open(tmp_path / "model.safetensors", "np") as file:
+        weight, bias, scale = (file.get_tensor(name) for name in ("weight", "bias", "scale"))
+        assert json.loads(file.metadata()["classnames"]) == list(model.classnames)
+    assert np.abs(scale * (rows[0] @ weight.T + bias) - model.logits(rows[0])).max() < 1e-4
+
+
+def test_what_cannot_be_exported_says_why(fitted, tmp_path):
+    pytest.importorskip("onnxruntime")
+    conditional = {"TRAINER.VPT.CONDITIONAL": True, "TRAINER.VPT.TEST_SAMPLES": 1}
+    refused = fitted("CoCoOp", 2), fitted("CoOp_VPT", 2, **conditional)
+    for model in refused:
+        with pytest.raises(UserError, match="prompts of its own"):
+            model.export(tmp_path / "model.onnx")
+    with pytest.raises(UserError, match="no linear function.*onnx"):
+        refused[0].export(tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="must be onnx or safetensors"):
+        refused[0].export(tmp_path / "model.bin")
+    assert not [*tmp_path.iterdir()]

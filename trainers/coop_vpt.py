@@ -72,6 +72,8 @@ class VPTHead(PromptHead):
         self.ctx = nn.Parameter(ctx.float())
         self.posterior = (ImagePosterior if options.CONDITIONAL else SharedPosterior)(backbone)
         self.mean = None  # of the posterior over the last batch [w]
+        if options.CONDITIONAL:
+            self.NO_EXPORT = "with CONDITIONAL True its posterior sees the image, and each has prompts of its own"
 
     def noise(self, rows):
         """Standard normal samples [S, rows or 1, w]. At test they are the same for every image and in every evaluation,

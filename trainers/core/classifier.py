@@ -95,7 +95,7 @@ class Model:
         """The classifier as a matrix; None, with a warning that says why, where it is none."""
         with torch.no_grad():
             head = self.head()
-            found = head.linear() if hasattr(head, "linear") else None
+            found = head.as_linear() if hasattr(head, "as_linear") else None
         if found is None:
             warnings.warn(
                 f"{self._trainer.cfg.TRAINER.NAME} has no class weights: its logits are no linear function of an "
@@ -164,10 +164,9 @@ class Model:
         if format not in ("onnx", "safetensors"):
             raise UserError(f"export: the format is {format!r}; it must be onnx or safetensors")
         trainer, head, names = self._trainer, self.head(), self.classnames
-        if format == "onnx":
-            export.write_onnx(path, trainer, head, names)
-        else:
-            export.write_safetensors(path, trainer, head, names)
+        write = export.write_onnx if format == "onnx" else export.write_safetensors
+        with process.quiet():
+            write(path, trainer, head, names)
 
     # ---- inside
 

@@ -129,7 +129,7 @@ class GaussianHead(MeansHead):
         _, neighbours, copies = self.blend.tolist()
         return mean_near_text(self.hand_written(names), self.support, int(neighbours), copies)
 
-    def linear(self):
+    def as_linear(self):
         return self.weights, self.bias
 
     def forward(self, features):

@@ -48,7 +48,7 @@ class Head(nn.Module):
         """W [C, d] with logits = scale * f @ W^T, where they are that."""
         return None
 
-    def linear(self) -> tuple[Tensor, Tensor] | None:
+    def as_linear(self) -> tuple[Tensor, Tensor] | None:
         """W [C, d] and b [C] with logits = scale * (f @ W^T + b), where they are that."""
         weights = self.class_weights()
         return None if weights is None else (weights, weights.new_zeros(len(weights)))
@@ -92,8 +92,8 @@ class Blocks(nn.Module):
     def forward(self, features):
         return torch.cat([head(features).float() for head in self.heads], 1)[:, self.keep]
 
-    def linear(self):
-        rows = [head.linear() if hasattr(head, "linear") else None for head in self.heads]
+    def as_linear(self):
+        rows = [head.as_linear() if hasattr(head, "as_linear") else None for head in self.heads]
         if None in rows:
             return None
         weights, bias = (torch.cat(part)[self.keep] for part in zip(*rows))
