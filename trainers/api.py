@@ -112,7 +112,7 @@ def load(folder) -> Model:
     """The model of the finished run in `folder`, whoever made it: `fit`, `Model.save` or train.py."""
     folder = os.path.abspath(os.fspath(folder))
     with ONE_AT_A_TIME, process.undisturbed(), process.quiet():
-        trainer = open_run(folder, options=("VERBOSE", "False"))
+        trainer = open_run(folder, options=("VERBOSE", "False", "DATALOADER.NUM_WORKERS", "0"))
         trainer.hides_bars = True
         path = os.path.join(folder, "results.json")
         record = read_results(path) if os.path.isfile(path) else {}

@@ -189,8 +189,8 @@ class Model:
         store = memory.MemoryStore(trainer.cfg, trainer.backbone, dict(zip(keys, sources)), 1)
         with ONE_AT_A_TIME, process.quiet():
             found = store.plain_views(memory_data.labelled(keys, [""] * len(keys)))
-        if store.unreadable:
-            raise UserError(f"{len(store.unreadable)} images cannot be read: {', '.join(sorted(store.unreadable)[:5])}")
+        if store.faults:
+            raise UserError(f"{len(store.faults)} images cannot be read: {'; '.join([*store.faults.values()][:5])}")
         return found.first().to(trainer.device, torch.float32), keys
 
     def _probabilities(self, features):

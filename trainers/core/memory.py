@@ -104,6 +104,7 @@ class MemoryStore:
     def __init__(self, cfg, backbone, images: dict, views: int, hides_bars: bool | None = None):
         self.cfg, self.backbone, self.images, self.views, self.hides_bars = cfg, backbone, images, views, hides_bars
         self.tables: dict[int, FeatureTable] = {}
+        self.faults: dict[str, str] = {}  # {key: why the image cannot be read}
 
     @cached_property
     def digest(self) -> str:
@@ -112,7 +113,7 @@ class MemoryStore:
 
     @property
     def unreadable(self) -> set[str]:
-        return set().union(*(table.unreadable for table in self.tables.values()))
+        return {*self.faults}
 
     def training_views(self, items):
         return self._features(items, self.views)
@@ -133,6 +134,7 @@ class MemoryStore:
         todo = MemoryViews([self.images[key] for key in keys], keys, transform, views, seed)
         with preserved_randomness(), tqdm(total=len(keys), desc="encoding", unit="img", disable=self.hides_bars) as bar:
             found = encode(self.backbone, todo, self.cfg.DATALOADER.NUM_WORKERS, bar)
+        self.faults |= {keys[i]: reason for i, reason in todo.faults.items()}
         return FeatureTable(found["features"], found["offsets"], keys)
 
 
@@ -142,4 +144,4 @@ class RowStore(MemoryStore):
     def __init__(self, features: torch.Tensor):
         table = FeatureTable(features, torch.arange(len(features) + 1), [f"image {i}" for i in range(len(features))])
         self.digest = hashlib.sha256(features.numpy().tobytes()).hexdigest()[:16]
-        self.views, self.tables = 1, {0: table, 1: table}
+        self.views, self.tables, self.faults = 1, {0: table, 1: table}, {}

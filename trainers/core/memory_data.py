@@ -143,8 +143,8 @@ def readable(items, new_names, cfg, store, skip_bad_images) -> MemoryDataset:
             return dataset
         if not skip_bad_images:
             raise UserError(
-                f"{len(bad)} images cannot be read: {', '.join(bad[:5])}. Replace them, or leave them out with "
-                "skip_bad_images=True"
+                f"{len(bad)} images cannot be read: {'; '.join(store.faults[key] for key in bad[:5])}. Replace them, "
+                "or leave them out with skip_bad_images=True"
             )
         warnings.warn(f"{len(bad)} images cannot be read and are left out: {', '.join(bad[:5])}", stacklevel=4)
         items = [item for item in items if item.impath not in store.unreadable]
