@@ -43,6 +43,8 @@ from .zsclip import ZeroshotCLIP
 HERE = Path(__file__).resolve().parent
 CONFIGS = {"MiniCLIP": "miniclip"}  # configurations of a backbone; all others are trained as ViT-B/16 is
 FOLDS, FOLDS_OF_SLOW = 8, 3
+# Processes that read images would start the user's program again on some systems.
+QUIETLY = ("VERBOSE", "False", "DATALOADER.NUM_WORKERS", "0")
 
 extend_cfg(get_cfg_default())  # registers the methods
 
@@ -108,11 +110,12 @@ def fit(
     return model
 
 
-def load(folder) -> Model:
-    """The model of the finished run in `folder`, whoever made it: `fit`, `Model.save` or train.py."""
+def load(folder, device: str | None = None) -> Model:
+    """The model of the finished run in `folder`, whoever made it: `fit`, `Model.save` or train.py. device: cuda or cpu;
+    None takes a GPU where there is one."""
     folder = os.path.abspath(os.fspath(folder))
     with ONE_AT_A_TIME, process.undisturbed(), process.quiet():
-        trainer = open_run(folder, options=("VERBOSE", "False", "DATALOADER.NUM_WORKERS", "0"))
+        trainer = open_run(folder, options=[*QUIETLY, "USE_CUDA", str(_uses_cuda(device))])
         trainer.hides_bars = True
         path = os.path.join(folder, "results.json")
         record = read_results(path) if os.path.isfile(path) else {}
@@ -155,7 +158,7 @@ def _configuration(method, backbone, seed, shots, out, template, options, device
         "TASK": "fewshot",
         "RUN.DATASET": "images",
         "RUN.CONFIG": name,
-        "DATALOADER.NUM_WORKERS": 0,  # processes that read images would start the user's program again on some systems
+        "DATALOADER.NUM_WORKERS": 0,
     }
     cfg = get_cfg_default()
     extend_cfg(cfg)
@@ -163,11 +166,15 @@ def _configuration(method, backbone, seed, shots, out, template, options, device
         cfg.merge_from_list([key, value])
     if template:
         cfg.DATASET.TEMPLATE = template if isinstance(template, str) else list(template)
-    if device not in (None, "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise UserError(f"device {device!r}: expected cpu, or cuda where there is a GPU, or None")
-    cfg.USE_CUDA = device != "cpu" and torch.cuda.is_available()
+    cfg.USE_CUDA = _uses_cuda(device)
     cfg.freeze()
     return cfg
+
+
+def _uses_cuda(device) -> bool:
+    if device not in (None, "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise UserError(f"device {device!r}: expected cpu, or cuda where there is a GPU, or None")
+    return device != "cpu" and torch.cuda.is_available()
 
 
 def _is_done(trainer):

@@ -75,7 +75,7 @@ class Evaluation:
     @property
     def confusion(self) -> np.ndarray:
         """[C, C] numbers of images: row is the true class, column the predicted one."""
-        found = np.zeros((len(self.classnames),) * 2, dtype=np.int64)
+        found: np.ndarray = np.zeros((len(self.classnames),) * 2, dtype=np.int64)
         np.add.at(found, (self.labels, self.predicted), 1)
         return found
 

@@ -91,7 +91,7 @@ def write_onnx(path, trainer, head, names):
         if reason:
             raise UserError(f"{trainer.cfg.TRAINER.NAME} cannot be exported to ONNX: {reason}")
     if trainer.device.type != "cpu":
-        raise UserError("export to ONNX works on a CPU: load the model with device='cpu'")
+        raise UserError("export to ONNX works on a CPU: save the model and load it with device='cpu'")
     size = trainer.backbone.input_size
     found = head.as_linear() if hasattr(head, "as_linear") else None
     head = head if found is None else LinearHead(*found, head.logit_scale)

@@ -182,7 +182,8 @@ def config_files(root: str | Path, trainer: str, cfg: str) -> list[str]:
     """The files of a configuration, from the folder `root` that holds configs/: the trainer's own, or that of the
     longest start of its name that has one, and those of the remaining plug-ins (vit_b16_ctxv1 -> vit_b16, where a
     plug-in has no such file). [] where there are none."""
-    method, plugins = trainer, []
+    method = trainer
+    plugins: list[str] = []
     while not Path(root, found := f"configs/trainers/{method}/{cfg}.yaml").is_file():
         method, _, plugin = method.rpartition("_")
         if not method or not Path(root, "configs/plugins", plugin).is_dir():

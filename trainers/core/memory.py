@@ -122,12 +122,13 @@ class MemoryStore:
         return self._features(items, 0)
 
     def _features(self, items, views):
-        table = self.tables.get(views)
-        missing = [item.impath for item in items if table is None or item.impath not in table.row]
-        if missing:
-            tables = [*filter(None, [table]), self._encode(list(dict.fromkeys(missing)), views)]
-            table = self.tables[views] = FeatureTable.join(tables)
-        return table.lookup([item.impath for item in items], [item.label for item in items])
+        tables = [self.tables[views]] if views in self.tables else []
+        known = tables[0].row if tables else {}
+        missing = [item.impath for item in items if item.impath not in known]
+        if missing or not tables:
+            tables.append(self._encode(list(dict.fromkeys(missing)), views))
+            self.tables[views] = FeatureTable.join(tables)
+        return self.tables[views].lookup([item.impath for item in items], [item.label for item in items])
 
     def _encode(self, keys, views):
         transform, seed = build_transform(self.cfg, is_train=views > 0), self.cfg.FEATURES.SEED

@@ -68,7 +68,7 @@ class Fold(LeaveClassesOut):
 def listed(names, key):
     """A list of names, or the names in a text file."""
     if isinstance(names, (str, os.PathLike)):
-        return read_names(names, key)
+        return read_names(os.fspath(names), key)
     names = list(names)
     wrong = [name for name in names if not isinstance(name, str) or not name.strip()]
     if wrong:
@@ -161,7 +161,7 @@ def data_of(trainer, task, store) -> FeatureData:
 # ---- folds
 
 
-def figures_of_fold(trainer, kind: type, number: int, store) -> dict[str, float]:
+def figures_of_fold(trainer, kind, number: int, store) -> dict[str, float]:
     """The metrics of a fold of leave_out.py, by the trainer class `kind` with the data and backbone of `trainer`."""
     cfg = trainer.cfg.clone()
     cfg.defrost()
