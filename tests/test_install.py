@@ -34,13 +34,16 @@ def installed(tmp_path_factory):
     return folder
 
 
-def test_the_installed_package_trains_a_twin_in_a_coop_checkout(installed, tmp_path):
+def test_the_package_is_whole_and_has_one_name(installed):
     for name, place in (("trainers", ""), ("configs", "configs"), ("third_party", "third_party")):
         ours = {path.relative_to(ROOT / name) for path in (ROOT / name).rglob("*") if path.is_file()}
         ours = {path for path in ours if "__pycache__" not in path.parts}
         assert not [path for path in ours if not (installed / "ship_trainers" / place / path).is_file()]
     assert {path.name for path in installed.iterdir()} == {"ship_trainers", f"ship_trainers-{__version__}.dist-info"}
 
+
+@pytest.mark.slow
+def test_the_installed_package_trains_a_twin_in_a_coop_checkout(installed, tmp_path):
     checkout, out = make_checkout(tmp_path, "ship_trainers"), tmp_path / "out"
     options = "TASK base2new TRAINER.COOP.PREC fp32".split()
     done = run(checkout, "--trainer", "CoOp_SHIP", "--output-dir", str(out), *options, path=[installed])

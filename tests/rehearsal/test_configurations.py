@@ -100,6 +100,7 @@ def readers():
     return {yaml.safe_load(path.read_text())["DATASET"]["NAME"]: name for name, path in files.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 def test_a_slip_of_the_pen_in_any_file_is_noticed(copied, users, readers, file):
     path, settings = copied / file, yaml.safe_load((CONFIGS / file).read_text()) or {}
