@@ -16,7 +16,7 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import UserError
 from PIL import Image
-from runs import results
+from runs import argv, results
 
 import trainers as ship
 from trainers.core.answers import Scores
@@ -128,6 +128,17 @@ def test_the_default_writes_a_run_that_load_opens(folder, here):
         assert np.array_equal(other.probabilities(folder), model.probabilities(folder))
     with pytest.raises(UserError, match="another run"):
         ship.fit(folder, new_names=NEW[:1], out="run", seed=2, options=QUICK)
+
+
+def test_load_opens_a_run_of_the_command_line(tiny_bank, tmp_path, rows):
+    import train
+
+    train.main(argv(tiny_bank, tmp_path / "run", "CoOp_SHIP"))
+    model = ship.load(tmp_path / "run")
+    assert model.classnames[:2] == ("dog", "cat") and len(model.classnames) == 7
+    assert not model.scores and "results.json" in model.scores.reason
+    more = model.add_classes(["otter"])
+    assert np.array_equal(more.logits(rows[0])[:, :7], model.logits(rows[0]))
 
 
 def test_fits_from_two_threads_wait_for_each_other(folder):
