@@ -2,13 +2,16 @@
 stand for."""
 
 from difflib import get_close_matches
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import yaml
 from dassl.optim import build_lr_scheduler
 from yacs.config import CfgNode as CN
 
 from .files import UserError, nearest
+from .identity import leaves
 
 PRECISIONS = ("auto", "fp32", "fp16", "amp")
 ALIKE = 0.85  # from this similarity on a method's name is taken for a misspelt hook
@@ -96,6 +99,17 @@ def declare_options(cfg, kinds):
     extend_cfg(cfg)
     for kind in kinds:
         declare(cfg, f"TRAINER.{kind.SECTION}", **options_of(kind))
+
+
+def settings_of(path) -> dict:
+    """{dotted key: value} of a configuration file over its `_BASE_` files. (Whichever Dassl is installed: upstream's
+    knows no `_BASE_`.)"""
+    text = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    bases, found = text.pop("_BASE_", []), {}
+    text.pop("PER_DATASET", None)
+    for base in [bases] if isinstance(bases, str) else bases:
+        found |= settings_of(Path(path).parent / base)
+    return found | dict(leaves(text))
 
 
 def check_overrides(cls: type, base: type, without_effect: dict[str, str] | None = None):

@@ -38,13 +38,14 @@ class Views(Dataset):
 
     def __init__(self, files, paths, transform, views, seed):
         self.files, self.paths, self.transform, self.views, self.seed = files, paths, transform, views, seed
+        self.faults: dict[int, str] = {}  # why image i cannot be read, where `encode` found out
 
     def __len__(self):
         return len(self.files)
 
     def __getitem__(self, i):
         try:
-            image = read_image(self.files[i])
+            image = self.read(self.files[i])
         except Exception as error:  # whatever a broken file makes a decoder raise
             return (), str(error)
         if self.views == 0:
@@ -52,31 +53,41 @@ class Views(Dataset):
         with preserved_randomness():
             return torch.stack([self._view(image, i, k) for k in range(self.views)]).numpy(), ""
 
+    def read(self, file):
+        """-> an RGB PIL image."""
+        return read_image(file)
+
+    def name(self, image, i):
+        """What the views of image i are drawn by."""
+        return self.paths[i]
+
     def _view(self, image, i, k):
-        seed = derive_seed(self.paths[i], k, self.seed)
+        seed = derive_seed(self.name(image, i), k, self.seed)
         random.seed(seed)
         torch.manual_seed(seed)
         return self.transform(image)
 
 
 @torch.no_grad()
-def encode(backbone, views, workers):
+def encode(backbone, views, workers, bar):
     """-> {"features" [R, d] fp16, "offsets" [N + 1]} of the N images of `views`; an unreadable one has no row, and is
-    named in a line."""
+    named in a line. The progress bar `bar` moves with each batch."""
     device = backbone.logit_scale.device
     size = max(1, BATCH.get(device.type, 64) // max(views.views, 1))
     features, counts = [torch.empty(0, backbone.embed_dim, dtype=torch.float16)], [0]
     for batch in image_batches(views, workers, batch_size=size, collate_fn=list):
         good = []
         for images, reason in batch:
-            counts.append(len(images))
             if reason:
+                views.faults[len(counts) - 1] = reason
                 print(f"unreadable: {reason}")
             else:
                 good.append(torch.from_numpy(images))
+            counts.append(len(images))
         if good:
             images = torch.cat(good).to(device, backbone.dtype, memory_format=torch.channels_last)
             features.append(backbone.encode_image(images).to("cpu", torch.float16))
+        bar.update(len(batch))
     return {"features": torch.cat(features), "offsets": torch.tensor(counts).cumsum(0)}
 
 
@@ -93,8 +104,6 @@ class ImageStore:
         self.folder = Path(cfg.FEATURES.DIR)
         self.unreadable = set()  # files that were left out
         self.tables = {}  # views -> tables in use: base and new, once there, also serve both together
-        # a third faster for convolutions on a CPU, faster on a GPU too
-        backbone.visual.to(memory_format=torch.channels_last)
 
     def training_views(self, items):
         """Random training views."""
@@ -183,8 +192,9 @@ class ImageStore:
                 for part, chunk in mine.items():
                     if _verified(part) is None:
                         todo = Views(files[chunk], paths[chunk], transform, views, self.cfg.FEATURES.SEED)
-                        write_bank(part, encode(self.backbone, todo, self.cfg.DATALOADER.NUM_WORKERS), {})
-                    bar.update(len(files[chunk]))
+                        write_bank(part, encode(self.backbone, todo, self.cfg.DATALOADER.NUM_WORKERS, bar), {})
+                    else:
+                        bar.update(len(files[chunk]))
             if rank:
                 return _wait_for(cached)
             tables = [FeatureTable(**_wait_for(part), paths=paths[chunk]) for part, chunk in chunks.items()]

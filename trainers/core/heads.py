@@ -44,6 +44,15 @@ class Head(nn.Module):
         """What cosines are multiplied with: exp of the backbone's logarithm."""
         return self.backbone.logit_scale.exp().float()
 
+    def class_weights(self) -> Tensor | None:
+        """W [C, d] with logits = scale * f @ W^T, where they are that."""
+        return None
+
+    def as_linear(self) -> tuple[Tensor, Tensor] | None:
+        """W [C, d] and b [C] with logits = scale * (f @ W^T + b), where they are that."""
+        weights = self.class_weights()
+        return None if weights is None else (weights, weights.new_zeros(len(weights)))
+
     def for_classes(self, names: list[str]) -> "Head":
         raise NotImplementedError
 
@@ -66,6 +75,38 @@ class ZeroshotHead(Head):
 
     def for_classes(self, names):
         return ZeroshotHead(self.backbone, self.templates, names)
+
+
+class Blocks(nn.Module):
+    """Unit features [B, d] -> the logits of several heads side by side, of which the columns `keep` stay.
+
+    Names that come after training get a head of their own. One head over all would encode the old names anew, in
+    batches of another size, and move their logits in the last bits.
+    """
+
+    def __init__(self, heads: list[nn.Module], keep: list[int]):
+        super().__init__()
+        self.heads, self.keep = nn.ModuleList(heads), keep
+        self.evaluation_batch = min(getattr(head, "evaluation_batch", 8192) for head in heads)
+
+    def forward(self, features):
+        return torch.cat([head(features).float() for head in self.heads], 1)[:, self.keep]
+
+    def as_linear(self):
+        rows = [head.as_linear() if hasattr(head, "as_linear") else None for head in self.heads]
+        if None in rows:
+            return None
+        weights, bias = (torch.cat(part)[self.keep] for part in zip(*rows))
+        return weights, bias
+
+    @property
+    def logit_scale(self):
+        return self.heads[0].logit_scale
+
+
+def is_joint(head: nn.Module) -> bool:
+    """Whether the logits of `head` are log probabilities over all its names, so that one name more moves all."""
+    return any(getattr(part, "JOINT", False) for part in head.modules())
 
 
 class RowHead(Head):

@@ -50,13 +50,16 @@ class FeatureData:
     """Features of a task's images, on `device` in fp32; each set is encoded when it is first asked for. They come from
     the bank FEATURES.BANK, or from images through the cache in FEATURES.DIR."""
 
-    def __init__(self, cfg, task, backbone, device: torch.device, watch):
+    def __init__(self, cfg, task, backbone, device: torch.device, watch, store=None):
+        """`store` gives features in their place."""
         self.cfg, self.task, self.device, self.watch = cfg, task, device, watch
         self.dataset = task.dataset
         image_dir = getattr(self.dataset, "image_dir", getattr(self.dataset, "dataset_dir", ""))
         self.views = cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES
         bank = cfg.FEATURES.BANK
-        self.store = BankStore(bank, backbone) if bank else ImageStore(cfg, backbone, image_dir, self.views)
+        if store is None:
+            store = BankStore(bank, backbone) if bank else ImageStore(cfg, backbone, image_dir, self.views)
+        self.store = store
         self._left_out: dict[str, set[str]] = {}
 
     @property

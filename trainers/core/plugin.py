@@ -79,6 +79,11 @@ class Plugin:
         the plug-in makes none."""
         return None
 
+    def synthetic(self, names: list[str], per_class: int) -> Tensor | None:
+        """`per_class` unit features of each class, class after class [len(names) * per_class, d], for names that come
+        after training; None where the plug-in makes none."""
+        return None
+
     def tune(self) -> str:
         """Once, after training: a phrase for results.json that says what was chosen on which images, or ""."""
         return ""

@@ -46,7 +46,9 @@ class Stopwatch:
 class Predictor(TrainerX):
     """The methods and attributes that a FeatureTrainer has beside its training; its class attributes stand there."""
 
-    host: "Predictor | None" = None  # of a member of an ensemble: the trainer whose backbone and data it sees
+    # What gives `task` and `data`, and perhaps the backbone, in the place of a reader and a store on disk: the API, or
+    # the ensemble of a member.
+    host: "Predictor | None" = None
 
     # ---- set-up: Dassl's constructor calls the first two
 
@@ -56,6 +58,7 @@ class Predictor(TrainerX):
         host = self.host
         self.watch = host.watch if host else Stopwatch()
         self.shared: dict[str, object] = host.shared if host else {}  # what members of one ensemble make once
+        self.hides_bars = getattr(host, "hides_bars", None)  # True: no progress bars
         self.history, self.batch = [], {}  # history: the means of each epoch
         self.versions = run.versions()  # now, as files may change under a long run
         self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
@@ -164,6 +167,18 @@ class Predictor(TrainerX):
         state = checkpoints.state_of(self, epoch + 1, val_result)
         Checkpoints(directory, self.MODEL_NAME).write(state, name=model_name, is_best=is_best)
 
+    def save(self, directory: str):
+        """Writes what load_model reads: the checkpoint, and the state of the plug-ins."""
+        self.save_model(self.max_epoch - 1 if self.trains else -1, directory)
+        for plugin in self.plugins:
+            plugin.save(directory)
+
+    def synthetic(self, names: list[str], per_class: int) -> Tensor | None:
+        """Synthetic features of classes that have only a name [len(names) * per_class, d], from the first plug-in that
+        makes some."""
+        found = (plugin.synthetic(names, per_class) for plugin in self.plugins)
+        return next((features for features in found if features is not None), None)
+
     def head_from_checkpoint(self, classnames: list[str], state_dict: dict) -> nn.Module:
         """The head over `classnames` with the saved parameters; a method whose shapes depend on data overrides it."""
         head = self.build_head(classnames)
@@ -215,11 +230,12 @@ class Predictor(TrainerX):
             )
         return self.head.for_classes(list(classnames)).to(self.device)
 
-    def head_for(self, classnames: list[str]) -> nn.Module:
-        """What evaluates `classnames`: the method's head over them, as plug-ins make it."""
+    def head_for(self, classnames: list[str], method_head=None) -> nn.Module:
+        """What evaluates `classnames`: the method's head over them, as plug-ins make it. `method_head(classnames)` may
+        stand for the trainer's own."""
         head, reason = None, None
         try:
-            head = self.method_head(classnames)
+            head = (method_head or self.method_head)(classnames)
         except ClassesUnsupported as error:
             reason = error
         for plugin in self.plugins:  # one may know what the method does not

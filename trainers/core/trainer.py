@@ -151,7 +151,9 @@ class FeatureTrainer(Predictor):
         self.num_batches = len(loader)
         if self.output_dir:
             self.init_writer(os.path.join(self.output_dir, "tensorboard"))
-        bar = tqdm(initial=self.start_epoch, total=self.max_epoch, desc="training", unit="epoch", disable=None)
+        bar = tqdm(
+            initial=self.start_epoch, total=self.max_epoch, desc="training", unit="epoch", disable=self.hides_bars
+        )
         with self.rolling, bar:
             for epoch in range(self.start_epoch, self.max_epoch):
                 self.epoch = epoch

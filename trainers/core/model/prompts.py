@@ -1,6 +1,7 @@
 """From class names to prompts: token ids, embeddings, where EOT is, and the datasets' hand-written templates."""
 
 import copy
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -53,12 +54,18 @@ def fill(template, classnames):
     return [template.replace("{}", name.replace("_", " ")) for name in classnames]
 
 
-def _bpe():
-    return import_clip().clip._tokenizer
+@cache
+def bpe():
+    """CLIP's tokenizer: the one beside the embedded backbone, else that of the package `clip`."""
+    try:
+        from miniclip.tokenizer import tokenizer
+    except ImportError:
+        return import_clip().clip._tokenizer
+    return tokenizer()
 
 
 def _sos_eot():
-    encoder = _bpe().encoder
+    encoder = bpe().encoder
     return encoder["<|startoftext|>"], encoder["<|endoftext|>"]
 
 
@@ -67,7 +74,7 @@ def tokenize(texts, context_length=CONTEXT_LENGTH):
     sos, eot = _sos_eot()
     ids = torch.zeros(len(texts), context_length, dtype=torch.long)
     for row, text in zip(ids, texts, strict=True):
-        tokens = [sos, *_bpe().encode(text), eot]
+        tokens = [sos, *bpe().encode(text), eot]
         if len(tokens) > context_length:
             raise UserError(f"the text {text!r} has {len(tokens)} tokens, SOS and EOT included; {context_length} fit")
         row[: len(tokens)] = torch.tensor(tokens)
@@ -91,7 +98,7 @@ def encode_classes(backbone, templates, classnames):
 @torch.no_grad()
 def embed_words(backbone, words):
     """Token embeddings [n, w] of a text alone, without SOS and EOT: the start value of a context ("a photo of a")."""
-    return backbone.token_embedding(torch.tensor(_bpe().encode(words), dtype=torch.long, device=backbone.device))
+    return backbone.token_embedding(torch.tensor(bpe().encode(words), dtype=torch.long, device=backbone.device))
 
 
 def initial_context(backbone, words, n_ctx, classes=None):
@@ -121,7 +128,7 @@ class ClassTokens:
         clean = [name.replace("_", " ").strip() for name in self.names]
         sos, eot = _sos_eot()
         # The word in front (CoOp's placeholder context, cut off again) lets the BPE see the name inside a sentence.
-        rows = [[*_bpe().encode(f"X {name}.")[1:], eot] for name in clean]
+        rows = [[*bpe().encode(f"X {name}.")[1:], eot] for name in clean]
         empty = [i for i, name in enumerate(clean) if not name]
         if empty or not clean:
             raise UserError(f"class names at positions {empty[:5]} are empty" if clean else "there are no class names")
@@ -129,7 +136,7 @@ class ClassTokens:
         if special:
             raise UserError(f"class names must not contain CLIP's start or end token: {special[:5]}")
         self.length = torch.tensor([len(row) for row in rows])
-        self.name_length = torch.tensor([len(_bpe().encode(name)) for name in clean])
+        self.name_length = torch.tensor([len(bpe().encode(name)) for name in clean])
         self.check_fits(n_ctx)
         ids = torch.zeros(len(rows), int(self.length.max()), dtype=torch.long)
         for target, row in zip(ids, rows, strict=True):
