@@ -45,9 +45,11 @@ def test_the_twin_trains_and_evaluates_in_a_coop_checkout(checkout):
 EVERY_TWIN = """
 import contextlib, io, runpy, sys
 from pathlib import Path
+from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 import trainers.coop, trainers.ship_trainers
 
+trainers.ship_trainers.extend_cfg(get_cfg_default())
 words = sys.argv[1:]
 twins = [n for n in TRAINER_REGISTRY.registered_names() if getattr(TRAINER_REGISTRY.get(n), "PLUGINS", ())]
 for name in twins:
@@ -94,6 +96,7 @@ def test_a_taken_name_stays_with_its_owner(checkout):
             sys.executable,
             "-c",
             "import trainers.coop as stock, trainers.ship_trainers\n"
+            "from dassl.config import get_cfg_default\ntrainers.ship_trainers.extend_cfg(get_cfg_default())\n"
             "from dassl.engine import TRAINER_REGISTRY as r\nassert r.get('CoOp') is "
             "stock.CoOp\nprint(r.get('CoOp_SHIP').__module__)",
         ],

@@ -19,6 +19,7 @@ from runs import (
 from tiny_data import NAMES, make_bank
 from trainers.core.features.feature_set import FeatureSet
 from trainers.core.features.statistics import eigenvalues
+from trainers.ship import collapse, episodes
 from trainers.ship.bimodal import BimodalVAE, kl_between
 from trainers.ship.episodes import EpisodicVAE, energy_distance
 from trainers.ship.generator import FeatureGenerator
@@ -31,7 +32,6 @@ import train
 from trainers.coop import CoOp
 from trainers.core.model.prompts import ClassTokens, encode_texts, fill
 from trainers.generative.vae import VAE, kl_to_standard_normal
-from trainers.ship import collapse, episodes
 
 VARIANTS = {
     "auto": ["TRAINER.SHIP.KL_WEIGHT_RULE", "auto"],
