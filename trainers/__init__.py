@@ -11,7 +11,14 @@ import warnings
 
 from .core.version import __version__
 
-WHERE = {"explain": ".plugins", "open_run": ".runs", "run_config": ".runs"}
+WHERE = {
+    "adapt": ".hosts",
+    "explain": ".plugins",
+    "open_run": ".runs",
+    "register_ship": ".plugins",
+    "register_twins": ".plugins",
+    "run_config": ".runs",
+}
 __all__ = ["__version__", "extend_cfg", *WHERE]
 
 
