@@ -140,7 +140,7 @@ class Reader(DatasetBase):
             split = self.select_fewshot(split, shots, cfg.SEED)
         else:
             self.fewshot_source = "all training images"
-        return subsample(split, cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
+        return subsample(split, cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"), cfg.DATASET.get("HALVES_SEED", -1))
 
     def select_fewshot(self, split, shots, seed):
         """`split` with train and val cut to a selection: the user's pickle, else the shared list, else a draw, which is

@@ -118,9 +118,9 @@ def class_names(split):
     return [names[label] for label in sorted(names)]
 
 
-def subsample(split, subset):
-    """Split of the classes of `subset`, relabelled from 0: 'base' is the first ceil(n/2) of the sorted labels, 'new'
-    the rest.
+def subsample(split, subset, halves_seed=-1):
+    """Split of the classes of `subset`, relabelled from 0 in their order: 'base' is the first ceil(n/2) of the sorted
+    labels, or as many drawn by a `halves_seed` from 0 on; 'new' the rest.
     """
     if subset not in SUBSETS:
         raise UserError(f"DATASET.SUBSAMPLE_CLASSES is {subset!r}; it must be one of: {', '.join(SUBSETS)}")
@@ -128,7 +128,8 @@ def subsample(split, subset):
         return split
     labels = sorted({item.label for item in split.items()})
     half = math.ceil(len(labels) / 2)
-    chosen = labels[:half] if subset == "base" else labels[half:]
+    base = set(labels[:half] if halves_seed < 0 else random.Random(f"halves {halves_seed}").sample(labels, half))
+    chosen = [label for label in labels if (label in base) == (subset == "base")]
     if not chosen:
         raise UserError("DATASET.SUBSAMPLE_CLASSES new leaves no class: the dataset has only one class")
     new_label = {label: i for i, label in enumerate(chosen)}

@@ -12,7 +12,7 @@ from trainers.core.files import UserError
 from trainers.core.folders import list_images
 from trainers.generative.build import load_framework
 
-from .run import ROOT
+from .runs import ROOT
 
 OPTS = "KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE"
 

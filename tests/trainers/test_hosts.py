@@ -2,6 +2,7 @@
 
 import importlib
 import runpy
+import shutil
 
 import miniclip
 import pytest
@@ -28,6 +29,8 @@ def family(tmp_path_factory):
     TRAINER_REGISTRY._obj_map.clear()
     DATASET_REGISTRY._obj_map.pop("Colours", None)
     folder = make_checkout(tmp_path_factory.mktemp("family"), "ship_trainers")
+    for image in (folder / "data/colours").glob("*/*.png"):  # four training images a class: what GATE needs
+        shutil.copy(image, image.with_stem(f"{image.stem}_again"))
     runpy.run_path(str(folder / "checkout/datasets/colours.py"))
     module = importlib.import_module("helpers.family")  # registers
     module.folder = folder
@@ -47,7 +50,9 @@ def config(family, out, trainer, *options):
     places = {"DATASET.ROOT": family.folder / "data", "FEATURES.DIR": family.folder / "cache", "OUTPUT_DIR": out}
     cfg.merge_from_list([str(word) for pair in places.items() for word in pair])
     cfg.merge_from_list(["DATASET.NAME", "Colours", "TRAINER.NAME", trainer, "SEED", 1, "VERBOSE", False])
-    cfg.merge_from_list(["FEATURES.VIEWS", 1, "OPTIM.LR", 0.02, "OPTIM.WARMUP_EPOCH", -1, *options])
+    cfg.merge_from_list(
+        ["FEATURES.VIEWS", 1, "OPTIM.LR", 0.02, "OPTIM.WARMUP_EPOCH", -1, "OPTIM.MAX_EPOCH", 1, *options]
+    )
     cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = [*miniclip.PIXEL_MEAN], [*miniclip.PIXEL_STD]
     return cfg
 
@@ -71,7 +76,7 @@ def trained(family, out, trainer, *options):
 @pytest.mark.parametrize("name", ["CoOp", "KgCoOp", "MaPLe"])
 def test_with_weight_zero_it_trains_as_the_trainer_itself(family, tmp_path, name):
     alone = trained(family, tmp_path / "alone", name)
-    zero = "TRAINER.HOST.W", 0.0, "TRAINER.SAR.W", 0.0
+    zero = "TRAINER.SHIP.SHARE", 0.0, "TRAINER.SAR.W", 0.0
     hosted = trained(family, tmp_path / "hosted", f"{name}_SHIP_SAR_GATE", *zero)
     assert [found for _, found in alone.seen] == [found for _, found in hosted.seen]
     ends = [trainer.model.state_dict() for trainer in (alone, hosted)]
@@ -80,9 +85,9 @@ def test_with_weight_zero_it_trains_as_the_trainer_itself(family, tmp_path, name
 
 def test_a_hosted_coop_has_the_loss_of_our_own(family, tmp_path, miniclip_backbone):
     """In every step: CoOp_SHIP's head over the same batches, trained by its loss with torch's SGD."""
-    hosted = trained(family, tmp_path, "CoOp_SHIP", "OPTIM.LR_SCHEDULER", "single_step", "OPTIM.MAX_EPOCH", 4)
+    hosted = trained(family, tmp_path, "CoOp_SHIP", "OPTIM.LR_SCHEDULER", "single_step")
     names = hosted.guests.head_classnames()
-    assert len(names) == 6 and len(hosted.seen) == 4
+    assert len(names) == 6 and len(hosted.seen) == 3
     with torch.no_grad():
         words = miniclip_backbone.token_embedding(hosted.model.tokenized_prompts[:1])[0, 1:5]
     head = CoOpHead(miniclip_backbone, names, words)
@@ -101,7 +106,7 @@ def test_a_hosted_coop_has_the_loss_of_our_own(family, tmp_path, miniclip_backbo
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_shape_trains_and_its_checkpoint_is_the_trainers_own(family, tmp_path, name, capsys):
-    hosted = trained(family, tmp_path, f"{name}_SHIP" if name == "CoCoOp" else f"{name}_SHIP_SAR", "OPTIM.MAX_EPOCH", 1)
+    hosted = trained(family, tmp_path, f"{name}_SHIP" if name == "CoCoOp" else f"{name}_SHIP_SAR")
     terms = {"loss", "synthetic"} | ({"sar"} if name != "CoCoOp" else set())
     assert set(hosted.seen[0][1]) == terms and hosted.model_inference(torch.rand(2, 3, 224, 224)).shape == (2, 3)
     text_side = dict(hosted.model.prompt_learner.named_parameters())
@@ -109,14 +114,14 @@ def test_every_shape_trains_and_its_checkpoint_is_the_trainers_own(family, tmp_p
     loss, _ = hosted.guests.loss()
     found = torch.autograd.grad(loss, [text_side["ctx"], *image_side], allow_unused=True)
     assert found[0].any() and not any(gradient is not None for gradient in found[1:])
-    stock = build_trainer(config(family, "", name, "DATASET.SUBSAMPLE_CLASSES", "new", "OPTIM.MAX_EPOCH", 1))
+    stock = build_trainer(config(family, "", name, "DATASET.SUBSAMPLE_CLASSES", "new"))
     stock.load_model(str(tmp_path))
     assert torch.equal(stock.model.prompt_learner.ctx, hosted.model.prompt_learner.ctx)
 
 
 def test_the_gate_routes_a_hosts_logits(family, tmp_path):
-    trained(family, tmp_path, "MaPLe_GATE", "OPTIM.MAX_EPOCH", 1)
-    everything = config(family, "", "MaPLe_GATE", "DATASET.SUBSAMPLE_CLASSES", "all", "OPTIM.MAX_EPOCH", 1)
+    trained(family, tmp_path, "MaPLe_GATE")
+    everything = config(family, "", "MaPLe_GATE", "DATASET.SUBSAMPLE_CLASSES", "all")
     hosted = build_trainer(everything)
     hosted.load_model(str(tmp_path))
     hosted.set_model_mode("eval")
@@ -124,10 +129,11 @@ def test_the_gate_routes_a_hosts_logits(family, tmp_path):
     with torch.no_grad():
         found, plain = hosted.model_inference(images), hosted.model(images)
     base = torch.tensor([name in ("black", "blue", "green") for name in hosted.dm.dataset.classnames])
-    assert torch.allclose(found.exp().sum(1), torch.ones(3), atol=1e-5) and base.sum() == 3
-    assert torch.allclose(found[:, base].log_softmax(1), plain[:, base].log_softmax(1), atol=1e-4)
-    assert torch.allclose(found[:, ~base].log_softmax(1), plain[:, ~base].log_softmax(1), atol=1e-4)
-    assert not torch.allclose(found, plain.log_softmax(1), atol=1e-3)
+    assert base.sum() == 3
+    for side in (base, ~base):  # within a side nothing changes
+        assert torch.allclose(found[:, side].log_softmax(1), plain[:, side].log_softmax(1), atol=1e-4)
+    margins = [logits[:, ~base].amax(1) - logits[:, base].amax(1) for logits in (found, plain)]
+    assert not torch.allclose(*margins, atol=0.1)
 
 
 def test_what_cannot_be_is_said(family, tmp_path):

@@ -36,6 +36,7 @@ class Range(NamedTuple):
 LIMITS: dict[str, Range | tuple] = {
     "DATASET.NUM_SHOTS": Range(-1),
     "DATASET.SUBSAMPLE_CLASSES": ("all", "base", "new"),
+    "DATASET.FOLD": Range(0),
     "DATALOADER.NUM_WORKERS": Range(0),
     "DATALOADER.TRAIN_X.BATCH_SIZE": Range(1),
     "FEATURES.VIEWS": Range(0),
@@ -98,9 +99,12 @@ def check_options(cfg, parts: list[type]):
             raise UserError(f"{key} is {value}; it must be {expected}")
 
 
-def parts_of(trainer: type) -> list[type]:
-    """A trainer's class and those of its plug-ins, as far as they have a section of options."""
-    return [kind for kind in (trainer, *getattr(trainer, "PLUGINS", ())) if getattr(kind, "SECTION", None)]
+def parts_of(trainer: type, cfg=None) -> list[type]:
+    """A trainer's class and those of its plug-ins, as far as they have a section of options; with a configuration also
+    those of the trainers that it reads the options of."""
+    further = trainer.reads(cfg) if cfg is not None and hasattr(trainer, "reads") else []
+    kinds = [part for kind in (trainer, *further) for part in (kind, *getattr(kind, "PLUGINS", ()))]
+    return [kind for kind in dict.fromkeys(kinds) if getattr(kind, "SECTION", None)]
 
 
 def declare_options(cfg, kinds):
@@ -141,6 +145,8 @@ def extend_cfg(cfg):
         SUBSAMPLE_CLASSES="all",
         TEMPLATE=None,  # hand-written prompt, or a list of them whose features are averaged; None: the data set's own
         SKIP_BAD_IMAGES=False,
+        HALVES_SEED=-1,  # from 0 on: base and new halves are drawn by this seed, not taken in the order of labels
+        FOLD=0,  # of TASK leave_classes_out: which draw of classes and images
         SPLIT="",  # of an own folder without test/: "" is 50/20/30 of each class; none trains on all, and tests nothing
     )
     # True leaves the last partial batch of an epoch out, as Dassl does; False keeps it, as other published code does

@@ -79,6 +79,11 @@ class Plugin:
         """The few-shot FeatureSet (or None) that a cache is built from, as the method shall see it."""
         return support
 
+    def class_means(self, names: list[str]) -> Tensor | None:
+        """Unit means [C, d] of synthetic features of classes, trained or not, for methods in closed form; None where
+        the plug-in makes none."""
+        return None
+
     def tune(self) -> str:
         """Once, after training: a phrase for results.json that says what was chosen on which images, or ""."""
         return ""

@@ -47,7 +47,8 @@ class FeatureTrainer(Predictor):
     MODEL_NAME: its checkpoint folder. REVISION: raised by every change that moves the method's figures.
     TEMPLATES: {DATASET.NAME: hand-written prompt}, where its authors differ from CoOp's.
     trains: False where there is nothing to train. NEEDS_FEATURES: its head is built from features.
-    LEARNS_PROMPTS: its head is a PromptHead whose text features training moves. STEPS_DRAW: its loss draws random
+    LEARNS_PROMPTS: its head is a PromptHead whose text features training moves. USES_CLASS_MEANS: it asks plug-ins
+    for class_means(), means of synthetic features in the place of texts. STEPS_DRAW: its loss draws random
     numbers, so nothing is drawn ahead of it. REFUSES: {plug-in: why it cannot have it}.
     PLUGINS are those of a composed class, <Method>_<PLUGIN>.
     """
@@ -60,6 +61,7 @@ class FeatureTrainer(Predictor):
     TEMPLATES: dict[str, str] = {}
     NEEDS_FEATURES = False
     LEARNS_PROMPTS = False
+    USES_CLASS_MEANS = False
     STEPS_DRAW = False
     REFUSES: dict[str, str] = {}
     PLUGINS: tuple[type, ...] = ()
@@ -68,6 +70,11 @@ class FeatureTrainer(Predictor):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         check_overrides(cls, FeatureTrainer, WITHOUT_EFFECT)
+
+    @classmethod
+    def reads(cls, cfg) -> list[type]:
+        """Other trainers whose options, and whose REVISION, a run of this configuration depends on."""
+        return []
 
     # ---- what a method provides
 
@@ -188,12 +195,14 @@ class FeatureTrainer(Predictor):
         """The checkpoint as it now is (`chosen` says what was tuned), evaluation, results.json."""
         if chosen:
             self.selection += f"; {chosen}"
-        if not self.trains:
-            self.save_model(-1, self.output_dir)
-        elif chosen:
-            self.checkpoints.rewrite_final(state_dict=self.head.state_dict(), selection=self.selection)
         for plugin in self.plugins:
             plugin.save(self.output_dir)
+        self.temperature = metrics.calibrate(self)
+        if not self.trains:
+            self.save_model(-1, self.output_dir)
+        elif self.output_dir:
+            tuned = {"state_dict": self.head.state_dict(), "selection": self.selection}
+            self.checkpoints.rewrite_final(**(tuned if chosen else {}), temperature=self.temperature)
         if not self.cfg.TEST.NO_TEST:
             with self.watch.stage("evaluate"):
                 results = metrics.evaluate(self)

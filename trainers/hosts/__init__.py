@@ -4,12 +4,12 @@
 loop, evaluation and checkpoints. Its model is built over base and new names. When its optimiser is about to step, the
 gradients of its loss become those of
 
-    (L + W L_syn) / (1 + W) + L_SAR,     L_syn = cross-entropy(s x~ . t, y~)
+    (B L + M L_syn) / (B + M) + L_SAR,     L_syn = cross-entropy(s x~ . t, y~)
 
-where x~, y~ are as many synthetic features and labels as the batch has images, t the unit text features of the
-trainer's own model and s its logit scale. Where L is a cross-entropy and W 1, that is the mean over real and synthetic
-rows. No image belongs to a synthetic feature, so it trains only what t depends on. With W 0 nothing is added, no name
-and no draw: the trainer trains as it does alone, bit for bit.
+where x~, y~ are the M synthetic features and labels beside the batch's B images, t the unit text features of the
+trainer's own model and s its logit scale. Where L is a cross-entropy, that is the mean over real and synthetic rows, as
+with methods of our own. No image belongs to a synthetic feature, so it trains only what t depends on. With SHARE 0 (and
+SAR's W 0) nothing is added, no name and no draw: the trainer trains as it does alone, bit for bit.
 """
 
 import copy
@@ -19,7 +19,6 @@ import torch
 from dassl.engine import TRAINER_REGISTRY, TrainerX
 
 from ..core import FeatureTrainer
-from ..core.config import Range
 from ..core.files import UserError
 from ..core.randomness import preserved_randomness
 from ..plugins import PLUGINS
@@ -33,24 +32,18 @@ from .shapes import SHAPES, Shape
 class Hosted:
     """Stands in front of a foreign trainer in a class that `adapt` makes."""
 
-    SECTION, OPTIONS, LIMITS = "HOST", {"W": 1.0}, {"W": Range(0)}  # W: weight of the synthetic features' loss
     SHAPE: Shape
     PLUGINS: tuple[type, ...] = ()
     guests: HostRun | None = None
 
     def invite(self) -> HostRun:
         if self.guests is None:
-            if "HOST" not in self.cfg.TRAINER:
-                raise UserError(
-                    f"{type(self).__name__} has no options: call adapt() before extend_cfg(cfg), which stands at the "
-                    "end of the checkout's own"
-                )
             with preserved_randomness():
                 self.guests = HostRun(self)
         return self.guests
 
     def before_train(self):
-        weights = {SHIP: self.cfg.TRAINER.get("HOST", {}).get("W", 1), SAR: self.cfg.TRAINER.get("SAR", {}).get("W", 1)}
+        weights = {SHIP: self.cfg.TRAINER.SHIP.SHARE, SAR: self.cfg.TRAINER.SAR.W}
         if any(weights.get(kind, 0) for kind in self.PLUGINS):
             self.take_in(self.invite())
         super().before_train()
@@ -121,7 +114,7 @@ class Hosted:
 
 def adapt(trainer: type, text_features=None, image_features=None, logit_scale=None, like: str = "") -> type:
     """Registers <Trainer>_SHIP, <Trainer>_SAR, <Trainer>_GATE and their combinations for a trainer that is a TrainerX
-    of Dassl's, and returns the first. Call it after the trainer's import and before `extend_cfg(cfg)`.
+    of Dassl's, and returns the first. Call it after the trainer's import.
 
     The three functions (see Shape) say how `trainer.model` is asked; those left out are of the published trainer that
     it is `like`: CoOp, CoCoOp, KgCoOp, MaPLe, PromptSRC or TCP, by default the one with its name.

@@ -12,8 +12,8 @@ from ..core.model.backbone import apply_preprocessing, load_backbone
 from ..core.model.prompts import templates_for
 from ..core.predictor import Stopwatch
 from ..core.randomness import preserved_randomness
-from ..core.separation import RoutedHead
 from ..core.tasks import Task
+from ..plugins.gate import GatedHead
 from ..plugins.sar import SAR
 from ..plugins.ship import SHIP
 
@@ -52,7 +52,7 @@ class HostRun:
         self.host, self.cfg = host, own_config(host.cfg).clone()
         check_options(self.cfg, parts_of(type(host)))
         self.device, self.output_dir, self.watch = host.device, host.output_dir, Stopwatch()
-        self.identity, self.batch, self.terms = {}, {}, {}
+        self.identity, self.shared, self.batch, self.terms = {}, {}, {}, {}
         dtype, _ = resolve_precision("auto", self.device, "PREC")
         self.backbone = load_backbone(self.cfg, dtype, self.device)
         apply_preprocessing(self.cfg, self.backbone)
@@ -65,8 +65,7 @@ class HostRun:
         self.task = HostTask(self.cfg, host.dm.dataset)
         self.dataset = self.task.dataset
         self.data = FeatureData(self.cfg, self.task, self.backbone, self.device, self.watch)
-        self.weight = self.cfg.TRAINER.HOST.W if SHIP in host.PLUGINS else 0
-        self.plugins = [kind(self) for kind in host.PLUGINS if kind is not SHIP or self.weight]
+        self.plugins = [kind(self) for kind in host.PLUGINS]
 
     # ---- what plug-ins ask
 
@@ -84,6 +83,9 @@ class HostRun:
 
     def extra_names(self) -> list[str]:
         return [name for plugin in self.plugins for name in plugin.extra_names()]
+
+    def new_classnames(self) -> list[str]:
+        return self.extra_names() or self.task.label_only_classnames()
 
     def head_classnames(self) -> list[str]:
         return self.task.real_classnames() + self.extra_names()
@@ -108,7 +110,7 @@ class HostRun:
 
     def prepare(self):
         name = type(self.host).__name__
-        if self.weight and not self.extra_names():
+        if SHIP in self.host.PLUGINS and self.cfg.TRAINER.SHIP.SHARE and not self.extra_names():
             raise UserError(
                 f"{name}: no class has only a name: set DATASET.SUBSAMPLE_CLASSES base, or TRAINER.SHIP.NEW_CLASSES"
             )
@@ -150,6 +152,12 @@ class HostRun:
         if self.texts.dim() == 3 and SAR in self.host.PLUGINS:
             raise UserError(f"{name} cannot have SAR: its text features depend on the image")
 
+    @property
+    def share(self) -> float:
+        """M / (B + M), of the synthetic rows among all of the batch."""
+        rows = len(self.batch.get("synthetic", ()))
+        return rows / (len(self.batch["label"]) + rows)
+
     def add_gradients(self, optimizer, *step):
         """Before a step of the host's optimiser: the gradients of its loss become those of the joint loss."""
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
@@ -158,17 +166,17 @@ class HostRun:
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, added in zip(parameters, gradients, strict=True):
             if parameter.grad is not None:
-                parameter.grad.div_(1 + self.weight)
+                parameter.grad.mul_(1 - self.share)
             if added is not None:
                 parameter.grad = added if parameter.grad is None else parameter.grad + added
 
     def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is added to the host's loss / (1 + W), and its terms."""
+        """What is added to the host's loss, and its terms."""
         features, terms, total = self.batch.get("synthetic"), {}, 0
         self.texts = self.encode(features)
-        if self.weight:
+        if features is not None:
             terms["synthetic"] = F.cross_entropy(self.logits_of(features), self.batch["synthetic_label"])
-            total = self.weight / (1 + self.weight) * terms["synthetic"]
+            total = self.share * terms["synthetic"]
         for plugin in self.plugins:
             penalties = plugin.penalty(features, None, None)
             total, terms = sum(penalties.values(), total), {**terms, **penalties}
@@ -183,7 +191,7 @@ class HostRun:
             self.decider = Columns(self)
             for plugin in self.plugins:
                 self.decider = plugin.head_for(self.decider, names)
-            if isinstance(self.decider, RoutedHead):
+            if isinstance(self.decider, GatedHead):
                 self.decider.base.columns = self.decider.is_base
                 self.decider.new.columns = ~self.decider.is_base
         if isinstance(self.decider, Columns):
