@@ -25,6 +25,7 @@ NAMES = ["CoOp", "CoCoOp", "KgCoOp", "MaPLe", "PromptSRC", "TCP"]
 @pytest.fixture(scope="module")
 def family(tmp_path_factory):
     """{name: foreign trainer}, adapted, in registries of their own; `family.folder` has images of six colours."""
+    ship.extend_cfg(get_cfg_default())  # imports ours, while the registry is the true one
     trainers, readers = dict(TRAINER_REGISTRY._obj_map), dict(DATASET_REGISTRY._obj_map)
     TRAINER_REGISTRY._obj_map.clear()
     DATASET_REGISTRY._obj_map.pop("Colours", None)
