@@ -14,8 +14,9 @@ from pathlib import Path
 
 from .core.version import __version__
 
-WHERE = {"explain": ".plugins", "open_run": ".runs", "run_config": ".runs"}
-WHERE |= dict.fromkeys(["fit", "load", "Model"], ".api")
+WHERE = dict.fromkeys(["fit", "load", "Model"], ".api") | {"adapt": ".hosts"}
+WHERE |= dict.fromkeys(["explain", "register_ship", "register_twins"], ".plugins")
+WHERE |= dict.fromkeys(["open_run", "run_config"], ".runs")
 NO_METHODS = ("api", "runs")
 __all__ = ["__version__", "extend_cfg", *WHERE]
 

@@ -12,6 +12,7 @@ from dassl.evaluation import build_evaluator
 from torch import Tensor, nn
 
 from . import checkpoints, files, metrics, run, tasks
+from .checkout import own_config
 from .checkpoints import Checkpoints
 from .config import check_options, parts_of, resolve_precision
 from .files import ClassesUnsupported, UserError
@@ -64,6 +65,7 @@ class Predictor(TrainerX):
         self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
         self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
         self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"
+        self.cfg = own_config(self.cfg, self.SECTION)
         self.temperature = 1.0  # of the probabilities that are shown; no decision depends on it
         check_options(self.cfg, parts_of(type(self)))
         self.plugins = [plugin(self) for plugin in self.PLUGINS]

@@ -65,9 +65,10 @@ class SHIP(Plugin):
 
     @classmethod
     def refuses(cls, trainer_class):
-        reason = super().refuses(trainer_class)
+        if reason := super().refuses(trainer_class):
+            return reason
         usable = trainer_class.trains or trainer_class.USES_CLASS_MEANS
-        return reason or ("" if usable else "it trains nothing that synthetic features could enter")
+        return "" if usable else "it trains nothing that synthetic features could enter"
 
     @cached_property
     def base(self):
