@@ -18,7 +18,8 @@ CACHE = os.path.join("~", ".cache", "clip")  # where the `clip` package itself, 
 
 @cache
 def import_clip():
-    """The `clip` package (OpenAI's, clip-anytorch's or CoOp's copy): only its tokenizer and its list of models are used."""
+    """The `clip` package (OpenAI's, clip-anytorch's or CoOp's copy), of which the tokenizer and the list of models are
+    used."""
     try:
         with warnings.catch_warnings():  # pkg_resources announces its removal at each import
             warnings.simplefilter("ignore")
