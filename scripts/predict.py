@@ -41,9 +41,8 @@ def parse_args(argv=None):
 @torch.no_grad()
 def features_of(files, trainer):
     """-> (unit features [N, d] of the N image files that can be read, {other file: why it cannot})."""
-    backbone, transform = trainer.backbone, build_transform(trainer.cfg, is_train=False)
-    size = BATCH.get(trainer.device.type, 64)
-    features, faults = [torch.empty(0, backbone.embed_dim, device=trainer.device)], {}
+    transform, size = build_transform(trainer.cfg, is_train=False), BATCH.get(trainer.device.type, 64)
+    features, faults = [], {}
     for start in tqdm(range(0, len(files), size), desc="images", unit="batch", disable=len(files) <= size):
         images = []
         for file in files[start : start + size]:
@@ -52,9 +51,8 @@ def features_of(files, trainer):
             except UserError as error:
                 faults[file] = str(error)
         if images:
-            batch = torch.stack(images).to(trainer.device, backbone.dtype)
-            features.append(backbone.encode_image(batch).float())
-    return torch.cat(features), faults
+            features.append(trainer.encode_image(torch.stack(images)))
+    return torch.cat(features or [torch.empty(0, trainer.backbone.embed_dim, device=trainer.device)]), faults
 
 
 def classify(trainer, features, names, top):

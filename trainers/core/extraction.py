@@ -60,12 +60,12 @@ class Views(Dataset):
 
 
 @torch.no_grad()
-def encode(backbone, views, workers):
-    """-> {"features" [R, d] fp16, "offsets" [N + 1]} of the N images of `views`; an unreadable one has no row, and is
-    named in a line."""
-    device = backbone.logit_scale.device
+def encode(backbone, views, workers, encode_image=None, dtype=torch.float16):
+    """-> {"features" [R, d] of `dtype`, "offsets" [N + 1]} of the N images of `views`; an unreadable one has no row,
+    and is named in a line. `encode_image`: another way of encoding than the backbone's."""
+    device, encode_image = backbone.logit_scale.device, encode_image or backbone.encode_image
     size = max(1, BATCH.get(device.type, 64) // max(views.views, 1))
-    features, counts = [torch.empty(0, backbone.embed_dim, dtype=torch.float16)], [0]
+    features, counts = [], [0]
     for batch in image_batches(views, workers, batch_size=size, collate_fn=list):
         good = [torch.from_numpy(images) for images, _ in batch if not isinstance(images, str)]
         counts += [0 if isinstance(images, str) else len(images) for images, _ in batch]
@@ -73,7 +73,8 @@ def encode(backbone, views, workers):
             print(f"unreadable: {reason}")
         if good:
             images = torch.cat(good).to(device, backbone.dtype, memory_format=torch.channels_last)
-            features.append(backbone.encode_image(images).to("cpu", torch.float16))
+            features.append(encode_image(images).to("cpu", dtype))
+    features = features or [torch.empty(0, backbone.embed_dim, dtype=dtype)]
     return {"features": torch.cat(features), "offsets": torch.tensor(counts).cumsum(0)}
 
 
@@ -131,23 +132,32 @@ class ImageStore:
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
 
     def table(self, files, views):
-        """-> FeatureTable of these image files, from the cache where it verifies, else encoded now (and cached).
+        """-> FeatureTable of these image files.
 
         Raises UserError naming the images that cannot be read, unless DATASET.SKIP_BAD_IMAGES: then they have no view
         and are among `unreadable`.
         """
         files = list(dict.fromkeys(files))
         paths = [self.relative(file) for file in files]
+        tensors = self.tensors_of(files, paths, views)
+        table = FeatureTable(tensors["features"], tensors["offsets"], paths)
+        unreadable = table.unreadable
+        self._note({file for file, path in zip(files, paths) if path in unreadable})
+        return table
+
+    def tensors_of(self, files, paths, views):
+        """What `encode` gives of these image files, from the cache where it verifies, else encoded now (and cached)."""
         cached = self.folder / f"{self.key(files, paths, views)}.safetensors"
         tensors = _verified(cached)
         if tensors is None:
             # workers are seeded from torch's generator; a cold cache must not change a run
             with preserved_randomness():
                 tensors = self._encode(files, paths, views, cached)
-        table = FeatureTable(tensors["features"], tensors["offsets"], paths)
-        unreadable = table.unreadable
-        self._note({file for file, path in zip(files, paths) if path in unreadable})
-        return table
+        return tensors
+
+    def _todo(self, files, paths, views):
+        transform = build_transform(self.cfg, is_train=views > 0)
+        return Views(files, paths, transform, views, self.cfg.FEATURES.SEED)
 
     def _note(self, unreadable):
         """The images without features, at every use of them: those in the cache too were once skipped."""
@@ -177,18 +187,31 @@ class ImageStore:
             starts = range(0, max(len(files), 1), PART)
             chunks = {parts / f"{i // PART:05d}.safetensors": slice(i, i + PART) for i in starts}
             mine = dict(list(chunks.items())[rank::world])
-            transform = build_transform(self.cfg, is_train=views > 0)
             with tqdm(
                 total=sum(len(files[chunk]) for chunk in mine.values()), desc=f"encoding {what}", unit="img"
             ) as bar:
                 for part, chunk in mine.items():
                     if _verified(part) is None:
-                        todo = Views(files[chunk], paths[chunk], transform, views, self.cfg.FEATURES.SEED)
+                        todo = self._todo(files[chunk], paths[chunk], views)
                         write_bank(part, encode(self.backbone, todo, self.cfg.DATALOADER.NUM_WORKERS), {})
                     bar.update(len(files[chunk]))
             if rank:
                 return _wait_for(cached)
             return _join([read_bank(part)[0] if part in mine else _wait_for(part) for part in chunks], parts, cached)
+
+
+class TunedImages(ImageStore):
+    """The same through an image tower that a method tunes, `encode_image(images)`: nothing of it is cached, and it is
+    not rounded to half precision."""
+
+    def __init__(self, cfg, backbone, image_dir, views, encode_image):
+        super().__init__(cfg, backbone, image_dir, views)
+        self.encode_image = encode_image
+
+    def tensors_of(self, files, paths, views):
+        with preserved_randomness():
+            todo, workers = self._todo(files, paths, views), self.cfg.DATALOADER.NUM_WORKERS
+            return encode(self.backbone, todo, workers, self.encode_image, torch.float32)
 
 
 def _join(features_of_parts, parts, cached):

@@ -7,6 +7,7 @@ import os
 import time
 from contextlib import contextmanager
 
+import torch
 from dassl.engine import TrainerX
 from dassl.evaluation import build_evaluator
 from torch import Tensor, nn
@@ -56,6 +57,7 @@ class Predictor(TrainerX):
         self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
         self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
         self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"
+        self.head = None
         self.plugins = [plugin(self) for plugin in self.PLUGINS]
         self.checkpoints = Checkpoints(self.output_dir, self.MODEL_NAME)
         self.rolling = Rolling(lambda state: self.checkpoints.write(state, name=checkpoints.ROLLING))
@@ -77,6 +79,13 @@ class Predictor(TrainerX):
         """The task's data set: to train on, or as the options ask for it."""
         if self.task is not None:
             return
+        if self.TUNES_IMAGES and self.on_features:
+            bank = self.cfg.FEATURES.BANK
+            bank = f", and the bank {bank} holds features of the frozen one" if bank else ""
+            raise UserError(
+                f"{type(self).__name__} tunes the image tower{bank}, so it needs images: give --root FOLDER with the "
+                "data set in it, and FEATURES.VIEWS 0"
+            )
         self.task = tasks.build_task(self.cfg, training)
         self.cfg = self.task.cfg  # with the classes that it took
         if not self.dataset.test:
@@ -84,6 +93,7 @@ class Predictor(TrainerX):
         self.num_classes, self.lab2cname = self.dataset.num_classes, self.dataset.lab2cname
         self.evaluator = build_evaluator(self.cfg, lab2cname=self.lab2cname)
         self.data = FeatureData(self.cfg, self.task, self.backbone, self.device, self.watch)
+        self.see_through_head()
         if training:
             self.trains = self.trains and bool(self.task.real_classnames() or self.extra_names())
             self.selection = "last epoch" if self.trains else "nothing trained"
@@ -125,6 +135,22 @@ class Predictor(TrainerX):
         """FeatureSet of the labelled training images."""
         return self.data.train_set
 
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] -> features [B, d] fp32 as the head takes them: of the frozen tower without gradients, or
+        of the tower as the head tunes it."""
+        images = images.to(self.device, self.backbone.dtype)
+        if hasattr(self.head, "encode_image"):
+            with torch.autocast(self.device.type, enabled=self.autocast):
+                return self.head.encode_image(images).float()
+        with torch.no_grad():
+            return self.backbone.encode_image(images).float()
+
+    def see_through_head(self):
+        """From here on the features of evaluated images are those of the image tower as the head tunes it, where it
+        does; a generator, which is trained before there is a head, has those of the frozen one."""
+        if self.task is not None and hasattr(self.head, "encode_image"):
+            self.data.encode_with(self.encode_image)
+
     def support_set(self):
         """The few-shot FeatureSet that a head may be built from (a cache of them), as plug-ins made it."""
         support = self.train_set if self.task.real_classnames() else None
@@ -164,6 +190,7 @@ class Predictor(TrainerX):
         """
         if directory:
             self.loaded_from = checkpoints.load_head(self, directory, epoch, overridden)
+            self.see_through_head()
             for plugin in self.plugins:
                 plugin.load(directory)
         elif self.NEEDS_FEATURES or self.plugins:

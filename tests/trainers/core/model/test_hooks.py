@@ -31,7 +31,7 @@ def overwritten(tokens):
 
 
 def inserted(tokens):
-    """Shared tokens come in after the first position before block 1, and are overwritten before block 2 and the last."""
+    """Shared tokens come in after the first position before block 1, and are overwritten before the later ones."""
     kinds = {1: insert, 2: overwrite, 3: overwrite}
     return lambda depth, x: kinds[depth](x, tokens[depth], 1) if depth in kinds else x
 
