@@ -138,12 +138,15 @@ class Predictor(TrainerX):
     def encode_image(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] -> features [B, d] fp32 as the head takes them: of the frozen tower without gradients, or
         of the tower as the head tunes it."""
-        images = images.to(self.device, self.backbone.dtype)
-        if hasattr(self.head, "encode_image"):
-            with torch.autocast(self.device.type, enabled=self.autocast):
-                return self.head.encode_image(images).float()
-        with torch.no_grad():
-            return self.backbone.encode_image(images).float()
+        if not hasattr(self.head, "encode_image"):
+            return self.encode_frozen(images)
+        with torch.autocast(self.device.type, enabled=self.autocast):
+            return self.head.encode_image(images.to(self.device, self.backbone.dtype)).float()
+
+    @torch.no_grad()
+    def encode_frozen(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] -> unit features [B, d] fp32 of the frozen tower."""
+        return self.backbone.encode_image(images.to(self.device, self.backbone.dtype)).float()
 
     def see_through_head(self):
         """From here on the features of evaluated images are those of the image tower as the head tunes it, where it

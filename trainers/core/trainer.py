@@ -249,6 +249,12 @@ class FeatureTrainer(Predictor):
         synthetic = batch["synthetic"].repeat(1, features.shape[1] // batch["synthetic"].shape[1])
         return torch.cat([features, synthetic]), torch.cat([labels, batch["synthetic_label"]])
 
+    def frozen_features(self) -> Tensor:
+        """Unit features [B, d] of the batch's images by the frozen tower; of none [0, d] in a batch without images."""
+        return (
+            self.encode_frozen(self.batch["img"]) if "img" in self.batch else self.backbone.text_projection[:0].float()
+        )
+
     def one_pass(self):
         """Within it a prompt head computes its text features once."""
         return self.head.one_pass() if hasattr(self.head, "one_pass") else nullcontext()

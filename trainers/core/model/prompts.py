@@ -75,11 +75,16 @@ def tokenize(texts, context_length=CONTEXT_LENGTH):
 
 
 @torch.no_grad()
-def encode_texts(backbone, texts, batch=256):
-    """Texts -> unit text features [N, d], without gradients."""
+def raw_text_features(backbone, texts, batch=256):
+    """Texts -> text features [N, d] fp32, not normalised, without gradients."""
     encoder, ids = TextEncoder(backbone), tokenize(texts, backbone.context_length)
     rows = [encoder(backbone.token_embedding(part.to(backbone.device)), part.argmax(-1)) for part in ids.split(batch)]
-    return F.normalize(torch.cat(rows).float(), dim=-1).to(backbone.dtype)
+    return torch.cat(rows).float()
+
+
+def encode_texts(backbone, texts):
+    """Texts -> unit text features [N, d], without gradients."""
+    return F.normalize(raw_text_features(backbone, texts), dim=-1).to(backbone.dtype)
 
 
 def encode_classes(backbone, templates, classnames):

@@ -68,7 +68,7 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, input_resolution, patch_size, width, layers, heads, output_dim):
         super().__init__()
-        self.input_resolution, self.output_dim = input_resolution, output_dim
+        self.input_resolution, self.output_dim, self.width = input_resolution, output_dim, width
         self.conv1 = nn.Conv2d(3, width, patch_size, patch_size, bias=False)
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.positional_embedding = nn.Parameter(torch.empty((input_resolution // patch_size) ** 2 + 1, width))
@@ -85,8 +85,12 @@ class VisionTransformer(nn.Module):
             x = insert(x, appended, x.shape[1])
         return self.transformer(self.ln_pre(x).transpose(0, 1), before).transpose(0, 1)
 
+    def feature(self, token: Tensor) -> Tensor:
+        """A token of the last block [B, w], the class token as a rule -> [B, d]."""
+        return self.ln_post(token) @ self.proj
+
     def forward(self, images):
-        return self.ln_post(self.states(images)[:, 0]) @ self.proj
+        return self.feature(self.states(images)[:, 0])
 
 
 class CLIP(nn.Module):
