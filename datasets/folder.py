@@ -1,69 +1,131 @@
-"""Any folder of images: one sub-folder a class, whose name is the class name. Nothing else is needed.
+"""Any folder of images: a folder per class, whose name is the class name (docs/your-data.md). Nothing else is needed.
 
-DATASET.ROOT is that folder. Either it holds `train/`, `test/` and perhaps `val/`, each with the class folders; or it
-holds the class folders directly, and a split (50/20/30 of each class, fixed seed) is made and kept beside them.
+DATASET.ROOT is that folder. Where it has no test/, a split (50/20/30 of each class, fixed seed) is made, whose list is
+kept in FEATURES.DIR, and the folder must not change after that; with DATASET.SPLIT none all images are to train on.
 """
 
+import hashlib
 import os
+from collections import Counter
 
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
 
-from .core import PARTS, Reader, Split, class_names, list_folders, split_classes
+from trainers.core.contents import content_hashes
+from trainers.core.folders import read_layout
+
+from .core import PARTS, Reader, Split, check_split, class_names, first_five, read_split, split_classes
+
+ANEW = "images that earlier runs tested on may then be trained on, so do not compare with their figures"
 
 
 @DATASET_REGISTRY.register()
 class ImageFolder(Reader):
+    """Beside what a Reader has: no_test, why there are no test images, "" where there are; test_images_trained_on."""
+
     split_file = "split_ImageFolder.json"
+    keeps_selection = False  # nothing is written into a user's images
+    lists_folder = "features_cache"
+    trains_on_all, no_test, test_images_trained_on = False, "", 0
+
+    def __init__(self, cfg):
+        option, task = cfg.DATASET.get("SPLIT", ""), cfg.get("TASK", "fewshot")
+        if option not in ("", "none") or (option and task != "fewshot"):
+            raise UserError(
+                f"DATASET.SPLIT is {option!r} with TASK {task}: it is '' (50/20/30 of each class, where there is no "
+                "test/), or none, which leaves no image to test on and is for TASK fewshot"
+            )
+        if option:
+            self.trains_on_all = True
+            self.no_test = "DATASET.SPLIT none trains on all images of the folder, so that none is left to test on"
+        self.lists_folder = cfg.get("FEATURES", {}).get("DIR", self.lists_folder)
+        super().__init__(cfg)
 
     def locate(self, root):
         super().locate(root)
         self.require(self.image_dir)
-        self.has_parts = set(self.class_folders()) <= set(PARTS)
-        if self.has_parts:
+        parts, notes = read_layout(self.image_dir)
+        for note in notes:
+            print(f"{self.image_dir}: {note}")
+        self.check_parts(parts)
+        labels = {name: label for label, name in enumerate(parts.get("train", parts.get("")))}
+        self.left_out = []
+        self.items = {
+            part: [item for name in folders for item in self.read_folder(folders[name], labels[name], name)]
+            for part, folders in parts.items()
+        }
+        if self.left_out:
+            kinds = Counter(os.path.splitext(name)[1].lower() or "without suffix" for name in self.left_out)
+            shown = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+            print(f"{self.image_dir}: {len(self.left_out)} files that Pillow does not read are left out: {shown}")
+        if self.trains_on_all or "" not in parts:
             self.split_file = ""  # the folders are the split
+        elif not os.path.exists(self.split_path):  # earlier versions kept it there
+            place = hashlib.sha256(os.path.realpath(self.image_dir).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+            name = f"{os.path.basename(self.image_dir)}-{place}.json"
+            self.split_path = os.path.join(self.lists_folder, "splits", name)
+
+    def check_parts(self, parts):
+        """Raises UserError where DATASET.SPLIT contradicts the folder."""
+        if self.trains_on_all and "test" in parts:
+            raise UserError(f"{self.image_dir} has test images: leave DATASET.SPLIT none out")
+        if not self.trains_on_all and "train" in parts and "test" not in parts:
+            raise UserError(
+                f"{self.image_dir} has {', '.join(parts)} and no test/: expected train/ and test/ (val/ is optional). "
+                "Rename the folder of what to test on; or type TASK fewshot DATASET.SPLIT none, and nothing is tested"
+            )
+
+    def load_split(self):
+        split = super().load_split()
+        train, val, test = map(len, split)
+        how = "50/20/30 of each class, as there is no test/; TASK fewshot DATASET.SPLIT none trains on all"
+        print(
+            f"{self.image_dir}: {train + val + test} images of {len(class_names(split))} classes: {train} to train on, "
+            f"{val} to validate, {test} to test{f' ({how})' if self.split_file else ''}"
+        )
+        copies = self.copies(split)
+        if copies:
+            print(f"WARNING: {len(copies)} test images are training images, byte for byte: {first_five(copies)}")
+        self.test_images_trained_on = len(copies)
+        return split
 
     def find_split(self, images=True):
-        split = super().find_split(images)
-        added = sorted(set(self.class_folders()) - set(class_names(split))) if not self.has_parts else []
-        if added:
-            print(
-                f"{self.split_path} is older than {len(added)} class folders, which stay unused: "
-                f"{', '.join(added[:5])}. Delete it to split anew"
+        if not self.split_file or not os.path.exists(self.split_path):
+            return check_split(self.make_split()._asdict(), self.image_dir)
+        print(f"Reading split from {self.split_path}")
+        split = read_split(self.split_path)
+        listed, there = ({(item.path, item.classname) for item in items} for items in (split.items(), self.items[""]))
+        gone, new = ([path for path, _ in sorted(found)] for found in (listed - there, there - listed))
+        if gone or new:
+            changes = [f"{len(found)} {what} ({first_five(found)})" for found, what in ((gone, "gone"), (new, "new"))]
+            raise UserError(
+                f"{self.split_path} keeps the list of the training, validation and test images of {self.image_dir}, "
+                f"which has changed since: {' and '.join(changes)}. Change the folder back; or split it anew "
+                f"({ANEW}) by deleting the list: rm '{self.split_path}'"
             )
         return split
 
     def make_split(self):
-        folders = self.class_folders()
-        if self.has_parts:
-            return self.read_parts(folders)
-        return split_classes(self.read_folders({name: name for name in folders}))
+        if "" not in self.items:
+            return Split(*(self.items.get(part, []) for part in PARTS))
+        return Split(self.items[""], [], []) if self.trains_on_all else split_classes(self.items[""])
 
-    def read_parts(self, parts):
-        """Split of the folders train, val and test; classes are those of train."""
-        if "train" not in parts or "test" not in parts:
-            raise UserError(
-                f"{self.image_dir} has only {', '.join(parts)}: expected train/ and test/ (val/ is optional), "
-                "or class folders"
-            )
-        labels = {name: label for label, name in enumerate(self.class_folders("train"))}
-        split = Split([], [], [])
-        for part in parts:
-            for name in self.class_folders(part):
-                if name not in labels:
-                    raise UserError(f"{self.image_dir}: class {name!r} is in {part}/ but not in train/")
-                getattr(split, part).extend(self.read_folder(f"{part}/{name}", labels[name], name))
-        return split
+    def selection_path(self, shots, seed):
+        return "" if self.trains_on_all else super().selection_path(shots, seed)  # what lies there is of a split
 
-    def class_folders(self, part=""):
-        """Sorted class folders; `split_fewshot` is where few-shot selections are kept. Raises UserError where there is
-        none.
-        """
-        folder = os.path.join(self.image_dir, part)
-        names = [name for name in list_folders(folder) if name != "split_fewshot"]
-        if not names:
-            raise UserError(f"{folder} has no sub-folders: expected one folder of images for each class")
-        return names
+    def copies(self, split):
+        """Paths of the test images that are training images too, byte for byte; only files of equal size are read."""
+        train, test = ({item.path: self.size(item.path) for item in items} for items in (split.train, split.test))
+        shared = {*train.values()} & {*test.values()}
+        alike = [path for path, size in [*train.items(), *test.items()] if size in shared]
+        hashes = content_hashes([os.path.join(self.image_dir, path) for path in alike], self.lists_folder)
+        hash_of = dict(zip(alike, hashes, strict=True))
+        trained = {hash_of[path] for path in train if hash_of.get(path)}
+        return [path for path in test if hash_of.get(path) in trained]
+
+    def size(self, path):
+        file = os.path.join(self.image_dir, path)
+        return os.path.getsize(file) if os.path.isfile(file) else -1  # the reader of the image says what is wrong
 
     def how_to_get(self):
         return "\nSet it with --root: a folder with one sub-folder of images for each class"

@@ -2,4 +2,4 @@
 # An ablation on one dataset: the variants of configs/sweeps/ablation<TABLE>.yaml, then the table. Arguments: bash scripts/ablation.sh --help
 source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"
 find_python
-exec "$PY" scripts/protocol.py ablation "$@"
+exec "$PY" scripts/launch.py ablation "$@"

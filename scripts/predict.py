@@ -57,7 +57,7 @@ def features_of(files, trainer):
 
 def classify(trainer, features, names, top):
     """-> for each image, its `top` (name, probability) pairs, most probable first."""
-    probabilities = trainer.logits(trainer.head_for(names), features).softmax(1)
+    probabilities = trainer.probabilities(trainer.head_for(names), features)
     values, indices = probabilities.topk(min(top, len(names)), dim=1)
     pairs = zip(indices.tolist(), values.tolist())
     return [[(names[i], p) for i, p in zip(index, shares)] for index, shares in pairs]
@@ -72,10 +72,11 @@ def known_names(trainer):
 @torch.no_grad()
 def likeness(trainer, features, names):
     """-> for each image " (base-like 93.1%)" or " (new-like ...)", with the probability; "" where nothing separates."""
-    head = trainer.head_for(names).eval()
-    shares = head.base_share(features) if hasattr(head, "base_share") else None
-    if shares is None:
+    head = trainer.head_for(names)
+    is_base = getattr(head, "is_base", torch.tensor([True]))
+    if is_base.all() or not is_base.any():
         return [""] * len(features)
+    shares = trainer.probabilities(head, features)[:, is_base].sum(1)
     return [f" ({'base' if p >= 0.5 else 'new'}-like {max(p, 1 - p):.1%})" for p in shares.tolist()]
 
 

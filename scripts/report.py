@@ -35,7 +35,8 @@ from lib.report.table import FORMS, Table, arrange, with_words
 from trainers.core.files import UserError
 
 MAIN = ("accuracy", "base", "new", "unseen", "seen", "H")  # the columns of the papers' tables
-METRICS = (*MAIN, "all", "all_base", "all_new", "all_H", "crossed_base", "crossed_new")  # in their order
+JUDGES = ("ausuc", "openworld_auc", "auroc", "ece_base", "ece_new")
+METRICS = (*MAIN, "all", "all_base", "all_new", "all_H", "crossed_base", "crossed_new", *JUDGES)  # in their order
 STAGES = [COST + name for name in ("backbone", "features", "generator", "finetune", "evaluate")]
 
 

@@ -1,5 +1,6 @@
 """Import paths as train.py sets them, and the data that only some machines have."""
 
+import copy
 import signal
 import sys
 from pathlib import Path
@@ -24,13 +25,18 @@ def shared():
 
 @pytest.fixture(scope="session")
 def miniclip_backbone():
+    """The embedded backbone. From here on its weights are read once for all runs, which get copies."""
+    import miniclip
     from dassl.config import get_cfg_default
 
     from trainers.core.model.backbone import load_backbone
 
-    cfg = get_cfg_default()
-    cfg.MODEL.BACKBONE.NAME = "MiniCLIP"
-    return load_backbone(cfg)
+    load, model = miniclip.load, miniclip.load()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(miniclip, "load", lambda *path: load(*path) if path else copy.deepcopy(model))
+        cfg = get_cfg_default()
+        cfg.MODEL.BACKBONE.NAME = "MiniCLIP"
+        yield load_backbone(cfg)
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,22 @@
-"""Runs of the real command line (train.main) for tests: small ones, killed ones, and their losses step by step."""
+"""Runs of the real command line (train.main) for tests: small ones, killed ones, and what their steps saw."""
 
 import json
-import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from dassl.config import get_cfg_default
+from dassl.engine import TRAINER_REGISTRY
+from yacs.config import CfgNode
 
 import train
-from scripts.lib.run import config_files
+import trainers
+from scripts.lib.runs import config_files
+from trainers.core.config import declare_options
+from trainers.plugins.ship import SHIP
+
+trainers.extend_cfg(get_cfg_default())  # registers the trainers
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = (
@@ -26,22 +34,37 @@ QUICK = {
 }
 
 
-def argv(bank, out, trainer, *options, cfg="miniclip", task="base2new", seed=1):
+def argv(bank, out, trainer, *options, cfg="miniclip", task="base2new", seed=1, dataset="caltech101"):
     """The command line of a small run of `trainer` on a bank made by tiny_data.make_bank; later options win."""
-    from dassl.engine import TRAINER_REGISTRY
-
     section = getattr(TRAINER_REGISTRY.get(trainer), "SECTION", None)
     small = SMALL + (SMALL_SHIP if "SHIP" in trainer.split("_") else []) + QUICK.get(section, [])
-    dataset = "configs/datasets/caltech101.yaml"
-    flags = {
-        "--seed": seed,
-        "--trainer": trainer,
-        "--dataset-config-file": ROOT / dataset,
-        "--output-dir": out,
-    }
-    words = [word for pair in flags.items() for word in pair]
+    words = ["--seed", seed, "--trainer", trainer, "--output-dir", out]
+    words += ["--dataset-config-file", ROOT / f"configs/datasets/{dataset}.yaml"]
     words += [word for path in config_files(trainer, cfg) for word in ("--config-file", ROOT / path)]
     return [str(word) for word in [*words, "TASK", task, "FEATURES.BANK", bank, *small, *options]]
+
+
+def ship_options(**changes):
+    """cfg.TRAINER.SHIP with the paper's values and some changes."""
+    cfg = CfgNode()
+    declare_options(cfg, [SHIP])
+    for key, value in changes.items():
+        cfg.TRAINER.SHIP[key] = value
+    return cfg.TRAINER.SHIP
+
+
+def evaluate(model, bank, out, trainer, *options, subset="base", **rest):
+    """Evaluates the run in the folder `model` alone, as CoOp's scripts do. -> its results-<subset>.json"""
+    words = argv(bank, out, trainer, "DATASET.SUBSAMPLE_CLASSES", subset, *options, **rest)
+    train.main(["--eval-only", "--model-dir", str(model), *words])
+    return results(out, f"results-{subset}.json")
+
+
+def open_data(args):
+    """A trainer of that command line, with its data and without a head."""
+    trainer = train.build_trainer(train.setup_cfg(train.parse_args(args)))
+    trainer.open_data(training=True)
+    return trainer
 
 
 def results(out, name="results.json"):
@@ -53,15 +76,16 @@ def log(out):
     return "".join(path.read_text() for path in sorted(Path(out).glob("log.txt*")))
 
 
-def logged_losses(out):
-    """The loss of each step that the log printed (with TRAIN.PRINT_FREQ 1: of every step)."""
-    return [float(loss) for loss in re.findall(r"loss (\S+) \(", log(out))]
-
-
 def newest_state(out):
     """The state dict of the head's checkpoint that the run's `checkpoint` file names."""
     (pointer,) = [path for path in Path(out).glob("*/checkpoint") if path.parent.name != "generator"]
     return torch.load(pointer.parent / pointer.read_text().split()[0], weights_only=True)["state_dict"]
+
+
+def same_state(one, other):
+    """Whether two state dicts, or the newest ones of two runs, are equal to the bit."""
+    one, other = (found if isinstance(found, dict) else newest_state(found) for found in (one, other))
+    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def forget_identity(out):
@@ -76,116 +100,96 @@ class Killed(Exception):
     pass
 
 
-def train_killed_before_epoch(monkeypatch, epoch, args):
-    """Runs train.main and stops it as a kill would when `epoch` (from 0) is about to start."""
-    from trainers.core.feature_trainer import FeatureTrainer
+def train_killed_before_epoch(monkeypatch, epoch, args, stage="finetune"):
+    """Runs train.main and stops it as a kill would when `epoch` (from 0) of the fine-tuning, or of the generator's
+    training, is about to start."""
+    module = {"finetune": "trainers.core.trainer", "generator": "trainers.generative.training"}[stage]
+    from trainers.core.randomness import seed_all
+
+    def dying(seed, *purpose):
+        if purpose[0] == stage and isinstance(purpose[-1], int) and purpose[-1] >= epoch:
+            raise Killed
+        seed_all(seed, *purpose)
 
     with monkeypatch.context() as patch:
-        before = FeatureTrainer.before_epoch
-
-        def dying(trainer):
-            if trainer.epoch >= epoch:
-                raise Killed
-            before(trainer)
-
-        patch.setattr(FeatureTrainer, "before_epoch", dying)
+        patch.setattr(f"{module}.seed_all", dying)
         with pytest.raises(Killed):
             train.main(args)
+    assert not (Path(args[args.index("--output-dir") + 1]) / "results.json").exists()
 
 
-def check_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, bank, trainer, *options):
+def check_a_killed_run_ends_like_one_left_alone(
+    monkeypatch, tmp_path, bank, trainer, *options, stage="finetune", **rest
+):
     """`trainer` whole, and again killed before its third epoch and started once more: same results and parameters."""
-    train.main(argv(bank, tmp_path / "whole", trainer, *options))
-    train_killed_before_epoch(monkeypatch, 2, argv(bank, tmp_path / "cut", trainer, *options))
-    assert not (tmp_path / "cut" / "results.json").exists()
-    train.main(argv(bank, tmp_path / "cut", trainer, *options))
+    train.main(argv(bank, tmp_path / "whole", trainer, *options, **rest))
+    args = argv(bank, tmp_path / "cut", trainer, *options, **rest)
+    train_killed_before_epoch(monkeypatch, 2, args, stage)
+    train.main(args)
     assert "after 2 epochs" in log(tmp_path / "cut")
     found, expected = results(tmp_path / "cut"), results(tmp_path / "whole")
     for field in ("metrics", "unsupported", "subset", "selection", "extra"):
         assert found[field] == expected[field]
-    whole, cut = newest_state(tmp_path / "whole"), newest_state(tmp_path / "cut")
-    assert whole.keys() == cut.keys() and all(torch.equal(whole[name], cut[name]) for name in whole)
+    assert same_state(tmp_path / "whole", tmp_path / "cut")
 
 
-class FirstSteps:
-    """What the first steps of a run saw, and the `losses` that its log printed.
+class Recorded:
+    """A run of a command line, and what its steps saw.
 
-    `steps`: features [B, d], labels [B], the random state before the loss, ProDA's prompts; `start`: the parameters.
+    `trainer`; `start`: the head's state before the first step; `steps`: for each one features [B, d] and labels [B] as
+    the loss sees them, the random state before it, ProDA's prompts, the learning rate and the loss, penalties included.
     """
 
-    LR, COUNT = 0.02, 6
-    # no warm-up: every step moves the parameters, so later losses depend on the gradients of earlier ones
-    OPTIONS = (
-        f"OPTIM.LR {LR} OPTIM.WARMUP_EPOCH -1 OPTIM.SCHEDULE_PER epoch TRAIN.PRINT_FREQ 1 TEST.NO_TEST True"
-    ).split()
+    def __init__(self, monkeypatch, args):
+        kind = TRAINER_REGISTRY.get(args[args.index("--trainer") + 1])
+        compute_loss, update = kind.compute_loss, kind.update
+        self.trainer, self.start, self.steps = None, None, []
 
-    def __init__(self, monkeypatch, tmp_path, bank, trainer, *options):
-        from dassl.engine import TRAINER_REGISTRY
-
-        kind = TRAINER_REGISTRY.get(trainer)
-        original = kind.compute_loss
-        self.steps, self.start = [], None
-
-        def recorded(method, features, labels):
+        def noting_batch(trainer, features, labels):
             if self.start is None:
-                self.start = {name: value.detach().clone() for name, value in method.head.named_parameters()}
-                self.trainer = method
-            prompts = getattr(method.head, "chosen", None)
-            self.steps.append((features.clone(), labels.clone(), torch.get_rng_state(), prompts))
-            return original(method, features, labels)
+                self.trainer = trainer
+                self.start = {name: value.detach().clone() for name, value in trainer.head.state_dict().items()}
+            seen = {"features": features.clone(), "labels": labels.clone(), "random": torch.get_rng_state()}
+            seen["prompts"] = trainer.batch.get("prompts")
+            self.steps.append(SimpleNamespace(**seen, rate=trainer.get_current_lr()))
+            return compute_loss(trainer, features, labels)
+
+        def noting_loss(trainer, loss):
+            self.steps[-1].loss = loss.item()
+            update(trainer, loss)
 
         with monkeypatch.context() as patch:
-            patch.setattr(kind, "compute_loss", recorded)
-            train.main(argv(bank, tmp_path, trainer, "OPTIM.MAX_EPOCH", "1", *self.OPTIONS, *options))
-        self.losses = logged_losses(tmp_path)[: self.COUNT]
-        assert len(self.losses) == min(self.COUNT, len(self.steps)) >= 2
+            patch.setattr(kind, "compute_loss", noting_batch)
+            patch.setattr(kind, "update", noting_loss)
+            train.main(args)
 
-    def plain_losses(self, plain_loss):
-        """The losses of the same steps by plain_loss(parameters, features, labels, prompts), trained with torch's
-        SGD."""
-        parameters = {name: value.clone().requires_grad_() for name, value in self.start.items()}
-        momentum, decay = self.trainer.cfg.OPTIM.MOMENTUM, self.trainer.cfg.OPTIM.WEIGHT_DECAY
-        optimizer = torch.optim.SGD(parameters.values(), lr=self.LR, momentum=momentum, weight_decay=decay)
+    @property
+    def losses(self):
+        return [step.loss for step in self.steps]
+
+    def plain_losses(self, plain_loss, make_optimizer=None):
+        """The losses of the same steps by plain_loss(parameters, features, labels, prompts), trained with torch's own
+        optimiser (SGD as the run's, unless `make_optimizer(parameters)` makes another) at the run's learning rates.
+        -> (losses, parameters after the last step)"""
+        learnable = [name for name, value in self.trainer.head.named_parameters() if value.requires_grad]
+        parameters = {name: self.start[name].clone().requires_grad_(name in learnable) for name in self.start}
+        optim, trained = self.trainer.cfg.OPTIM, [parameters[name] for name in learnable]
+        optimizer = (
+            make_optimizer(trained)
+            if make_optimizer
+            else torch.optim.SGD(trained, lr=1.0, momentum=optim.MOMENTUM, weight_decay=optim.WEIGHT_DECAY)
+        )
         losses = []
-        for features, labels, random_state, prompts in self.steps[: self.COUNT]:
-            torch.set_rng_state(random_state)
-            loss = plain_loss(parameters, features, labels, prompts)
+        for step in self.steps:
+            torch.set_rng_state(step.random)
+            loss = plain_loss(parameters, step.features, step.labels, step.prompts)
+            optimizer.param_groups[0]["lr"] = step.rate
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-        return losses
+        return losses, parameters
 
 
-class Recorder:
-    """After a run: `trainer`, `initial` (state dict of the head), `batches` [(features, labels)], `losses`, `rates`."""
-
-    def __init__(self, monkeypatch):
-        from trainers.core.feature_trainer import FeatureTrainer
-
-        self.trainer, self.initial, self.batches, self.losses, self.rates = None, None, [], [], []
-        before_epoch, forward_backward, compute_loss = (
-            FeatureTrainer.before_epoch,
-            FeatureTrainer.forward_backward,
-            FeatureTrainer.compute_loss,
-        )
-
-        def noting_state(trainer):
-            if self.initial is None:
-                self.trainer = trainer
-                self.initial = {name: value.clone() for name, value in trainer.head.state_dict().items()}
-            before_epoch(trainer)
-
-        def noting_loss(trainer, batch):
-            self.rates.append(trainer.get_current_lr())
-            found = forward_backward(trainer, batch)
-            self.losses.append(found["loss"])
-            return found
-
-        def noting_batch(trainer, features, labels):
-            self.batches.append((features.clone(), labels.clone()))
-            return compute_loss(trainer, features, labels)
-
-        monkeypatch.setattr(FeatureTrainer, "before_epoch", noting_state)
-        monkeypatch.setattr(FeatureTrainer, "forward_backward", noting_loss)
-        monkeypatch.setattr(FeatureTrainer, "compute_loss", noting_batch)
+# No warm-up: every step moves the parameters, so later losses depend on the gradients of earlier ones.
+EVERY_STEP = "OPTIM.LR 0.02 OPTIM.WARMUP_EPOCH -1 OPTIM.SCHEDULE_PER epoch OPTIM.MAX_EPOCH 2 TEST.NO_TEST True".split()

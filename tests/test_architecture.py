@@ -7,33 +7,38 @@ of a package's part counts as one of that part, not of the package's __init__, w
 import ast
 import io
 import re
+import subprocess
+import sys
 import tokenize
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from helpers.rehearsal import trainers
 
-from trainers.core.registry import known_trainers
 from trainers.plugins import PLUGINS
 
 ROOT = Path(__file__).resolve().parents[1]
-# What each layer may import beside itself and third_party/.
+# What each layer may import beside itself, the bottom and third_party/.
 MAY_IMPORT = {
     "train.py": {"methods", "core", "readers"},
     "methods": {"plug-ins", "generative", "core"},
     "plug-ins": {"generative", "core"},
     "generative": {"core"},
     "core": set(),
+    "bottom": set(),
     "readers": {"datasets/core"},
     "datasets/core": set(),
     "datasets/prepare": {"readers", "datasets/core"},  # training never needs it
     "third_party": set(),
 }
 MAY_IMPORT["scripts"] = {*MAY_IMPORT}
+BOTTOM = [f"trainers.core.{name}" for name in ("contents", "download", "files", "folders", "version")]
 SHARED = {"lib.faults"}  # how an error is shown, by the scripts and by train.py; it imports nothing of ours
 MODELS = {"torch", "torchvision", "clip", "miniclip", "open_clip", "timm"}  # data sets know none
 # Packages that a function may import: a run does well without them, or they are one system's own.
-OPTIONAL = {"clip", "fcntl", "gdown", "miniclip", "open_clip", "safetensors", "scipy", "tensorboard", "tqdm"}
+OPTIONAL = {"clip", "fcntl", "filelock", "gdown", "miniclip", "open_clip", "resource", "safetensors", "scipy"}
+OPTIONAL |= {"tensorboard", "tqdm"}
 TESTS = {path.stem for path in (ROOT / "tests").iterdir()} - {"datasets", "trainers", "scripts", "third_party"}
 
 
@@ -46,19 +51,17 @@ def name_of(path):
 FOLDERS = ("trainers", "datasets", "scripts", "third_party")
 PATHS = [ROOT / "train.py", *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))]
 MODULES = {name_of(path): path for path in PATHS}
-PLUGIN_MODULES = {plugin.__module__ for plugin in PLUGINS}
 
 
 def layer_of(name):
     top, *below = MODULES[name].relative_to(ROOT).parts
+    if name in BOTTOM:
+        return "bottom"
     if top == "datasets":
         return f"datasets/{below[0]}" if below[0] in ("core", "prepare") else "readers"
     if top != "trainers":
         return top
-    if below[0] in ("core", "generative"):
-        return below[0]
-    is_plugin = name == "trainers.plugins" or any(name.split(".")[:2] == of.split(".")[:2] for of in PLUGIN_MODULES)
-    return "plug-ins" if is_plugin else "methods"
+    return {"core": "core", "generative": "generative", "plugins": "plug-ins"}.get(below[0], "methods")
 
 
 def imports_of(name):
@@ -91,7 +94,7 @@ def test_arrows(name):
         top = target.split(".")[0]
         assert top not in TESTS, f"{name} imports {target} of the tests"
         if target in MODULES:
-            allowed = {layer, *MAY_IMPORT[layer], "third_party"}
+            allowed = {layer, *MAY_IMPORT[layer], "bottom", "third_party"}
             shared = name == "train" and target in SHARED
             assert shared or layer_of(target) in allowed, f"{name} ({layer}) imports {target} ({layer_of(target)})"
             own = target.startswith("trainers") and name.startswith("trainers")
@@ -101,6 +104,12 @@ def test_arrows(name):
         late = layer == "scripts" and (target not in MODULES or layer_of(target) != layer or "lib.report" in target)
         words = {*target.split(".")}
         assert not in_function or late or words & OPTIONAL, f"{name} imports {target} inside a function"
+
+
+def test_the_bottom_needs_no_torch():
+    code = f"import sys, {', '.join(BOTTOM)}; sys.exit('torch' in sys.modules)"
+    paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'third_party'}"}
+    assert subprocess.run([sys.executable, "-c", code], env=paths).returncode == 0
 
 
 def test_no_cycles():
@@ -114,8 +123,7 @@ def test_no_cycles():
 
 def names():
     """A pattern of every method and plug-in, as code or as prose (Tip_Adapter, Tip-Adapter)."""
-    ours = [name for name, trainer in known_trainers().items() if trainer.__module__.startswith("trainers.")]
-    found = {name for name in ours if not known_trainers()[name].PLUGINS} | {plugin.NAME for plugin in PLUGINS}
+    found = {name for name, kind in trainers().items() if not kind.PLUGINS} | {plugin.NAME for plugin in PLUGINS}
     spelt = "|".join(name.replace("_", "[-_ ]?") for name in sorted(found, key=len, reverse=True))
     return re.compile(rf"(?<![A-Za-z])({spelt})(?![A-Za-z])")
 
@@ -137,5 +145,6 @@ def test_the_core_names_no_method_and_no_plug_in(name):
     code, messages and config keys name nobody."""
     prose, code = prose_and_code(MODULES[name].read_text(encoding="utf-8"))
     assert not names().findall(code)
-    assert {*names().findall(prose)} <= {"CoOp"}
+    shared = {"GaussianLDA"} if name.endswith("gaussian") else set()  # statistics that methods and plug-ins share
+    assert {*names().findall(prose)} <= {"CoOp", *shared}
     assert not re.findall(r"CoOp_\w+", prose)

@@ -12,8 +12,9 @@ from dassl.data.datasets import DATASET_REGISTRY
 from helpers.trees import add_images
 
 import trainers
-from scripts.lib import sweeps
-from scripts.lib.report.paper import PaperRow, PaperTable
+from scripts.lib.lists import runs_of
+from scripts.lib.report import paper
+from scripts.lib.runs import Paths
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -45,12 +46,14 @@ def test_the_reader_reads_a_split_file(reader, tmp_path):
     assert found.classnames == ["crow", "owl"] and len(found.train_x) == len(found.test) == 2
 
 
-def test_the_table_and_the_sweep_are_of_the_form_that_scripts_read():
-    table = yaml.safe_load(TABLE)
-    (row,) = [PaperRow(**row) for row in PaperTable(**{**table, "paper": "paper"}).rows]
-    assert row.values.keys() <= table["columns"].keys()
-    assert all(len(values) == len(table["metrics"]) for values in row.values.values())
-    runs = sweeps.parse("mine", yaml.load(SWEEP, Loader=yaml.BaseLoader)).runs()
+def test_the_table_and_the_sweep_are_of_the_form_that_scripts_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(paper, "PAPERS", tmp_path)
+    (tmp_path / "ship").mkdir()
+    (tmp_path / "ship/table1.yaml").write_text(TABLE)
+    table = paper.paper_table.__wrapped__(1, "ship")
+    (row,) = table["rows"]
+    assert row["values"].keys() <= table["columns"].keys() and row["trainer"] == "CoOp"
+    runs = runs_of(yaml.load(SWEEP, Loader=yaml.BaseLoader), (), Paths())
     assert len(runs) == 12 and runs[1].options == (("TRAINER.SHIP.N_CTX", "8"),)
 
 

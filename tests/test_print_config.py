@@ -6,7 +6,7 @@ from dassl.utils import UserError
 from runs import argv
 
 import train
-from scripts.lib.run import ROOT, config_files
+from scripts.lib.runs import ROOT, config_files
 
 
 def printed(capsys, *words):

@@ -67,29 +67,3 @@ def test_commands_name_files_that_exist():
     )
     missing = [name for name in named if not (ROOT / name).exists()]
     assert named and not missing
-
-
-def test_a_trainer_from_outside_this_repository_gets_its_twin_in_one_line(tiny_bank, tmp_path):
-    """A module somewhere else: imports FeatureTrainer, registers, calls register_ship."""
-    (tmp_path / "my_method.py").write_text(
-        "from trainers.core import register\n"
-        "from trainers.coop import CoOp\n"
-        "from trainers.plugins import register_ship\n\n\n"
-        "@register\n"
-        "class MyMethod(CoOp):\n"
-        "    def compute_loss(self, features, labels):\n"
-        "        loss, logits = super().compute_loss(features, labels)\n"
-        "        return 2 * loss, logits\n\n\n"
-        "register_ship(MyMethod)\n"
-    )
-    small = (
-        "DATASET.NUM_SHOTS 4 OPTIM.MAX_EPOCH 2 DATALOADER.TRAIN_X.BATCH_SIZE 8 TASK base2new "
-        "TRAINER.SHIP.EPOCHS 2 TRAINER.SHIP.BATCH_SIZE 8 TRAINER.SHIP.HIDDEN_DIM 16 FEATURES.BANK"
-    ).split()
-    flags = "--trainer MyMethod_SHIP --backbone MiniCLIP --seed 1 --output-dir out --dataset-config-file".split()
-    arguments = [*flags, str(ROOT / "configs/datasets/caltech101.yaml"), *small, str(tiny_bank)]
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import train, my_method; train.main({arguments!r})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "out/results.json").read_text())
-    assert {"base", "new", "H", "all"} <= set(found["metrics"]) and "kl" in found["extra"]["generator"]

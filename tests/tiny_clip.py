@@ -1,4 +1,4 @@
-"""Random backbones, a tiny one and one of the true shape of ViT-B/16's text tower, and CoOp's plain prompts."""
+"""Random backbones: a tiny one, and one of the true shape of ViT-B/16's text tower."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,6 @@ from torch import nn
 
 from trainers.core.model.backbone import Backbone, hash_tensors
 from trainers.core.model.openai_clip import PIXEL_MEAN, PIXEL_STD
-from trainers.core.model.prompts import tokenize
 from trainers.core.model.towers import LayerNorm, Transformer
 
 
@@ -54,23 +53,3 @@ def tiny_clip(width=64, layers=2, heads=2, embed_dim=32, seed=0, dtype=torch.flo
 def clip_of_true_shape(**kwargs):
     """12 layers, width 512, 8 heads, d = 512: ViT-B/16's text tower, with random weights and a trivial image tower."""
     return tiny_clip(width=512, layers=12, heads=8, embed_dim=512, **kwargs)
-
-
-def coop_prompts(backbone, names, ctx, position):
-    """CoOp's plain formulation: "X .. X name." tokenised to 77 positions, the X's embeddings replaced by the context.
-
-    ctx [n, w] or [N, n, w] -> prompts [N, 77, w], positions of EOT [N].
-    """
-    n = ctx.shape[-2]
-    names = [name.replace("_", " ") for name in names]
-    tokens = tokenize([" ".join(["X"] * n) + f" {name}." for name in names])
-    embedding = backbone.token_embedding(tokens)
-    contexts = ctx if ctx.dim() == 3 else ctx.expand(len(names), -1, -1)
-    rows = []
-    for name, row, context in zip(names, embedding, contexts, strict=True):
-        sos, rest = row[:1], row[1 + n :]
-        size = int((tokenize([name])[0] > 0).sum()) - 2
-        half = {"end": n, "middle": n // 2, "front": 0}[position]
-        own, after = (rest[:0], rest) if position == "end" else (rest[:size], rest[size:])
-        rows.append(torch.cat([sos, context[:half], own, context[half:], after]))
-    return torch.stack(rows), tokens.argmax(-1)

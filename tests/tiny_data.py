@@ -24,8 +24,7 @@ def make_split(names=NAMES, train=6, val=5, test=4, unseen=0):
 def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", noise=1.5, **counts):
     """Writes a bank of random features around the text features of `names`; the first training image has a single view.
     -> path"""
-    from trainers.core.features.bank import write_bank
-
+    from trainers.core.bank import write_bank
     from trainers.core.model.prompts import encode_texts, fill
 
     split = make_split(names, **counts)
@@ -59,10 +58,26 @@ def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", noise=
     return path
 
 
+def features_of(bank, part="test"):
+    """Features [N, d] and labels [N] of a part of a bank; of training images the first view."""
+    from trainers.core.bank import read_bank
+
+    tensors, header = read_bank(bank)
+    features = tensors[f"{part}.features"].float()
+    if part == "train":
+        features = features[tensors["train.offsets"][:-1]]
+    return features, torch.tensor([label for _, label, _ in json.loads(header["split"])[part]])
+
+
+def accuracy(predicted, labels):
+    """In percent."""
+    return (predicted == labels).double().mean().item() * 100
+
+
 def poison(bank, path, hidden):
     """A copy of `bank` whose features of the images with hidden(part, label) are not numbers: whoever reads them gets
     NaN losses. -> path"""
-    from trainers.core.features.bank import read_bank, write_bank
+    from trainers.core.bank import read_bank, write_bank
 
     tensors, header = read_bank(bank)
     for part, items in json.loads(header["split"]).items():

@@ -9,6 +9,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from .core import FeatureTrainer, UserError, ZeroshotHead, register
+from .core.config import Range
 from .plugins import register_twins
 
 
@@ -41,14 +42,13 @@ class CLIP_Adapter(FeatureTrainer):
         "RATIO": 0.2,  # the adapter's share of the blend
         "REDUCTION": 4,  # d / REDUCTION hidden units
     }
+    LIMITS = {"RATIO": Range(0, 1), "REDUCTION": Range(1)}
     MODEL_NAME = "clip_adapter"
 
     def build_head(self, classnames):
         ratio, reduction, width = self.options.RATIO, self.options.REDUCTION, self.backbone.embed_dim
-        if not 0 <= ratio <= 1:
-            raise UserError(f"TRAINER.CLIP_ADAPTER.RATIO is {ratio}; it is the adapter's share, from 0 to 1")
-        if not 1 <= reduction <= width:
-            raise UserError(f"TRAINER.CLIP_ADAPTER.REDUCTION is {reduction}; it must be from 1 to {width}")
+        if reduction > width:
+            raise UserError(f"TRAINER.CLIP_ADAPTER.REDUCTION is {reduction}; it must be at most {width}")
         zero_shot = ZeroshotHead(self.backbone, self.announced_templates(), classnames)
         return CLIPAdapterHead(bottleneck(width, reduction), ratio, zero_shot)
 

@@ -37,8 +37,9 @@ class CoOp(PromptTrainer):
     SECTION = "COOP"
     OPTIONS = {
         "CSC": False,  # class-specific contexts
-        "CLASS_TOKEN_POSITION": "end",  # end, middle or front
+        "CLASS_TOKEN_POSITION": "end",
     }
+    LIMITS = {"CLASS_TOKEN_POSITION": ("end", "middle", "front")}
     MODEL_NAME = "prompt_learner"  # stock CoOp's checkpoints load
 
     def build_head(self, classnames):

@@ -17,7 +17,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import PromptHead, PromptTrainer, UserError, register
+from .core import PromptHead, PromptTrainer, register
+from .core.config import Range
 from .core.randomness import derive_seed
 from .plugins import register_twins
 
@@ -121,15 +122,12 @@ class CoOp_VPT(PromptTrainer):
         "TEST_SAMPLES": 10,  # whose probabilities are averaged at test
         "KL_WEIGHT": 0.001,  # of the KL term, which is a mean over dimensions
     }
+    LIMITS = {"SAMPLES": Range(1), "TEST_SAMPLES": Range(1), "KL_WEIGHT": Range(0)}
     MODEL_NAME = "prompt_learner"
     STEPS_DRAW = True  # the residual
 
     def build_head(self, classnames):
-        options = self.options
-        for key in ("SAMPLES", "TEST_SAMPLES"):
-            if options[key] < 1:
-                raise UserError(f"TRAINER.VPT.{key} is {options[key]}; it must be at least 1")
-        return VPTHead(self.backbone, classnames, self.initial_context(), options)
+        return VPTHead(self.backbone, classnames, self.initial_context(), self.options)
 
     def compute_loss(self, features, labels):
         """The negative evidence lower bound."""

@@ -23,8 +23,6 @@ batch of real features, train on random views of the images (it has one plain vi
 takes the best on test.
 """
 
-from functools import partial
-
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -196,13 +194,18 @@ class f_VAEGAN(FeatureTrainer):
         seen, unseen = (ClassTokens(part, self.backbone) for part in (real, names[len(real) :]))
         with self.watch.stage(STAGE):
             keys = tuple(key for key in self.options if key not in ("SYNTHETIC", "PREC"))
-            build = partial(self.FRAMEWORK, self.backbone, self.options, self.train_set.features)
-            training = GeneratorTraining(build, self, self.SECTION, keys, f"{type(self).__name__} generator", seen)
+            training = GeneratorTraining(
+                self.framework, self, self.SECTION, keys, f"{type(self).__name__} generator", seen
+            )
             self.generator, self.report = training.run()
             seed_all(self.cfg.SEED, "support")
             self.synthetic = Synthesizer(self.generator, unseen, first_label=len(real)).balanced(self.options.SYNTHETIC)
         super().prepare()
         seed_all(self.cfg.SEED, "head")
+
+    def framework(self):
+        """The untrained Framework."""
+        return self.FRAMEWORK(self.backbone, self.options, self.train_set.features)
 
     def make_loader(self):
         loader = self.cfg.DATALOADER.TRAIN_X

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from .coop import CoOp
 from .core import register
+from .core.config import Range
 from .core.model.prompts import encode_classes
 from .plugins import register_twins
 
@@ -23,6 +24,7 @@ class KgCoOp(CoOp):
         "CTX_INIT": "a photo of a",
         "W": 8.0,  # lambda, the weight of the knowledge-guided loss
     }
+    LIMITS = {"W": Range(0)}
     TEMPLATES = {"DescribableTextures": "a photo of a {}, a type of texture."}  # unlike CoOp's
 
     def build_head(self, classnames):

@@ -15,6 +15,7 @@ import torch
 import torch.nn as nn
 
 from .core import PromptTrainer, register
+from .core.config import Range
 from .core.deep_prompts import DeepPromptHead, require_blocks, split_context
 from .plugins import register_twins
 
@@ -43,7 +44,7 @@ class MaPLe(PromptTrainer):
         "CTX_INIT": "a photo of a",
         "PROMPT_DEPTH": 9,  # J, how many blocks have prompts, the first included
     }
-    MODEL_NAME = "prompt_learner"
+    LIMITS = {"PROMPT_DEPTH": Range(1)}
     TUNES_IMAGES = True
 
     def build_head(self, classnames):

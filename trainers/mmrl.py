@@ -23,10 +23,11 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from .core import PromptHead, PromptTrainer, UserError, register
+from .core.config import Range
 from .core.deep_prompts import require_blocks
+from .core.heads import which_are_base
 from .core.model.prompts import embed_words, encode_classes
 from .core.model.towers import insert, overwrite
-from .core.separation import which_are_base
 from .plugins import register_twins
 
 
@@ -48,10 +49,11 @@ class MMRLHead(PromptHead):
         self.proj_rep = nn.Parameter(torch.randn(width, backbone.embed_dim) * width**-0.5)
 
     def get_extra_state(self):
-        return self.with_images
+        """The names with images, as bytes: part of a checkpoint."""
+        return torch.tensor(list("\n".join(self.with_images).encode()), dtype=torch.uint8)
 
     def set_extra_state(self, state):
-        self.with_images = state
+        self.with_images = bytes(state.tolist()).decode().split("\n") if len(state) else []
 
     @property
     def logit_scale(self):
@@ -105,6 +107,12 @@ class MMRL(PromptTrainer):
         "N_REP_TOKENS": 5,
         "REP_LAYERS": (6, 7, 8, 9, 10, 11, 12),  # counted from 1, as in the paper
         "REP_DIM": 512,  # of the tokens' own space
+    }
+    LIMITS = {
+        "ALPHA": Range(0, 1),
+        "REG_WEIGHT": Range(0),
+        "N_REP_TOKENS": Range(1),
+        "REP_DIM": Range(1),
     }
     TUNES_IMAGES = True
     REFUSES = {"GATE": "its images have two features each, and the gate's prototypes are of one"}

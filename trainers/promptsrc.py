@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from .core import PromptTrainer, register
+from .core.config import Range
 from .core.deep_prompts import DeepPromptHead, require_blocks, split_context
 from .core.model.prompts import fill, raw_text_features
 from .core.model.text_encoder import in_fp32
@@ -35,10 +36,10 @@ a low resolution photo of the *|a rendering of a *|graffiti of a *|a bad photo o
 a tattoo of a *|the embroidered *|a photo of a hard to see *|a bright photo of a *|a photo of a clean *
 a photo of a dirty *|a dark photo of the *|a drawing of a *|a photo of my *|the plastic *|a photo of the cool *
 a close-up photo of a *|a black and white photo of the *|a painting of the *|a painting of a *
-a pixelated photo of the *|a sculpture of the *|a bright photo of the *|a cropped photo of a *|a plastic *|a photo of the dirty *
-a jpeg corrupted photo of a *|a blurry photo of the *|a photo of the *|a good photo of the *|a rendering of the *
-a * in a video game|a photo of one *|a doodle of a *|a close-up photo of the *|the origami *|the * in a video game
-a sketch of a *|a doodle of the *|a origami *|a low resolution photo of a *|the toy *|a rendition of the *
+a pixelated photo of the *|a sculpture of the *|a bright photo of the *|a cropped photo of a *|a plastic *
+a photo of the dirty *|a jpeg corrupted photo of a *|a blurry photo of the *|a photo of the *|a good photo of the *
+a rendering of the *|a * in a video game|a photo of one *|a doodle of a *|a close-up photo of the *|the origami *
+the * in a video game|a sketch of a *|a doodle of the *|a origami *|a low resolution photo of a *|the toy *|a rendition of the *
 a photo of the clean *|a photo of a large *|a rendition of a *|a photo of a nice *|a photo of a weird *
 a blurry photo of a *|a cartoon *|art of a *|a sketch of the *|a embroidered *|a pixelated photo of a *|itap of the *"""
 
@@ -81,6 +82,13 @@ class PromptSRC(PromptTrainer):
         "IMAGE_LOSS_WEIGHT": 10.0,
         "GPA_MEAN": 15.0,  # in epochs
         "GPA_STD": 1.0,
+    }
+    LIMITS = {
+        "N_CTX_VISION": Range(1),
+        "PROMPT_DEPTH": Range(1),
+        "TEXT_LOSS_WEIGHT": Range(0),
+        "IMAGE_LOSS_WEIGHT": Range(0),
+        "GPA_STD": Range(0, above=True),
     }
     TUNES_IMAGES = True
 

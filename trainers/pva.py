@@ -24,10 +24,11 @@ x are unit image features, t0 text features of the hand-written prompt, s is CLI
     (P13) novel expert: l_c = s cos(x^, t^_c),  x^ = unit(unit(mu_v(x)) + RESIDUAL x),
                                                 t^_c = unit(unit(mu_t(t_c)) + RESIDUAL t0_c)           [P], form: [C]
 
-Among base and novel names log p(y | x) is 0 or NEVER plus the log softmax of an expert (core/separation.py). All names
-of a transfer's target are novel, all of domain generalization's are base. Ablations: VARIATIONAL False has z = mu, no
-P6 and no second term of P7; SEPARATE False takes P12 for every name; RESIDUAL 0. With RESIDUAL to infinity novel names
-have zero-shot CLIP's logits. Where a data set has no validation images, eta is chosen on training images.
+Among base and novel names a step (SEPARATE) takes P12 where S(x) >= eta and P13 elsewhere, each with NEVER for the
+names of the other kind. All names of a transfer's target are novel, all of domain generalization's are base. PVA_GATE
+has GATE's judge in the place of S and eta. Ablations: VARIATIONAL False has z = mu, no P6 and no second term of P7;
+SEPARATE False takes P12 for every name; RESIDUAL 0. With RESIDUAL to infinity novel names have zero-shot CLIP's logits.
+Where a data set has no validation images, eta is chosen on training images.
 """
 
 import torch
@@ -38,9 +39,11 @@ from torch import Tensor
 from .coop_vpt import mean_kl
 from .core import PromptHead, PromptTrainer, UserError, register
 from .core.gaussian import sums_of
+from .core.heads import which_are_base
 from .core.model.prompts import encode_classes
-from .core.separation import cosines, judges, log_shares, route, test_auroc, which_are_base
 from .plugins import register_twins
+
+NEVER = -1e4  # logit of a name on the losing side of the step
 
 
 def squared_w2(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor) -> tuple:
@@ -172,16 +175,25 @@ class PVAHead(PromptHead):
         both = bool(self.is_base.any()) and not bool(self.is_base.all())
         return both and self.options.SEPARATE and bool(self.eta.isfinite())
 
-    def base_share(self, features: Tensor) -> Tensor | None:
-        """1 for base-like features [B], else 0; None where nothing is separated."""
-        return (self.similarity(features) >= self.eta).float() if self.separates else None
+    def base_score(self, features: Tensor, logits: Tensor) -> Tensor | None:
+        """S(x) [N]; None where nothing is separated."""
+        return self.similarity(features) if self.separates else None
 
     def forward(self, features):
         if self.separates:
-            base, novel = self.base_expert(features)[:, self.is_base], self.novel_expert(features)[:, ~self.is_base]
-            return route(base, novel, log_shares(self.similarity(features), self.eta, 0), self.is_base)
+            is_base, base_like = self.is_base, (self.similarity(features) >= self.eta)[:, None]
+            logits = torch.where(base_like, self.base_expert(features), self.novel_expert(features))
+            return logits.masked_fill(base_like != is_base, NEVER)
         only_novel = self.options.SEPARATE and not self.is_base.any()
         return self.novel_expert(features) if only_novel else self.base_expert(features)
+
+
+def without_itself(features: Tensor, labels: Tensor, sums: Tensor, prototypes: Tensor) -> Tensor:
+    """Cosines [N, C] of the unit features that the prototypes are made of, each taken out of its class's first."""
+    found = features @ prototypes.t()
+    rest = F.normalize(sums[labels] - features, dim=-1)
+    found[torch.arange(len(labels), device=found.device), labels] = (features * rest).sum(1)
+    return found
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -207,7 +219,6 @@ class PVA(PromptTrainer):
     }
     MODEL_NAME = "pva"
     RECONSTRUCTION = True
-    REFUSES = {"GATE": "it separates base from new images by itself"}
 
     report = {}
 
@@ -259,10 +270,14 @@ class PVA(PromptTrainer):
         mean, log_variance = head.visual(train.features)
         labels = train.labels.repeat_interleave(train.views)
         head.prototypes.copy_(F.normalize(sums_of(mean, labels, len(base)), dim=-1))
-        images, source, own = judges(self)
-        latents = head.image_latents(images.mean() if own else images.first())
-        sums = sums_of(latents, images.labels, len(base))
-        found = cosines(latents, images.labels, sums, head.prototypes, own).amax(1)
+        if self.data.leaves_out:
+            images, source = self.search_set()
+            found = head.similarity(images.first())
+        else:
+            images, source = train, "training images, each taken out of its prototype"
+            latents = head.image_latents(images.mean())
+            sums = sums_of(latents, images.labels, len(base))
+            found = without_itself(latents, images.labels, sums, head.prototypes).amax(1)
         head.eta.fill_(found.quantile(1 - self.options.KEEP, interpolation="lower"))
         self.report = {
             "eta": head.eta.item(),
@@ -276,11 +291,7 @@ class PVA(PromptTrainer):
         return f"eta on {source}"
 
     def own_results(self):
-        """With the AUROC of S on the test images, of the run that chose eta."""
-        found = {"reconstruction": self.RECONSTRUCTION, **self.report}
-        if self.report:
-            found["auroc"] = test_auroc(self, self.head.split, lambda features, _: self.head.similarity(features))
-        return {"pva": found}
+        return {"pva": {"reconstruction": self.RECONSTRUCTION, **self.report}}
 
 
 register_twins(PVA)

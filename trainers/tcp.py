@@ -17,6 +17,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from .core import PromptHead, PromptTrainer, UserError, register
+from .core.config import Range
 from .core.model.prompts import encode_classes
 from .core.model.towers import QuickGELU, overwrite
 from .plugins import register_twins
@@ -71,6 +72,7 @@ class TCP(PromptTrainer):
         "LAYER": 8,  # the block, counted from 0, before which the class's own prompts come in
         "W": 8.0,  # weight of the distance to the hand-written prompts
     }
+    LIMITS = {"LAYER": Range(1), "W": Range(0)}
     TEMPLATES = {
         "FGVCAircraft": "a photo of an aircraft {}.",
         "DescribableTextures": "a photo of a {}, a type of texture.",

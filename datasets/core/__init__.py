@@ -4,8 +4,8 @@ lie, and how to make the split where CoOp's split file may be missing.
 
 from .files import explained, list_folders, parse_lines, read_lines, read_mat
 from .gzsl import GZSL
-from .reader import Reader
-from .splits import PARTS, Item, Split, class_names, split_classes, split_trainval
+from .reader import Reader, first_five
+from .splits import PARTS, Item, Split, check_split, class_names, read_split, split_classes, split_trainval
 
 __all__ = [
     "GZSL",
@@ -13,12 +13,15 @@ __all__ = [
     "Item",
     "Reader",
     "Split",
+    "check_split",
     "class_names",
     "explained",
+    "first_five",
     "list_folders",
     "parse_lines",
     "read_lines",
     "read_mat",
+    "read_split",
     "split_classes",
     "split_trainval",
 ]

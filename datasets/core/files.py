@@ -4,9 +4,11 @@ import contextlib
 import errno
 import os
 
-from dassl.utils import UserError, read_text
+from dassl.utils import UserError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+from trainers.core.files import read_names
+from trainers.core.folders import entries
+
 UNFIT = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # of content in another form than expected
 
 
@@ -20,26 +22,7 @@ def require_writable(folder):
 
 def list_folders(folder):
     """Sorted names of the folders in `folder` that are not hidden. Raises UserError."""
-    return [entry.name for entry in _entries(folder) if entry.is_dir()]
-
-
-def list_images(folder):
-    """Paths, relative to `folder`, of the image files in it, sorted, then of those in its folders. Raises UserError."""
-    images, below = [], []
-    for entry in _entries(folder):
-        if entry.is_dir(follow_symlinks=False):  # a link could lead back here
-            below += [f"{entry.name}/{image}" for image in list_images(entry.path)]
-        elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-            images.append(entry.name)
-    return images + below
-
-
-def _entries(folder):
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(f"cannot list the folder {folder}: {error.strerror}") from None
+    return [entry.name for entry in entries(folder) if entry.is_dir() and not entry.name.startswith(".")]
 
 
 def missing_files(image_dir, paths):
@@ -59,8 +42,8 @@ def missing_files(image_dir, paths):
 
 
 def read_lines(path):
-    """Non-empty lines of a text file, stripped. Raises UserError."""
-    return [line.strip() for line in read_text(path, "a text file").split("\n") if line.strip()]
+    """Lines of one of a data set's own lists, as all lists of names are read. Raises UserError."""
+    return read_names(path, "the list")
 
 
 def parse_lines(path, parse, expected):

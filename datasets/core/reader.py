@@ -5,13 +5,17 @@ lists of Datum.
 """
 
 import os
+from collections import Counter
 
 from dassl.data.datasets import DatasetBase
 from dassl.utils import UserError
 
+from trainers.core.files import plain
+from trainers.core.folders import list_images
+
 from . import lists, sampling
 from .bank import read_bank_split
-from .files import IMAGE_SUFFIXES, list_folders, list_images, missing_files, parse_lines, require_writable
+from .files import list_folders, missing_files, parse_lines, require_writable
 from .splits import (
     SPLIT_SEED,
     Item,
@@ -41,6 +45,8 @@ class Reader(DatasetBase):
     needs_train = True  # whether each class has training images; not in test sets, nor in zero-shot learning
     folder_names = {}  # {class folder: class name} where they differ
     ignored_folders = ()  # class folders to leave out
+    keeps_selection = True  # whether a few-shot draw is kept beside the images, as CoOp does
+    left_out = None  # a list collects the names of files that are no images
 
     def __init__(self, cfg):
         bank = cfg.get("FEATURES", {}).get("BANK", "")
@@ -52,6 +58,9 @@ class Reader(DatasetBase):
             split = self.load_split()
         self.split_hash = split_hash(split)
         self.all_classnames = class_names(split)
+        repeated = [name for name, count in Counter(map(plain, self.all_classnames)).items() if count > 1]
+        if repeated:
+            print(f"{len(repeated)} class names stand for more than one class: {first_five(repeated)}")
         selected = self.select(split, cfg)
         self._candidates, self._drawn = split.train, selected.train
         train, val, test = (sampling.to_datums(part, self.image_dir) for part in selected)
@@ -96,7 +105,7 @@ class Reader(DatasetBase):
         split = self.find_split()
         if made:
             print(f"{self.split_path} was missing: made a split of {self.image_dir} (seed {SPLIT_SEED})")
-            self.keep(lambda: write_split(split, self.split_path), "split")
+            self.keep(lambda: write_split(split, self.split_path), "split", os.path.dirname(self.split_path))
         return split
 
     def find_split(self, images=True):
@@ -131,7 +140,7 @@ class Reader(DatasetBase):
             split = self.select_fewshot(split, shots, cfg.SEED)
         else:
             self.fewshot_source = "all training images"
-        return subsample(split, cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
+        return subsample(split, cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"), cfg.DATASET.get("HALVES_SEED", -1))
 
     def select_fewshot(self, split, shots, seed):
         """`split` with train and val cut to a selection: the user's pickle, else the shared list, else a draw, which is
@@ -146,32 +155,34 @@ class Reader(DatasetBase):
         kept = lists.find(type(self).__name__, self.split_hash, seed, shots)
         train, val = lists.read(kept, split, shots) if kept else sampling.draw(split, shots, seed)
         self.fewshot_source = os.path.basename(kept) if kept else "sampled"
-        path = sampling.pickle_path(self.dataset_dir, shots, seed)
-        may_keep = bool(self.dataset_dir) and seed >= 0  # a bank has no folder of its own; unseeded runs draw anew
-        if may_keep and os.path.exists(path):
-            may_keep = False  # the user's file stays as it is
+        path = self.selection_path(shots, seed)
+        if path and os.path.exists(path):  # the user's file stays as it is
             try:
                 given = sampling.read_pickle(path, split, shots)
                 if given != (train, val):  # else it is what an earlier run kept, and says nothing new
                     (train, val), self.fewshot_source = given, path
             except UserError as error:
                 print(f"Few-shot file ignored: {error}")
+        elif path and self.keeps_selection:
+            self.keep(
+                lambda: sampling.write_pickle(path, train, val, self.image_dir), "few-shot selection", self.dataset_dir
+            )
         print(f"Few-shot images: {self.fewshot_source} ({shots} shots, seed {seed})")
-        if may_keep:
-            self.keep(lambda: sampling.write_pickle(path, train, val, self.image_dir), "few-shot selection")
         return split._replace(train=train, val=val)
 
-    def keep(self, write, what):
-        """Calls `write` if the dataset's folder can be written to; says so if not. What is kept can always be made
-        again.
-        """
+    def selection_path(self, shots, seed):
+        """Where a few-shot selection may lie, as CoOp keeps it; "" for a bank, which has no folder, and for unseeded
+        runs, which draw anew."""
+        return sampling.pickle_path(self.dataset_dir, shots, seed) if self.dataset_dir and seed >= 0 else ""
+
+    def keep(self, write, what, folder):
+        """Calls `write` if `folder` can be written to; says so if not. What is kept can always be made again."""
         try:
-            require_writable(self.dataset_dir)
+            os.makedirs(folder, exist_ok=True)
+            require_writable(folder)
             write()
         except OSError as error:
-            print(
-                f"The {what} could not be kept in {self.dataset_dir} ({error.strerror}); later runs make the same one"
-            )
+            print(f"The {what} could not be kept in {folder} ({error.strerror}); later runs make the same one")
 
     def require(self, path):
         """Raises UserError with the way to get the data unless `path` exists."""
@@ -201,9 +212,9 @@ class Reader(DatasetBase):
     def read_folder(self, folder, label, name):
         """Items of all images in image_dir/folder and the folders below it."""
         top = os.path.join(self.image_dir, folder)
-        images = list_images(top)
+        images = list_images(top, self.left_out)
         if not images:
-            raise UserError(f"{top} holds no images ({' '.join(IMAGE_SUFFIXES)}), but each folder there is a class")
+            raise UserError(f"{top} holds no images that Pillow reads, but each folder there is a class")
         return [Item(f"{folder}/{image}", label, name) for image in images]
 
 

@@ -95,18 +95,15 @@ def _check_item(entry, where, fail):
     path, label, name = entry
     if not isinstance(path, str) or not isinstance(name, str) or type(label) is not int:
         fail(f"{where} is not [text, integer, text]: {entry!r:.100}")
-    if not name.strip() or not name.isprintable():
-        fail(f"{where} has an empty or unprintable class name {name!r:.60}")
-    if not is_inside(path):
-        fail(f"{where} has a path that is empty or leaves the image folder: {path!r:.100}")
+    odd = next((sign for sign in name if not sign.isprintable()), "")
+    if odd or not name.strip():
+        reason = f"with the character U+{ord(odd):04X}, which no prompt can show" if odd else "that is empty"
+        fail(f"{where} has a class name {reason}: {name!r:.60}")
+    if LEAVES.search(path):
+        fail(f"{where} has a path that is empty, has a backslash or leaves the image folder: {path!r:.100}")
     if label < 0:
         fail(f"{where} has the negative label {label}")
     return Item(path, label, name)
-
-
-def is_inside(path):
-    """Whether a relative path with '/' stays below the folder it is relative to, and is printable."""
-    return LEAVES.search(path) is None and path.isprintable()
 
 
 def split_hash(split):
@@ -121,9 +118,9 @@ def class_names(split):
     return [names[label] for label in sorted(names)]
 
 
-def subsample(split, subset):
-    """Split of the classes of `subset`, relabelled from 0: 'base' is the first ceil(n/2) of the sorted labels, 'new'
-    the rest.
+def subsample(split, subset, halves_seed=-1):
+    """Split of the classes of `subset`, relabelled from 0 in their order: 'base' is the first ceil(n/2) of the sorted
+    labels, or as many drawn by a `halves_seed` from 0 on; 'new' the rest.
     """
     if subset not in SUBSETS:
         raise UserError(f"DATASET.SUBSAMPLE_CLASSES is {subset!r}; it must be one of: {', '.join(SUBSETS)}")
@@ -131,7 +128,8 @@ def subsample(split, subset):
         return split
     labels = sorted({item.label for item in split.items()})
     half = math.ceil(len(labels) / 2)
-    chosen = labels[:half] if subset == "base" else labels[half:]
+    base = set(labels[:half] if halves_seed < 0 else random.Random(f"halves {halves_seed}").sample(labels, half))
+    chosen = [label for label in labels if (label in base) == (subset == "base")]
     if not chosen:
         raise UserError("DATASET.SUBSAMPLE_CLASSES new leaves no class: the dataset has only one class")
     new_label = {label: i for i, label in enumerate(chosen)}

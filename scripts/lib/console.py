@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dassl.config import get_cfg_default
 
 import trainers
-from datasets.core.files import IMAGE_SUFFIXES, list_images
 from trainers.core.files import UserError
+from trainers.core.folders import list_images
 from trainers.generative.build import load_framework
 
-from .run import ROOT
+from .runs import ROOT
 
 OPTS = "KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE"
 
@@ -35,7 +35,7 @@ def image_files(places: list[str]) -> list[str]:
     for place in places:
         below = [os.path.join(place, name) for name in list_images(place)] if os.path.isdir(place) else [place]
         if not below:
-            raise UserError(f"no image ({', '.join(IMAGE_SUFFIXES)}) in the folder {place}")
+            raise UserError(f"no image that Pillow reads in the folder {place}")
         files += below
     missing = [file for file in files if not os.path.isfile(file)]
     if missing:

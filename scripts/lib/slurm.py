@@ -1,196 +1,143 @@
-"""Executes a list of runs as arrays of Slurm jobs, through submitit.
+"""Executes a launcher's runs as arrays of Slurm jobs, through submitit.
 
-A job makes one run, or with `per_gpu` as many for each of its GPUs. Shortly before its time is over its runs save a
-checkpoint, and it goes back into the queue; there it goes on. The script that submits follows its jobs, but they do not
-need it: called again, it follows those that are in the queue still, and submits what is neither there nor done.
+A job calls scripts/launch.py for its run, or with `per_gpu` for as many as its GPUs take. Shortly before its time is
+over, and when it is preempted, its runs save a checkpoint, and it goes back into the queue; there it goes on. The
+script that submits follows its jobs, but they do not need it: called again, it follows those that are queued still.
 """
 
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
-from pathlib import Path
+import time
 
-from .child import log_of
-from .interrupts import Interrupts
-from .launch import Launcher, visible_gpus
-from .run import ROOT, Place, Run, UserError
-from .status import DONE, FAILED, RUNNING, STALE, WAITING, Entry, Status, clock
+from trainers.core.files import UserError, replacing
+
+from .runs import DONE, FAILED, ROOT, STALE, WAITING, state_of
 
 MINUTES = "240"  # of a job, unless `time` says otherwise; one that needs more hands itself back
 HANDS_BACK = 1000  # times that a job may
-LARGEST = 1000  # jobs of an array; Slurm's limit is 1001, unless a cluster has another
 SLOWEST = 20.0  # seconds between two looks at the queue
-GPU_OPTIONS = ("gpus_per_node", "gpus_per_task", "gpus", "gres")
 
 
 class Job:
-    """What a job does: its runs, side by side on its GPUs. A run whose source is not done fails."""
+    """What a job does: a command, as a process of its own."""
 
-    def __init__(self, runs: list[Run], place: Place, per_gpu: int, force: bool):
-        self.runs, self.place, self.per_gpu, self.force = runs, place, per_gpu, force
+    def __init__(self, command: list[str]):
+        self.command = command
 
     def __call__(self):
-        gpus = visible_gpus() if self.per_gpu else []
-        force = self.force and not int(os.environ.get("SLURM_RESTART_COUNT") or 0)
-        jobs = max(1, len(gpus) * self.per_gpu)
-        self.launcher = Launcher(self.runs, self.place, jobs, echo=False, gpus=gpus, force=force)
-        if code := self.launcher.run():
-            sys.exit(code)
+        def ignore():  # the signal that announces the end is for this process
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+        self.process = subprocess.Popen(self.command, preexec_fn=ignore)
+        while self.process.poll() is None:
+            time.sleep(0.2)
+        sys.exit(self.process.returncode)
 
     def checkpoint(self):
         """submitit calls it at the signal by which Slurm announces the end, then puts the job back into the queue."""
         from submitit.helpers import DelayedSubmission
 
-        self.launcher.end_children()
-        return DelayedSubmission(Job(self.runs, self.place, self.per_gpu, force=False))
+        self.process.terminate()
+        os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+        return DelayedSubmission(Job(self.command))
 
 
 class Slurm:
-    """Has the face of a Launcher. `options`: those of sbatch, with _ for -; `time` in any of its forms. `jobs`: so many
-    at once, 0: as many as the cluster gives."""
+    """`command` is the launcher's own. `options`: those of sbatch, with _ for -; `time` in any of its forms."""
 
-    def __init__(self, runs: list[Run], place: Place, name: str, options: dict, jobs=0, per_gpu=0, force=False):
-        self.status, self.place, self.name, self.jobs = Status(runs, place), place, name, jobs
-        self.per_gpu, self.force = per_gpu, force
-        self.minutes = minutes(options.get("time", MINUTES))
-        self.options = {key: value for key, value in options.items() if key != "time"}
-        self.folder = ROOT / place.output / "slurm" / name
-        self.record = self.folder / "jobs.json"
-        self.made_by: dict[str, str] = read_record(self.record)
-        self.gone: set[str] = set()  # jobs that were not in the queue at the last look
-        self.interrupts = Interrupts()
+    def __init__(self, launcher, command: list[str], options: dict[str, str], per_gpu: int = 0):
+        self.launcher, self.command = launcher, command
+        self.minutes = minutes(options.pop("time", MINUTES))
+        self.options = options
+        self.size = per_gpu * gpus_of(options) or 1  # runs of a job
+        self.folder = ROOT / launcher.runs[0].paths.output / "slurm"
+        self.record = self.folder / "jobs.json"  # {folder of a run: the job that makes it}
+        self.jobs: dict[str, str] = json.loads(self.record.read_text()) if self.record.exists() else {}
 
     def run(self) -> int:
-        """Exit code: Status.conclusion."""
-        queued = queue()
-        if queued is None:
-            raise UserError("--slurm: squeue does not answer; without --slurm the runs are processes of this machine")
-        self.status.look_at_all()
-        with self.interrupts:
-            self._submit([entry for entry in self.status.entries if self._wants_a_job(entry, queued)], queued)
-            pause = 0.5
-            while self._unfinished() and not self.interrupts.number:
-                self._look(tell=True)
-                self.interrupts.wait(pause)
-                pause = min(SLOWEST, 1.2 * pause)
-        if not self.interrupts.number:
-            return self.status.conclusion()
-        arrays = " ".join(sorted({self._job(entry).partition("_")[0] for entry in self._unfinished()}))
-        print(f"the jobs go on; the same command follows them, scancel {arrays} ends them", file=sys.stderr)
-        return 128 + self.interrupts.number
+        """Submits what is neither done nor queued, and follows the jobs. -> the launcher's exit status"""
+        launcher, queued, new = self.launcher, queue(), []
+        for run in launcher.runs:
+            state = state_of(run)
+            if self.jobs.get(run.folder) in queued:
+                continue
+            if state.name in (DONE, STALE) and not launcher.force:
+                launcher.report(run, state, "done already")
+            else:
+                new.append(run)
+        with launcher.handling_signals():
+            self.submit([run for run in new if not run.source])
+            self.submit([run for run in new if run.source])
+            self.follow()
+        if launcher.signal:
+            arrays = " ".join({job.partition("_")[0] for job in self.jobs.values() if job in queue()})
+            print(f"the jobs go on; the same command follows them, scancel {arrays} ends them", file=sys.stderr)
+        return launcher.conclude()
 
-    def look(self):
-        """Takes the table from the files of the runs and from the queue."""
-        self.status.look_at_all()
-        for _ in range(2):
-            self._look(tell=False)
+    def submit(self, runs: list):
+        """A run that starts from a source waits until the jobs of the sources have ended."""
+        import submitit
 
-    def _unfinished(self) -> list[Entry]:
-        return self.status.of(WAITING, RUNNING)
-
-    def _look(self, tell: bool):
-        queued = queue()
-        for entry in self._unfinished() if queued is not None else ():
-            before, job = entry.state, self._job(entry)
-            state = queued.get(job)
-            self.status.look(entry)
-            if state and (self.force or entry.state in (WAITING, RUNNING)):
-                entry.state = RUNNING if state == "RUNNING" else WAITING
-            elif entry.state in (WAITING, RUNNING) and job in self.gone:  # twice: shared folders lag behind
-                entry.state, entry.code = FAILED, 1
-                entry.line = f"its job {job} ended before it; {self.folder}/{job}_0_log.out" if job else "no job has it"
-            if not state:
-                self.gone.add(job)
-            if tell and entry.state in (FAILED, STALE):
-                self.status.complain(entry, entry.line, [])
-            elif tell and entry.state != before:
-                said = entry.line if entry.state == DONE else f"{entry.state}, job {job}"
-                self.status.say(entry, f"{said}  ({self.status.progress(len(self.status.of(RUNNING)))})")
-
-    def _job(self, entry: Entry) -> str:
-        return self.made_by.get(entry.run.folder(self.place), "")
-
-    def _wants_a_job(self, entry: Entry, queued: dict[str, str]) -> bool:
-        if self._job(entry) in queued:
-            entry.state = WAITING if self.force else entry.state
-            return False
-        if entry.state in (DONE, STALE) and not self.force:
-            return False
-        entry.state, entry.line, entry.code = WAITING, "", 0
-        log_of(entry.run, self.place).unlink(missing_ok=True)  # what it says of an earlier end
-        return True
-
-    # ------------------------------------------------------------------------------------------------ submitting
-
-    def _submit(self, entries: list[Entry], queued: dict[str, str]):
-        """What starts from a source waits until the source's job has ended."""
-        first = [entry.run for entry in entries if not entry.run.source]
-        then = [entry.run for entry in entries if entry.run.source]
-        self._arrays(first, "")
-        sources = {self.made_by.get(run.source.folder(self.place), "") for run in then}
-        alive = sorted(sources & {*queued, *(self.made_by[run.folder(self.place)] for run in first)})
-        self._arrays(then, ":".join(["afterany", *alive]) if alive else "")
-
-    def _arrays(self, runs: list[Run], dependency: str):
-        size = self.per_gpu * gpus_of(self.options) or 1
-        groups = [runs[start : start + size] for start in range(0, len(runs), size)]
-        for start in range(0, len(groups), LARGEST):
-            some = groups[start : start + LARGEST]
-            jobs = self._array([Job(group, self.place, self.per_gpu, self.force) for group in some], dependency)
-            for job, group in zip(jobs, some, strict=True):
-                self.made_by.update({run.folder(self.place): job for run in group})
-            part = self.record.with_suffix(".part")
-            part.write_text(json.dumps(self.made_by, indent=1))
-            os.replace(part, self.record)
-            array, most = jobs[0].partition("_")[0], clock(60 * self.minutes)
-            print(f"submitted {len(some)} jobs as {array}, at most {most} each", flush=True)
-
-    def _array(self, jobs: list[Job], dependency: str) -> list[str]:
-        """The numbers of the jobs, submitted as one array."""
+        groups = [runs[start : start + self.size] for start in range(0, len(runs), self.size)]
+        if not groups:
+            return
+        before = {self.jobs.get(run.source.folder, "") for run in runs if run.source} & queue()
+        dependency = {"dependency": ":".join(["afterany", *sorted(before)])} if before else {}
         try:
-            import submitit
-        except ImportError:
-            raise UserError(
-                "--slurm needs the package submitit, which is not there; run  bash scripts/setup.sh"
-            ) from None
-        given = {"requeue": True, **({"dependency": dependency} if dependency else {}), **self.options}
-        try:
-            executor = submitit.SlurmExecutor(self.folder, max_num_timeout=HANDS_BACK)
+            executor = submitit.AutoExecutor(self.folder, cluster="slurm", slurm_max_num_timeout=HANDS_BACK)
             executor.update_parameters(
-                job_name=self.name,
-                time=self.minutes,
-                array_parallelism=self.jobs or LARGEST,
+                name="ship",
+                timeout_min=self.minutes,
                 stderr_to_stdout=True,
-                setup=[f"export PYTHONPATH={shlex.quote(str(ROOT / 'scripts'))}"],
-                additional_parameters=given,
+                slurm_array_parallelism=self.launcher.jobs if self.launcher.jobs > 1 else len(groups),
+                slurm_setup=["export PYTHONPATH=" + shlex.quote(f"{ROOT}/scripts:{ROOT}")],
+                slurm_additional_parameters={"requeue": True, **dependency, **self.options},
             )
             with executor.batch():
-                submitted = [executor.submit(job) for job in jobs]
+                jobs = [executor.submit(Job(self.command_for(group))) for group in groups]
         except (RuntimeError, ValueError) as error:  # what submitit makes of sbatch's refusals
             raise UserError(f"--slurm: {error}") from None
-        return [job.job_id for job in submitted]
+        for job, group in zip(jobs, groups):
+            self.jobs.update({run.folder: job.job_id for run in group})
+        with replacing(self.record) as part:
+            part.write_text(json.dumps(self.jobs, indent=1))
+        print(f"submitted {len(groups)} jobs as {jobs[0].job_id.partition('_')[0]}", flush=True)
+
+    def command_for(self, runs: list) -> list[str]:
+        cut = self.command.index("--") if "--" in self.command else len(self.command)
+        return [*self.command[:cut], "--only", *(run.folder for run in runs), *self.command[cut:]]
+
+    def follow(self):
+        """Reports each run once its job has left the queue, until a signal comes."""
+        open_runs = [run for run in self.launcher.runs if self.launcher.states[run].name == WAITING]
+        pause, gone = 0.5, set()
+        while open_runs and not self.launcher.signal:
+            time.sleep(pause)
+            pause, queued = min(SLOWEST, 1.2 * pause), queue()
+            for run in [run for run in open_runs if self.jobs.get(run.folder) not in queued]:
+                state = state_of(run)
+                if state.name == WAITING and run in gone:  # twice: shared folders lag behind
+                    reason = f"its job {self.jobs.get(run.folder)} ended before it; see {self.folder}"
+                    state = state._replace(name=FAILED, line=reason, code=1)
+                gone.add(run)
+                if state.name != WAITING:
+                    self.launcher.report(run, state, f"job {self.jobs.get(run.folder)}")
+                    open_runs.remove(run)
 
 
-def queue() -> dict[str, str] | None:
-    """{job: its state, such as PENDING or RUNNING} of our jobs that Slurm still has; None where it does not answer."""
-    command = ["squeue", "--me", "--noheader", "--array", "--format=%i %T"]
+def queue() -> set[str]:
+    """Our jobs that Slurm still has. Raises UserError where it does not answer."""
+    command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
     try:
         listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError):
-        return None
-    return dict(line.split(maxsplit=1) for line in listed.splitlines() if line.strip())
-
-
-def read_record(path: Path) -> dict[str, str]:
-    """{folder of a run: its job} of earlier calls."""
-    try:
-        return json.loads(path.read_text()) if path.exists() else {}
-    except ValueError as error:
-        why = f"{path} is damaged ({error})"
-        raise UserError(f"{why}; delete it, after  squeue --me  shows no job of this list") from None
+        raise UserError("--slurm: squeue does not answer; leave --slurm out for processes of this machine") from None
+    return {line.split()[0] for line in listed.splitlines() if line.strip()}
 
 
 def minutes(text: str) -> int:
@@ -207,5 +154,5 @@ def minutes(text: str) -> int:
 
 def gpus_of(options: dict[str, str]) -> int:
     """The GPUs of a job, as its options say: gpus_per_node=2, gres=gpu:a100:2."""
-    given = next((options[key] for key in GPU_OPTIONS if key in options), "1")
-    return int(found.group()) if (found := re.search(r"\d+$", given)) else 1
+    given = next((options[key] for key in ("gpus_per_node", "gpus_per_task", "gpus", "gres") if key in options), "1")
+    return int(count.group()) if (count := re.search(r"\d+$", given)) else 1

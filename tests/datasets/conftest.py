@@ -23,14 +23,16 @@ def shared():
 
 
 @pytest.fixture
-def make_cfg():
+def make_cfg(tmp_path_factory):
     """make_cfg(name, root, shots, ...) -> the config a train script would pass to the reader."""
 
-    def make(name, root="", shots=-1, seed=1, subset="all", bank=""):
+    features = tmp_path_factory.mktemp("features")
+
+    def make(name, root="", shots=-1, seed=1, subset="all", bank="", split="", task="fewshot"):
         cfg = get_cfg_default()
         cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.DATASET.NUM_SHOTS, cfg.SEED = name, str(root), shots, seed
         cfg.DATASET.SUBSAMPLE_CLASSES = subset
-        cfg.FEATURES = CfgNode({"BANK": str(bank)})
+        cfg.FEATURES, cfg.DATASET.SPLIT, cfg.TASK = CfgNode({"BANK": str(bank), "DIR": str(features)}), split, task
         return cfg
 
     return make

@@ -1,6 +1,10 @@
+"""A folder of one's own: its split, the list of it, and what a run says about both."""
+
 import json
+import os
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from dassl.utils import UserError
@@ -8,63 +12,182 @@ from dassl.utils import UserError
 
 @pytest.fixture
 def flat(tmp_path, images):
+    top = tmp_path / "mine"
     for name in ("red fox", "arctic_fox", "train"):  # a class may be called train
-        images(tmp_path / name, [f"{i}.JPG" for i in range(8)] + ["more/9.png", "more/10.webp"])
-        (tmp_path / name / "notes.txt").touch()
-    return tmp_path
+        images(top / name, [f"{i}.JPG" for i in range(8)] + ["more/9.png", "more/10.webp"])
+        (top / name / "notes.txt").touch()
+    return top
 
 
-def test_class_folders_are_split_once_and_the_split_is_kept(load, flat):
-    data = load("ImageFolder", flat)
+@pytest.fixture
+def listing(make_cfg):
+    """The only list that a run keeps in FEATURES.DIR."""
+
+    def find():
+        (path,) = Path(make_cfg("ImageFolder").FEATURES.DIR).glob("splits/*")
+        return path
+
+    return find
+
+
+def files(folder):
+    return sorted(str(path) for path in Path(folder).rglob("*"))
+
+
+def test_class_folders_are_split_once_and_nothing_is_written_into_them(load, flat, listing, capsys):
+    before, data = files(flat), load("ImageFolder", flat)
     assert data.classnames == ["arctic_fox", "red fox", "train"]
     assert Counter(d.label for d in data.train_x) == {0: 5, 1: 5, 2: 5}
     assert (len(data.val), len(data.test)) == (6, 9)
     assert sum(d.impath.endswith((".png", ".webp")) for d in data.train_x + data.val + data.test) == 6
-    kept = json.loads((flat / "split_ImageFolder.json").read_text())
+    kept = json.loads(listing().read_text())
     assert [len(kept[part]) for part in ("train", "val", "test")] == [15, 6, 9]
+    said = capsys.readouterr().out
+    assert "30 images of 3 classes: 15 to train on, 6 to validate, 9 to test (50/20/30 of each class" in said
+    assert "3 files that Pillow does not read are left out: 3 .txt" in said
     again = load("ImageFolder", flat, 2)
     assert again.split_hash == data.split_hash and len(again.train_x) == 6
-    assert (flat / "split_fewshot" / "shot_2-seed_1.pkl").is_file()  # and split_fewshot/ is no class
     assert [vars(d) for d in load("ImageFolder", flat, 2).train_x] == [vars(d) for d in again.train_x]
+    assert files(flat) == before
 
 
-def test_classes_added_after_the_split_are_told(load, flat, images, capsys):
+def test_a_list_of_an_earlier_version_in_the_folder_is_read(load, flat, listing):
     load("ImageFolder", flat)
-    images(flat / "zebra", [f"{i}.jpg" for i in range(4)])
-    assert load("ImageFolder", flat).classnames == ["arctic_fox", "red fox", "train"]
-    assert "older than 1 class folders, which stay unused: zebra" in capsys.readouterr().out
+    shutil.move(listing(), flat / "split_ImageFolder.json")
+    split = json.loads((flat / "split_ImageFolder.json").read_text())
+    split["train"].append(split["test"].pop())
+    (flat / "split_ImageFolder.json").write_text(json.dumps(split))
+    assert len(load("ImageFolder", flat).test) == 8
+    os.remove(flat / "train" / "0.JPG")
+    with pytest.raises(UserError, match="mine/split_ImageFolder.json keeps the list of .* 1 gone .train/0.JPG."):
+        load("ImageFolder", flat)
 
 
-def test_read_only_folder_is_told_and_gives_the_same_split_again(load, flat, capsys):
-    flat.chmod(0o555)
-    try:
-        first, second = load("ImageFolder", flat), load("ImageFolder", flat)
-        assert first.split_hash == second.split_hash
-        assert "split could not be kept" in capsys.readouterr().out and not (flat / "split_ImageFolder.json").exists()
-    finally:
-        flat.chmod(0o755)
+@pytest.mark.parametrize(
+    "change, what",
+    [
+        (lambda top: os.remove(top / "red fox" / "3.JPG"), r"1 gone \(red fox/3.JPG\) and 0 new"),
+        (lambda top: shutil.copy(top / "train" / "1.JPG", top / "train" / "11.JPG"), r"1 new \(train/11.JPG\)"),
+        (lambda top: os.rename(top / "train", top / "Train"), r"10 gone .* and 10 new \(Train/0.JPG, "),
+        (lambda top: os.rename(top / "train" / "2.JPG", top / "red fox" / "22.JPG"), "1 gone .* and 1 new"),
+        (lambda top: shutil.copytree(top / "train", top / "tram"), r"0 gone \(\) and 10 new \(tram/0.JPG"),
+    ],
+)
+def test_a_folder_that_changed_is_refused_until_the_user_does_what_the_message_says(load, flat, listing, change, what):
+    load("ImageFolder", flat)
+    change(flat)
+    with pytest.raises(UserError, match=what) as error:
+        load("ImageFolder", flat)
+    assert str(error.value).endswith(f"rm '{listing()}'") and str(flat) in str(error.value)
+    listing().unlink()
+    load("ImageFolder", flat)
+
+
+def test_where_the_list_cannot_be_kept_later_runs_make_the_same_split(load, flat, make_cfg, capsys):
+    (Path(make_cfg("ImageFolder").FEATURES.DIR) / "splits").touch()
+    assert load("ImageFolder", flat).split_hash == load("ImageFolder", flat).split_hash
+    assert "split could not be kept" in capsys.readouterr().out
 
 
 def test_parts_in_sub_folders(load, tmp_path, images):
-    for part, size in (("train", 5), ("val", 2), ("test", 3)):
+    for part, size in (("Training", 5), ("valid", 2), ("Test", 3)):
         for name in ("a", "b"):
             images(tmp_path / part / name, [f"{i}.jpg" for i in range(size)])
     data = load("ImageFolder", tmp_path, subset="new")
-    shutil.rmtree(tmp_path / "val")  # it may be missing
-    assert not load("ImageFolder", tmp_path).val
     assert data.classnames == ["b"] and (len(data.train_x), len(data.val), len(data.test)) == (5, 2, 3)
-    assert not (tmp_path / "split_ImageFolder.json").exists()
+    shutil.rmtree(tmp_path / "valid")  # it may be missing
+    before = files(tmp_path)
+    assert not load("ImageFolder", tmp_path, 2).val and files(tmp_path) == before
+    shutil.rmtree(tmp_path / "Test")
+    images(tmp_path / "val", ["a/1.jpg", "b/1.jpg"])
+    with pytest.raises(UserError, match="has train, val and no test/.*TASK fewshot DATASET.SPLIT none"):
+        load("ImageFolder", tmp_path)
+    assert (len((data := load("ImageFolder", tmp_path, split="none")).train_x), len(data.val)) == (10, 2)
+
+
+def test_split_none_trains_on_all_that_the_shots_allow(load, flat, images, capsys):
+    assert len(load("ImageFolder", flat, 8).train_x) == 15
+    data = load("ImageFolder", flat, 8, split="none")
+    assert (len(data.train_x), len(data.test), len(data.unused_train)) == (24, 0, 6) and "SPLIT none" in data.no_test
+    assert "30 to train on, 0 to validate, 0 to test" in capsys.readouterr().out
+    with pytest.raises(UserError, match="is for TASK fewshot"):
+        load("ImageFolder", flat, 8, split="none", task="base2new")
+    with pytest.raises(UserError, match="DATASET.SPLIT is 'half'"):
+        load("ImageFolder", flat, 8, split="half")
+    for part in ("train", "test"):
+        images(flat / "more" / part, ["a/1.jpg", "b/2.jpg"])
+    with pytest.raises(UserError, match="has test images: leave DATASET.SPLIT none out"):
+        load("ImageFolder", flat / "more", split="none")
+
+
+def as_link(top):
+    os.symlink(top / "train", top / "test")
+    return 6
+
+
+def as_copies(top):
+    for name in "ab":
+        (top / "test" / name).mkdir(parents=True)
+        shutil.copy(top / "train" / name / "1.jpg", top / "test" / name / "holiday.jpeg")
+    shutil.copy(top / "train" / "a" / "2.jpg", top / "test" / "b" / "other class.jpg")
+    return 3
+
+
+def as_linked_images(top):
+    for name in "ab":
+        (top / "test" / name).mkdir(parents=True)
+        os.symlink(top / "train" / name / "0.jpg", top / "test" / name / "0.jpg")
+        os.link(top / "train" / name / "1.jpg", top / "test" / name / "1.jpg")
+    return 4
+
+
+def as_other_images(top):
+    for name in "ab":  # of one size with each other
+        (top / "test" / name).mkdir(parents=True)
+        content = (top / "train" / name / "1.jpg").read_bytes()
+        (top / "test" / name / "1.jpg").write_bytes(content[:-1] + b"\0")
+    return 0
+
+
+@pytest.mark.parametrize("make_test", [as_link, as_copies, as_linked_images, as_other_images])
+def test_test_images_that_were_trained_on_are_found_by_content(load, tmp_path, images, capsys, make_test):
+    for name in "ab":
+        images(tmp_path / "train" / name, [f"{i}.jpg" for i in range(3)])
+        for i in range(3):  # another photo for each class
+            (tmp_path / "train" / name / f"{i}.jpg").open("ab").write(f"{name}{i}".encode())
+    count = make_test(tmp_path)
+    assert load("ImageFolder", tmp_path).test_images_trained_on == count
+    assert (f"WARNING: {count} test images are training images" in capsys.readouterr().out) == bool(count)
+
+
+def test_copies_within_a_folder_that_is_split_are_found_too(load, flat):
+    for i in range(8):
+        shutil.copy(flat / "red fox" / "1.JPG", flat / "red fox" / f"copy {i}.JPG")
+    assert load("ImageFolder", flat).test_images_trained_on > 0
+
+
+def test_a_file_may_have_any_name_and_a_suffix_that_pillow_reads(load, tmp_path, images):
+    odd = ["Bildschirmfoto 10.30\u202fPM.png", "line\nbreak.jpg", "🦊.webp", "{a,b}.gif", os.fsdecode(b"latin\xe4.jpg")]
+    for name in ("ant", "bee"):
+        images(tmp_path / name, ["1.png", "2.jpg", *odd[:2], "3.jpg"])
+        os.rename(tmp_path / name / "3.jpg", tmp_path / name / odd[4])
+        os.rename(tmp_path / name / "2.jpg", tmp_path / name / "2.jfif")
+    data = load("ImageFolder", tmp_path, 2)
+    assert load("ImageFolder", tmp_path, 2).split_hash == data.split_hash  # as the list says
+    assert len(load("ImageFolder", tmp_path, split="none").train_x) == 10
+    (tmp_path / "ant" / "1.png").rename(tmp_path / "ant" / "a\\b.png")
+    with pytest.raises(UserError, match="has a backslash"):
+        load("ImageFolder", tmp_path, split="none")
 
 
 @pytest.mark.parametrize(
     "names, fault",
     [
-        (["train/a/1.jpg", "test/b/1.jpg"], "class 'b' is in test/ but not in train/"),
-        (["train/a/1.jpg", "val/a/1.jpg"], "expected train/ and test/"),
         (["a/1.jpg", "a/2.jpg", "b/notes.txt"], "b holds no images"),
         (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "'b' has only 1 image"),
-        (["1.jpg"], "has no sub-folders"),
-        (["a\nb/1.jpg", "a\nb/2.jpg"], "unprintable"),
+        (["a\nb/1.jpg", "a\nb/2.jpg", "b/1.jpg", "b/2.jpg"], r"class name with the character U\+000A"),
+        (["train/a/1.jpg", "train/b/1.jpg", "test/a/1.jpg", "test/c/1.jpg"], "test/c is no class"),
+        (["cat/1.jpg"], "one class folder only, cat"),
     ],
 )
 def test_folders_that_cannot_be_used(load, tmp_path, images, names, fault):

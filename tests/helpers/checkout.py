@@ -29,57 +29,92 @@ esac
 """
 
 # FAKE_FAILS: part of the folders whose runs fail; FAKE_NO_RESULTS: ends without them; FAKE_SECONDS: how long one takes;
-# FAKE_GO: a file that has to be there before one ends.
+# FAKE_GO: a file that has to be there before one ends; FAKE_STUBBORN: SIGTERM does not end it.
 FAKE_TRAIN = r"""
-import json, os, sys, time
+import os, signal, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 
-words = sys.argv[1:]
-with open({log!r}, "a") as file:
-    file.write(" ".join(["train.py", *words]) + "\n")
-words = [word for word in words if word != "--force"]
-value = dict(zip(words[::2], words[1::2]))
-folder = Path(value["--output-dir"])
-folder.mkdir(parents=True, exist_ok=True)
-print(*(f"{{name}} {{os.environ.get(name)}}" for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")))
-with open(folder / "started", "a") as file:
-    file.write("once\n")
-for step in range(25):
-    print(f"step {{step}} of {{folder}}")
-print("80 ± 1 → 81")
-time.sleep(float(os.environ.get("FAKE_SECONDS", 0)))
-while not os.path.exists(os.environ.get("FAKE_GO", "/")):
-    time.sleep(0.02)
-if os.environ.get("FAKE_FAILS", "nothing") in str(folder):
-    sys.exit(print("error: the data are gone", file=sys.stderr) or 3)
-if "FAKE_NO_RESULTS" in os.environ:
-    sys.exit()
-first = 80 + int(value["--seed"]) / 100  # no seed is a copy of another
-metrics = {{"base": first, "new": 50.0, "H": 2 * first * 50 / (first + 50), "all": 60.0}}
-if value["TASK"] in ("fewshot", "cross_dataset", "domain_generalization"):
-    metrics = {{"accuracy": 70.0}}
-if value["TASK"] == "gzsl":
-    metrics = {{"seen": first, "unseen": 50.0, "H": 2 * first * 50 / (first + 50)}}
-dataset = value["RUN.DATASET"]
-record = {{
-    "task": value["TASK"],
-    "dataset": dataset,
-    "trainer": value["--trainer"],
-    "config": value["RUN.CONFIG"],
-    "seed": int(value["--seed"]),
-    "shots": int(value["DATASET.NUM_SHOTS"]),
-    "backbone": {{"name": os.environ.get("FAKE_BACKBONE", "MiniCLIP"), "sha256": "ab" * 32}},
-    "split_hash": f"split-{{dataset}}",
-    "classnames_hash": f"names-{{dataset}}",
-    "metrics": metrics,
-    "unsupported": {{}},
-    "selection": "last epoch",
-    "seconds": {{"features": 1.0, "finetune": 30.0}},
-    "peak_memory_mb": 800,
-    "versions": {{"python": "3.11"}},
-    "extra": {{}},
-}}
-(folder / "results.json").write_text(json.dumps(record))
+from trainers.core.files import write_results
+from trainers.core.run import options_of
+
+
+class Config(dict):
+    FEATURES, INPUT = SimpleNamespace(BANK=""), SimpleNamespace(TRANSFORMS=("normalize",))
+
+    def defrost(self):
+        pass
+
+
+def parse_args(words):
+    words = [word for word in words if word != "--force"]
+    return dict(zip(words[::2], words[1::2]))
+
+
+def setup_cfg(args):
+    return Config(args)
+
+
+def main():
+    with open({log!r}, "a") as file:
+        file.write(" ".join(["train.py", *sys.argv[1:]]) + "\n")
+    if "FAKE_STUBBORN" in os.environ:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    value = parse_args(sys.argv[1:])
+    folder = Path(value["--output-dir"])
+    folder.mkdir(parents=True, exist_ok=True)
+    print(*(f"{{name}} {{os.environ.get(name)}}" for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")))
+    with open(folder / "started", "a") as file:
+        file.write("once\n")
+    for step in range(25):
+        print(f"step {{step}} of {{folder}}")
+    print("80 ± 1 → 81")
+    time.sleep(float(os.environ.get("FAKE_SECONDS", 0)))
+    while not os.path.exists(os.environ.get("FAKE_GO", "/")):
+        time.sleep(0.02)
+    if os.environ.get("FAKE_FAILS", "nothing") in str(folder):
+        sys.exit(print("error: the data are gone", file=sys.stderr) or 3)
+    if "FAKE_NO_RESULTS" in os.environ:
+        sys.exit()
+    first = 80 + int(value["--seed"]) / 100  # no seed is a copy of another
+    metrics = {{"base": first, "new": 50.0, "H": 2 * first * 50 / (first + 50), "all": 60.0}}
+    if value["TASK"] in ("fewshot", "cross_dataset", "domain_generalization"):
+        metrics = {{"accuracy": 70.0}}
+    if value["TASK"] == "gzsl":
+        metrics = {{"seen": first, "unseen": 50.0, "H": 2 * first * 50 / (first + 50)}}
+    dataset = value["RUN.DATASET"]
+    record = {{
+        "task": value["TASK"],
+        "dataset": dataset,
+        "trainer": value["--trainer"],
+        "config": value["RUN.CONFIG"],
+        "seed": int(value["--seed"]),
+        "shots": int(value["DATASET.NUM_SHOTS"]),
+        "backbone": {{"name": os.environ.get("FAKE_BACKBONE", "MiniCLIP"), "sha256": "ab" * 32}},
+        "split_hash": f"split-{{dataset}}",
+        "classnames_hash": f"names-{{dataset}}",
+        "metrics": metrics,
+        "unsupported": {{}},
+        "selection": "last epoch",
+        "seconds": {{"features": 1.0, "finetune": 30.0}},
+        "peak_memory_mb": 800,
+        "versions": {{"python": "3.11"}},
+        "identity": {{**options_of(setup_cfg(value))[0], "SEED": int(value["--seed"])}},
+        "extra": {{}},
+    }}
+    write_results(folder / "results.json", record)
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+FAKE_RUN = """
+from . import identity
+
+def options_of(cfg):
+    sections = ["COOP", "SHIP"]
+    return {key: value for key, value in cfg.items() if identity.is_read(key, sections)}, {}, sections
 """
 
 FAKE_REPORT = r"""
@@ -97,6 +132,10 @@ class Checkout:
         self.log = tmp_path / "python.log"
         shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(ROOT / "configs/sweeps", self.root / "configs/sweeps")
+        (self.root / "trainers/core").mkdir(parents=True)
+        for name in ("files", "identity"):
+            shutil.copy(ROOT / f"trainers/core/{name}.py", self.root / f"trainers/core/{name}.py")
+        (self.root / "trainers/core/run.py").write_text(FAKE_RUN)
         for plugin in (ROOT / "configs/plugins").iterdir():
             (self.root / "configs/plugins" / plugin.name).mkdir(parents=True)
         self.add_configs(
@@ -159,7 +198,7 @@ class Checkout:
         """Calls of the fakes since the last look that begin with `start`; forgets them."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.write_text("")
-        return [line for line in lines if line.startswith(start) and not line.startswith("scripts/protocol.py")]
+        return [line for line in lines if line.startswith(start) and not line.startswith("scripts/launch.py")]
 
     def processes(self) -> list[int]:
         """The processes of this checkout's train.py that are alive (Linux)."""

@@ -4,7 +4,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 from types import SimpleNamespace
 
-from dassl.config.files import PER_DATASET, read_file
+import yaml
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY
@@ -13,11 +13,11 @@ from torch import nn
 from yacs.config import CfgNode
 
 import train
+from trainers.core import tasks
 from trainers.core.config import PRECISIONS
-from trainers.core.run import tasks
 
 from .miniatures import DOMAINS, GZSL, TABLE1
-from .rehearsal import CONFIGS, command, files_of
+from .rehearsal import CONFIGS, command, files_of, with_bases
 
 PHOTO_OF_A = "a photo of a"  # the one start of a context that a configuration names
 FAMILIES = {"miniclip": "MiniCLIP", "vit_b16": "ViT-B/16"}  # how a file's name starts, and its backbone
@@ -61,7 +61,8 @@ def check_merges(config, dataset, task, configs=CONFIGS):
     kind.check_cfg(SimpleNamespace(), cfg)  # what the method itself refuses
     for plugin in kind.PLUGINS:
         plugin(SimpleNamespace(cfg=cfg))
-    per_dataset = {name for path in files_of(config, configs) for name in read_file(path).get(PER_DATASET, {})}
-    unknown = per_dataset - set(DATASET_REGISTRY.registered_names())
-    assert not unknown, f"{config}: {PER_DATASET} names no data set: {unknown}"
+    for path in {file for given in files_of(config, configs) for file in with_bases(given)}:
+        per_dataset = (yaml.safe_load(path.read_text()) or {}).get("PER_DATASET", {})
+        unknown = per_dataset.keys() - set(DATASET_REGISTRY.registered_names())
+        assert not unknown, f"{path}: PER_DATASET names no data set: {unknown}"
     return cfg

@@ -10,6 +10,7 @@ TABLE1 = (
 ).split()
 DOMAINS = "imagenetv2 imagenet_sketch imagenet_a imagenet_r".split()  # the targets of domain generalization
 GZSL = "cub awa2 flo".split()  # with the Proposed Splits
+PHOTOS = "imagefolder"  # a folder of images for each part and class, which a run is given as its root
 
 PARTS = {"train": 3, "val": 2, "test": 3}  # images of a class
 # data set's folder, its images, the split file's end, a path (`n` counts images, `i` those of a class), {folder: name}
@@ -125,13 +126,16 @@ ANIMALS = ["antelope", "bat", "beaver", "grizzly+bear"]
 
 
 def build_all(root):
-    """All of TABLE1, DOMAINS and GZSL below the empty folder `root`. -> root"""
+    """All of TABLE1, DOMAINS, GZSL and PHOTOS below the empty folder `root`. -> root"""
     for folder, images, end, path, names in COOP.values():
         trees.add_coop_split(root, folder, images, f"split_zhou_{end}.json", coop_split(path, names))
     trees.add_aircraft(root, VARIANTS, per_part=3)
     trees.add_imagenet(root, WNIDS, train=7, val=3)
     _domains(root)
     _proposed_splits(root)
+    for part, size in PARTS.items():
+        for name in ANIMALS:
+            trees.add_images(root / PHOTOS / part / name, [f"{part}_{i}.jpg" for i in range(size)])
     return root
 
 

@@ -1,12 +1,22 @@
-"""What the rehearsal runs: configuration files found on disk, and real command lines made small."""
+"""What the rehearsal runs: configurations found on disk, and real command lines made small."""
 
 import json
 import math
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
+import yaml
+from dassl.config import get_cfg_default
+from scripts.lib.run import config_files
+
 import train
+import trainers as package
 from trainers.core.registry import known_trainers
-from trainers.plugins import split_name
+
+from .miniatures import PHOTOS
+
+package.extend_cfg(get_cfg_default())  # registers the trainers
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
@@ -19,6 +29,11 @@ SMALL_SECTIONS = {
     "SHIP": "EPOCHS 1 HIDDEN_DIM 16",
     "PRODA": "N_PROMPT 4 PROMPT_BATCH 2",
     "VPT": "SAMPLES 2 TEST_SAMPLES 2",
+    # the random CLIP's towers have two blocks
+    "TCP": "LAYER 1",
+    "MAPLE": "PROMPT_DEPTH 2",
+    "PROMPTSRC": "PROMPT_DEPTH 2",
+    "MMRL": "REP_LAYERS (1,2) REP_DIM 16",
     "TIP_ADAPTER": "ALPHA_GRID (0.1,3.0,3) BETA_GRID (0.1,7.0,3)",
     "F_VAEGAN": "EPOCHS 1 HIDDEN_DIM 16 SYNTHETIC 4 BATCH_SIZE 256 CRITIC_STEPS 1",
     "TF_VAEGAN": "EPOCHS 1 HIDDEN_DIM 16 SYNTHETIC 4 BATCH_SIZE 256 CRITIC_STEPS 1",
@@ -26,28 +41,48 @@ SMALL_SECTIONS = {
 
 
 def trainers():
-    """{name: class} of the trainers of this repository."""
-    return {name: kind for name, kind in known_trainers().items() if kind.__module__.startswith("trainers.")}
+    """{name: class} of the trainers of this repository, in the order of their names."""
+    known = sorted(known_trainers().items())
+    return {name: kind for name, kind in known if kind.__module__.startswith("trainers.")}
 
 
 def files_of(config, configs=CONFIGS):
-    """The --config-file's of `<Trainer>/<cfg>`: its own, or those of its method and of its plug-ins."""
-    trainer, cfg = config.split("/")
-    own = configs / "trainers" / trainer / f"{cfg}.yaml"
-    if own.exists():
-        return [own]
-    method, plugins = split_name(trainer)
-    parts = [configs / "trainers" / method, *(configs / "plugins" / plugin.NAME for plugin in plugins)]
-    return [folder / f"{cfg}.yaml" for folder in parts]
+    """The --config-file's of `<Trainer>/<cfg>`, in the folder `configs` or in a copy of it; [] where there are none."""
+    return [configs / Path(path).relative_to("configs") for path in config_files(*config.split("/"))]
 
 
-def config_files():
-    """Every configuration of every trainer, as `<Trainer>/<cfg>`: all files, and what twins without files are made
-    of."""
-    cfgs = {path.stem for path in CONFIGS.glob("trainers/*/*.yaml")}
-    found = {f"{path.parent.name}/{path.stem}" for path in CONFIGS.glob("trainers/*/*.yaml")}
-    composed = [f"{name}/{cfg}" for name in trainers() for cfg in cfgs if not (CONFIGS / "trainers" / name).exists()]
-    return sorted(found | {config for config in composed if all(path.exists() for path in files_of(config))})
+def with_bases(path):
+    """A configuration file, and the files that its _BASE_ names, and theirs."""
+    bases = (yaml.safe_load(path.read_text()) or {}).get("_BASE_", [])
+    found = [path.resolve()]
+    for base in [bases] if isinstance(bases, str) else bases:
+        found += with_bases(path.parent / base)
+    return found
+
+
+def configurations():
+    """Every configuration that a run can name, as `<Trainer>/<cfg>`, by trainer."""
+    cfgs = sorted({path.stem for path in CONFIGS.glob("trainers/*/*.yaml")})
+    names = [f"{trainer}/{cfg}" for trainer in trainers() for cfg in cfgs]
+    return [name for name in names if files_of(name)]
+
+
+def covering():
+    """A few configurations in which each trainer occurs, and each file of configs/trainers and configs/plugins.
+
+    A configuration is taken if it has something that those before it have not. Every other trainer is asked for its
+    last configuration first, so that neither backbone gets all the compositions, which have no files of their own.
+    """
+    chosen, seen = [], set()
+    everything = configurations()
+    for number, trainer in enumerate(trainers()):
+        own = [config for config in everything if config.startswith(f"{trainer}/")]
+        for config in own if number % 2 else reversed(own):
+            parts = {trainer, *files_of(config)}
+            if not parts <= seen:
+                chosen.append(config)
+                seen |= parts
+    return chosen
 
 
 def dataset_files():
@@ -57,33 +92,31 @@ def dataset_files():
 
 def small(features):
     """Options that make any trainer's run small; `features` is the cache that runs share."""
-    found = [*SMALL, "FEATURES.DIR", str(features)]
+    options = [*SMALL, "FEATURES.DIR", str(features)]
     for section, words in SMALL_SECTIONS.items():
         keys, values = words.split()[::2], words.split()[1::2]
         for key, value in zip(keys, values, strict=True):
-            found += [f"TRAINER.{section}.{key}", value]
-    return found
+            options += [f"TRAINER.{section}.{key}", value]
+    return options
 
 
-def command(data, out, config, dataset, *options, task="base2new", shots=SHOTS, subset="all", configs=CONFIGS):
-    """A command line of train.py: `config` is `<Trainer>/<cfg>`; later options win."""
-    flags = {
-        "--root": data,
-        "--seed": 1,
-        "--trainer": config.split("/")[0],
-        "--dataset-config-file": configs / "datasets" / f"{dataset}.yaml",
-        "--output-dir": out,
-    }
-    words = [word for pair in flags.items() for word in pair]
-    words += [word for path in files_of(config, configs) for word in ("--config-file", path)]
-    words += ["TASK", task, "DATASET.NUM_SHOTS", shots, "DATASET.SUBSAMPLE_CLASSES", subset, *options]
-    return [str(word) for word in words]
+def command(data, out, config, dataset, *options, task="base2new", shots=SHOTS, configs=CONFIGS):
+    """A command line of train.py on the miniatures in `data`: `config` is `<Trainer>/<cfg>`; later options win."""
+    root = Path(data) / PHOTOS if dataset == PHOTOS else data
+    words = ["--root", root, "--seed", 1, "--trainer", config.split("/")[0], "--output-dir", out]
+    words += ["--dataset-config-file", configs / "datasets" / f"{dataset}.yaml"]
+    for path in files_of(config, configs):
+        words += ["--config-file", path]
+    images = ["FEATURES.VIEWS", 0] if trainers()[config.split("/")[0]].TUNES_IMAGES else []
+    return [str(word) for word in [*words, "TASK", task, "DATASET.NUM_SHOTS", shots, *options, *images]]
 
 
 def rehearse(argv):
-    """Runs a command line and looks at what it left behind. -> results.json"""
-    train.main(argv)
-    found = json.loads((Path(argv[argv.index("--output-dir") + 1]) / "results.json").read_text())
+    """Runs a command line in this process. -> its results.json, which is complete and has no odd number"""
+    with redirect_stdout(sys.stdout):  # the run copies it to its log; afterwards it is what it was
+        train.main(argv)
+    (path,) = Path(argv[argv.index("--output-dir") + 1]).glob("results*.json")
+    found = json.loads(path.read_text())
     assert found["metrics"], "nothing was evaluated"
     assert all(0 <= value <= 100 for value in found["metrics"].values()), found["metrics"]
     assert all(found["unsupported"].values()), "a metric is missing without a reason"
@@ -98,19 +131,3 @@ def numbers(found):
             yield from numbers(value)
     elif isinstance(found, int | float):
         yield found
-
-
-def backbones(folder):
-    """{(backbone's name, sha256): trainers} of the finished runs below `folder`."""
-    found = {}
-    for path in sorted(Path(folder).rglob("results.json")):
-        run = json.loads(path.read_text())
-        found.setdefault(tuple(run["backbone"].values()), set()).add(run["trainer"])
-    return found
-
-
-def check_one_backbone(folder, name):
-    """AssertionError unless all runs below `folder`, the rows of one table, were made on the backbone `name`."""
-    found = backbones(folder)
-    assert len(found) == 1, f"a table mixes backbones: {found}"
-    assert [key[0] for key in found] == [name], f"expected {name}, found {found}"

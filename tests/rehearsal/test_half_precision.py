@@ -1,4 +1,5 @@
-"""Every trainer in half precision and with autocast, on a CPU under CUDA's rules for dtypes: as in float32, nearly."""
+"""Every method, alone and with all its plug-ins, in half precision and with autocast, on a CPU under CUDA's rules for
+dtypes: nearly as in float32."""
 
 import math
 
@@ -8,28 +9,40 @@ import torch
 import torch.nn.functional as F
 from helpers.cuda_dtypes import CudaAutocast, CudaDtypes, as_on_a_gpu
 from helpers.rehearsal import command, numbers, rehearse, small, trainers
-from runs import logged_losses
+
+from trainers.plugins import split_name
 
 pytestmark = pytest.mark.rehearsal
 # several steps, whose losses depend on the gradients of those before
 STEPS = "OPTIM.MAX_EPOCH 2 OPTIM.WARMUP_EPOCH -1 DATALOADER.TRAIN_X.BATCH_SIZE 3".split()
 
 
-@pytest.fixture(scope="module")
-def run(data, features, tmp_path_factory):
+def extremes():
+    """The names of each method alone, and with all plug-ins that it can have."""
+    names = {}
+    for name in sorted(trainers(), key=lambda name: len(split_name(name)[1])):
+        names.setdefault(split_name(name)[0], []).append(name)
+    return sorted({name for own in names.values() for name in (own[0], own[-1])})
+
+
+@pytest.fixture
+def run(data, features, tmp_path, monkeypatch):
     """run(trainer, precision) -> (losses of the steps, results.json)."""
 
     def run(trainer, precision):
-        section = trainers()[trainer].SECTION
-        key = [f"TRAINER.{section}.PREC", precision] if section else []
-        out = tmp_path_factory.mktemp("half") / trainer / precision
-        found = rehearse(command(data, out, f"{trainer}/vit_b16", "dtd", *small(features), *STEPS, *key))
-        return logged_losses(out), found
+        kind = trainers()[trainer]
+        key = [f"TRAINER.{kind.SECTION}.PREC", precision] if kind.SECTION else []
+        options = [*small(features), *STEPS, *key]
+        losses, update = [], kind.update
+        with monkeypatch.context() as patch:
+            patch.setattr(kind, "update", lambda self, loss: (losses.append(loss.item()), update(self, loss)))
+            found = rehearse(command(data, tmp_path / precision, f"{trainer}/vit_b16", "dtd", *options))
+        return losses, found
 
     return run
 
 
-@pytest.mark.parametrize("trainer", sorted(trainers()))
+@pytest.mark.parametrize("trainer", extremes())
 def test_losses_are_nearly_those_of_float32(run, trainer):
     """Of the fine-tuning's steps, and of the generator where there is one."""
     plain_losses, plain_results = run(trainer, "fp32")

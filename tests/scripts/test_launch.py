@@ -1,123 +1,218 @@
-"""How a list of runs is executed: side by side, in order, interrupted, by two launchers at once, and what is told."""
+"""How scripts/launch.py executes a list of runs: in order, side by side, interrupted, killed, twice; with a stand-in
+for train.py."""
 
+import os
 import re
 import signal
+import sys
 import time
 
 import pytest
 from helpers.waiting import wait_for
 
+FEWSHOT = ("fewshot.sh", "eurosat", "1", "CoOp")
 SHOTS = {"SHOTS": "1 2 4"}
+linux = pytest.mark.skipif(sys.platform != "linux", reason="a process tells only Linux to end it with its parent")
 
 
 @pytest.fixture
 def fewshot(ready):
-    """fewshot(**environment) -> the finished fewshot.sh on eurosat with CoOp."""
-    return lambda **env: ready.run("fewshot.sh", "eurosat", "1", "CoOp", **{**SHOTS, **env})
+    """fewshot(*flags, **environment) -> the finished fewshot.sh on eurosat with CoOp, three runs."""
+    return lambda *flags, **env: ready.run(*FEWSHOT, *flags, **{**SHOTS, **env})
 
 
-def test_several_runs_side_by_side_take_the_time_of_one(fewshot):
-    begin = time.monotonic()
-    result = fewshot(JOBS="3", FAKE_SECONDS="2")
-    assert result.returncode == 0 and time.monotonic() - begin < 5.5
-    assert "step 3" not in result.stdout  # their output would be mixed
-    assert "3 done" in result.stdout
+def trainers(calls):
+    return [re.search(r"--trainer (\S+)", call).group(1) for call in calls]
 
 
-def test_threads_are_shared_out_where_runs_are_side_by_side(fewshot, ready):
-    assert "OMP_NUM_THREADS None" in fewshot().stdout
-    assert "OMP_NUM_THREADS 1" in ready.run("table1.sh", "eurosat", METHODS="CoOp", SEEDS="1", JOBS="1").stdout
-    assert "OMP_NUM_THREADS 3" in fewshot(SHOTS="8", OMP_NUM_THREADS="3").stdout
+# ---- what is run
 
 
-def test_the_end_of_a_failed_runs_log_is_shown(fewshot):
-    result = fewshot(JOBS="2", FAKE_FAILS="shots_2")
-    assert result.returncode == 3
-    shown = result.stderr.split("FAILED: CoOp/miniclip on eurosat, 2 shots, seed 1 (exit code 3)")[1]
-    assert "step 24 of" in shown and "error: the data are gone" in shown and "step 2 of" not in shown
+def test_finished_runs_are_skipped_and_unfinished_ones_are_not(fewshot, ready):
+    folder = ready.root / "output/fewshot/eurosat/shots_2/CoOp/miniclip/seed1"
+    folder.mkdir(parents=True)
+    (folder / "log.txt").touch()  # a run that broke off
+    assert fewshot().returncode == 0 and len(ready.calls("train.py")) == 3
+    again = fewshot(SHOTS="1 2 4 8")
+    assert again.returncode == 0 and again.stdout.count("(done already)") == 3 and "4 done" in again.stdout
+    assert len(ready.calls("train.py")) == 1
+
+
+def test_force_makes_them_anew(fewshot, ready):
+    fewshot()
+    ready.calls("")
+    assert fewshot("--force").returncode == 0
+    assert all(call.startswith("train.py --force ") for call in ready.calls("train.py"))
+
+
+def test_a_finished_run_of_other_options_is_stale(ready):
+    words, key = ("base2new.sh", "eurosat", "1", "CoOp"), ("--", "DATASET.TEMPLATE")
+    ready.run(*words, *key, "a photo, of {}")
+    ready.calls("")
+    result = ready.run(*words, *key, "a photo: of {}")  # the same folder
+    assert result.returncode == 2 and ready.calls("train.py") == []
+    assert "STALE: DATASET.TEMPLATE was 'a photo, of {}', is now 'a photo: of {}'; --force makes" in result.stderr
+    assert "# stale: output/base2new" in ready.run(*words, "--dry-run", *key, "a photo: of {}").stdout
+    assert ready.run(*words, "--force", *key, "a photo: of {}").returncode == 0
+
+
+def test_an_edited_result_is_stale(fewshot, ready):
+    fewshot()
+    path = next(ready.root.rglob("shots_2/**/results.json"))
+    path.write_text(path.read_text().replace("70.0", "90.0"))
+    result = fewshot()
+    assert result.returncode == 2 and "2 done, 1 stale" in result.stdout and "it was edited" in result.stderr
+
+
+def test_a_failing_run_does_not_stop_the_others_and_shows_the_end_of_its_log(fewshot, ready):
+    result = fewshot("--jobs", "2", FAKE_FAILS="shots_2")
+    assert result.returncode == 3 and "2 done, 1 failed" in result.stdout
+    shown = result.stderr.split("FAILED: exit code 3; error: the data are gone")[1]
+    assert "step 24 of" in shown and "step 2 of" not in shown
+    assert "step 3" not in result.stdout  # with several side by side it would be mixed
+    ready.calls("")
+    assert fewshot().returncode == 0 and len(ready.calls("train.py")) == 1
+
+
+def test_a_run_that_ends_without_results_failed(ready):
+    result = ready.run("base2new.sh", "eurosat", "1", FAKE_NO_RESULTS="1")
+    assert result.returncode == 1 and "it ended without results.json" in result.stderr
+    assert "step 24 of" in result.stdout  # what the only run prints is seen as it comes
+
+
+def test_targets_wait_for_their_source(ready):
+    ready.run("cross_dataset.sh", "caltech101", "1", "eurosat", "--jobs", "4", FAKE_SECONDS="0.5")
+    calls = ready.calls("train.py")
+    assert {*trainers(calls[:2])} == {"CoOp_SHIP", "ZeroshotCLIP"} and not any("INIT" in call for call in calls[:2])
+    assert len(calls) == 4 and all("MODEL.INIT_WEIGHTS output/fewshot/caltech101" in call for call in calls[2:])
 
 
 def test_a_failed_source_fails_its_targets_with_that_reason(ready):
     result = ready.run("cross_dataset.sh", "caltech101", "1", "eurosat", FAKE_FAILS="fewshot")
     assert result.returncode == 3 and "1 done, 3 failed" in result.stdout
-    reason = "its source failed: CoOp_SHIP/miniclip on caltech101, 16 shots, seed 1"
-    assert f"CoOp/miniclip-from_caltech101 on eurosat, 16 shots, seed 1: {reason}" in result.stderr
-    assert [re.search("--trainer (\\S+)", call).group(1) for call in ready.calls("train.py")] == [
-        "CoOp_SHIP",
-        "ZeroshotCLIP",
-    ]
+    reason = "its source is failed: CoOp_SHIP/miniclip on caltech101, 16 shots, seed 1"
+    assert f"CoOp/miniclip-from_caltech101 on eurosat, 16 shots, seed 1: FAILED: {reason}" in result.stderr
+    assert len(ready.calls("train.py")) == 2
 
 
-def test_targets_wait_for_their_source(ready):
-    ready.run("cross_dataset.sh", "caltech101", "1", "eurosat", "--jobs", "4", FAKE_SECONDS="0.5")
-    first = ready.calls("train.py")[:2]
-    assert {re.search("--trainer (\\S+)", call).group(1) for call in first} == {"CoOp_SHIP", "ZeroshotCLIP"}
-    assert not any("INIT" in call for call in first)
+def test_several_runs_side_by_side(fewshot, ready):
+    begin = time.monotonic()
+    assert fewshot("--jobs", "3", FAKE_SECONDS="2").returncode == 0 and time.monotonic() - begin < 5.5
+    logs = [path.read_text() for path in ready.root.rglob(".seed1.log")]
+    assert len(logs) == 3 and all("OMP_NUM_THREADS 1" in log for log in logs)
+    assert "OMP_NUM_THREADS None" in fewshot(SHOTS="8").stdout
 
 
-def test_gpus_are_shared_out(fewshot, ready):
-    assert fewshot(CUDA_VISIBLE_DEVICES="").returncode == 0
-    shared = ready.run("fewshot.sh", "eurosat", "2", "CoOp", "--per-gpu", "2", CUDA_VISIBLE_DEVICES="3,5", **SHOTS)
-    assert shared.returncode == 0 and "3 done" in shared.stdout
-    logs = [path.read_text() for path in sorted(ready.root.rglob(".seed2.log"))]
-    assert [log.split("CUDA_VISIBLE_DEVICES ")[1][0] for log in logs] == ["3", "5", "3"]
-    none = ready.run("fewshot.sh", "eurosat", "3", "CoOp", "--per-gpu", "2", CUDA_VISIBLE_DEVICES="")
+def test_gpus_are_dealt_out(fewshot, ready):
+    assert fewshot("--per-gpu", "1", CUDA_VISIBLE_DEVICES="3,5", FAKE_SECONDS="0.5").returncode == 0
+    used = [path.read_text().split("CUDA_VISIBLE_DEVICES ")[1][0] for path in ready.root.rglob(".seed1.log")]
+    assert {*used} == {"3", "5"} and len(used) == 3
+    none = fewshot("--per-gpu", "2", CUDA_VISIBLE_DEVICES="")
     assert none.returncode == 2 and "no GPU is visible" in none.stderr
+
+
+def test_the_status_is_that_of_the_files(fewshot, ready):
+    fewshot(FAKE_FAILS="shots_2", SHOTS="1 2")
+    process = ready.start(*FEWSHOT, SHOTS="4", FAKE_SECONDS="60")
+    wait_for(lambda: len(ready.started()) == 3)
+    *rows, counts = fewshot("--status", SHOTS="1 2 4 8").stdout.splitlines()
+    process.terminate()
+    assert process.wait() == 143
+    assert counts == "1 done, 1 running, 1 failed, 1 waiting" and len(ready.started()) == 3
+    assert re.fullmatch(r"done +CoOp/miniclip on eurosat, 1 shots, seed 1 +accuracy 70.0", rows[0])
+    assert rows[1].startswith("failed") and rows[1].endswith("exit code 3; error: the data are gone")
+    assert rows[2].startswith("running") and rows[2].endswith("80 ± 1 → 81") and rows[3].startswith("waiting")
+
+
+def test_a_dry_run_prints_the_commands_alone(fewshot, ready):
+    fewshot(SHOTS="2")
+    (call,) = ready.calls("train.py")
+    done, command = fewshot("--dry-run", SHOTS="2 4").stdout.splitlines()
+    assert done == "# done: output/fewshot/eurosat/shots_2/CoOp/miniclip/seed1"
+    assert command == "python " + call.replace("shots_2", "shots_4").replace("NUM_SHOTS 2", "NUM_SHOTS 4")
+    assert ready.calls("train.py") == []
+
+
+# ---- interrupts
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_ends_the_run_and_does_not_start_the_next(ready, number, code):
-    process = ready.start("fewshot.sh", "eurosat", "1", "CoOp", FAKE_SECONDS="60", **SHOTS)
+    process = ready.start(*FEWSHOT, FAKE_SECONDS="60", **SHOTS)
     wait_for(ready.started)
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert process.returncode == code and "goes on from here" in err
     assert len(ready.started()) == 1 and "3 waiting" in out
-    assert ready.run("fewshot.sh", "eurosat", "1", "CoOp", **SHOTS).returncode == 0  # nothing holds the folder
+    assert ready.run(*FEWSHOT, **SHOTS).returncode == 0  # nothing holds the folder
+
+
+@linux
+def test_a_second_interrupt_does_not_wait(ready):
+    process = ready.start("base2new.sh", "eurosat", "1", "CoOp", FAKE_SECONDS="60", FAKE_STUBBORN="1")
+    wait_for(ready.started)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130 and not ready.processes()
+
+
+@linux
+def test_a_killed_launcher_takes_its_runs_along_and_the_same_command_goes_on(ready):
+    process = ready.start(*FEWSHOT, "--jobs", "2", FAKE_SECONDS="1", **SHOTS)
+    wait_for(lambda: any(ready.root.rglob("results.json")))
+    wait_for(ready.processes)
+    process.kill()
+    process.wait()
+    wait_for(lambda: not ready.processes())
+    done = {path.parent for path in ready.root.rglob("results.json")}
+    result = ready.run(*FEWSHOT, **SHOTS)
+    assert result.returncode == 0 and "3 done" in result.stdout
+    assert all((folder / "started").read_text() == "once\n" for folder in done)
+
+
+@linux
+def test_a_killed_run_fails_and_the_others_go_on(ready):
+    process = ready.start(*FEWSHOT, FAKE_SECONDS="1", **SHOTS)
+    wait_for(ready.processes)
+    os.kill(ready.processes()[0], signal.SIGKILL)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 137 and "2 done, 1 failed" in out and "exit code 137" in err
 
 
 def test_two_launchers_never_make_one_run_twice(ready):
-    words = ("fewshot.sh", "eurosat", "1", "CoOp")
-    both = [ready.start(*words, FAKE_SECONDS="1", **SHOTS) for _ in range(2)]
+    both = [ready.start(*FEWSHOT, FAKE_SECONDS="1", **SHOTS) for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert len(ready.started()) == 3 and "another process is at it; waiting" in "".join(outputs)
+    assert len(ready.started()) == 3 and "another launcher is at it; waiting" in "".join(outputs)
 
 
-def test_a_killed_launcher_takes_its_runs_along(ready):
-    words = ("base2new.sh", "eurosat", "1", "CoOp", "--jobs", "2")
-    first = ready.start(*words, FAKE_SECONDS="60")
-    wait_for(ready.started)
-    first.kill()
-    first.wait()
-    wait_for(lambda: not ready.processes())
-    assert ready.run(*words).returncode == 0 and len(ready.started()) == 2
+# ---- surroundings
 
 
-def test_the_status_is_that_of_the_files(ready):
-    words, env = ("table1.sh", "eurosat"), {"METHODS": "CoOp CoOp_SHIP ZeroshotCLIP", "SEEDS": "1"}
-    ready.run(*words, FAKE_FAILS="/CoOp_SHIP/", **{**env, "METHODS": "CoOp CoOp_SHIP"})
-    last = ready.start(
-        *words, "--jobs", "1", FAKE_FAILS="/CoOp_SHIP/", FAKE_SECONDS="60", **{**env, "METHODS": "ZeroshotCLIP"}
-    )
-    wait_for(lambda: len(ready.started()) == 3)
-    *rows, counts = ready.run(*words, "--status", **env).stdout.splitlines()
-    last.terminate()
-    assert last.wait() == 143
-    assert counts == "1 done, 1 running, 1 failed, about 31 s left"
-    assert re.fullmatch(r"done +CoOp/miniclip on eurosat, 16 shots, seed 1 +31 s  base 80.0 .*", rows[0])
-    assert rows[1].startswith("failed") and rows[1].endswith("exit code 3; error: the data are gone")
-    assert rows[2].startswith("running") and rows[2].endswith("0 s  80 ± 1 → 81")
-    assert "1 waiting" in ready.run(*words, "--status", **env).stdout
-    assert len(ready.started()) == 3
+@pytest.mark.parametrize("flags", [(), ("--dry-run",), ("--help",), ("--status",)])
+def test_a_reader_that_leaves_is_no_accident(ready, flags):
+    process = ready.start(*FEWSHOT, *flags, FAKE_SECONDS="0.3", **SHOTS)
+    process.stdout.close()
+    assert "Traceback" not in process.stderr.read() and process.wait(timeout=30) in (0, 141)
+    assert ready.run(*FEWSHOT, **SHOTS).returncode == 0
 
 
-def test_what_is_left_is_judged_by_what_is_finished():
-    from lib.run import Place, Run
-    from lib.status import DONE, Status
+def test_a_character_that_cannot_be_shown_is_written_otherwise(fewshot):
+    assert "80 \\xb1 1 \\u2192 81" in fewshot(LC_ALL="C", PYTHONIOENCODING="ascii").stdout
 
-    runs = [Run("base2new", "dtd", "CoOp", "miniclip", seed) for seed in (1, 2, 3)]
-    status = Status(runs, Place(), cost=lambda run: run.seed)
-    assert status.left() is None
-    status.entries[0].state, status.entries[0].seconds = DONE, 10.0
-    assert status.left() == 50.0 and status.left(jobs=2) == 25.0
+
+@pytest.mark.parametrize("output, reason", [("requirements.txt", "Not a directory"), ("x" * 300, "File name too long")])
+def test_a_folder_that_cannot_be_made_is_a_sentence(fewshot, output, reason):
+    result = fewshot(OUTPUT=output)
+    assert result.returncode == 2 and f"{reason}; OUTPUT=DIR names another folder" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_without_a_set_up_it_answers_and_runs_nothing(checkout):
+    assert checkout.run("base2new.sh", "--help").returncode == 0
+    result = checkout.run("base2new.sh", "caltech101", "1")
+    assert result.returncode == 2 and "bash scripts/setup.sh" in result.stderr
+    assert checkout.run("base2new.sh", "caltech101", "1", CONDA_PREFIX="/opt/conda").returncode == 0
+    assert len(checkout.calls("train.py")) == 1

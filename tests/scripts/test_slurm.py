@@ -1,4 +1,4 @@
-"""scripts/sweep.py --slurm on a stand-in for Slurm; docs/sweeps.md has what a real one did."""
+"""scripts/launch.py --slurm on a stand-in for Slurm (tests/helpers/slurm.py)."""
 
 import os
 import subprocess
@@ -7,14 +7,15 @@ import sys
 import pytest
 from helpers.slurm import FakeSlurm
 from helpers.waiting import wait_for
-from lib.run import UserError
 from lib.slurm import gpus_of, minutes
+
+from trainers.core.files import UserError
 
 FOUR = """
 task: base2new
 datasets: [eurosat]
 seeds: [1, 2]
-variants: [{trainer: CoOp}, {trainer: CoOp_SHIP}]
+variants: [CoOp, CoOp_SHIP]
 report: [--paired]
 """
 WITH_SOURCE = """
@@ -23,7 +24,7 @@ datasets: [eurosat]
 seeds: [1]
 source: {dataset: caltech101, trainer: CoOp}
 variants:
-- {trainer: ZeroshotCLIP}
+- ZeroshotCLIP
 - {trainer: CoOp, start: [MODEL.INIT_WEIGHTS]}
 """
 
@@ -43,20 +44,20 @@ def go(tmp_path):
 
 
 @pytest.fixture
-def sweep(ready, slurm):
-    """sweep(text, *flags, start=False) -> the script's completed process, or with `start` the running one."""
+def launch(ready, slurm):
+    """launch(text, *flags, start=False) -> the script's completed process, or with `start` the running one."""
 
     def run(text, *flags, start=False, **env):
         (ready.root / "mine.yaml").write_text(text)
         env["PATH"] = f"{slurm.bin}:{ready.environment()['PATH']}"
         env = {name: str(value) for name, value in env.items()}
-        return (ready.start if start else ready.run)("sweep.py", "mine.yaml", "--slurm", *flags, **env)
+        return (ready.start if start else ready.run)("launch.py", "mine.yaml", "--slurm", *flags, **env)
 
     return run
 
 
-def test_sources_come_first_and_targets_wait_for_them(sweep, slurm, ready):
-    result = sweep(WITH_SOURCE, "partition=gpu", "time=2-0:30", "account=us")
+def test_sources_come_first_and_targets_wait_for_them(launch, slurm, ready):
+    result = launch(WITH_SOURCE, "partition=gpu", "time=2-0:30", "account=us")
     assert result.returncode == 0 and "3 done" in result.stdout, result.stderr
     first, then = slurm.submitted()
     for line in ("--partition=gpu", "--time=2910", "--account=us", "--requeue", "--array=0-1%"):
@@ -66,18 +67,17 @@ def test_sources_come_first_and_targets_wait_for_them(sweep, slurm, ready):
     assert len(calls) == 3 and "MODEL.INIT_WEIGHTS" in calls[2]
 
 
-def test_what_starts_from_a_failed_source_says_so(sweep):
-    result = sweep(WITH_SOURCE, FAKE_FAILS="/fewshot/")
+def test_what_starts_from_a_failed_source_fails(launch):
+    result = launch(WITH_SOURCE, FAKE_FAILS="/fewshot/")
     assert result.returncode == 3 and "1 done, 2 failed" in result.stdout
     assert (
-        "FAILED: CoOp/miniclip on caltech101, 16 shots, seed 1 (exit code 3; error: the data are gone)" in result.stderr
+        "CoOp/miniclip on caltech101, 16 shots, seed 1: FAILED: exit code 3; error: the data are gone" in result.stderr
     )
-    assert "FAILED: CoOp/miniclip-from_caltech101 on eurosat" in result.stderr
-    assert "exit code 2; its source is not done: CoOp/miniclip on caltech101" in result.stderr
+    assert "CoOp/miniclip-from_caltech101 on eurosat, 16 shots, seed 1: FAILED: " in result.stderr
 
 
-def test_a_job_hands_itself_back_and_its_run_goes_on(sweep, slurm, ready, go):
-    process = sweep(FOUR, start=True, FAKE_GO=go)
+def test_a_preempted_job_hands_itself_back_and_its_run_goes_on(launch, slurm, ready, go):
+    process = launch(FOUR, "--force", start=True, FAKE_GO=go)
     wait_for(lambda: len(ready.started()) == 2)
     slurm.announce_the_end("100_0")
     wait_for(lambda: len(ready.started()) == 3)
@@ -85,61 +85,44 @@ def test_a_job_hands_itself_back_and_its_run_goes_on(sweep, slurm, ready, go):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and "4 done" in out, err
     assert len(ready.started()) == 5  # one of them twice
-    assert ready.calls("scripts/report.py")  # one table at the end
+    forced = ["--force" in call for call in ready.calls("")[:-1]]
+    assert forced.count(False) == 1  # the one that went on
 
 
-def test_jobs_go_on_without_the_script_and_are_not_submitted_twice(sweep, slurm, ready, go):
-    process = sweep(FOUR, start=True, FAKE_GO=go)
-    wait_for(lambda: len(ready.started()) == 2)
-    process.kill()
-    process.communicate()
-    assert "2 running, 2 waiting" in sweep(FOUR, "--status").stdout
-    go.touch()
-    result = sweep(FOUR)
-    assert result.returncode == 0 and "4 done" in result.stdout and "submitted" not in result.stdout
-    assert len(slurm.submitted()) == 1 and len(ready.started()) == 4
-
-
-def test_an_interrupt_leaves_the_jobs_alone_and_says_how_to_end_them(sweep, slurm, ready, go):
-    process = sweep(FOUR, start=True, FAKE_GO=go)
+def test_jobs_go_on_without_the_script_and_are_not_submitted_twice(launch, slurm, ready, go):
+    process = launch(FOUR, start=True, FAKE_GO=go)
     wait_for(lambda: len(ready.started()) == 2)
     process.terminate()
     assert "scancel 100 ends them" in process.communicate(timeout=20)[1] and process.returncode == 143
+    assert "2 running, 2 waiting" in launch(FOUR, "--status").stdout
     go.touch()
-    wait_for(slurm.is_empty)
-    assert len(ready.started()) == 4
+    result = launch(FOUR)
+    assert result.returncode == 0 and "4 done" in result.stdout and "submitted" not in result.stdout
+    assert len(slurm.submitted()) == 1 and len(ready.started()) == 4
+    assert len(ready.calls("scripts/report.py")) == 1  # one table at the end
 
 
-def test_a_gpu_may_have_several_runs(sweep, slurm, ready):
-    result = sweep(FOUR, "gres=gpu:a100:2", "--per-gpu", "1", CUDA_VISIBLE_DEVICES="4,7")
-    assert result.returncode == 0 and "submitted 2 jobs as 100, at most 4.0 h each" in result.stdout, result.stderr
+def test_a_gpu_may_have_several_runs(launch, ready):
+    result = launch(FOUR, "gres=gpu:a100:2", "--per-gpu", "1", CUDA_VISIBLE_DEVICES="4,7", FAKE_SECONDS="0.5")
+    assert result.returncode == 0 and "submitted 2 jobs as 100" in result.stdout, result.stderr
     logs = [path.read_text() for path in ready.root.rglob(".seed*.log")]
     assert sorted(log.split("CUDA_VISIBLE_DEVICES ")[1].split()[0] for log in logs) == ["4", "4", "7", "7"]
 
 
-def test_refusals_are_sentences(ready, sweep, slurm):
-    assert "found 'soon'" in sweep(FOUR, "time=soon").stderr
-    assert "--slurm takes KEY=VALUE, found 'gpu'" in sweep(FOUR, "gpu").stderr
-    command = [sys.executable, str(ready.root / "scripts/sweep.py"), str(ready.root / "mine.yaml"), "--slurm"]
+def test_refusals_are_sentences(ready, launch):
+    assert "found 'soon'" in launch(FOUR, "time=soon").stderr
+    assert "--slurm takes KEY=VALUE, found 'gpu'" in launch(FOUR, "gpu").stderr
+    command = [sys.executable, str(ready.root / "scripts/launch.py"), str(ready.root / "mine.yaml"), "--slurm"]
     nowhere = subprocess.run(command, env={**os.environ, "PATH": str(ready.bin)}, capture_output=True, text=True)
     assert nowhere.returncode == 2 and nowhere.stderr.startswith("error: --slurm: squeue does not answer")
 
 
-@pytest.mark.parametrize(
-    "text, found",
-    [("90", 90), ("0:30", 1), ("10:30", 11), ("4:00:00", 240), ("1-12", 2160), ("2-0:30", 2910), ("1-0:0:1", 1441)],
-)
-def test_times_are_those_of_sbatch(text, found):
-    assert minutes(text) == found
-
-
-@pytest.mark.parametrize("text", ["", "four", "4h", "1:2:3:4", "-5"])
-def test_other_times_are_refused(text):
-    with pytest.raises(UserError, match="hours:minutes:seconds"):
-        minutes(text)
-
-
-def test_the_gpus_of_a_job_are_read_from_its_options():
+def test_times_and_gpus_are_those_of_sbatch():
+    times = {"90": 90, "0:30": 1, "10:30": 11, "4:00:00": 240, "1-12": 2160, "2-0:30": 2910, "1-0:0:1": 1441}
+    assert {text: minutes(text) for text in times} == times
+    for text in ("", "four", "4h", "1:2:3:4", "-5"):
+        with pytest.raises(UserError, match="hours:minutes:seconds"):
+            minutes(text)
     assert [gpus_of(one) for one in ({}, {"gpus_per_node": "4"}, {"gres": "gpu:a100:2"}, {"gres": "gpu"})] == [
         1,
         4,

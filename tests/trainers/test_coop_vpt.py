@@ -1,14 +1,13 @@
 """CoOp + VPT against the plain formulation, and through the command line."""
 
-import json
 import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
-from plain import plain_text_features, relative
-from runs import FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone, results
+from plain import plain_text_features, relative, unit
+from runs import EVERY_STEP, Recorded, argv, evaluate, results
 from tiny_data import NAMES
 
 import train
@@ -61,7 +60,7 @@ def make_head(backbone, options):
 @pytest.mark.parametrize("options", [OPTIONS, SHARED])
 def test_prediction_and_gradients_equal_the_plain_formulation(miniclip_backbone, options):
     head = make_head(miniclip_backbone, options)
-    features = F.normalize(torch.randn(3, miniclip_backbone.embed_dim), dim=-1)
+    features = unit(3, miniclip_backbone.embed_dim)
     labels, rows = torch.tensor([0, 3, 6]), 3 if options.CONDITIONAL else 1
     torch.manual_seed(5)
     log_p, kl = head.predict(features)
@@ -69,12 +68,10 @@ def test_prediction_and_gradients_equal_the_plain_formulation(miniclip_backbone,
     torch.manual_seed(5)
     noise = torch.randn(3, rows, miniclip_backbone.width).expand(3, 3, -1)
     parameters = {name: value.detach().clone().requires_grad_() for name, value in head.named_parameters()}
-    p = torch.stack(
-        [
-            plain_probabilities(miniclip_backbone, NAMES, parameters, feature, noise[:, i])
-            for i, feature in enumerate(features)
-        ]
-    )
+    p = []
+    for i, feature in enumerate(features):
+        p.append(plain_probabilities(miniclip_backbone, NAMES, parameters, feature, noise[:, i]))
+    p = torch.stack(p)
     plain_kls = torch.stack([plain_kl(parameters, feature) for feature in features]).mean()
     (-p[range(3), labels].log().mean() + plain_kls).backward()
     assert relative(log_p, p.log()) <= 1e-5 and kl.item() == pytest.approx(plain_kls.item(), rel=1e-5)
@@ -91,7 +88,7 @@ def test_kl_of_the_prior_is_zero_and_of_a_known_gaussian_is_known():
 @pytest.mark.parametrize("options", [OPTIONS, SHARED])
 def test_evaluation_draws_the_same_samples_whatever_came_before(miniclip_backbone, options):
     head = make_head(miniclip_backbone, options).eval()
-    features = F.normalize(torch.randn(4, miniclip_backbone.embed_dim), dim=-1)
+    features = unit(4, miniclip_backbone.embed_dim)
     with torch.no_grad():
         torch.manual_seed(1)
         first = head(features)
@@ -105,10 +102,8 @@ def test_evaluation_draws_the_same_samples_whatever_came_before(miniclip_backbon
         noise = head.noise(1)[:, 0]
         assert len(noise) == 4
         parameters = dict(head.named_parameters())
-        plain = torch.stack(
-            [plain_probabilities(miniclip_backbone, NAMES, parameters, feature, noise) for feature in features]
-        )
-        assert relative(first, plain.log()) <= 1e-5
+        plain = [plain_probabilities(miniclip_backbone, NAMES, parameters, feature, noise) for feature in features]
+        assert relative(first, torch.stack(plain).log()) <= 1e-5
         head.train()
         assert not torch.equal(head(features), head(features))
 
@@ -116,7 +111,7 @@ def test_evaluation_draws_the_same_samples_whatever_came_before(miniclip_backbon
 @pytest.mark.parametrize("options", [OPTIONS, SHARED])
 def test_for_classes_keeps_what_was_trained(miniclip_backbone, options):
     head = make_head(miniclip_backbone, options).eval()
-    features = F.normalize(torch.randn(2, miniclip_backbone.embed_dim), dim=-1)
+    features = unit(2, miniclip_backbone.embed_dim)
     with torch.no_grad():
         few, all_classes = head.for_classes([NAMES[4], NAMES[1]]).eval(), head
         assert few(features).shape == (2, 2) and few.state_dict().keys() == all_classes.state_dict().keys()
@@ -124,35 +119,27 @@ def test_for_classes_keeps_what_was_trained(miniclip_backbone, options):
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-def test_first_steps_through_the_command_line(tiny_bank, tmp_path, monkeypatch, miniclip_backbone, conditional):
-    options = ["DATALOADER.TRAIN_X.BATCH_SIZE", "2", "TRAINER.VPT.KL_WEIGHT", "0.1"]
-    options += ["TRAINER.VPT.CONDITIONAL", str(conditional)]
-    run = FirstSteps(monkeypatch, tmp_path, tiny_bank, "CoOp_VPT", *options)
+def test_losses_equal_the_plain_formulation(tiny_bank, tmp_path, monkeypatch, miniclip_backbone, conditional):
+    options = [*EVERY_STEP, "DATALOADER.TRAIN_X.BATCH_SIZE", "4", "OPTIM.MAX_EPOCH", "1"]
+    options += ["TRAINER.VPT.KL_WEIGHT", "0.1", "TRAINER.VPT.CONDITIONAL", str(conditional)]
+    run = Recorded(monkeypatch, argv(tiny_bank, tmp_path, "CoOp_VPT", *options))
     names, width = run.trainer.trained_classnames, miniclip_backbone.width
 
     def plain(parameters, features, labels, _):
-        noise = torch.randn(1, 2 if conditional else 1, width).expand(1, 2, -1)
+        noise = torch.randn(1, 4 if conditional else 1, width).expand(1, 4, -1)
         losses = []
         for i, (feature, label) in enumerate(zip(features, labels)):
             p = plain_probabilities(miniclip_backbone, names, parameters, feature, noise[:, i])
             losses.append(-p[label].log() + 0.1 * plain_kl(parameters, feature))
         return torch.stack(losses).mean()
 
-    assert run.losses == pytest.approx(run.plain_losses(plain), abs=2e-4)
-
-
-@pytest.mark.parametrize("conditional", [True, False])
-def test_resumes_exactly(tiny_bank, tmp_path, monkeypatch, conditional):
-    options = ["TRAINER.VPT.CONDITIONAL", str(conditional)]
-    check_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, tiny_bank, "CoOp_VPT", *options)
+    assert run.losses == pytest.approx(run.plain_losses(plain)[0], abs=2e-4) and len(run.losses) == 4
 
 
 def test_evaluation_alone_reproduces_the_run(tiny_bank, tmp_path):
     """Several samples at test, and yet the same figures: the noise is the evaluation's own."""
-    options = ["TRAINER.VPT.TEST_SAMPLES", "3", "DATASET.SUBSAMPLE_CLASSES"]
-    train.main(argv(tiny_bank, tmp_path / "run", "CoOp_VPT", *options, "base"))
+    options = ["TRAINER.VPT.TEST_SAMPLES", "3"]
+    train.main(argv(tiny_bank, tmp_path / "run", "CoOp_VPT", *options))
     for subset in ("base", "new"):
-        args = argv(tiny_bank, tmp_path / subset, "CoOp_VPT", *options, subset, seed=7)
-        train.main(["--eval-only", "--model-dir", str(tmp_path / "run"), *args])
-        found = json.loads((tmp_path / subset / f"results-{subset}.json").read_text())["metrics"]["accuracy"]
-        assert found == results(tmp_path / "run")["metrics"][subset]
+        again = evaluate(tmp_path / "run", tiny_bank, tmp_path / subset, "CoOp_VPT", *options, subset=subset, seed=7)
+        assert again["metrics"]["accuracy"] == results(tmp_path / "run")["metrics"][subset]

@@ -3,12 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from dassl.utils import UserError
-from plain import plain_text_features, relative
-from runs import FirstSteps, argv, check_a_killed_run_ends_like_one_left_alone
+from plain import plain_text_features, relative, unit
+from runs import EVERY_STEP, Recorded, argv
 from tiny_data import NAMES
 
-import train
 from trainers.core.model.prompts import tokenize
 from trainers.proda import ProDAHead, WithPromptBatches, positions_of, upper_bound_logits
 
@@ -86,14 +84,8 @@ def test_upper_bound_equals_its_formula_and_bounds_the_expected_loss():
     assert at_the_mean < expected <= bound.item()
 
 
-def test_identical_prompts_have_no_spread():
-    features, weight = F.normalize(torch.randn(3, 6), dim=-1), F.normalize(torch.randn(4, 6), dim=-1)
-    logits = upper_bound_logits(features, torch.tensor([0, 1, 2]), weight.expand(5, 4, 6), 12.0)
-    assert torch.allclose(logits, 12.0 * features @ weight.t(), atol=1e-5)
-
-
 def test_evaluation_uses_the_mean_of_all_prompts(head, miniclip_backbone):
-    features = F.normalize(torch.randn(3, miniclip_backbone.embed_dim), dim=-1)
+    features = unit(3, miniclip_backbone.embed_dim)
     head.eval()
     with torch.no_grad():
         mean = plain_weights(miniclip_backbone, NAMES, head.ctx, head.positions).mean(0)
@@ -113,8 +105,9 @@ def test_each_batch_of_images_meets_every_prompt_once():
         assert all(len(part) == 2 for part in prompts) and sorted(torch.cat(prompts).tolist()) == list(range(8))
 
 
-def test_first_steps_through_the_command_line(tiny_bank, tmp_path, monkeypatch, miniclip_backbone):
-    run = FirstSteps(monkeypatch, tmp_path, tiny_bank, "ProDA", "TRAINER.PRODA.N_PROMPT", "8")
+def test_losses_equal_the_plain_formulation(tiny_bank, tmp_path, monkeypatch, miniclip_backbone):
+    options = [*EVERY_STEP, "OPTIM.MAX_EPOCH", "1", "TRAINER.PRODA.N_PROMPT", "8"]
+    run = Recorded(monkeypatch, argv(tiny_bank, tmp_path, "ProDA", *options))
     names, positions, scale = run.trainer.trained_classnames, positions_of(8), miniclip_backbone.logit_scale.exp()
 
     def plain(parameters, features, labels, prompts):
@@ -122,13 +115,4 @@ def test_first_steps_through_the_command_line(tiny_bank, tmp_path, monkeypatch, 
         weights = plain_weights(miniclip_backbone, names, ctx[prompts], [positions[i] for i in prompts])
         return plain_upper_bound(features, labels, weights, scale) + 0.1 * plain_orthogonality(miniclip_backbone, ctx)
 
-    assert run.losses == pytest.approx(run.plain_losses(plain), abs=2e-4)
-
-
-def test_resumes_exactly(tiny_bank, tmp_path, monkeypatch):
-    check_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, tiny_bank, "ProDA")
-
-
-def test_prompts_that_do_not_divide_are_refused(tiny_bank, tmp_path):
-    with pytest.raises(UserError, match="N_PROMPT is 6 and PROMPT_BATCH 4"):
-        train.main(argv(tiny_bank, tmp_path, "ProDA", "TRAINER.PRODA.N_PROMPT", "6", "TRAINER.PRODA.PROMPT_BATCH", "4"))
+    assert run.losses == pytest.approx(run.plain_losses(plain)[0], abs=2e-4) and len(run.losses) == 8

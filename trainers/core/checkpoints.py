@@ -28,6 +28,7 @@ POINTER = "checkpoint"  # a text file with the name of the newest
 NEEDED = {"state_dict": dict, "epoch": int}
 OPTIONAL = {"classnames": list, "optimizer": dict, "scheduler": dict, "scaler": dict, "best_result": float}
 OPTIONAL |= {"seconds": dict, "history": list, "selection": str, "settings": str, "optimizers": list, "identity": dict}
+OPTIONAL |= {"temperature": float}
 APPLIED = ("PREC", "CHUNK", "ROWS")  # options that only say how a model is computed
 UNFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
@@ -194,6 +195,7 @@ def load_head(trainer, directory: str, epoch: int | None = None, overridden=()) 
         require_best(trainer, path, checkpoint)
     trainer.set_head(head_of(trainer, path, names, checkpoint), names, training=False)
     trainer.selection = checkpoint.get("selection", trainer.selection)
+    trainer.temperature = checkpoint.get("temperature", 1.0)
     print(f"loaded {path} (epoch {checkpoint['epoch']}, {len(names)} classes)")
     return fingerprint(path)
 
@@ -266,6 +268,7 @@ def state_of(trainer, done: int, val_result=None) -> dict:
         "seconds": dict(trainer.watch.seconds),
         "history": list(trainer.history),
         "selection": trainer.selection,
+        "temperature": trainer.temperature,
         "identity": trainer.identity,
     }
 

@@ -2,15 +2,49 @@
 stand for."""
 
 from difflib import get_close_matches
+from typing import NamedTuple
 
 import torch
 from dassl.optim import build_lr_scheduler
 from yacs.config import CfgNode as CN
 
-from .files import UserError
+from .files import UserError, nearest
 
 PRECISIONS = ("auto", "fp32", "fp16", "amp")
 ALIKE = 0.85  # from this similarity on a method's name is taken for a misspelt hook
+
+
+class Range(NamedTuple):
+    """Numbers from `low` to `high` (None: without an end); `above`: without `low` itself."""
+
+    low: float
+    high: float | None = None
+    above: bool = False
+
+    def __contains__(self, value):
+        over = value > self.low if self.above else value >= self.low
+        return over and (self.high is None or value <= self.high)
+
+    def __str__(self):
+        start = f"above {self.low}" if self.above else f"{self.low} or more"
+        return start if self.high is None else f"{start}, at most {self.high}"
+
+
+# What the shared options allow: a Range of numbers, or some words.
+LIMITS: dict[str, Range | tuple] = {
+    "DATASET.NUM_SHOTS": Range(-1),
+    "DATASET.SUBSAMPLE_CLASSES": ("all", "base", "new"),
+    "DATASET.FOLD": Range(0),
+    "DATALOADER.NUM_WORKERS": Range(0),
+    "DATALOADER.TRAIN_X.BATCH_SIZE": Range(1),
+    "FEATURES.VIEWS": Range(0),
+    "OPTIM.LR": Range(0),
+    "OPTIM.MAX_EPOCH": Range(0),
+    "OPTIM.SCHEDULE_PER": ("epoch", "step"),
+    "TEST.ALL_SUBSET": Range(0),
+    "TEST.FINAL_MODEL": ("last_step", "best_val"),
+    "TRAIN.CHECKPOINT_SECONDS": Range(0),
+}
 
 
 def declare(cfg, section, **defaults):
@@ -26,17 +60,35 @@ def declare(cfg, section, **defaults):
             node[key] = value
 
 
-def options_of(kind: type) -> dict:
-    """{key: default} of a trainer's or a plug-in's section: its OPTIONS over those of its base classes."""
+def options_of(kind: type, table: str = "OPTIONS") -> dict:
+    """{key: default} of a trainer's or a plug-in's section: its OPTIONS over those of its base classes; or its
+    LIMITS."""
     options = {}
     for base in reversed(kind.__mro__):
-        options.update(vars(base).get("OPTIONS", {}))
+        options.update(vars(base).get(table, {}))
     return options
 
 
-def parts_of(trainer: type) -> list[type]:
-    """A trainer's class and those of its plug-ins, as far as they have a section of options."""
-    return [kind for kind in (trainer, *getattr(trainer, "PLUGINS", ())) if getattr(kind, "SECTION", None)]
+def check_options(cfg, parts: list[type]):
+    """Raises UserError for the first option outside of its LIMITS: of those that all share, and of `parts`."""
+    limits = dict(LIMITS)
+    for part in parts:
+        limits |= {f"TRAINER.{part.SECTION}.{name}": allowed for name, allowed in options_of(part, "LIMITS").items()}
+    for key, allowed in limits.items():
+        value = cfg
+        for name in key.split("."):
+            value = value.get(name, None)
+        if value is not None and value not in allowed:
+            expected = allowed if isinstance(allowed, Range) else f"one of {', '.join(nearest(value, allowed))}"
+            raise UserError(f"{key} is {value}; it must be {expected}")
+
+
+def parts_of(trainer: type, cfg=None) -> list[type]:
+    """A trainer's class and those of its plug-ins, as far as they have a section of options; with a configuration also
+    those of the trainers that it reads the options of."""
+    further = trainer.reads(cfg) if cfg is not None and hasattr(trainer, "reads") else []
+    kinds = [part for kind in (trainer, *further) for part in (kind, *getattr(kind, "PLUGINS", ()))]
+    return [kind for kind in dict.fromkeys(kinds) if getattr(kind, "SECTION", None)]
 
 
 def declare_options(cfg, kinds):
@@ -74,6 +126,9 @@ def extend_cfg(cfg):
         SUBSAMPLE_CLASSES="all",
         TEMPLATE=None,  # hand-written prompt, or a list of them whose features are averaged; None: the data set's own
         SKIP_BAD_IMAGES=False,
+        HALVES_SEED=-1,  # from 0 on: base and new halves are drawn by this seed, not taken in the order of labels
+        FOLD=0,  # of TASK leave_classes_out: which draw of classes and images
+        SPLIT="",  # of an own folder without test/: "" is 50/20/30 of each class; none trains on all, and tests nothing
     )
     # True leaves the last partial batch of an epoch out, as Dassl does; False keeps it, as other published code does
     declare(cfg, "DATALOADER.TRAIN_X", DROP_LAST=True)
@@ -98,8 +153,6 @@ def resolve_precision(requested, device, key):
 
     `key` is the config key that holds `requested`; errors name it.
     """
-    if requested not in PRECISIONS:
-        raise UserError(f"{key} is '{requested}'; it must be one of {', '.join(PRECISIONS)}")
     on_cpu = torch.device(device).type == "cpu"
     if on_cpu and requested in ("fp16", "amp"):
         raise UserError(f"{key} {requested} needs a GPU; on a CPU set {key} fp32 (or auto, which chooses by device)")
@@ -113,8 +166,6 @@ def resolve_precision(requested, device, key):
 
 def per_step(optim, steps):
     """OPTIM for the scheduler; with SCHEDULE_PER step its epochs are steps, of which an epoch has `steps()`."""
-    if optim.SCHEDULE_PER not in ("epoch", "step"):
-        raise UserError(f"OPTIM.SCHEDULE_PER is '{optim.SCHEDULE_PER}'; it must be epoch or step")
     if optim.SCHEDULE_PER == "epoch":
         return optim
     if optim.WARMUP_EPOCH > 0:

@@ -20,17 +20,17 @@ WAIT = 60.0  # seconds for other processes that write
 def content_hashes(paths: Sequence[str], folder: str | Path) -> list[str]:
     """32 hex digits for the content of each file, "" for one that cannot be read. `folder` keeps what was read; where
     it cannot be written to, the files are read again next time."""
-    paths = [os.path.abspath(path) for path in paths]
-    states = [_state(path) for path in paths]
-    known = _known(Path(folder) / NAME, paths)
+    files = [os.fsencode(os.path.abspath(path)) for path in paths]  # bytes: a name need not be text
+    states = [_state(path) for path in files]
+    known = _known(Path(folder) / NAME, files)
     read = {}
-    for path, state in zip(paths, states, strict=True):
+    for path, state in zip(files, states, strict=True):
         if state and known.get(path, ("", ""))[0] != state:
             read[path] = (state, _hash(path))
     if read:
         _keep(Path(folder) / NAME, read)
     known |= read
-    return [known[path][1] if state else "" for path, state in zip(paths, states, strict=True)]
+    return [known[path][1] if state else "" for path, state in zip(files, states, strict=True)]
 
 
 def _state(path):

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -188,8 +189,8 @@ def summary(record: dict) -> str:
 
 
 def plain(name: str) -> str:
-    """What a prompt makes of a name: underscores and case do not matter to it."""
-    return " ".join(name.replace("_", " ").lower().split())
+    """What a prompt makes of a name: underscores, case, and how a character is composed do not matter to it."""
+    return " ".join(unicodedata.normalize("NFKC", name).replace("_", " ").casefold().split())
 
 
 def names_hash(classnames: Iterable[str]) -> str:
@@ -206,6 +207,7 @@ def read_lines(path: str | Path, key: str) -> list[str]:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{key} {path} cannot be read as UTF-8 text: {error}; {EXPECTED}") from None
+    text = text.replace("\ufeff", "")  # a BOM, also where files with one were joined
     return [line.strip() for line in text.rstrip("\n").split("\n")]
 
 

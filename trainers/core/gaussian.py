@@ -1,11 +1,16 @@
-"""Means and covariances of features by class: what needs no training."""
+"""Means and covariances of features by class, and the heads that are made of them: what needs no training."""
 
 import torch
 from torch import Tensor
 
+from .files import find_positions
+from .heads import Head, which_are_base
+from .model.prompts import encode_classes
+
 # How the mean of a class that has only a name is made up, as in the code of Wang et al. (ICLR 2024): the features
 # nearest to its text, and so many copies of the text itself.
 NEIGHBOURS, TEXTS = 64, 16
+PAPERS_SCALE = 100.0  # what that paper multiplies cosines with, and counts the weight of the Gaussian classifier beside
 
 
 def sums_of(features: Tensor, labels: Tensor, count: int) -> Tensor:
@@ -53,3 +58,76 @@ def lda_classifier(texts: Tensor, means: Tensor, precision: Tensor, share: float
     weights = means.double() @ precision.double()
     bias = -(weights * means.double()).sum(1) / 2
     return (texts + share * weights).float(), (share * bias).float()
+
+
+def gaussian_state(
+    features: Tensor, labels: Tensor, count: int, weight=1.0, neighbours=NEIGHBOURS, copies=TEXTS
+) -> dict[str, Tensor]:
+    """What a GaussianHead over `count` classes is made of: unit features [N, d] of images, labels [N]. Some class must
+    have two images."""
+    means = means_of(features, labels, count)
+    blend = torch.tensor([weight, neighbours, copies], dtype=torch.float64, device=features.device)
+    precision = shrunk_precision(features - means[labels]).float()
+    return {"means": means, "precision": precision, "support": features, "blend": blend}
+
+
+class MeansHead(Head):
+    """A head that has learned where its classes are, `means` [C, d]; of any other name it makes up the mean.
+
+    `state` holds what is saved: the means, and what other names need. A class is described by its hand-written text;
+    or by the row of `texts` [C, d] in the state, and any further class by a row of `texts_of(names)`.
+    """
+
+    def __init__(self, backbone, templates, classnames, state: dict[str, Tensor], texts_of=None):
+        super().__init__(backbone, classnames)
+        self.templates, self.texts_of = templates, texts_of
+        for name, value in state.items():
+            self.register_buffer(name, value)
+
+    def hand_written(self, names) -> Tensor:
+        """t0 [len(names), d]."""
+        return encode_classes(self.backbone, self.templates, names).to(self.means.device)
+
+    def described(self, names) -> Tensor:
+        """The rows [len(names), d] that describe further classes."""
+        return self.hand_written(names) if self.texts_of is None else self.texts_of(names).to(self.means.device)
+
+    def mean_of(self, names) -> Tensor:
+        """The means [len(names), d] of classes that have only a name."""
+        raise NotImplementedError
+
+    def rows(self, names, own: Tensor, further) -> Tensor:
+        """[len(names), d]: the rows of `own` [C, d] for names of the head, `further(names)` for others."""
+        mine = which_are_base(names, self.classnames).to(own.device)
+        positions, unknown = find_positions(names, self.classnames)
+        found = own.new_empty(len(names), own.shape[1])
+        found[mine] = own[positions]
+        if unknown:
+            found[~mine] = further(unknown)
+        return found
+
+    def for_classes(self, names):
+        state = {**self.state_dict(), "means": self.rows(names, self.means, self.mean_of)}
+        if "texts" in state:
+            state["texts"] = self.rows(names, self.texts, self.described)
+        return type(self)(self.backbone, self.templates, names, state, self.texts_of)
+
+
+class GaussianHead(MeansHead):
+    """Unit features [B, d] -> logits [B, C]: Gaussian classes of one covariance beside zero-shot logits. State: means
+    [C, d], precision [d, d], support [N, d]: features of images, and `blend`: the weight of the Gaussian classifier,
+    how many neighbours and copies of the text make up a mean."""
+
+    def __init__(self, backbone, templates, classnames, state, texts_of=None):
+        super().__init__(backbone, templates, classnames, state, texts_of)
+        texts = self.texts if "texts" in state else self.hand_written(self.classnames)
+        weights, bias = lda_classifier(texts, self.means, self.precision, self.blend[0] / PAPERS_SCALE)
+        self.register_buffer("weights", weights, persistent=False)
+        self.register_buffer("bias", bias, persistent=False)
+
+    def mean_of(self, names):
+        _, neighbours, copies = self.blend.tolist()
+        return mean_near_text(self.hand_written(names), self.support, int(neighbours), copies)
+
+    def forward(self, features):
+        return self.logit_scale * (features @ self.weights.t() + self.bias)

@@ -6,6 +6,7 @@ head over other names; ClassesUnsupported says why where that is impossible.
 """
 
 import copy
+from collections import Counter
 from contextlib import contextmanager
 
 import torch
@@ -15,6 +16,16 @@ from torch import Tensor, nn
 from .files import ClassesUnsupported, find_positions
 from .model.prompts import ClassTokens, assemble, encode_classes
 from .model.text_encoder import TextEncoder
+
+
+def which_are_base(names: list[str], base: list[str]) -> Tensor:
+    """Which of `names` are base ones [C]. Of equal names the first stand for base classes, as often as `base` has
+    them."""
+    left, found = Counter(base), []
+    for name in names:
+        found.append(left[name] > 0)
+        left[name] -= 1
+    return torch.tensor(found, dtype=torch.bool)
 
 
 class Head(nn.Module):

@@ -23,12 +23,8 @@ NEUTRAL = ("DATASET.ROOT", "FEATURES.BANK", "FEATURES.DIR")
 # Beside the options: hashes of the data, the text of the hand-written prompt, the REVISION of each part of the run.
 TEMPLATE = "template"
 FILES = ("INIT_FROM", "INIT_WEIGHTS", "NAMES", "NEW_CLASSES")  # last parts of the keys that name a file or a run
-# Options of earlier versions, with the value at which they did nothing.
-REMOVED = {
-    "TRAINER.SHIP.EPISODES": False,
-    "TRAINER.SHIP.BASE_SHARE": 0.0,
-    "TRAINER.SHIP.MATCH": "none",
-}
+# Last parts of the keys of options that are gone, with the value at which they did nothing.
+REMOVED = {"EPISODES": False, "BASE_SHARE": 0.0, "MATCH": "none"}
 SHOWN = 5  # options that an error names
 
 
@@ -88,9 +84,15 @@ def differences(own: dict, recorded: dict, defaults: dict, sections) -> list[str
             differing.append(f"{key} was {_short(before)}, is now {_short(value)}")
     for key, value in recorded.items():
         gone = key not in own and is_read(key, sections)
-        if gone and not (key in REMOVED and value == REMOVED[key]):
+        if gone and not is_idle(key, value):
             differing.append(f"{key} was {_short(value)}, and this version has no such option")
     return differing
+
+
+def is_idle(key: str, value) -> bool:
+    """Whether a recorded option is one that is gone, and did nothing."""
+    name = key.rpartition(".")[2]
+    return name in REMOVED and value == REMOVED[name]
 
 
 def require_same(own: dict, recorded, defaults: dict, sections, where: str):

@@ -95,6 +95,11 @@ class FeatureData:
             self._here("val", self.dataset.val, self.store.plain_views(self.dataset.val)) if self.dataset.val else None
         )
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether there are images for search_set()."""
+        return self.val_set is not None or bool(getattr(self.dataset, "unused_train", None))
+
     def search_set(self) -> tuple[FeatureSet, str]:
         """Real images of the trained classes to choose hyper-parameters on, and what they are: few-shot validation,
         else a held-out draw of training images. Raises UserError where the dataset has neither."""

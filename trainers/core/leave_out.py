@@ -1,5 +1,16 @@
-"""Leave-classes-out: the classes that have images, halved by a seeded draw. One half keeps its few-shot images, of the
-other only the names are given; images that training left over judge both."""
+"""Leave-classes-out inside the shots: a base-to-new problem of half the size, made of the few-shot images alone.
+
+A fold draws half of the base classes, of which only the names are given (pseudo-new), and in each class half of its
+few-shot images, which the method is fitted on; the other half judges, together with left-over and validation images
+where there are some. All views of an image are on one side. No test image and no image of a new class is read.
+
+    (F1) fit on the fitting half of the pseudo-base classes
+    (F2) logits of the judging images of all base classes, over all base names
+    (F3) H, all, all_H of the fold;   mean and standard error over folds (DATASET.FOLD 0, 1, ...)
+
+Folds of few classes are another problem than the real one: they may choose between methods that differ by points, not
+tune a threshold.
+"""
 
 import random
 from math import ceil
@@ -9,6 +20,7 @@ from .files import UserError
 from .images import fixed_subset, held_out, relabelled
 from .randomness import derive_seed
 
+LEAST_CLASSES = 4
 AT_MOST = 10_000  # images that a half is evaluated on: on more, a head with prompts of each image takes days
 
 
@@ -44,46 +56,51 @@ class Half:
         return dict(enumerate(self.classnames))
 
 
-def leave_out(drawn, whole, shots, seed):
+def leave_out(drawn, whole, shots, seed, fold=0):
     """-> (Half with images, Half with names only, paths of the training images among those that judge them).
 
     `drawn` and `whole` are the data set with and without the few-shot selection of `shots` images a class. Raises
-    UserError where there are too few classes, or where training leaves no image over.
+    UserError where there is nothing to judge with.
     """
+    generator = random.Random(derive_seed(seed, "leave-classes-out", fold))
+    groups = by_label(drawn.train_x)
+    require_enough(groups, drawn)
+    fitting, judging = [], []
+    for items in groups.values():
+        order = generator.sample(items, len(items))
+        fits = len(items) - len(items) // 2
+        fitting += order[:fits]
+        judging += order[fits:]
     test, trained = ({item.impath for item in items} for items in (whole.test, drawn.train_x))
     left_over = [item for item in whole.train_x if item.impath not in trained | test]
     val = [item for item in whole.val or () if item.impath not in test]
-    few_val = [item for item in drawn.val or () if item.impath not in test]
-    if not left_over + val:
-        raise UserError(
-            f"TASK leave_classes_out judges by images that training leaves over, and {type(drawn).__name__} has none "
-            f"with DATASET.NUM_SHOTS {shots}: give fewer shots, such as 16"
-        )
-    if shots < 1 or not few_val:
+    few_val, few_train = [item for item in drawn.val or () if item.impath not in test], []
+    if (shots < 1 or not few_val) and val + left_over:  # what a method may search on
         few = held_out(SimpleNamespace(unused_train=val or left_over), shots, seed)
         few_val, few_train = (few, []) if val else ([], few)
-    else:
-        few_train = []
     searched = {item.impath for item in few_val + few_train}
-    judges = [item for item in val + left_over if item.impath not in searched]
+    judges = judging + [item for item in val + left_over if item.impath not in searched]
+    chosen = set(generator.sample(list(groups), ceil(len(groups) / 2)))
     halves = [
-        Half(drawn, labels, drawn.train_x, few_val, few_train, judges) for labels in draw_halves(drawn.train_x, seed)
+        Half(drawn, [label for label in groups if (label in chosen) == side], fitting, few_val, few_train, judges)
+        for side in (True, False)
     ]
-    for half in halves:
-        if not half.test:
-            raise UserError(
-                f"TASK leave_classes_out: training and validation leave no image of {', '.join(half.classnames[:5])} "
-                "over to judge by; give fewer shots"
-            )
-    return *halves, {item.impath for item in left_over}
+    return *halves, {item.impath for item in judging + left_over}
 
 
-def draw_halves(items, seed):
-    """The labels of `items` in two lists, each in order; the first has one more where their number is odd."""
-    labels = sorted({item.label for item in items})
-    if len(labels) < 2:
+def by_label(items):
+    """{label: [items]}, in the order of labels."""
+    groups = {}
+    for item in sorted(items, key=lambda item: item.label):
+        groups.setdefault(item.label, []).append(item)
+    return groups
+
+
+def require_enough(groups, dataset):
+    """Raises UserError where there are too few classes or images to judge with."""
+    judged = sum(len(items) > 1 for items in groups.values())
+    if judged < LEAST_CLASSES:
         raise UserError(
-            f"TASK leave_classes_out halves the classes that have images, and there is only one: '{items[0].classname}'"
+            f"TASK leave_classes_out needs {LEAST_CLASSES} base classes with two training images or more, one to fit "
+            f"and one to judge; {type(dataset).__name__} has {judged} of {len(groups)}. There is nothing to judge with"
         )
-    first = set(random.Random(derive_seed(seed, "leave-classes-out")).sample(labels, ceil(len(labels) / 2)))
-    return [label for label in labels if label in first], [label for label in labels if label not in first]

@@ -20,6 +20,7 @@ class Plugin:
     NAME = ""  # the suffix of a trainer that has it: <Method>_<NAME>
     SECTION = ""  # its node under cfg.TRAINER
     OPTIONS: dict[str, object] = {}  # the keys there with their defaults
+    LIMITS: dict[str, object] = {}  # what they allow: a config.Range of numbers, or a tuple of words
     REVISION = 1  # raised by every change that moves figures
     RECONSTRUCTION = False  # built without the paper's code or full text: results say so
 
@@ -72,6 +73,11 @@ class Plugin:
     def support(self, support: FeatureSet | None) -> FeatureSet | None:
         """The few-shot FeatureSet (or None) that a cache is built from, as the method shall see it."""
         return support
+
+    def class_means(self, names: list[str]) -> Tensor | None:
+        """Unit means [C, d] of synthetic features of classes, trained or not, for methods in closed form; None where
+        the plug-in makes none."""
+        return None
 
     def tune(self) -> str:
         """Once, after training: a phrase for results.json that says what was chosen on which images, or ""."""

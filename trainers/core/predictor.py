@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from . import checkpoints, files, metrics, run, tasks
 from .checkpoints import Checkpoints
-from .config import resolve_precision
+from .config import check_options, parts_of, resolve_precision
 from .files import ClassesUnsupported, UserError
 from .images import FeatureData
 from .model.backbone import apply_preprocessing, load_backbone
@@ -47,24 +47,31 @@ class Stopwatch:
 class Predictor(TrainerX):
     """The methods and attributes that a FeatureTrainer has beside its training; its class attributes stand there."""
 
+    host: "Predictor | None" = None  # of a member of an ensemble: the trainer whose backbone and data it sees
+
     # ---- set-up: Dassl's constructor calls the first two
 
     def build_data_loader(self):
         """Opens the backbone. The data set is opened when it is known what for: training and evaluation take other
         classes of it."""
-        self.watch, self.history, self.batch = Stopwatch(), [], {}  # history: the means of each epoch
+        host = self.host
+        self.watch = host.watch if host else Stopwatch()
+        self.shared: dict[str, object] = host.shared if host else {}  # what members of one ensemble make once
+        self.history, self.batch = [], {}  # history: the means of each epoch
         self.versions = run.versions()  # now, as files may change under a long run
         self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
         self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
         self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"
         self.head = None
+        self.temperature = 1.0  # of the probabilities that are shown; no decision depends on it
+        check_options(self.cfg, parts_of(type(self)))
         self.plugins = [plugin(self) for plugin in self.PLUGINS]
         self.checkpoints = Checkpoints(self.output_dir, self.MODEL_NAME)
         self.rolling = Rolling(lambda state: self.checkpoints.write(state, name=checkpoints.ROLLING))
         precision_key = f"TRAINER.{self.SECTION}.PREC" if self.SECTION else "PREC"
         dtype, self.autocast = resolve_precision(self.options.get("PREC", "auto"), self.device, precision_key)
         with self.watch.stage("backbone"):
-            self.backbone = load_backbone(self.cfg, dtype, self.device)
+            self.backbone = host.backbone if host else load_backbone(self.cfg, dtype, self.device)
         apply_preprocessing(self.cfg, self.backbone)
 
     def build_model(self):
@@ -79,6 +86,10 @@ class Predictor(TrainerX):
         """The task's data set: to train on, or as the options ask for it."""
         if self.task is not None:
             return
+        if self.TUNES_IMAGES and self.host:
+            raise UserError(
+                f"{type(self).__name__} tunes the image tower, and the members of an ensemble share one: leave it out"
+            )
         if self.TUNES_IMAGES and self.on_features:
             bank = self.cfg.FEATURES.BANK
             bank = f", and the bank {bank} holds features of the frozen one" if bank else ""
@@ -86,17 +97,22 @@ class Predictor(TrainerX):
                 f"{type(self).__name__} tunes the image tower{bank}, so it needs images: give --root FOLDER with the "
                 "data set in it, and FEATURES.VIEWS 0"
             )
-        self.task = tasks.build_task(self.cfg, training)
-        self.cfg = self.task.cfg  # with the classes that it took
-        if not self.dataset.test:
-            raise UserError(f"{self.cfg.DATASET.NAME} has no test images: nothing could be evaluated")
+        self.task = self.host.task if self.host else tasks.build_task(self.cfg, training)
+        if not self.host:
+            self.cfg = self.task.cfg  # with the classes that it took
+        reason = getattr(self.dataset, "no_test", "")  # a data set may say why, and can be trained on
+        if not self.dataset.test and not (training and reason):
+            raise UserError(f"{self.cfg.DATASET.NAME} has no test images: nothing could be evaluated. {reason}")
         self.num_classes, self.lab2cname = self.dataset.num_classes, self.dataset.lab2cname
         self.evaluator = build_evaluator(self.cfg, lab2cname=self.lab2cname)
-        self.data = FeatureData(self.cfg, self.task, self.backbone, self.device, self.watch)
+        self.data = self.host.data if self.host else self.new_data()
         self.see_through_head()
         if training:
             self.trains = self.trains and bool(self.task.real_classnames() or self.extra_names())
             self.selection = "last epoch" if self.trains else "nothing trained"
+
+    def new_data(self):
+        return FeatureData(self.cfg, self.task, self.backbone, self.device, self.watch)
 
     # ---- classes, prompts and features
 
@@ -160,6 +176,11 @@ class Predictor(TrainerX):
         for plugin in self.plugins:
             support = plugin.support(support)
         return self.train_set if support is None else support  # a target without images says so
+
+    def class_means(self, names: list[str]) -> Tensor | None:
+        """Unit means of synthetic features of classes [C, d], where a plug-in makes them."""
+        found = (plugin.class_means(names) for plugin in self.plugins)
+        return next((means for means in found if means is not None), None)
 
     def search_set(self):
         """-> (FeatureSet of real images of the trained classes to choose hyper-parameters on, what they are)."""
@@ -240,6 +261,10 @@ class Predictor(TrainerX):
     def logits(self, head: nn.Module, features: Tensor) -> Tensor:
         """Logits [N, C] of unit features [N, d], in batches."""
         return metrics.logits_of(head, features, self.autocast)
+
+    def probabilities(self, head: nn.Module, features: Tensor) -> Tensor:
+        """What a person is shown [N, C]: of logits over the run's temperature, which changes no decision."""
+        return (self.logits(head, features) / self.temperature).softmax(1)
 
     def test(self, split=None):
         """Evaluates the dataset's test set (or `val`) over the dataset's class names and prints Dassl's result lines.

@@ -27,11 +27,12 @@ def options_of(cfg) -> tuple[dict, dict, list[str]]:
     """-> (the options that the run of a configuration reads, with the REVISION of each of its parts; their defaults;
     the sections below TRAINER that it reads)."""
     trainer, task = TRAINER_REGISTRY.get(cfg.TRAINER.NAME), TASKS.get(cfg.TASK)
-    parts = parts_of(trainer)
-    sections = [part.SECTION for part in parts]
-    names = [method_name(trainer), *(plugin.NAME for plugin in getattr(trainer, "PLUGINS", ()))]
-    kinds = [trainer, *getattr(trainer, "PLUGINS", ())]
-    revisions = {f"REVISION.{name}": getattr(kind, "REVISION", 1) for name, kind in zip(names, kinds, strict=True)}
+    parts = parts_of(trainer, cfg)
+    sections = list(dict.fromkeys(part.SECTION for part in parts))
+    revisions = {
+        f"REVISION.{getattr(kind, 'NAME', '') or method_name(kind)}": getattr(kind, "REVISION", 1)
+        for kind in (trainer, *getattr(trainer, "PLUGINS", ()), *parts)
+    }
     revisions[f"REVISION.{cfg.TASK}"] = getattr(task, "REVISION", 1)
     if cfg.FEATURES.VIEWS == 0 and not cfg.FEATURES.BANK:
         revisions["REVISION.augmentation"] = 2  # 1 depended on the number of workers
@@ -141,7 +142,7 @@ def record(trainer, metrics, unsupported=None, subset=None):
     start = cfg.MODEL.INIT_WEIGHTS or next(filter(None, (plugin.source() for plugin in trainer.plugins)), "")
     source = results_beside(start) if start else {}
     origin = {"source": source["dataset"]} if "dataset" in source else {}
-    extra = trainer.own_results()
+    extra, copies = trainer.own_results(), getattr(dataset, "test_images_trained_on", 0)
     for plugin in trainer.plugins:
         extra.update(plugin.results())
     return {
@@ -163,7 +164,9 @@ def record(trainer, metrics, unsupported=None, subset=None):
         "unsupported": unsupported or {},
         "subset": subset or {},
         **({"skipped_images": trainer.data.skipped} if trainer.data.skipped else {}),
+        **({"test_images_trained_on": copies} if copies else {}),
         "selection": trainer.selection,
+        "temperature": trainer.temperature,
         "seconds": {name: round(value, 3) for name, value in trainer.watch.seconds.items()},
         "peak_memory_mb": peak_memory_mb(trainer.device),
         "versions": trainer.versions,

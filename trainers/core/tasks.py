@@ -30,6 +30,7 @@ class Task:
     asked for)."""
 
     H_OF = {}  # {H: the two metrics whose harmonic mean it is}
+    share = 1.0  # of the images of a full run that this one trains on: numbers that grow with them are scaled
 
     def __init__(self, cfg, training=True):
         """Opens the data set: for `training` with the classes that the task trains on, else as the options ask."""
@@ -154,8 +155,9 @@ class GeneralizedZeroShot(Task):
 
 
 class LeaveClassesOut(BaseToNew):
-    """Base-to-new in small, where hyper-parameters may be chosen: half of the base classes, drawn by the seed, stand
-    for new ones. Judged by images of base classes that training left over; no test image is read."""
+    """Base-to-new in small, where hyper-parameters may be chosen: one fold of leave_out.py. DATASET.FOLD says which."""
+
+    REVISION = 2  # 1 fitted on all few-shot images of the pseudo-base classes
 
     def __init__(self, cfg, training=True):
         if not training:
@@ -172,11 +174,13 @@ class LeaveClassesOut(BaseToNew):
         drawn = build_dataset(cfg)
         with preserved_randomness():  # -1: all images of these classes, drawn or not
             whole = build_dataset(with_options(cfg, NUM_SHOTS=-1))
-        base, self.new_half, self.left_over = leave_out(drawn, whole, cfg.DATASET.NUM_SHOTS, cfg.SEED)
+        data = cfg.DATASET
+        base, self.new_half, self.left_over = leave_out(drawn, whole, data.NUM_SHOTS, cfg.SEED, data.FOLD)
+        self.share = len(base.train_x) / len(drawn.train_x)
         new, names = self.new_half, ", ".join(self.new_half.classnames)
         print(
-            f"leave-classes-out: {base.num_classes} classes with images, {new.num_classes} by name alone ({names}); "
-            f"{len(base.test):,} and {len(new.test):,} left-over images judge"
+            f"leave-classes-out, fold {data.FOLD}: {base.num_classes} classes with {len(base.train_x)} images to fit, "
+            f"{new.num_classes} by name alone ({names}); {len(base.test):,} and {len(new.test):,} images judge"
         )
         return base
 

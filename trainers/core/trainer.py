@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from . import checkpoints, files, metrics, run
-from .config import build_schedule, check_overrides, options_of, per_step
+from .config import PRECISIONS, Range, build_schedule, check_overrides, options_of, per_step
 from .data import FeatureLoader
 from .files import UserError
 from .model.prompts import initial_context
@@ -42,24 +42,28 @@ WITHOUT_EFFECT = {
 class FeatureTrainer(Predictor):
     """Class attributes that a method may set.
 
-    SECTION: its node under cfg.TRAINER; OPTIONS: the keys there with their defaults, beside the inherited ones.
+    SECTION: its node under cfg.TRAINER; OPTIONS: the keys there with their defaults, beside the inherited ones; LIMITS:
+    what they allow, a config.Range of numbers or a tuple of words.
     MODEL_NAME: its checkpoint folder. REVISION: raised by every change that moves the method's figures.
     TEMPLATES: {DATASET.NAME: hand-written prompt}, where its authors differ from CoOp's.
     trains: False where there is nothing to train. NEEDS_FEATURES: its head is built from features.
     LEARNS_PROMPTS: its head is a PromptHead whose text features training moves. TUNES_IMAGES: its head has
-    encode_image(images), an image tower that training changes; no feature bank can stand for images. STEPS_DRAW: its
-    loss draws random numbers, so nothing is drawn ahead of it. REFUSES: {plug-in: why it cannot have it}.
+    encode_image(images), an image tower that training changes; no feature bank can stand for images. USES_CLASS_MEANS:
+    it asks plug-ins for class_means(), means of synthetic features in the place of texts. STEPS_DRAW: its loss draws
+    random numbers, so nothing is drawn ahead of it. REFUSES: {plug-in: why it cannot have it}.
     PLUGINS are those of a composed class, <Method>_<PLUGIN>.
     """
 
     SECTION = None
     OPTIONS: dict[str, object] = {"PREC": "auto"}  # fp32, fp16, amp; auto: fp16 on a GPU, fp32 on a CPU
+    LIMITS: dict[str, object] = {"PREC": PRECISIONS}
     MODEL_NAME = "head"
     REVISION = 1
     TEMPLATES: dict[str, str] = {}
     NEEDS_FEATURES = False
     LEARNS_PROMPTS = False
     TUNES_IMAGES = False
+    USES_CLASS_MEANS = False
     STEPS_DRAW = False
     REFUSES: dict[str, str] = {}
     PLUGINS: tuple[type, ...] = ()
@@ -68,6 +72,11 @@ class FeatureTrainer(Predictor):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         check_overrides(cls, FeatureTrainer, WITHOUT_EFFECT)
+
+    @classmethod
+    def reads(cls, cfg) -> list[type]:
+        """Other trainers whose options, and whose REVISION, a run of this configuration depends on."""
+        return []
 
     # ---- what a method provides
 
@@ -189,12 +198,14 @@ class FeatureTrainer(Predictor):
         """The checkpoint as it now is (`chosen` says what was tuned), evaluation, results.json."""
         if chosen:
             self.selection += f"; {chosen}"
-        if not self.trains:
-            self.save_model(-1, self.output_dir)
-        elif chosen:
-            self.checkpoints.rewrite_final(state_dict=self.head.state_dict(), selection=self.selection)
         for plugin in self.plugins:
             plugin.save(self.output_dir)
+        self.temperature = metrics.calibrate(self)
+        if not self.trains:
+            self.save_model(-1, self.output_dir)
+        elif self.output_dir:
+            tuned = {"state_dict": self.head.state_dict(), "selection": self.selection}
+            self.checkpoints.rewrite_final(**(tuned if chosen else {}), temperature=self.temperature)
         if not self.cfg.TEST.NO_TEST:
             with self.watch.stage("evaluate"):
                 results = metrics.evaluate(self)
@@ -309,6 +320,7 @@ class PromptTrainer(FeatureTrainer):
         "CTX_INIT": "",  # words to start from; their tokens fix the context length
         "CHUNK": 0,
     }
+    LIMITS = {"N_CTX": Range(1), "CHUNK": Range(0)}
 
     def initial_context(self, classes: int | None = None) -> Tensor:
         """Where the learned context starts [n, w]; [classes, n, w] for class-specific ones. Raises UserError where an

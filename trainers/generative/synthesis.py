@@ -64,16 +64,16 @@ def _in_one_pass(waiting, synthesizer):
 
 
 class Extended:
-    """The batches of `loader`, each with as many synthetic features as it has labels."""
+    """The batches of `loader`, each with `share` synthetic features per label that it has, one at least."""
 
-    def __init__(self, loader, synthesizer, rows):
-        self.loader, self.synthesizer, self.rows = loader, synthesizer, rows
+    def __init__(self, loader, synthesizer, rows, share=1.0):
+        self.loader, self.synthesizer, self.rows, self.share = loader, synthesizer, rows, share
 
     def __len__(self):
         return len(self.loader)
 
     def __iter__(self):
-        pairs = ((batch, len(batch["label"])) for batch in self.loader)
+        pairs = ((batch, max(round(self.share * len(batch["label"])), 1)) for batch in self.loader)
         return with_synthetic(pairs, self.synthesizer, self.rows)
 
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..core.files import UserError
-from ..core.gaussian import mean_near_text, means_of, shrunk_covariance
+from ..core.gaussian import NEIGHBOURS, mean_near_text, means_of, shrunk_covariance
 from ..core.model.prompts import PHOTO, encode_classes
 from ..core.randomness import seed_all
 from .framework import Framework
@@ -31,6 +31,8 @@ class TrainingFreeGenerator(nn.Module):
     """z [B, k] and class names -> unit features [B, d]. `fit` fills the buffers, or a saved state does."""
 
     STATE: tuple[str, ...] = ()  # names of the buffers; their shapes depend on the data
+
+    share = 1.0  # of the images of a full run that it is fitted on
 
     def __init__(self, backbone, templates):
         super().__init__()
@@ -100,7 +102,7 @@ class GaussianGenerator(TrainingFreeGenerator):
         self.factor = torch.linalg.cholesky(shrunk_covariance(residuals)).float()
 
     def centres(self, texts):
-        return mean_near_text(texts, self.support)
+        return mean_near_text(texts, self.support, round(NEIGHBOURS * self.share))
 
     def forward(self, z, labels, classes):
         return F.normalize(self.of(classes)[labels] + z @ self.factor.t(), dim=-1)
@@ -124,6 +126,7 @@ class Fitting(GeneratorTraining):
         """-> (generator, report)."""
         seed_all(self.seed, "generator", "init")
         framework = self.build().to(self.device)
+        framework.generator.share = self.trainer.task.share
         with torch.no_grad():
             framework.generator.fit(self.features, self.classes)
         framework.requires_grad_(False).eval()

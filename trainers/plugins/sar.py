@@ -13,11 +13,13 @@ step, t are text features under the learned prompt, t0 those under the hand-writ
     (S3)  p_i = softmax_j(S_ij / TAU),  p0_i = softmax_j(S0_ij / TAU)
     (S4)  L_SAR = 1/n sum_i KL(p0_i || p_i)              DISTANCE kl
           L_SAR = mean of (S_ij - S0_ij)^2               DISTANCE mse
+          L_SAR = 1 - the Pearson correlation of all S_ij and S0_ij, i < j (TPR, NeurIPS 2024)   DISTANCE pearson
           L_SAR = cross-entropy of softmax_j(s t_i . t0_j), s the logit scale: not relations but LASP's text-to-text
                   loss (https://arxiv.org/abs/2210.01115), to compare with               DISTANCE lasp
     (S5)  L = L_method + W L_SAR
 
-kl and mse ignore a common rotation of all t; kl also ignores a constant added to a row of similarities.
+kl, mse and pearson ignore a common rotation of all t; kl also ignores a constant added to a row of similarities, and
+pearson one added to all of them.
 """
 
 import os
@@ -33,7 +35,7 @@ from ..core.model.prompts import encode_classes
 from ..core.model.vocabulary import has_embedding, listed_words, token_words
 from ..core.plugin import Plugin
 
-DISTANCES = ("kl", "mse", "lasp")
+DISTANCES = ("kl", "mse", "pearson", "lasp")
 KEY = "TRAINER.SAR.NAMES"
 SOURCES = ("list", "task", "imagenet", "vocabulary", "random")
 WORDS = ("vocabulary", "random")  # sources of thousands of words
@@ -53,6 +55,8 @@ def distance(kind: str, learned: Tensor, fixed: Tensor, tau: float, scale: float
     s, s0 = relations(learned), relations(fixed)
     if kind == "mse":
         return (s - s0).square().mean()
+    if kind == "pearson":  # each pair is there twice, which leaves the correlation as it is
+        return 1 - F.cosine_similarity((s - s.mean()).flatten(), (s0 - s0.mean()).flatten(), dim=0)
     return F.kl_div((s / tau).log_softmax(1), (s0 / tau).log_softmax(1), reduction="batchmean", log_target=True)
 
 
@@ -61,7 +65,7 @@ class SAR(Plugin):
     OPTIONS = {
         "W": 5.0,  # weight of L_SAR; 0 leaves the method as it is, bit for bit
         "TAU": 0.1,  # temperature of the softmax over similarities (kl)
-        "DISTANCE": "kl",  # kl, mse or lasp
+        "DISTANCE": "kl",  # kl, mse, pearson or lasp
         "NAMES": "",  # further names: none, or those of a text file, list, task, imagenet, vocabulary, random
         "COUNT": 0,  # how many of them at most, the first ones of a list; 0: all
         "SAMPLE": 64,  # names drawn in each step, trained and further ones alike; 0: all

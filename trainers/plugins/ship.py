@@ -8,18 +8,23 @@ a source, paper section 4.2.2) batches are B synthetic features.
 
 from functools import cached_property, partial
 
+import torch
+import torch.nn.functional as F
+
+from ..core.config import Range
 from ..core.data import FeatureSet
 from ..core.files import UserError, read_names, require_different
 from ..core.model.prompts import ClassTokens
 from ..core.model.text_encoder import in_fp32
 from ..core.plugin import Plugin
-from ..core.randomness import seed_all
+from ..core.randomness import derive_seed, seed_all
 from ..generative import kl_weight
 from ..generative.build import build_framework, check, decisive_keys, load_generator
 from ..generative.synthesis import CHUNK, SHOTS, Extended, Synthesizer, SyntheticLoader
 from ..generative.training import STAGE, GeneratorTraining
 from ..generative.training_free import GENERATORS, Fitting
 
+DRAWS = 32  # synthetic features whose mean stands for a class
 NOTHING_TO_SYNTHESIZE = "no label-only classes: the generator is for later runs, training sees real features alone"
 
 
@@ -43,18 +48,23 @@ class SHIP(Plugin):
         # auto: the weight that keeps 90% of the variance within a class. A key of its own, because a value's type is
         # fixed: KL_WEIGHT could not be a number and "auto"
         "KL_WEIGHT_RULE": "fixed",
+        "SHARE": 1.0,  # synthetic rows per real row, 0 to 1; 0 leaves the method as it is without SHIP, bit for bit
         "ROWS": CHUNK,  # synthetic features that are made together, ahead of the steps; 1: each batch's when it is used
         "NEW_CLASSES": "",  # a text file of label-only class names, a name a line
         "INIT_FROM": "",  # a trained generator (the generator/ folder of a run) to use instead of training one
     }
 
-    synthesizer = None
+    LIMITS = {"SHARE": Range(0, 1)}
+
+    synthesizer = generator = None
+    folder = ""  # the output folder of the run, where it was loaded
     report = {}
 
     @classmethod
     def refuses(cls, trainer_class):
         reason = super().refuses(trainer_class)
-        return reason or ("" if trainer_class.trains else "it trains nothing that synthetic features could enter")
+        usable = trainer_class.trains or trainer_class.USES_CLASS_MEANS
+        return reason or ("" if usable else "it trains nothing that synthetic features could enter")
 
     @cached_property
     def base(self):
@@ -64,6 +74,8 @@ class SHIP(Plugin):
     @cached_property
     def new(self):
         """Names of the label-only classes: from the file TRAINER.SHIP.NEW_CLASSES, else those of the task."""
+        if not self.options.SHARE:
+            return []
         if self.options.NEW_CLASSES:
             path = self.options.NEW_CLASSES
             names = read_names(path, "TRAINER.SHIP.NEW_CLASSES")
@@ -75,6 +87,8 @@ class SHIP(Plugin):
         return self.new
 
     def prepare(self):
+        if not self.options.SHARE:
+            return
         if self.base or self.new:
             with self.trainer.watch.stage(STAGE):
                 self.synthesizer = self.build_synthesizer()
@@ -90,17 +104,24 @@ class SHIP(Plugin):
             ClassTokens(names, tower, n_ctx=options.N_CTX) if names else None for names in (self.new, self.base)
         )
         if options.INIT_FROM:
-            generator, self.report = load_generator(options.INIT_FROM, options, tower, trainer.device)
+            self.take(lambda: load_generator(options.INIT_FROM, options, tower, trainer.device))
         elif not self.base:
             raise UserError(
                 f"TASK {self.cfg.TASK} needs the generator of a source run: give its folder with TRAINER.SHIP.INIT_FROM"
             )
         else:
-            generator, self.report = self.pretrain(tower, base)
+            self.take(lambda: self.pretrain(tower, base))
         if new is None:
             print(f"SHIP: {NOTHING_TO_SYNTHESIZE}")
             return None
-        return Synthesizer(generator, new, first_label=len(self.base))
+        return Synthesizer(self.generator, new, first_label=len(self.base))
+
+    def take(self, make):
+        """The (generator, report) that `make()` gives, made once for all members of an ensemble with these options."""
+        key = f"{self.NAME} {self.options}"
+        if key not in self.trainer.shared:
+            self.trainer.shared[key] = make()
+        self.generator, self.report = self.trainer.shared[key]
 
     def pretrain(self, tower, classes):
         """-> (generator, report). Nothing is drawn here but in the training itself, so its draws stay the paper's."""
@@ -133,21 +154,44 @@ class SHIP(Plugin):
             return loader
         # Made ahead only where a step draws nothing itself, so that all is drawn in one order; and images are large.
         alone = self.trainer.STEPS_DRAW or not self.trainer.on_features
-        return Extended(loader, self.synthesizer, 1 if alone else self.options.ROWS)
+        return Extended(loader, self.synthesizer, 1 if alone else self.options.ROWS, self.options.SHARE)
 
     def support(self, support):
         """Real few-shot features of the base classes and as many synthetic ones of each new class."""
+        if not self.options.SHARE:
+            return support
         seed_all(self.cfg.SEED, "support")
         if self.synthesizer is None:
             return support
-        synthetic = self.synthesizer.balanced(self.per_class())
+        synthetic = self.synthesizer.balanced(max(round(self.options.SHARE * self.per_class()), 1))
         return synthetic if support is None else FeatureSet.join([support, synthetic])
+
+    @torch.no_grad()
+    def class_means(self, names):
+        """The unit mean of DRAWS synthetic features of each class, of the same z for all: a class's mean does not
+        depend on the others."""
+        options, trainer = self.options, self.trainer
+        if not options.SHARE:
+            return None
+        tower = in_fp32(trainer.backbone)
+        if self.generator is None:
+            source = options.INIT_FROM or self.folder
+            self.take(lambda: load_generator(source, options, tower, trainer.device))
+        draw = torch.Generator().manual_seed(derive_seed(self.cfg.SEED, self.NAME, "class means"))
+        z = torch.randn(DRAWS, self.generator.latent_dim, generator=draw).repeat(len(names), 1)
+        labels = torch.arange(len(names)).repeat_interleave(DRAWS)
+        classes = ClassTokens(names, tower, n_ctx=options.N_CTX)
+        features = Synthesizer(self.generator, classes, first_label=0).features(labels, z)
+        return F.normalize(features.view(len(names), DRAWS, -1).mean(1), dim=-1)
+
+    def load(self, folder):
+        self.folder = folder
 
     def source(self):
         """In a run without images of its own."""
         return "" if self.base else self.options.INIT_FROM
 
     def results(self):
-        source_only = self.trainer.trains and self.base and self.synthesizer is None
+        source_only = self.trainer.trains and self.base and self.synthesizer is None and self.options.SHARE
         remarks = {"remarks": {"accuracy": NOTHING_TO_SYNTHESIZE}} if source_only else {}
         return {"generator": self.report, **remarks}

@@ -92,7 +92,8 @@ def own_table(table: dict) -> Table:
     """The table as printed, on its own, so that its numbers stand beside no other backbone's."""
     cells, titles = [], table["columns"] if len(table["columns"]) > 1 else {AVERAGE: ""}
     for line, row in enumerate(table["rows"]):
-        method = f"{row['method']} ({row['features']})" if "features" in row else row["method"]
+        said = [row[key] for key in ("features", "flags") if key in row]
+        method = row["method"] + f" ({'; '.join(said)})" * bool(said)
         for column, (key, metric) in enumerate(product(titles, table["metrics"])):
             words = {"line": line, "method": method, "column": column, "data set": titles[key], "metric": metric}
             cells.append({**words, "mean": row["values"].get(key, {}).get(metric)})

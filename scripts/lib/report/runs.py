@@ -10,7 +10,7 @@ import pandas as pd
 import yaml
 
 from trainers.core.files import RESULTS, UserError, read_results
-from trainers.core.identity import REMOVED, is_read
+from trainers.core.identity import is_idle, is_read
 
 PAPERS = Path(__file__).resolve().parents[3] / "configs" / "papers"
 NAMES = yaml.safe_load((PAPERS / "names.yaml").read_text(encoding="utf-8"))
@@ -109,10 +109,11 @@ def run_of(data: dict, path: Path) -> dict:
 def facts_of(data: dict, identity: dict) -> dict:
     draw = str(data.get("fewshot") or "")
     facts = {**identity}
-    for key in (*BY_SEED, *(key for key, value in REMOVED.items() if facts.get(key) == value)):
+    for key in (*BY_SEED, *(key for key, value in identity.items() if is_idle(key, value))):
         facts.pop(key, None)
     if not data.get("bank"):
-        facts.pop("images", None)  # those that were drawn; of a bank it is all of them
+        for key in ("images", "content"):  # of those that were drawn; of a bank it is all of them
+            facts.pop(key, None)
     facts.setdefault("weights", data["backbone"].get("sha256"))
     facts["options"] = "recorded" if identity else "not recorded"
     facts["selection"] = re.sub(r"\d[\d.e+-]*", "#", str(data.get("selection")))  # it may tell what was chosen

@@ -1,5 +1,6 @@
-"""Digests beside files, and the lock between processes."""
+"""The bottom of the code: digests, atomic writes, the lock, results.json, lists of names."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -7,92 +8,123 @@ import time
 from contextlib import redirect_stdout
 
 import pytest
-from trainers.core.errors import UserError
 
-from trainers.core.files import digest_of, one_at_a_time, sha256_of, writing
+from trainers.core import files
+from trainers.core.files import UserError, locked, read_names, replacing, require_different, verified_sha256, writing
+
+RECORD = {"metrics": {"base": 80.0, 1: float("nan")}, "backbone": {"sha256": "ab"}, "names": ("größer", "\ud800")}
+fork = multiprocessing.get_context("fork")
+
+
+# ---- digests and writing
 
 
 def test_the_digest_beside_a_file_is_honoured(tmp_path):
     file, beside = tmp_path / "weights.pt", tmp_path / "weights.pt.sha256"
     file.write_bytes(b"some weights" * 1000)
-    assert digest_of(file) == sha256_of(file)
-    beside.write_text(f"{sha256_of(file)}  weights.pt\n")
-    assert digest_of(file) == sha256_of(file)
+    assert verified_sha256(file) == files.sha256_of(file)
+    beside.write_text(f"{files.sha256_of(file)}  weights.pt\n")
+    assert verified_sha256(file) == files.sha256_of(file)
     file.write_bytes(b"some weighty" + b"some weights" * 999)
     with pytest.raises(UserError, match="weights.pt is damaged: its sha256 is .*weights.pt.sha256 says"):
-        digest_of(file)
-    with pytest.raises(UserError, match="cannot read .*: "):
-        digest_of(tmp_path)
+        verified_sha256(file)
 
 
-def test_a_disk_that_refuses_gives_a_sentence(tmp_path):
-    (tmp_path / "file").write_text("")
+def test_a_disk_that_refuses_is_a_sentence_and_leaves_what_was_there(tmp_path):
+    (tmp_path / "file").write_text("before")
     with pytest.raises(UserError, match="cannot write the cache: Not a directory. Make room or choose another folder"):
         with writing("the cache"):
             os.makedirs(tmp_path / "file" / "below")
-    with pytest.raises(UserError, match="cannot write .*file/lock"), one_at_a_time(tmp_path / "file" / "lock", ""):
-        pass
+    with pytest.raises(UserError, match="cannot write .*file: No space left"), replacing(tmp_path / "file") as part:
+        part.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "before"
 
 
-def test_one_process_at_a_time_and_nothing_is_left(tmp_path):
-    """Six processes add to a number in a file, in steps that would lose counts."""
-    fork, number = multiprocessing.get_context("fork"), tmp_path / "number"
+# ---- the lock
+
+
+def test_one_process_at_a_time(tmp_path):
+    """Four processes add to a number in a file, in steps that would lose counts."""
+    number = tmp_path / "number"
     number.write_text("0")
 
     def add():
         for _ in range(5):
-            with one_at_a_time(tmp_path / "lock", "waiting"):
-                found = int(number.read_text())
+            with locked(tmp_path / "lock", "waiting"):
+                before = int(number.read_text())
                 time.sleep(0.002)
-                number.write_text(str(found + 1))
+                number.write_text(str(before + 1))
 
-    processes = [fork.Process(target=add, daemon=True) for _ in range(6)]
+    processes = [fork.Process(target=add, daemon=True) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert number.read_text() == "30" and os.listdir(tmp_path) == ["number"]
+    assert number.read_text() == "20"
 
 
-def test_the_lock_of_a_dead_process_is_free_even_while_its_child_lives(tmp_path, capsys):
-    fork = multiprocessing.get_context("fork")
-    children = fork.Queue()
+def test_who_waits_says_so_and_the_lock_of_a_dead_process_is_free(tmp_path):
+    held, output = fork.Event(), tmp_path / "output"
 
     def hold():
-        with one_at_a_time(tmp_path / "lock", "waiting"):
-            child = fork.Process(target=time.sleep, args=(60,))
-            child.start()
-            children.put(child.pid)
+        with locked(tmp_path / "lock", ""):
+            held.set()
             time.sleep(60)
 
-    holder = fork.Process(target=hold)
-    holder.start()
-    child = children.get(timeout=60)
-    os.kill(holder.pid, signal.SIGKILL)
-    holder.join()
-    try:
-        with one_at_a_time(tmp_path / "lock", "waiting"):
-            assert not capsys.readouterr().out
-    finally:
-        os.kill(child, signal.SIGKILL)
-
-
-def test_who_waits_says_so(tmp_path):
-    fork = multiprocessing.get_context("fork")
-    held, said = fork.Event(), tmp_path / "said"
-
     def wait():
-        held.wait()
-        with open(said, "w") as file, redirect_stdout(file), one_at_a_time(tmp_path / "lock", "another is at it"):
+        with open(output, "w") as file, redirect_stdout(file), locked(tmp_path / "lock", "another is at it"):
             pass
 
-    waiter = fork.Process(target=wait, daemon=True)
+    holder, waiter = fork.Process(target=hold, daemon=True), fork.Process(target=wait, daemon=True)
+    holder.start()
+    assert held.wait(60)
     waiter.start()
-    with one_at_a_time(tmp_path / "lock", ""):
-        held.set()
-        deadline = time.monotonic() + 30
-        while not (said.exists() and "another is at it" in said.read_text()):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    waiter.join()
+    deadline = time.monotonic() + 30
+    while not (output.exists() and "another is at it" in output.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert waiter.is_alive()
+    os.kill(holder.pid, signal.SIGKILL)
+    waiter.join(30)
     assert waiter.exitcode == 0
+
+
+# ---- results.json
+
+
+def test_what_is_written_is_read_and_an_edited_one_is_refused(tmp_path):
+    path = tmp_path / "results.json"
+    files.write_results(path, RECORD)
+    assert files.read_results(path)["metrics"]["base"] == 80.0
+    assert files.results_beside(tmp_path / "head/model.pth.tar-3")["names"][0] == "größer"
+    path.write_text(path.read_text().replace("80.0", "90.0"))
+    with pytest.raises(UserError, match="results.json is damaged .*edited.*remove it"):
+        files.read_results(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"metrics": 1}', b'{"metrics": {}, "digest": 4}'])
+def test_a_damaged_one_is_a_sentence(tmp_path, content):
+    (tmp_path / "results.json").write_bytes(content)
+    with pytest.raises(UserError, match="results.json is damaged"):
+        files.results_beside(tmp_path / "head/model.pth.tar-3")
+
+
+# ---- names
+
+
+def test_a_list_of_names(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("# a comment\nzebra\n\n  grand piano \n", encoding="utf-8-sig")
+    assert read_names(path, "KEY") == ["zebra", "grand piano"]
+    path.write_text("# nothing\n\n")
+    for wrong, problem in ((path, "holds no name"), (tmp_path, "is a folder"), (tmp_path / "no", "does not exist")):
+        with pytest.raises(UserError, match=f"KEY {wrong} {problem}; it must be a text file with a name a line"):
+            read_names(wrong, "KEY")
+    require_different(["a", "b"], ["c"], "here")
+    with pytest.raises(UserError, match="here: 'Grand_piano' repeats the class 'grand piano'; 'B' repeats 'b'"):
+        require_different(["Grand_piano", "b", "B"], ["grand piano"], "here")
+
+
+def test_equal_names_stand_for_each_place_in_turn():
+    assert files.find_positions(["b", "a", "b", "b"], ["a", "b", "c", "b"]) == ([1, 0, 3], ["b"])

@@ -4,10 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
+from tiny_data import NAMES
 from torch import nn
-from trainers.core.features.feature_set import FeatureSet
-from trainers.core.features.loader import FeatureLoader
 
+from trainers.core.data import FeatureLoader, FeatureSet
+from trainers.core.model.prompts import ClassTokens
+from trainers.generative.generator import PromptGenerator
 from trainers.generative.synthesis import Extended, Synthesizer, SyntheticLoader
 
 
@@ -31,57 +34,48 @@ class Classes(list):
 
 @pytest.fixture
 def parts():
-    generator = Copies()
-    new, base = Synthesizer(generator, Classes("abc"), 2), Synthesizer(generator, Classes("xy"), 0)
-    found = FeatureSet(torch.randn(22, 4), torch.arange(0, 23, 2), torch.arange(11) % 2)
-    return SimpleNamespace(generator=generator, new=new, base=base, loader=FeatureLoader(found, 4, drop_last=False))
+    synthesizer = Synthesizer(Copies(), Classes("abc"), 2)
+    images = FeatureSet(torch.randn(22, 4), torch.arange(0, 23, 2), torch.arange(11) % 2)
+    return SimpleNamespace(synthesizer=synthesizer, loader=FeatureLoader(images, 4, drop_last=False))
 
 
 def epoch(parts, rows):
     torch.manual_seed(3)
-    parts.generator.passes.clear()
-    return list(Extended(parts.loader, lambda count: [(parts.new, count - 1), (parts.base, 1)], rows))
+    parts.synthesizer.generator.passes.clear()
+    return list(Extended(parts.loader, parts.synthesizer, rows))
 
 
-def plain_epoch(parts):
-    """Each batch drawn where it is used."""
+@pytest.mark.parametrize("rows, passes", [(1, [4, 4, 3]), (8, [8, 3]), (100, [11])])
+def test_the_draws_are_those_of_each_batch_alone(parts, rows, passes):
+    found = epoch(parts, rows)
+    assert parts.synthesizer.generator.passes == passes
     torch.manual_seed(3)
-    for batch in parts.loader:
-        rows = []
-        for by, size in ((parts.new, len(batch["label"]) - 1), (parts.base, 1)):
-            labels = torch.randint(len(by.classes), (size,))
-            rows.append((by.features(labels), labels + by.first_label))
-        features, labels = map(torch.cat, zip(*rows, strict=True))
-        yield {**batch, "made": features, "made_label": labels}
-
-
-@pytest.mark.parametrize("rows", [1, 8, 100])
-def test_the_draws_are_those_of_each_batch_alone(parts, rows):
-    found, expected = epoch(parts, rows), list(plain_epoch(parts))
-    assert len(found) == len(expected) == len(parts.loader) == 3
-    for ours, plain in zip(found, expected, strict=True):
-        assert ours.keys() == plain.keys() and all(torch.equal(ours[key], plain[key]) for key in ours)
-
-
-def test_few_passes_make_an_epoch(parts):
-    epoch(parts, 1)
-    assert parts.generator.passes == [3, 1, 3, 1, 2, 1]
-    epoch(parts, 8)
-    assert parts.generator.passes == [6, 2, 2, 1]
-
-
-def test_every_batch_has_features_of_its_own_labels(parts):
-    for batch in epoch(parts, 100):
-        of_new = batch["made_label"] >= 2
-        assert of_new.tolist() == [True] * (len(batch["label"]) - 1) + [False]
-        assert torch.equal(batch["made"][:, 3].long(), batch["made_label"] - 2 * of_new)
+    for ours, batch in zip(found, parts.loader, strict=True):  # each batch drawn where it is used
+        labels = torch.randint(3, (len(batch["label"]),))
+        batch |= {"synthetic": parts.synthesizer.features(labels), "synthetic_label": labels + 2}
+        assert ours.keys() == batch.keys() and all(torch.equal(ours[key], batch[key]) for key in ours)
+        assert torch.equal(ours["synthetic"][:, 3].long(), ours["synthetic_label"] - 2)
 
 
 def test_batches_without_images(parts):
     drawn = []
     for rows in (1, 12):
         torch.manual_seed(4)
-        batches = list(SyntheticLoader(parts.new, 5, per_class=5, rows=rows))
+        batches = list(SyntheticLoader(parts.synthesizer, 5, per_class=5, rows=rows))
         assert [len(batch["features"]) for batch in batches] == [5, 5, 5]
         drawn.append(torch.cat([torch.cat([batch["features"], batch["label"][:, None]], 1) for batch in batches]))
     assert torch.equal(*drawn) and drawn[0][:, -1].min() >= 2
+
+
+def test_labels_are_uniform_and_features_those_of_their_class(miniclip_backbone):
+    torch.manual_seed(0)
+    generator = PromptGenerator(miniclip_backbone, 4, 6, 10).requires_grad_(False)
+    synthesizer = Synthesizer(generator, ClassTokens(NAMES[:3], miniclip_backbone, n_ctx=4), first_label=10)
+    (batch,) = SyntheticLoader(synthesizer, 600, 200, rows=1)
+    features, labels = batch["features"], batch["label"]
+    assert labels.unique().tolist() == [10, 11, 12] and min(labels.bincount()[10:]) > 150
+    assert not features.requires_grad and features.std(0).max() > 0
+    balanced = synthesizer.balanced(5)
+    assert balanced.labels.tolist() == [10] * 5 + [11] * 5 + [12] * 5 and balanced.views.tolist() == [1] * 15
+    own = F.normalize(balanced.features.view(3, 5, -1).mean(1), dim=-1)
+    assert (F.normalize(features, dim=-1) @ own.t()).argmax(1).eq(labels - 10).float().mean() > 0.9

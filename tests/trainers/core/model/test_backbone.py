@@ -3,9 +3,7 @@
 import hashlib
 import json
 import sys
-import threading
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
 
 import clip.model
@@ -13,13 +11,14 @@ import pytest
 import timm
 import torch
 from dassl.config import get_cfg_default
-from helpers.cuda_rules import impose_cuda_rules
+from helpers.cuda_dtypes import CudaDtypes
+from helpers.http_server import serving
 from safetensors.torch import save_file
 from tiny_clip import tiny_clip
 from torch import nn
-from trainers.core.errors import UserError
 from yacs.config import CfgNode
 
+from trainers.core.files import UserError
 from trainers.core.model import openai_clip
 from trainers.core.model.backbone import Backbone, apply_preprocessing, known_backbones, load_backbone
 from trainers.core.model.prompts import tokenize
@@ -86,7 +85,7 @@ def test_a_flipped_byte_gives_another_hash_or_is_refused_by_the_digest_beside_th
     path = tmp_path / file
     save(vit, path)
     whole, digest = path.read_bytes(), openai_clip.sha256_of(path)
-    for part in range(1, 10):
+    for part in range(2, 10, 3):
         damaged = bytearray(whole)
         damaged[len(whole) * part // 10] ^= 1
         path.write_bytes(damaged)
@@ -112,24 +111,6 @@ def test_a_resnet(tmp_path):
     assert backbone.input_size == 64
 
 
-def test_frozen_and_in_eval_mode_for_good(tmp_path):
-    path = tmp_path / "rn.pth"
-    save(small_clip("resnet"), path)
-    around = nn.Sequential(load_backbone(config(path)), nn.Linear(2, 2))
-    around.train()
-    assert around[1].training and not any(module.training for module in around[0].modules())
-    assert not any(parameter.requires_grad for parameter in around[0].parameters())
-
-
-def test_half_precision_keeps_norms_in_float32():
-    half = tiny_clip(dtype=torch.float16)
-    kinds = {name: parameter.dtype for name, parameter in half.named_parameters()}
-    for name in ("transformer.resblocks.0.ln_1.weight", "ln_final.bias", "logit_scale"):
-        assert kinds[name] == torch.float32
-    for name in ("transformer.resblocks.0.attn.in_proj_weight", "text_projection"):
-        assert kinds[name] == half.dtype == torch.float16
-
-
 class PlainTower(nn.Module):
     """The smallest image tower with the three kinds of norm that CUDA treats differently, and a mask in a buffer."""
 
@@ -153,45 +134,27 @@ def in_half(backbone):
 TOWERS = {
     "plain": PlainTower,
     "OpenAI's ViT": lambda: small_clip().visual,
-    "timm's ViT": partial(timm.create_model, "test_vit", img_size=32, num_classes=32),
+    "timm's ConvNeXt": partial(timm.create_model, "test_convnext", num_classes=32),
     "timm's ViT with a table of relative positions": partial(
         timm.create_model, "test_vit_relpos", img_size=32, num_classes=32
-    ),
-    "timm's ConvNeXt": partial(timm.create_model, "test_convnext", num_classes=32),
-    "timm's EfficientNet": partial(timm.create_model, "test_efficientnet", num_classes=32),
-    "timm's Swin, whose shifted windows have a mask": partial(
-        timm.models.SwinTransformer,
-        img_size=32,
-        patch_size=2,
-        window_size=4,
-        embed_dim=8,
-        depths=(2, 2),
-        num_heads=(2, 2),
-        num_classes=32,
     ),
 }
 
 
 @pytest.mark.parametrize("tower", TOWERS.values(), ids=TOWERS)
-def test_half_precision_under_cudas_rules(monkeypatch, images, tower):
+def test_half_precision_under_cudas_rules(images, tower):
     """Both towers run in half precision where a GPU's norms would, and differ from float32 by rounding alone."""
     full, half = tiny_clip(), tiny_clip()
     for backbone in (full, half):
         torch.manual_seed(0)
         backbone.visual = tower().eval()
-    impose_cuda_rules(monkeypatch)
     tokens, found = tokenize(["a photo of a dog.", "cat"]), []
-    with torch.no_grad():
+    with torch.no_grad(), CudaDtypes():
         for backbone in (full, in_half(half)):
             fast = TextEncoder(backbone)(backbone.token_embedding(tokens), tokens.argmax(-1))
             found.append((backbone.encode_image(images), backbone.encode_text_plain(tokens), fast))
     for exact, half in zip(*found, strict=True):
         assert half.dtype == torch.float16 and (half.float() - exact).norm() < 0.02 * exact.norm()
-
-
-def test_half_precision_on_the_cpu_names_the_key():
-    with pytest.raises(UserError, match="float16 does not run on the CPU: set TRAINER.COOP.PREC to fp32 or auto"):
-        load_backbone(config("MiniCLIP", COOP="fp16", COCOOP="fp32"), dtype=torch.float16)
 
 
 def test_miniclip(miniclip_backbone):
@@ -213,9 +176,6 @@ def test_files_that_are_no_clip(tmp_path):
     torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="not a state dict in OpenAI CLIP's naming: it lacks text_projection"):
         load_backbone(config(tmp_path / "other.pth"))
-    torch.save({"state_dict": [1]}, tmp_path / "list.pt")
-    with pytest.raises(UserError, match="list.pt holds a list; expected a state dict"):
-        load_backbone(config(tmp_path / "list.pt"))
     (tmp_path / "noise.pt").write_bytes(b"not weights")
     with pytest.raises(UserError, match="noise.pt cannot be read as a state dict"):
         load_backbone(config(tmp_path / "noise.pt"))
@@ -224,15 +184,6 @@ def test_files_that_are_no_clip(tmp_path):
     torch.save(state, tmp_path / "misfit.pth")
     with pytest.raises(UserError, match="does not fit CLIP's architecture.*ln_final.weight"):
         load_backbone(config(tmp_path / "misfit.pth"))
-
-
-def test_preprocessing_replaces_dassls_defaults():
-    cfg, backbone = config("any"), tiny_clip()
-    cfg.freeze()
-    apply_preprocessing(cfg, backbone)
-    assert tuple(cfg.INPUT.PIXEL_MEAN) == openai_clip.PIXEL_MEAN and tuple(cfg.INPUT.PIXEL_STD) == openai_clip.PIXEL_STD
-    assert tuple(cfg.INPUT.SIZE) == (32, 32) and cfg.INPUT.INTERPOLATION == "bicubic" and cfg.is_frozen()
-    apply_preprocessing(cfg, backbone)  # what is the backbone's own already is accepted
 
 
 @pytest.mark.parametrize(
@@ -246,132 +197,39 @@ def test_preprocessing_that_is_wrong_on_purpose(key, value):
         apply_preprocessing(cfg, tiny_clip())
 
 
-class Server(BaseHTTPRequestHandler):
-    """Sends `content`; the first `cuts` answers end after a third of what was asked for."""
-
-    def __init__(self, *args, plan, **kwargs):
-        self.plan = plan
-        super().__init__(*args, **kwargs)
-
-    def do_GET(self):
-        plan, start = self.plan, 0
-        plan["asked"].append(self.headers.get("Range"))
-        if plan.get("status"):
-            self.send_error(plan["status"])
-            return
-        if self.headers.get("Range") and plan.get("ranges", True):
-            start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
-            if start >= len(plan["content"]):
-                self.send_error(416)
-                return
-            self.send_response(206)
-        else:
-            self.send_response(200)
-        body = plan["content"][start:]
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if plan.get("cuts", 0) > 0:
-            plan["cuts"] -= 1
-            body = body[: len(body) // 3]
-        self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
+# ---- weights from the network
 
 
-@pytest.fixture
-def server(monkeypatch, tmp_path):
-    """plan of a local HTTP server whose file passes for the weights of ViT-B/16, cached in plan["folder"]."""
-    plan = {"content": bytes(range(256)) * 40, "asked": [], "folder": tmp_path / "cache"}
-    http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, plan=plan))
-    threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    plan["sha256"] = hashlib.sha256(plan["content"]).hexdigest()
-    plan["url"] = f"http://127.0.0.1:{http.server_address[1]}/{plan['sha256']}/ViT-B-16.pt"
-    monkeypatch.setattr(openai_clip, "model_urls", lambda: {"ViT-B/16": plan["url"]})
-    monkeypatch.setattr(openai_clip, "download", partial(openai_clip.download, pause=0))
-    yield plan
-    http.shutdown()
-    http.server_close()
+CONTENT = bytes(range(256)) * 40
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-def fetch(plan):
-    return openai_clip.fetch("ViT-B/16", folder=plan["folder"])
-
-
-def test_download_and_cache(server):
-    path, sha256 = fetch(server)
-    assert open(path, "rb").read() == server["content"] and sha256 == server["sha256"]
-    assert fetch(server) == (path, sha256) and len(server["asked"]) == 1
-    assert [file.name for file in server["folder"].iterdir()] == ["ViT-B-16.pt"]
-
-
-def test_a_cut_connection_resumes(server):
-    server["cuts"] = 2
-    path, _ = fetch(server)
-    assert open(path, "rb").read() == server["content"]
-    third = len(server["content"]) // 3
-    assert server["asked"][:2] == [None, f"bytes={third}-"] and len(server["asked"]) == 3
-
-
-def test_a_server_without_ranges_starts_again(server):
-    server |= {"cuts": 1, "ranges": False}
-    path, _ = fetch(server)
-    assert open(path, "rb").read() == server["content"]
-
-
-def test_a_later_call_resumes(server):
-    server["cuts"] = 99
-    with pytest.raises(UserError, match=r"(?s)the connection ended.*\d+ bytes are kept in .*ViT-B-16.pt.part"):
-        fetch(server)
-    server["cuts"] = 0
-    before = len(server["asked"])
-    path, _ = fetch(server)
-    assert open(path, "rb").read() == server["content"] and server["asked"][before].startswith("bytes=")
-
-
-def test_a_complete_part_is_checked_and_used(server):
-    server["folder"].mkdir()
-    (server["folder"] / "ViT-B-16.pt.part").write_bytes(server["content"])
-    path, _ = fetch(server)
-    assert open(path, "rb").read() == server["content"]
-
-
-def test_a_wrong_checksum_is_refused_and_removed(server):
-    server["content"] = b"something else"
-    with pytest.raises(UserError, match=f"expected {server['sha256']}; it was removed"):
-        fetch(server)
-    assert not list(server["folder"].glob("ViT-B-16.pt")) and not list(server["folder"].glob("*.part"))
-
-
-def test_a_damaged_cache_is_not_used(server):
-    path, _ = fetch(server)
+def test_weights_are_downloaded_once_and_verified(monkeypatch, tmp_path):
+    with serving(monkeypatch) as server:
+        server.files[f"/{SHA256}/ViT-B-16.pt"] = CONTENT
+        monkeypatch.setattr(openai_clip, "model_urls", lambda: {"ViT-B/16": f"{server.url}/{SHA256}/ViT-B-16.pt"})
+        for _ in range(2):
+            path, digest = openai_clip.fetch("ViT-B/16", folder=tmp_path)
+            assert open(path, "rb").read() == CONTENT and digest == SHA256
+        assert len(server.requests) == 1
     open(path, "ab").write(b"!")
     with pytest.raises(UserError, match="ViT-B-16.pt is damaged.*Delete it"):
-        fetch(server)
-
-
-def test_a_missing_page_is_not_asked_for_again(server):
-    server["status"] = 404
-    with pytest.raises(UserError, match="404"):
-        fetch(server)
-    assert len(server["asked"]) == 1
+        openai_clip.fetch("ViT-B/16", folder=tmp_path)
 
 
 def test_no_network(monkeypatch, tmp_path):
     """The message has the file, the expected path, the checksum and the key to set. (Nobody answers at port 9.)"""
     monkeypatch.setattr(openai_clip, "model_urls", lambda: {"ViT-B/16": "http://127.0.0.1:9/abc123/ViT-B-16.pt"})
-    monkeypatch.setattr(openai_clip, "download", partial(openai_clip.download, pause=0))
+    monkeypatch.setattr("trainers.core.download.time.sleep", lambda seconds: None)
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UserError) as caught:
         load_backbone(config("ViT-B/16"))
-    message = str(caught.value)
-    for part in (
-        "cannot download http://127.0.0.1:9/abc123/ViT-B-16.pt",
-        f"{tmp_path}/.cache/clip/ViT-B-16.pt",
-        "sha256: abc123",
-        "set MODEL.BACKBONE.NAME to the file's path",
-    ):
-        assert part in message
+    place, key = f"{tmp_path}/.cache/clip/ViT-B-16.pt", "set MODEL.BACKBONE.NAME to the file's path"
+    for part in ("http://127.0.0.1:9/abc123/ViT-B-16.pt", place, "sha256: abc123", key.partition(" to ")[2]):
+        assert part in str(caught.value)
+
+
+# ---- open_clip
 
 
 @pytest.fixture
@@ -390,48 +248,41 @@ def stand_in_open_clip(monkeypatch):
     monkeypatch.setitem(sys.modules, "open_clip", module)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_the_hash_of_open_clips_weights_is_that_of_float32(stand_in_open_clip, dtype):
+def test_the_hash_of_open_clips_weights_is_that_of_float32(stand_in_open_clip):
     """So a half-precision run accepts banks and generators made in float32. (The device "meta" computes nothing.)"""
     name = "open_clip:small/random"
-    half = load_backbone(config(name), dtype, device="meta")
-    assert half.dtype == dtype and half.weights_hash == load_backbone(config(name)).weights_hash
+    half = load_backbone(config(name), torch.float16, device="meta")
+    assert half.dtype == torch.float16 and half.weights_hash == load_backbone(config(name)).weights_hash
 
 
-def test_open_clip(tmp_path, monkeypatch):
-    """Its own features, through our layout: both activations, a tower of timm's, half precision as on a GPU.
-
-    A text tower that is not CLIP's is refused.
-    """
+def test_open_clip(tmp_path):
+    """Its own features, through our layout: both activations, a tower of timm's. A text tower that is not CLIP's is
+    refused."""
     open_clip = pytest.importorskip("open_clip", reason="open_clip is not installed")
     small = {
         "embed_dim": 32,
         "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2},
     }
-    seeing_all = {"text_cfg": small["text_cfg"] | {"no_causal_mask": True}, "custom_text": True}
-    for name, change in {
+    models = {
         "small": {},
         "small-quick": {"quick_gelu": True},
         "small-custom": {"custom_text": True},
         "small-timm": {"vision_cfg": {"timm_model_name": "test_vit", "timm_pool": "", "image_size": 32}},
-        "small-open": seeing_all,
-    }.items():
+        "small-open": {"text_cfg": small["text_cfg"] | {"no_causal_mask": True}, "custom_text": True},
+    }
+    for name, change in models.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(small | change))
     open_clip.add_model_config(tmp_path)
     tokens, images = tokenize(["a photo of a dog.", "cat"]), torch.rand(2, 3, 32, 32)
-    for name in ("small", "small-quick", "small-custom", "small-timm"):
+    for name in [*models][:-1]:
         model, path = open_clip.create_model(name).eval(), tmp_path / f"{name}.pt"
         torch.save(model.state_dict(), path)
         backbone = load_backbone(config(f"open_clip:{name}/{path}"))
-        half = in_half(load_backbone(config(f"open_clip:{name}/{path}")))
-        with torch.no_grad(), monkeypatch.context() as gpu:
+        with torch.no_grad():
             text, seen = model.encode_text(tokens), model.encode_image(images, normalize=True)
             assert torch.allclose(backbone.encode_text_plain(tokens), text, atol=1e-5)
             assert torch.allclose(backbone.encode_image(images), seen, atol=1e-5)
-            impose_cuda_rules(gpu)
-            assert (half.encode_text_plain(tokens).float() - text).norm() < 0.02 * text.norm()
-            assert (half.encode_image(images).float() - seen).norm() < 0.02 * seen.norm()
     torch.save(open_clip.create_model("small-open").state_dict(), tmp_path / "open.pt")
     with pytest.raises(UserError, match="It lacks a causal mask"):
         load_backbone(config(f"open_clip:small-open/{tmp_path / 'open.pt'}"))
@@ -440,6 +291,6 @@ def test_open_clip(tmp_path, monkeypatch):
 
 
 def test_open_clip_missing(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "open_clip", None)
+    monkeypatch.setitem(sys.modules, "open_clip", None)
     with pytest.raises(UserError, match="pip install open_clip_torch"):
         load_backbone(config("open_clip:ViT-B-32/laion2b_s34b_b79k"))

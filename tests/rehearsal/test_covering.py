@@ -1,0 +1,119 @@
+"""Every trainer, every configuration file and every data set once, as real command lines on miniatures.
+
+The configurations are those of helpers.rehearsal.covering; each is given a data set of its task, in turn.
+"""
+
+from itertools import cycle
+
+import pytest
+import torch
+from helpers.miniatures import DOMAINS, GZSL, PHOTOS, TABLE1
+from helpers.rehearsal import SHOTS, command, covering, dataset_files, rehearse, small, trainers
+from runs import newest_state, train_killed_before_epoch
+
+pytestmark = pytest.mark.rehearsal
+METRICS = {  # {task: what a run reports, or says why it cannot}
+    "base2new": {"base", "new", "all"},
+    "leave_classes_out": {"base", "new", "all"},
+    "gzsl": {"seen", "unseen"},
+    "fewshot": {"accuracy"},
+    "cross_dataset": {"accuracy"},
+    "domain_generalization": {"accuracy"},
+}
+RECORD = {"backbone", "split_hash", "classnames_hash", "selection", "seconds", "peak_memory_mb", "versions", "identity"}
+
+
+def in_turn(configs, datasets, task):
+    return [(config, dataset, task) for config, dataset in zip(configs, cycle(datasets))]
+
+
+CONFIGS = covering()
+OF_GZSL = [config for config in CONFIGS if config.endswith("_gzsl")]
+RUNS = [
+    *in_turn([config for config in CONFIGS if config not in OF_GZSL], TABLE1, "base2new"),
+    *in_turn(OF_GZSL, GZSL, "gzsl"),
+    ("CoOp_SHIP/miniclip", PHOTOS, "leave_classes_out"),
+]
+TARGETS = [(dataset, "domain_generalization") for dataset in DOMAINS] + [("dtd", "cross_dataset")]
+
+
+def check(found, config, dataset, task):
+    """That a results.json is of this run, and complete."""
+    trainer, cfg = config.split("/")
+    about = {key: found[key] for key in ("task", "dataset", "trainer", "config", "seed")}
+    assert about == {"task": task, "dataset": dataset, "trainer": trainer, "config": cfg, "seed": 1}
+    assert "_".join([found["method"], *found["plugins"]]) == trainer
+    assert RECORD <= found.keys() and all(found[key] for key in RECORD)
+    assert METRICS[task] <= {*found["metrics"], *found["unsupported"]} and "H" not in found["unsupported"]
+    pair = {"base", "new"} if "base" in METRICS[task] else {"seen", "unseen"}
+    assert ("H" in found["metrics"]) == (pair <= found["metrics"].keys())
+
+
+def small_miniclip(config, archive):
+    """Options that put the random CLIP in the place of the embedded backbone, which takes longer."""
+    return ["MODEL.BACKBONE.NAME", archive] if "/miniclip" in config else []
+
+
+def test_the_runs_cover_everything():
+    sources_and_targets = {dataset for dataset, _ in TARGETS}
+    assert {config.split("/")[0] for config in CONFIGS} == {*trainers()}
+    assert {dataset for _, dataset, _ in RUNS} | sources_and_targets == {*dataset_files()}
+    assert len(RUNS) < 2 * len(trainers())
+
+
+@pytest.mark.parametrize("config, dataset, task", RUNS)
+def test_runs_and_is_evaluated_again(data, features, archive, tmp_path, config, dataset, task):
+    options = [*small(features), *small_miniclip(config, archive)]
+    found = rehearse(command(data, tmp_path / "out", config, dataset, *options, task=task))
+    check(found, config, dataset, task)
+    assert found["backbone"]["name"] == (str(archive) if "/miniclip" in config else "ViT-B/16")
+    log = (tmp_path / "out/log.txt").read_text()
+    assert log[log.index("Finish training") :].count("* accuracy: ") == 1  # what parse_test_res.py looks for
+    if task == "base2new":
+        options += ["DATASET.SUBSAMPLE_CLASSES", "base"]
+        again = command(data, tmp_path / "again", config, dataset, *options)
+        again = rehearse(["--eval-only", "--model-dir", str(tmp_path / "out"), *again])
+        assert again["metrics"]["accuracy"] == found["metrics"]["base"]
+
+
+def test_runs_on_the_embedded_backbone(data, features, tmp_path):
+    found = rehearse(command(data, tmp_path, "CoOp_SHIP/miniclip", "eurosat", *small(features)))
+    assert found["backbone"]["name"] == "MiniCLIP"
+
+
+@pytest.fixture(scope="module")
+def source(data, features, tmp_path_factory):
+    """A run of CoOp_SHIP on all classes of ImageNet, from which transfers start."""
+    out = tmp_path_factory.mktemp("source") / "run"
+    config = "CoOp_SHIP/vit_b16"
+    found = rehearse(command(data, out, config, "imagenet", *small(features), task="fewshot"))
+    check(found, config, "imagenet", "fewshot")
+    return out
+
+
+@pytest.mark.parametrize("dataset, task", TARGETS)
+def test_transfers_from_a_source_run(data, features, source, tmp_path, dataset, task):
+    for trainer in ("CoOp", "CoOp_SHIP"):
+        start = ["MODEL.INIT_WEIGHTS", source, "TRAINER.SHIP.INIT_FROM", source]
+        config = f"{trainer}/vit_b16"
+        found = rehearse(command(data, tmp_path / trainer, config, dataset, *small(features), *start, task=task))
+        check(found, config, dataset, task)
+        assert (found["source"], found["shots"]) == ("imagenet", SHOTS)
+
+
+@pytest.mark.parametrize("trainer", [name for name, kind in trainers().items() if kind.trains])
+def test_a_killed_run_ends_like_one_left_alone(data, features, tmp_path, monkeypatch, trainer):
+    """Killed before its second epoch and started once more: same metrics and remarks, every parameter equal."""
+    options = [*small(features), "OPTIM.MAX_EPOCH", 2, "TRAIN.CHECKPOINT_SECONDS", 0.0]
+    whole, cut = (command(data, tmp_path / name, f"{trainer}/vit_b16", "dtd", *options) for name in ("whole", "cut"))
+    expected = rehearse(whole)
+    train_killed_before_epoch(monkeypatch, 1, cut)
+    assert not (tmp_path / "cut/results.json").exists()
+    found = rehearse(cut)
+    logs = "".join(path.read_text() for path in (tmp_path / "cut").glob("log.txt*"))
+    assert "after 1 epoch" in logs
+    for field in ("metrics", "unsupported", "subset", "selection", "extra"):
+        assert found[field] == expected[field]
+    states = [newest_state(tmp_path / name) for name in ("whole", "cut")]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())

@@ -1,0 +1,86 @@
+"""Whether a finished run is the one that is wanted, judged on what train.py itself writes."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+from lib import runs
+from lib.runs import ROOT, Paths, Run, State, state_of
+from tiny_data import make_bank
+
+import train
+
+QUICK = (("OPTIM.MAX_EPOCH", "1"), ("TEST.ALL_SUBSET", "20"), ("DATASET.NUM_SHOTS", "2"))
+SMALL = (("TRAINER.SHIP.EPOCHS", "1"), ("TRAINER.SHIP.HIDDEN_DIM", "16"))
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_bank, tmp_path_factory):
+    """finished(trainer) -> a run that train.py made on the tiny bank."""
+    out = tmp_path_factory.mktemp("finished")
+
+    def make(trainer):
+        options = QUICK + (SMALL if "SHIP" in trainer else ())
+        paths = Paths(output=str(out), bank=str(tiny_bank))
+        run = Run("base2new", "caltech101", trainer, "miniclip", 1, 2, options, paths=paths)
+        if not run.results.exists():
+            train.main(run.command()[1:])
+        return run
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    runs.own_identity.cache_clear()
+
+
+def as_if(run, **changes):
+    """What is told of `run`'s results where another run is wanted in their place."""
+    other = replace(run, **changes)
+    if other.folder != run.folder:
+        shutil.copytree(run.results.parent, other.results.parent, dirs_exist_ok=True)
+    return state_of(other)
+
+
+@pytest.mark.parametrize("trainer", ["ZeroshotCLIP", "CoOp", "Tip_Adapter_F", "CoOp_SHIP_GATE"])
+def test_the_same_run_is_done(finished, trainer):
+    assert state_of(finished(trainer)).name == "done"
+
+
+def test_another_run_is_stale_and_says_why(finished):
+    run = finished("CoOp")
+    state = as_if(run, options=(*QUICK[1:], ("OPTIM.MAX_EPOCH", "3")))
+    assert (
+        state.name == "stale" and state.line.startswith("OPTIM.MAX_EPOCH was 1, is now 3; --force") and state.code == 2
+    )
+    assert "SEED was 1, is now 2" in as_if(run, seed=2).line
+    assert "TASK was" in as_if(run, task="leave_classes_out").line
+
+
+def test_what_a_run_does_not_read_does_not_count(finished):
+    run = finished("CoOp")
+    foreign = (("TRAINER.PVA.KL_WEIGHT", "0.5"), ("VERBOSE", "False"), ("DATALOADER.NUM_WORKERS", "0"))
+    assert as_if(run, options=run.options + foreign).name == "done"
+
+
+def test_a_bank_counts_by_its_content(finished, tiny_bank, tmp_path, miniclip_backbone):
+    run = finished("CoOp")
+    same = shutil.copy(tiny_bank, tmp_path / "same.safetensors")
+    assert as_if(run, paths=replace(run.paths, bank=str(same))).name == "done"
+    other = make_bank(tmp_path / "other.safetensors", miniclip_backbone, noise=1.0)
+    assert "other data than this feature bank" in as_if(run, paths=replace(run.paths, bank=str(other))).line
+    gone = as_if(run, paths=replace(run.paths, bank=str(tmp_path / "gone.safetensors")))
+    assert gone.name == "stale" and "gone.safetensors" in gone.line
+    assert "not on images" in as_if(run, paths=replace(run.paths, bank="", data="/data")).line
+
+
+def test_results_of_the_first_versions_count_as_done(finished, tmp_path):
+    run = finished("CoOp")
+    old = replace(run, paths=replace(run.paths, output=str(tmp_path)))
+    old.results.parent.mkdir(parents=True)
+    old.results.write_text('{"metrics": {"base": 80.04, "new": null}}')
+    assert state_of(old) == State("done", "base 80.0")
+    old.results.write_text("{")
+    assert state_of(old).name == "stale" and "damaged" in state_of(old).line

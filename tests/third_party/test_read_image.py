@@ -1,0 +1,125 @@
+"""read_image keeps an image's content, whatever its format, or refuses it by name."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dassl.utils import UserError, read_image
+from PIL import Image, ImageOps
+
+ANT = Path(__file__).parents[3] / "shared/data/caltech-101/101_ObjectCategories/ant/image_0001.jpg"
+
+
+@pytest.fixture(params=["ramp", "ant"])
+def grey(request):
+    """An 8-bit image in grey: a synthetic one, and a photo of Caltech-101 where that is there."""
+    if request.param == "ant":
+        if not ANT.exists():
+            pytest.skip("needs the real data of ../shared/data, which is not here")
+        return Image.open(ANT).convert("L")
+    return Image.fromarray((np.add.outer(np.arange(60), np.arange(80)) * 255 // 138).astype(np.uint8))
+
+
+def pixels(image):
+    return np.asarray(image).astype(float)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.png", "a.tif", "a.pgm", "a.jp2", "big.tif", "white-is-zero.tif", "float.tif", "a.pfm"]
+)
+def test_more_than_8_bits_are_scaled_by_the_range_of_their_format(grey, tmp_path, name):
+    file, sixteen = tmp_path / name, pixels(grey).astype(np.uint16) * 257
+    if "float" in name or "pfm" in name:
+        Image.fromarray((pixels(grey) / 255).astype(np.float32)).save(file)
+    elif "big" in name:
+        file.write_bytes(big_endian_tiff(sixteen))
+    elif "white" in name:
+        Image.fromarray(65535 - sixteen).save(file, tiffinfo={262: 0})
+    else:
+        Image.fromarray(sixteen).save(file)
+    found, expected = pixels(read_image(str(file))), pixels(grey.convert("RGB"))
+    assert found.shape == expected.shape and np.abs(found - expected).max() <= 0.005 * 255
+
+
+def big_endian_tiff(values):
+    """A 16-bit grey TIFF as old microscopes write it; mode I;16B."""
+    height, width = values.shape
+    tags = [(256, width), (257, height), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1), (278, height)]
+    tags += [(279, values.nbytes)]
+    entries = b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in tags)
+    body = values.astype(">u2").tobytes()
+    return b"MM\0*" + struct.pack(">I", 8 + len(body)) + body + struct.pack(">H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([[0, 70000]], np.int32),
+        np.array([[-1, 5]], np.int32),
+        np.array([[0, 255]], np.float32),
+        np.array([[-0.5, 0.5]], np.float32),
+        np.array([[0, np.nan]], np.float32),
+    ],
+)
+def test_values_without_a_known_range_are_refused_by_name(tmp_path, values):
+    Image.fromarray(values).save(tmp_path / "odd.tif")
+    with pytest.raises(UserError, match=r"odd.tif: its values \(mode [IF]\) run from .* not known: save it"):
+        read_image(str(tmp_path / "odd.tif"))
+
+
+def test_other_modes_keep_their_colours(tmp_path):
+    red = Image.new("RGB", (6, 4), (200, 30, 40))
+    red.putpixel((0, 0), (10, 20, 30))
+    frames = [red.quantize(4), Image.new("P", red.size)]
+    saved = {
+        "palette.png": lambda file: frames[0].save(file, transparency=0),
+        "rgba.png": lambda file: red.convert("RGBA").save(file),
+        "animated.gif": lambda file: frames[0].save(file, save_all=True, append_images=frames[1:]),
+        "cmyk.tif": lambda file: red.convert("CMYK").save(file),
+        "la.png": lambda file: red.convert("LA").save(file),
+        "one-bit.png": lambda file: red.convert("1").save(file),
+    }
+    for name, save in saved.items():
+        save(tmp_path / name)
+        found = read_image(str(tmp_path / name))
+        expected = red.convert("L").convert("RGB") if name == "la.png" else red
+        expected = red.convert("1").convert("RGB") if name == "one-bit.png" else expected
+        assert found.mode == "RGB" and np.abs(pixels(found) - pixels(expected)).max() <= 8, name
+
+
+@pytest.mark.parametrize("ink, paper", [(0, 255), (255, 0)])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_a_shape_in_the_transparency_alone_is_seen(tmp_path, mode, ink, paper):
+    """A logo, or a digit (NVIDIA DIGITS #85): without its transparency it is one colour."""
+    alpha = Image.new("L", (8, 8))
+    alpha.paste(255, (2, 2, 6, 6))
+    if mode == "P":
+        image = alpha.point(lambda value: value // 255).convert("P")
+        image.putpalette([ink] * 6)
+        image.save(tmp_path / "logo.png", transparency=bytes([0, 255]))
+    else:
+        image = Image.new("L", (8, 8), ink).convert(mode)
+        image.putalpha(alpha)
+        image.save(tmp_path / "logo.png")
+    found = pixels(read_image(str(tmp_path / "logo.png")))[:, :, 0]
+    assert found[0, 0] == paper and found[4, 4] == ink
+
+
+def test_an_orientation_is_not_applied_as_in_coop(tmp_path, grey):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    grey.save(tmp_path / "turned.png", exif=exif)
+    assert ImageOps.exif_transpose(Image.open(tmp_path / "turned.png")).size == grey.size[::-1]
+    assert np.array_equal(pixels(read_image(str(tmp_path / "turned.png"))), pixels(grey.convert("RGB")))
+
+
+@pytest.mark.parametrize("size", [(20000, 1), (1, 20000), (1010, 10)])
+def test_a_strip_is_refused_before_it_takes_memory(tmp_path, size):
+    Image.new("RGB", size).save(tmp_path / "strip.png")
+    with pytest.raises(
+        UserError, match=f"strip.png: it is {size[0]} x {size[1]} pixels: one side is more than 100 times"
+    ):
+        read_image(str(tmp_path / "strip.png"))
+    Image.new("RGB", (1000, 10)).save(tmp_path / "strip.png")
+    assert read_image(str(tmp_path / "strip.png")).size == (1000, 10)

@@ -1,0 +1,220 @@
+"""From images to cached features: verification, interruption, many processes, broken images. The image encoder is a
+cheap stand-in."""
+
+import multiprocessing
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from dassl.config import get_cfg_default
+from dassl.utils import UserError
+from PIL import Image
+
+import trainers
+from trainers.core import extraction
+from trainers.core.extraction import ImageStore
+
+
+class Encoder:
+    """Mean colours of the four quarters of an image as its feature; counts how many images it has seen."""
+
+    name, weights_hash, dtype, embed_dim = "stand-in", "0" * 64, torch.float32, 12
+    logit_scale = torch.zeros(())
+
+    def __init__(self):
+        self.seen, self.visual = 0, torch.nn.Identity()
+
+    def encode_image(self, images):
+        self.seen += len(images)
+        return F.normalize(F.adaptive_avg_pool2d(images, 2).flatten(1) + 3, dim=-1)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """Twelve random images in two folders. -> (image_dir, items)"""
+    draw = torch.Generator().manual_seed(0)
+    items = []
+    for i in range(12):
+        file = tmp_path / "images" / f"class{i % 2}" / f"{i:02d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((torch.rand(40, 50, 3, generator=draw) * 255).byte().numpy()).save(file)
+        items.append(SimpleNamespace(impath=str(file), label=i % 2))
+    return str(tmp_path / "images"), items
+
+
+def make_store(tmp_path, image_dir, **changes):
+    cfg = get_cfg_default()
+    trainers.extend_cfg(cfg)
+    cfg.FEATURES.DIR, cfg.FEATURES.VIEWS, cfg.INPUT.SIZE = str(tmp_path / "cache"), 3, (32, 32)
+    cfg.INPUT.TRANSFORMS, cfg.DATALOADER.NUM_WORKERS = ("random_resized_crop", "random_flip", "normalize"), 0
+    cfg.merge_from_list([part for item in changes.items() for part in item])
+    return ImageStore(cfg, Encoder(), image_dir, cfg.FEATURES.VIEWS)
+
+
+def test_the_second_time_nothing_is_encoded(tmp_path, images):
+    image_dir, items = images
+    first = make_store(tmp_path, image_dir)
+    train, plain = first.training_views(items), first.plain_views(items)
+    assert train.views.tolist() == [3] * 12 and plain.views.tolist() == [1] * 12 and first.backbone.seen == 48
+    assert not torch.equal(train.features[0], train.features[1])
+    again = make_store(tmp_path, image_dir)
+    assert torch.equal(again.training_views(items).features, train.features) and torch.equal(
+        again.plain_views(items).features, plain.features
+    )
+    assert again.backbone.seen == 0
+    assert len(cached(tmp_path)) == 2
+
+
+def test_views_depend_on_path_number_and_features_seed_alone(tmp_path, images):
+    image_dir, items = images
+    whole = make_store(tmp_path / "a", image_dir).training_views(items)
+    some = make_store(tmp_path / "b", image_dir).training_views(items[7:4:-1])
+    assert torch.equal(some.features.view(3, 3, -1), whole.features.view(12, 3, -1)[[7, 6, 5]])
+    other = make_store(tmp_path / "c", image_dir, **{"FEATURES.SEED": 1}).training_views(items)
+    assert not torch.equal(other.features, whole.features)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"FEATURES.SEED": 1},
+        {"FEATURES.VIEWS": 2},
+        {"INPUT.TRANSFORMS": ("random_flip", "normalize")},
+        {"INPUT.RRCROP_SCALE": (0.5, 1.0)},
+        {"INPUT.PIXEL_MEAN": [0.1, 0.1, 0.1]},
+        {"INPUT.INTERPOLATION": "bicubic"},
+    ],
+)
+def test_the_cache_key_knows_every_setting(tmp_path, images, change):
+    image_dir, items = images
+    make_store(tmp_path, image_dir).training_views(items)
+    changed = make_store(tmp_path, image_dir, **change)
+    changed.training_views(items)
+    assert changed.backbone.seen > 0
+
+
+def test_a_changed_image_or_backbone_is_encoded_again(tmp_path, images):
+    """What counts of an image is its content, not its time."""
+    image_dir, items = images
+    make_store(tmp_path, image_dir).plain_views(items)
+    store = make_store(tmp_path, image_dir)
+    os.utime(items[3].impath, (time.time(), time.time() + 5))
+    store.plain_views(items)
+    assert store.backbone.seen == 0
+    Image.new("RGB", (40, 50), (1, 2, 3)).save(items[3].impath)
+    changed = make_store(tmp_path, image_dir)
+    changed.plain_views(items)
+    other = make_store(tmp_path, image_dir)
+    other.backbone.weights_hash = "1" * 64
+    other.plain_views(items)
+    assert changed.backbone.seen == other.backbone.seen == 12
+
+
+def test_a_damaged_cache_says_so_and_is_rebuilt(tmp_path, images, capsys):
+    image_dir, items = images
+    good = make_store(tmp_path, image_dir).plain_views(items)
+    (file,) = cached(tmp_path)
+    whole = bytearray(file.read_bytes())
+    whole[-3] ^= 1
+    file.write_bytes(whole)
+    again = make_store(tmp_path, image_dir)
+    assert torch.equal(again.plain_views(items).features, good.features) and again.backbone.seen == 12
+    assert "damaged" in capsys.readouterr().out
+
+
+def cached(folder):
+    """The files of features in the cache below `folder`, parts included."""
+    return sorted((folder / "cache").rglob("*.safetensors"))
+
+
+def interrupt_after(patch, store, images):
+    """Ctrl-C comes when `images` are encoded."""
+    encode = extraction.encode
+    patch.setattr(
+        extraction,
+        "encode",
+        lambda *given: encode(*given) if store.backbone.seen < images else (_ for _ in ()).throw(KeyboardInterrupt),
+    )
+
+
+def test_an_interruption_costs_at_most_a_part(tmp_path, images, monkeypatch):
+    image_dir, items = images
+    monkeypatch.setattr(extraction, "PART", 4)
+    expected = make_store(tmp_path / "whole", image_dir).plain_views(items)
+    store = make_store(tmp_path, image_dir)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, store, 8)
+        with pytest.raises(KeyboardInterrupt):
+            store.plain_views(items)
+    again = make_store(tmp_path, image_dir)
+    assert torch.equal(again.plain_views(items).features, expected.features) and again.backbone.seen == 4
+    (whole,), (cut,) = cached(tmp_path / "whole"), cached(tmp_path)[:1]
+    assert whole.name == cut.name and whole.read_bytes() == cut.read_bytes() and not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_processes_on_a_cold_cache_encode_once_and_agree(tmp_path, images, monkeypatch, workers):
+    """Four start together; whoever comes first encodes, the others wait."""
+    image_dir, items = images
+    monkeypatch.setattr(extraction, "PART", 2)
+    expected = make_store(tmp_path / "whole", image_dir).training_views(items)
+    fork = multiprocessing.get_context("fork")
+    together, found = fork.Barrier(4), fork.Queue()
+
+    def use():
+        store = make_store(tmp_path, image_dir, **{"DATALOADER.NUM_WORKERS": workers})
+        together.wait()
+        found.put((torch.equal(store.training_views(items).features, expected.features), store.backbone.seen))
+
+    processes = [fork.Process(target=use) for _ in range(4)]
+    for process in processes:
+        process.start()
+    equal, seen = zip(*(found.get(timeout=60) for _ in processes))
+    for process in processes:
+        process.join()
+    assert all(equal) and sorted(seen) == [0, 0, 0, 36]
+    assert len(cached(tmp_path)) == 1
+
+
+def test_two_processes_share_the_work(tmp_path, images, monkeypatch):
+    image_dir, items = images
+    monkeypatch.setattr(extraction, "PART", 4)
+    expected = make_store(tmp_path / "whole", image_dir).plain_views(items)
+    stores = [make_store(tmp_path, image_dir) for _ in range(2)]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    # rank 1 waits for rank 0, which comes later
+    monkeypatch.setattr(extraction.time, "sleep", lambda s: (_ for _ in ()).throw(InterruptedError))
+    with pytest.raises(InterruptedError):
+        stores[1].plain_views(items)
+    monkeypatch.setenv("RANK", "0")
+    assert torch.equal(stores[0].plain_views(items).features, expected.features)
+    assert (stores[0].backbone.seen, stores[1].backbone.seen) == (8, 4) and len(cached(tmp_path)) == 1
+
+
+def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, images, capsys):
+    image_dir, items = images
+    with open(items[5].impath, "wb") as file:
+        file.write(b"no image")
+    os.remove(items[7].impath)
+    skipping = {"DATASET.SKIP_BAD_IMAGES": True}
+    for use in range(2):  # also where another run has skipped them and they are in the cache
+        with pytest.raises(UserError, match="2 of the images cannot be read: .*05.png, .*07.png. .*SKIP_BAD_IMAGES"):
+            make_store(tmp_path, image_dir).plain_views(items)
+        assert ("unreadable: cannot read the image" in capsys.readouterr().out) == (use == 0)
+        store = make_store(tmp_path, image_dir, **skipping)
+        found = store.plain_views(items)
+        assert found.labels.tolist() == [item.label for i, item in enumerate(items) if i not in (5, 7)]
+        assert store.unreadable == {items[5].impath, items[7].impath} and store.backbone.seen == 0
+    found = make_store(tmp_path, image_dir, **skipping).training_views(items)
+    assert len(found) == 10 and found.views.unique().tolist() == [3]
+
+
+def test_a_cache_folder_that_cannot_be_written_is_said(tmp_path, images):
+    image_dir, items = images
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(UserError, match="cannot write .*cache.*choose another folder"):
+        make_store(tmp_path, image_dir).plain_views(items)

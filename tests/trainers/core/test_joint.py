@@ -1,0 +1,232 @@
+"""Joint metrics, and the task leave_classes_out: by hand, and through the real command line on tiny banks."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import pytest
+import torch
+from dassl.data.datasets import Datum
+from dassl.utils import UserError
+from plain import hand_written
+from runs import argv, log, open_data, results, same_state
+from tiny_data import NAMES, features_of, make_bank, poison
+
+import train
+from trainers.core.bank import read_bank
+from trainers.core.leave_out import draw_halves, leave_out
+from trainers.core.metrics import Evaluation, Side, joint
+
+BASE = NAMES[:4]
+JOINT = {"all_base", "all_new", "all_H", "crossed_base", "crossed_new"}
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory, miniclip_backbone):
+    """Noisy enough that each side makes both kinds of mistakes."""
+    path = tmp_path_factory.mktemp("joint") / "noisy.safetensors"
+    return make_bank(path, miniclip_backbone, noise=8.0, train=9, val=7, test=11)
+
+
+def zero_shot_rows(backbone, bank):
+    """(label, prediction among all names, prediction among the names of its side) of each test image."""
+    rows, text = [], hand_written(backbone, NAMES)
+    for x, label in zip(*features_of(bank), strict=True):
+        scores = (text @ x).tolist()
+        side = range(4) if label < 4 else range(4, 7)
+        rows.append((int(label), max(range(7), key=scores.__getitem__), max(side, key=scores.__getitem__)))
+    return rows
+
+
+def share(rows, holds):
+    return 100 * sum(map(holds, rows)) / len(rows)
+
+
+# ---- joint metrics
+
+
+SIDES = Side("base", 2, 30), Side("new", 3, 20)
+LABELS, PREDICTED = torch.tensor([0, 0, 1, 1, 1, 2, 3, 3]), torch.tensor([0, 1, 1, 4, 2, 2, 0, 4])
+
+
+def test_joint_metrics_by_hand():
+    """Of five base images two are right and two go to new names; of three new ones one is right, one goes to base."""
+    found = joint(Evaluation("all", list("abcde"), [], "all_accuracy", sides=SIDES), PREDICTED, LABELS)
+    assert {name: value for name, (value, _, _) in found.items()} == pytest.approx(
+        {"all_base": 40.0, "all_new": 100 / 3, "crossed_base": 40.0, "crossed_new": 100 / 3}
+    )
+    assert {name: (side.name, images) for name, (_, side, images) in found.items()} == {
+        "all_base": ("base", 5),
+        "crossed_base": ("base", 5),
+        "all_new": ("new", 3),
+        "crossed_new": ("new", 3),
+    }
+
+
+def test_joint_metrics_of_one_side_by_class():
+    """Class 0: none of two images crosses; class 1: two of three. No metric for the side that has no image."""
+    evaluation = Evaluation("base", list("abcde"), [], "accuracy", per_class=True, sides=SIDES)
+    found = joint(evaluation, PREDICTED[:5], LABELS[:5])
+    assert {name: value for name, (value, _, _) in found.items()} == {
+        "crossed_base": pytest.approx(100 * (0 + 2 / 3) / 2)
+    }
+
+
+def test_a_base_to_new_run_has_them_beside_the_metrics_it_had(bank, miniclip_backbone, tmp_path):
+    train.main(argv(bank, tmp_path, "ZeroshotCLIP"))
+    rows, found = zero_shot_rows(miniclip_backbone, bank), results(tmp_path)["metrics"]
+    base, new = ([row for row in rows if (row[0] < 4) == side] for side in (True, False))
+    right = {"all_base": base, "all_new": new, "all": rows}
+    expected = {name: share(part, lambda row: row[0] == row[1]) for name, part in right.items()}
+    expected |= {name: share(part, lambda row: row[0] == row[2]) for name, part in (("base", base), ("new", new))}
+    expected["crossed_base"] = share(base, lambda row: row[1] >= 4)
+    expected["crossed_new"] = share(new, lambda row: row[1] < 4)
+    for name, (one, other) in {"H": ("base", "new"), "all_H": ("all_base", "all_new")}.items():
+        expected[name] = 2 * expected[one] * expected[other] / (expected[one] + expected[other])
+    assert found == pytest.approx(expected) and all(0 < expected[name] < 100 for name in expected)
+    assert list(found)[:4] == ["base", "new", "all", "H"]
+
+    after = log(tmp_path)[log(tmp_path).index("Finish training") :]
+    assert re.findall(r"\* accuracy: ([\.\deE+-]+)%", after) == [f"{found['base']:.1f}"]  # what parse_test_res.py reads
+    printed = dict(re.findall(r"^\* (\w+): ([\d.]+)%", after, re.MULTILINE))
+    lines = {"all_base_accuracy": "all_base", "all_new_accuracy": "all_new", "all_H": "all_H"}
+    lines |= {name: name for name in ("crossed_base", "crossed_new", "H")}
+    assert {line: f"{found[name]:.1f}" for line, name in lines.items()}.items() <= printed.items()
+
+
+def test_on_a_fixed_subset_they_are_marked(bank, tmp_path):
+    train.main(argv(bank, tmp_path, "ZeroshotCLIP", "TEST.ALL_SUBSET", "21"))
+    found = results(tmp_path)
+    marks = {"all": (21, 77)} | dict.fromkeys(("all_base", "crossed_base"), (12, 44))
+    marks |= dict.fromkeys(("all_new", "crossed_new"), (9, 33))
+    assert found["subset"] == {name: {"images": images, "of": of} for name, (images, of) in marks.items()}
+    parts = found["metrics"]["all_base"] * 12 + found["metrics"]["all_new"] * 9
+    assert found["metrics"]["all"] == pytest.approx(parts / 21)
+
+
+def test_gzsl_has_the_crossed_shares_by_class(miniclip_backbone, bank, tmp_path):
+    train.main(argv(bank, tmp_path, "ZeroshotCLIP", task="gzsl"))
+    rows, found = zero_shot_rows(miniclip_backbone, bank), results(tmp_path)["metrics"]
+
+    def by_class(labels, holds):
+        return sum(share([row for row in rows if row[0] == label], holds) for label in labels) / len(labels)
+
+    assert found["crossed_seen"] == pytest.approx(by_class(range(4), lambda row: row[1] >= 4))
+    assert found["crossed_unseen"] == pytest.approx(by_class(range(4, 7), lambda row: row[1] < 4))
+    assert set(found) == {"seen", "unseen", "H", "crossed_seen", "crossed_unseen"}
+    assert 0 < found["crossed_seen"] < 100 and "* crossed_unseen: " in log(tmp_path)
+
+
+# ---- leave classes out
+
+
+def items(kind, *labels):
+    return [Datum(impath=f"{kind}/{label}_{i}", label=label, classname=f"c{label}") for i, label in enumerate(labels)]
+
+
+def dataset(train_x, val, test=()):
+    return SimpleNamespace(train_x=train_x, val=val, test=list(test), split_hash="of the data set")
+
+
+def paths(found):
+    return {item.impath for item in found}
+
+
+def test_halves_are_drawn_by_the_seed_and_cover_the_classes():
+    every = items("train", *range(9))
+    halves = [draw_halves(every, seed) for seed in range(20)]
+    assert all(sorted(first + second) == list(range(9)) and len(first) == 5 for first, second in halves)
+    assert all(part == sorted(part) for pair in halves for part in pair)
+    assert halves[3] == draw_halves(every, 3) and len({tuple(first) for first, _ in halves}) > 10
+
+
+def test_a_half_is_a_data_set_of_its_own():
+    train_x, val, test = items("train", *[0, 1, 2, 3] * 4), items("val", *[0, 1, 2, 3] * 3), items("test", 0, 1, 2, 3)
+    base, new, left_over = leave_out(dataset(train_x[:8], val[:4], test), dataset(train_x, val, test), 2, seed=1)
+    first, second = draw_halves(train_x, 1)
+    for half, labels in ((base, first), (new, second)):
+        assert half.classnames == [f"c{label}" for label in labels] and half.num_classes == 2
+        assert half.lab2cname == dict(enumerate(half.classnames)) and half.split_hash == "of the data set"
+        for part in (half.train_x, half.val, half.test):
+            assert part and all(half.classnames[item.label] == item.classname for item in part)
+        assert len(half.train_x) == 4 and len(half.val) == 2 and len(half.test) == 4 + 4
+        assert not half.unused_train and not paths(half.test) & paths(half.train_x + half.val + test)
+    assert left_over == paths(train_x[8:])
+
+
+def test_without_validation_images_some_left_over_ones_are_set_aside_to_search_on():
+    train_x, test = items("train", *[0, 1] * 20), items("test", 0, 1)
+    for val in ([], test):  # CoOp's ImageNet reader gives its test images as validation images
+        halves = leave_out(dataset(train_x[:20], val, test), dataset(train_x, val, test), 16, seed=1)
+        for half in halves[:2]:
+            assert half.val == [] and len(half.unused_train) == 4 and len(half.test) == 6
+            assert not paths(half.test) & paths(half.unused_train + half.train_x + test)
+
+
+@pytest.mark.parametrize(
+    "train_x, shots, words",
+    [([0, 0, 0], 1, "only one: 'c0'"), ([0, 1], -1, "NUM_SHOTS -1: give fewer"), ([0, 1, 1], 1, "no image of c0 over")],
+)
+def test_what_cannot_be_left_out_is_said(train_x, shots, words):
+    every = items("train", *train_x)
+    drawn = every if shots < 1 else [next(item for item in every if item.label == label) for label in set(train_x)]
+    with pytest.raises(UserError, match=words):
+        leave_out(dataset(drawn, []), dataset(every, []), shots, seed=1)
+
+
+@pytest.mark.parametrize("trainer", ["CoOp_SHIP", "Tip_Adapter_F_SHIP", "f_VAEGAN"])
+def test_methods_run_without_test_images_and_without_new_classes(bank, tmp_path, trainer):
+    """Whole; and with test images, all images of new classes, and the left-out classes' few-shot images unreadable."""
+    train.main(argv(bank, tmp_path / "whole", trainer, task="leave_classes_out"))
+    found = results(tmp_path / "whole")
+    assert set(found["metrics"]) == {"base", "new", "all", "H"} | JOINT
+    assert found["task"] == "leave_classes_out" and found["subset"] == {}
+    (names,) = re.findall(r"by name alone \((.*)\); 16 and 16 left-over", log(tmp_path / "whole"))
+    left_out = [BASE.index(name) for name in names.split(", ")]
+    assert len(left_out) == 2 and log(tmp_path / "whole").count("* accuracy: ") == 1
+
+    hidden = poison(bank, tmp_path / "hidden.safetensors", lambda part, label: part == "test" or label >= 4)
+    train.main(argv(hidden, tmp_path / "hidden", trainer, task="leave_classes_out"))
+    assert results(tmp_path / "hidden")["metrics"] == found["metrics"]
+
+    blind = poison(bank, tmp_path / "blind.safetensors", lambda part, label: part == "test" or label in left_out)
+    train.main(argv(blind, tmp_path / "blind", trainer, "TEST.NO_TEST", "True", task="leave_classes_out"))
+    assert same_state(tmp_path / "whole", tmp_path / "blind")
+
+
+def test_accuracy_over_the_left_out_images_by_hand(miniclip_backbone, tmp_path):
+    """Zero-shot: left-over training images in their first view and validation images, none that a search may see."""
+    bank = make_bank(tmp_path / "noisy.safetensors", miniclip_backbone, noise=20.0, train=9, val=7)
+    words = argv(bank, tmp_path, "ZeroshotCLIP", task="leave_classes_out", seed=2)
+    train.main(words)
+    task = open_data(words).task
+    tensors, header = read_bank(bank)
+    split, rows = json.loads(header["split"]), {}
+    for part in ("train", "val"):
+        starts = tensors["train.offsets"][:-1].tolist() if part == "train" else range(len(split["val"]))
+        rows |= {path: tensors[f"{part}.features"][at].float() for (path, _, _), at in zip(split[part], starts)}
+    found, names = results(tmp_path)["metrics"], task.real_classnames() + task.label_only_classnames()
+    text = hand_written(miniclip_backbone, names)
+    hits = []
+    for half, shift in ((task.dataset, 0), (task.new_half, 2)):
+        scores = torch.stack([text @ rows[item.impath] for item in half.test])
+        labels = torch.tensor([item.label + shift for item in half.test])
+        hits.append((scores.argmax(1) == labels).double().mean().item() * 100)
+    assert [found["all_base"], found["all_new"]] == pytest.approx(hits) and names != BASE
+    assert sorted(names) == sorted(BASE) and 0 < min(hits) and max(hits) < 100
+
+
+def test_seen_classes_of_proposed_splits_are_halved(miniclip_backbone, tmp_path):
+    about = {"dataset": "FLO", "train": 9, "val": 0, "unseen": 2, "noise": 6.0}
+    bank = make_bank(tmp_path / "flo.safetensors", miniclip_backbone, **about)
+    train.main(argv(bank, tmp_path / "out", "CoOp", task="leave_classes_out", dataset="flo"))
+    assert set(results(tmp_path / "out")["metrics"]) == {"base", "new", "all", "H"} | JOINT
+    assert torch.load(tmp_path / "out/prompt_learner/model.pth.tar-3", weights_only=True)["classnames"] != NAMES[:3]
+    assert "3 classes with images, 2 by name alone" in log(tmp_path / "out")
+
+
+def test_it_is_not_evaluated_again(bank, tmp_path):
+    train.main(argv(bank, tmp_path / "run", "CoOp", task="leave_classes_out"))
+    again = argv(bank, tmp_path / "again", "CoOp", task="leave_classes_out")
+    with pytest.raises(UserError, match="--eval-only on test images set TASK base2new"):
+        train.main(["--eval-only", "--model-dir", str(tmp_path / "run"), *again])

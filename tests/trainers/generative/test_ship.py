@@ -1,0 +1,103 @@
+"""SHIP's model against its formulas written out by hand."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_data import NAMES
+
+from trainers.core.model.prompts import ClassTokens, tokenize
+from trainers.generative.generator import PromptGenerator
+from trainers.generative.training import within_class_std
+from trainers.generative.vae import VAE, kl_to_standard_normal, reconstruction_loss
+
+
+def test_kl_by_hand():
+    """Two samples, two latents: 1/2 sum(mu^2 + var - log var - 1), averaged over the samples."""
+    mu, log_var = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[0.0, 0.0], [math.log(4.0), 0.0]])
+    first, second = 0.5 * 1.0, 0.5 * ((4 - math.log(4) - 1) + 4.0)
+    assert kl_to_standard_normal(mu, log_var).item() == pytest.approx((first + second) / 2)
+
+
+def test_reconstruction_by_hand():
+    """Summed over the dimensions, averaged over the batch."""
+    x, y = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 0.0], [0.0, 3.0]])
+    assert reconstruction_loss(x, y).item() == pytest.approx((1.0 + 4.0) / 2)
+
+
+def plain_features(generator, backbone, names, z, labels):
+    """Eq. 3 and 4 with every token written out, through all 77 positions of the backbone's own tower."""
+    first, last = generator.bias[0], generator.bias[2]
+    r = torch.relu(z @ first.weight.t() + first.bias) @ last.weight.t() + last.bias
+    r = r.view(len(z), -1, backbone.width).expand(-1, generator.n_ctx, -1)
+    p = r if generator.prompts is None else generator.prompts[None] + r
+    tokens = tokenize([" ".join(["X"] * generator.n_ctx) + f" {names[label].replace('_', ' ')}." for label in labels])
+    embedded = backbone.token_embedding(tokens)
+    prompts = torch.cat([embedded[:, :1], p, embedded[:, 1 + generator.n_ctx :]], 1)
+    return F.normalize(backbone.encode_prompts_plain(prompts, tokens.argmax(-1)), dim=-1)
+
+
+@pytest.mark.parametrize("n_ctx", [1, 4])
+@pytest.mark.parametrize("use_global", [True, False])
+@pytest.mark.parametrize("sequential", [True, False])
+def test_the_generator_is_equation_3_and_4(miniclip_backbone, n_ctx, use_global, sequential):
+    torch.manual_seed(0)
+    generator = PromptGenerator(miniclip_backbone, n_ctx, 6, 10, use_global, sequential)
+    z, labels = torch.randn(5, 6), torch.tensor([0, 3, 3, 6, 1])
+    found = generator(z, labels, ClassTokens(NAMES, miniclip_backbone, n_ctx=n_ctx))
+    expected = plain_features(generator, miniclip_backbone, NAMES, z, labels.tolist())
+    assert ((found - expected).norm() / expected.norm()).item() <= 1e-5
+    assert torch.allclose(found.norm(dim=-1), torch.ones(5), atol=1e-5)
+
+
+def test_the_loss_is_equation_2(miniclip_backbone):
+    """The VAE's loss and its gradients on a tiny example, from the formulas alone."""
+    torch.manual_seed(0)
+    vae = VAE(PromptGenerator(miniclip_backbone, 4, 6, 10), miniclip_backbone.embed_dim, 10, kl_weight=0.5)
+    for p in vae.parameters():  # away from the tiny initial values, so that every term matters
+        torch.nn.init.normal_(p, std=0.1)
+    x, labels = F.normalize(torch.randn(3, miniclip_backbone.embed_dim), dim=-1), torch.tensor([2, 0, 5])
+    torch.manual_seed(1)
+    loss, terms = vae.loss(x, labels, ClassTokens(NAMES, miniclip_backbone, n_ctx=4))
+    loss.backward()
+    found = [p.grad.clone() for p in vae.parameters()]
+    vae.zero_grad()
+
+    torch.manual_seed(1)
+    e = vae.encoder
+    h = torch.relu(x @ e.hidden[0].weight.t() + e.hidden[0].bias)
+    mu, log_var = h @ e.mu.weight.t() + e.mu.bias, h @ e.log_var.weight.t() + e.log_var.bias
+    z = mu + torch.exp(log_var / 2) * torch.randn(3, 6)
+    y = plain_features(vae.generator, miniclip_backbone, NAMES, z, labels.tolist())
+    squares = sum(((x[i] - y[i]) ** 2).sum() for i in range(3)) / 3
+    divergence = sum(0.5 * (mu[i] ** 2 + torch.exp(log_var[i]) - log_var[i] - 1).sum() for i in range(3)) / 3
+    (squares + 0.5 * divergence).backward()
+    assert loss.item() == pytest.approx((squares + 0.5 * divergence).item(), rel=1e-5)
+    assert terms == pytest.approx({"reconstruction": squares.item(), "kl": divergence.item()}, rel=1e-5)
+    for ours, parameter in zip(found, vae.parameters()):
+        assert ((ours - parameter.grad).norm() / parameter.grad.norm()).item() <= 1e-5
+
+
+def test_only_encoder_mlp_and_global_prompts_learn(miniclip_backbone):
+    vae = VAE(PromptGenerator(miniclip_backbone, 4, 6, 10), miniclip_backbone.embed_dim, 10)
+    names = {name.rsplit(".", 1)[0] for name, _ in vae.named_parameters()}
+    generator = {"generator", "generator.bias.0", "generator.bias.2"}
+    assert names == generator | {"encoder.hidden.0", "encoder.mu", "encoder.log_var"}
+    assert not any(p.requires_grad for p in miniclip_backbone.parameters())
+
+
+def test_initialisation_of_the_released_code(miniclip_backbone):
+    torch.manual_seed(0)
+    vae = VAE(PromptGenerator(miniclip_backbone, 4, 256, 512), miniclip_backbone.embed_dim, 512)
+    for name, parameter in vae.named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any()
+        else:
+            assert parameter.std().item() == pytest.approx(0.02, rel=0.1), name
+
+
+def test_within_class_std_by_hand():
+    features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 5.0], [5.0, 7.0], [9.0, 9.0]])
+    spread = within_class_std(features, torch.tensor([0, 0, 1, 1, 2]))
+    assert spread == pytest.approx((2**0.5 / 2 + 2**0.5 / 2) / 2)

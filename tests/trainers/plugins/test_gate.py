@@ -1,0 +1,161 @@
+"""GATE: its equations against numbers, its invariants, and through the command line on the tiny bank."""
+
+import json
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+from dassl.utils import UserError
+from runs import argv, evaluate, log, newest_state, results
+from safetensors.torch import load_file, save_file
+from tiny_data import NAMES, make_bank, poison
+from torch import nn
+
+import train
+from trainers import open_run
+from trainers.core.heads import which_are_base
+from trainers.plugins import gate
+
+BASE, NEW = NAMES[:4], NAMES[4:]
+
+
+# ---- equations
+
+
+@pytest.mark.parametrize("judge_new, expected", [(5.0, [0, -2, 0.5]), (2.0, [0, -2, -1])])
+def test_golden(judge_new, expected):
+    rows = [[2.0, 0.0]], [[1.0]], [[1.0, 3.0]], [[judge_new]]
+    base, new = gate.gated(*(torch.tensor(row, dtype=torch.float64) for row in rows))
+    assert [*base[0].tolist(), *new[0].tolist()] == pytest.approx(expected)
+
+
+class Linear(nn.Module):
+    """A head of fixed random logits."""
+
+    def __init__(self, classes, seed):
+        super().__init__()
+        self.weight = torch.randn(8, classes, generator=torch.Generator().manual_seed(seed))
+
+    def forward(self, features):
+        return features @ self.weight
+
+
+def test_within_a_side_the_method_decides_and_the_sign_of_d_takes_the_side():
+    """In the caller's order of names, of which two are equal and told apart by position."""
+    names, known = ["cat", "owl", "missile", "missile", "dog"], ["dog", "missile", "cat"]
+    is_base = which_are_base(names, known)
+    assert is_base.tolist() == [True, False, True, False, True]  # of two missiles the first is the base one
+    x = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+    base, new, judge = Linear(3, 1), Linear(2, 2), Linear(5, 3)
+    head = gate.GatedHead(base, new, judge, is_base)
+    logits, h = head(x), judge(x)
+    assert torch.equal(logits[:, is_base].argsort(1), base(x).argsort(1))
+    assert torch.equal(logits[:, ~is_base].argsort(1), new(x).argsort(1))
+    d = (new(x).amax(1) - base(x).amax(1) + h[:, ~is_base].amax(1) - h[:, is_base].amax(1)) / 2
+    assert torch.equal(is_base[logits.argmax(1)], d <= 0) and 5 < int((d <= 0).sum()) < 45
+    assert torch.allclose(head.base_score(x, logits), -d, atol=1e-5)
+
+
+# ---- the command line
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory, miniclip_backbone):
+    """Noisy enough that the side of an image is no triviality."""
+    path = tmp_path_factory.mktemp("bank") / "noisy.safetensors"
+    return make_bank(path, miniclip_backbone, noise=4.0, train=8, val=6, test=12)
+
+
+@pytest.fixture(scope="module")
+def run(bank, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "base2new/caltech101/shots_4/CoOp_GATE/miniclip/seed1"
+    train.main(argv(bank, out, "CoOp_GATE"))
+    return out
+
+
+def test_only_joint_figures_move(run, bank, tmp_path):
+    train.main(argv(bank, tmp_path, "CoOp"))
+    plain, gated = results(tmp_path)["metrics"], results(run)["metrics"]
+    assert all(plain[name] == gated[name] for name in ("base", "new", "H")) and plain["all"] != gated["all"]
+    mine, other = newest_state(run), newest_state(tmp_path)
+    assert mine.keys() == other.keys() and all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+def test_over_the_judge_itself_no_prediction_changes(bank, tmp_path):
+    for trainer in ("GaussianLDA", "GaussianLDA_GATE"):
+        train.main(argv(bank, tmp_path / trainer, trainer))
+    plain, gated = (results(tmp_path / trainer)["metrics"] for trainer in ("GaussianLDA", "GaussianLDA_GATE"))
+    decided = [name for name in plain if name not in ("openworld_auc", "auroc", "ece_base", "ece_new")]
+    assert len(decided) > 9 and all(plain[name] == pytest.approx(gated[name]) for name in decided)
+
+
+def test_evaluation_alone_and_the_opened_run_decide_alike(run, bank, tmp_path):
+    for subset, name in (("base", "base"), ("new", "new"), ("all", "all")):
+        found = evaluate(run, bank, tmp_path / subset, "CoOp_GATE", subset=subset)["metrics"]["accuracy"]
+        assert found == pytest.approx(results(run)["metrics"][name])
+    trainer, x = open_run(str(run)), load_file(bank)["test.features"].float()
+    (plugin,) = trainer.plugins
+    assert plugin.known_names() == NAMES
+    logits = trainer.logits(trainer.head_for(NAMES), x)
+    assert torch.allclose(trainer.logits(trainer.head_for(NAMES[::-1]), x), logits.flip(1), atol=1e-5)
+    assert trainer.logits(trainer.head_for(["pizza", "cat"]), x).shape == (len(x), 2)  # some of both sides
+    plugin.settings["new"] = ["cat", "pizza"]  # a new class may have the name of a base one
+    assert trainer.head_for(["cat", "pizza"]) is not None and not hasattr(trainer.head_for(["cat", "pizza"]), "judge")
+
+
+def test_no_image_of_a_new_class_and_no_test_image_is_read_before_evaluation(bank, run, tmp_path):
+    poisoned = poison(bank, tmp_path / "poisoned.safetensors", lambda part, label: label >= 4 or part == "test")
+    train.main(argv(poisoned, tmp_path / "out", "CoOp_GATE", "TEST.NO_TEST", "True"))
+    mine, other = load_file(run / gate.FILE), load_file(tmp_path / "out" / gate.FILE)
+    assert mine.keys() == other.keys() and all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+def test_a_file_that_is_missing_damaged_or_of_the_first_form_is_refused(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    good = (run / gate.FILE).read_bytes()
+    for bad in (good[:40], good[:-3] + bytes([good[-3] ^ 1]) + good[-2:]):
+        (copy / gate.FILE).write_bytes(bad)
+        with pytest.raises(UserError, match="gate.safetensors is damaged"):
+            open_run(str(copy))
+    save_file({}, copy / gate.FILE, {"settings": json.dumps({"eta": 0.1, "base": BASE, "new": NEW})})
+    with pytest.raises(UserError, match="first form of GATE.*train again with --force.*still reported"):
+        open_run(str(copy))
+    (copy / gate.FILE).unlink()
+    with pytest.raises(UserError, match="finished run of a trainer with GATE"):
+        open_run(str(copy))
+
+
+def test_where_there_is_nothing_to_tell_apart_it_is_idle_and_says_so(bank, tmp_path):
+    for shots in (1, 3):  # too few for a covariance
+        out = tmp_path / str(shots)
+        train.main(argv(bank, out, "ZeroshotCLIP_GATE", "DATASET.NUM_SHOTS", str(shots)))
+        assert f"GATE: {gate.FEW.format(shots, 4)}" in log(out) and not hasattr(open_run(out).head_for(NAMES), "judge")
+    train.main(argv(bank, tmp_path / "all", "ZeroshotCLIP_GATE", task="fewshot"))
+    assert results(tmp_path / "all")["extra"]["gate"] == {"idle": gate.ALL_BASE}
+    train.main(argv(bank, tmp_path / "target", "ZeroshotCLIP_GATE", task="cross_dataset"))
+    assert results(tmp_path / "target")["extra"]["gate"] == {"idle": gate.NO_BASE}
+
+
+def test_zero_shot_as_the_expert_for_new_names(bank, tmp_path):
+    """Also where the method has no column for new names, as Tip-Adapter's cache."""
+    train.main(argv(bank, tmp_path / "method", "Tip_Adapter_F_GATE"))
+    assert {"new", "all"} <= results(tmp_path / "method")["unsupported"].keys()
+    train.main(argv(bank, tmp_path / "zero", "ZeroshotCLIP"))
+    train.main(argv(bank, tmp_path / "gate", "Tip_Adapter_F_GATE", "TRAINER.GATE.NEW_EXPERT", "zero_shot"))
+    found = results(tmp_path / "gate")["metrics"]
+    assert found["new"] == results(tmp_path / "zero")["metrics"]["new"] and "all_H" in found
+    with pytest.raises(UserError, match="NEW_EXPERT is 'nobody'.*zero_shot"):
+        train.main(argv(bank, tmp_path / "no", "CoOp_GATE", "TRAINER.GATE.NEW_EXPERT", "nobody"))
+
+
+def test_pva_keeps_its_experts_and_gets_the_judge(bank, tmp_path):
+    for name in ("PVA", "PVA_GATE"):
+        train.main(argv(bank, tmp_path / name, name))
+    alone, both = (results(tmp_path / name)["metrics"] for name in ("PVA", "PVA_GATE"))
+    assert all(alone[name] == both[name] for name in ("base", "new", "H"))
+    x = F.normalize(torch.randn(20, 256, generator=torch.Generator().manual_seed(0)), dim=1)
+    trainer = open_run(tmp_path / "PVA_GATE")
+    logits = trainer.logits(trainer.head_for(NAMES), x)
+    novel = trainer.method_head(NEW)  # P13, the novel expert
+    assert torch.equal(logits[:, 4:].argsort(1), trainer.logits(novel, x).argsort(1))

@@ -1,0 +1,128 @@
+"""Plug-ins: hooks in their order, names in one order, refusals with reasons, and one that changes nothing."""
+
+import pytest
+import torch
+from dassl.engine import TRAINER_REGISTRY
+from dassl.utils import UserError
+from runs import Recorded, argv, log, results, same_state
+
+import train
+from trainers.coop import CoOp
+from trainers.core import Plugin
+from trainers.plugins import PLUGINS, composed, explain, split_name
+
+
+class Idle(Plugin):
+    """Weight zero: it draws, computes and adds nothing."""
+
+    NAME = SECTION = "IDLE"
+    calls: list = []
+
+    def prepare(self):
+        self.calls.append("prepare")
+        torch.rand(3, generator=self.draws("prepare"))
+
+    def attach(self, head):
+        self.calls.append("attach")
+
+    def batch(self, features, labels):
+        self.calls.append("batch")
+        torch.rand(3, generator=self.draws("batch"))
+        return features, labels
+
+    def penalty(self, features, labels, logits):
+        return {"idle": 0.0 * logits.square().mean()}
+
+    def tune(self):
+        self.calls.append("tune")
+        return ""
+
+    def head_for(self, head, names):
+        self.calls.append("head_for")
+        return head
+
+    def save(self, folder):
+        self.calls.append("save")
+
+    def results(self):
+        return {"idle": True}
+
+
+@pytest.fixture
+def registered():
+    """Registers composed classes for a test, and takes them out again."""
+    names = []
+
+    def register(*classes):
+        for made in classes:
+            TRAINER_REGISTRY.register()(made)
+            names.append(made.__name__)
+
+    yield register
+    for name in names:
+        TRAINER_REGISTRY._objects.pop(name)
+
+
+@pytest.mark.parametrize("plain", ["CoOp_SHIP"])
+def test_a_plug_in_of_weight_zero_leaves_a_run_as_it_is(tiny_bank, tmp_path, monkeypatch, registered, plain):
+    """Bit for bit, the loss of each step too; and it composes with SHIP."""
+    with_idle = composed(CoOp, (*TRAINER_REGISTRY.get(plain).PLUGINS, Idle))
+    registered(with_idle)
+    Idle.calls.clear()
+    before = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "plain", plain))
+    args = argv(tiny_bank, tmp_path / "idle", plain)
+    args[args.index("--trainer") + 1] = with_idle.__name__
+    after = Recorded(monkeypatch, args)
+    one, two = results(tmp_path / "plain"), results(tmp_path / "idle")
+    assert one["metrics"] == two["metrics"] and two["method"] == "CoOp"
+    assert two["plugins"] == [*one["plugins"], "IDLE"] and two["extra"]["idle"] is True
+    assert before.losses == after.losses and same_state(tmp_path / "plain", tmp_path / "idle")
+    order = list(dict.fromkeys(Idle.calls))
+    assert order == ["prepare", "attach", "batch", "tune", "save", "head_for"]
+
+
+def test_a_penalty_is_added_to_the_loss_and_logged(tiny_bank, tmp_path, monkeypatch, registered):
+    class Constant(Plugin):
+        NAME = SECTION = "CONSTANT"
+
+        def penalty(self, features, labels, logits):
+            return {"constant": logits.new_tensor(2.5)}
+
+    registered(composed(CoOp, (Constant,)))
+    plain = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "plain", "CoOp", "OPTIM.MAX_EPOCH", "1"))
+    args = argv(tiny_bank, tmp_path / "more", "CoOp", "OPTIM.MAX_EPOCH", "1")
+    args[args.index("--trainer") + 1] = "CoOp_CONSTANT"
+    more = Recorded(monkeypatch, args)
+    assert more.losses == pytest.approx([loss + 2.5 for loss in plain.losses], abs=1e-3)
+    assert "constant 2.5" in log(tmp_path / "more")
+
+
+def test_every_registered_name_round_trips_through_its_parts():
+    for name in TRAINER_REGISTRY.registered_names():
+        kind = TRAINER_REGISTRY.get(name)
+        if kind.__module__.startswith("trainers."):
+            method, plugins = split_name(name)
+            assert tuple(plugins) == kind.PLUGINS and "_".join([method, *(p.NAME for p in plugins)]) == name
+
+
+def test_the_order_of_plug_ins_in_a_name_is_one(monkeypatch):
+    monkeypatch.setattr("trainers.plugins.PLUGINS", (*PLUGINS, Idle))
+    assert split_name("Tip_Adapter_F_SHIP_IDLE") == ("Tip_Adapter_F", [PLUGINS[0], Idle])
+    with pytest.raises(UserError, match="another order; type CoOp_SHIP_IDLE"):
+        split_name("CoOp_IDLE_SHIP")
+    with pytest.raises(UserError, match="type CoOp_SHIP"):
+        split_name("CoOp_SHIP_SHIP")
+
+
+@pytest.mark.parametrize(
+    "name, reason", [("Tip_Adapter_SHIP", "it trains nothing"), ("f_VAEGAN_SHIP", "it makes features .* by itself")]
+)
+def test_a_refusal_says_why(tiny_bank, tmp_path, name, reason):
+    method = name.removesuffix("_SHIP")
+    args = argv(tiny_bank, tmp_path, method)
+    args[args.index("--trainer") + 1] = name
+    with pytest.raises(UserError, match=f"{method} cannot have SHIP: {reason}"):
+        train.main(args)
+    with pytest.raises(UserError, match=reason):
+        composed(TRAINER_REGISTRY.get(method), (PLUGINS[0],))
+    assert explain("NoSuchMethod_SHIP") == ""

@@ -1,0 +1,283 @@
+"""SAR: its equations on numbers worked out by hand, and through the command line against the plain formulation."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from dassl.utils import UserError
+from plain import hand_written, plain_text_features
+from runs import ROOT, Recorded, argv, log, results, same_state, train_killed_before_epoch
+from tiny_data import NAMES
+
+import train
+from trainers.core.files import plain, read_names
+from trainers.core.heads import PromptHead
+from trainers.core.model.vocabulary import token_words
+from trainers.core.registry import known_trainers
+from trainers.plugins.sar import KEY, SAR, distance, nearest_first
+from trainers.proda import positions_of
+
+BASE, NEW = NAMES[:4], NAMES[4:]  # what the task makes of the tiny bank
+PROMPT_LEARNERS = ("CoOp", "KgCoOp", "CoCoOp", "ProDA", "CoOp_VPT")
+
+# ---- the equations
+
+T0 = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], dtype=torch.double)
+T = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.8, 0.6]], dtype=torch.double)
+GOLDEN = [("kl", 0.5, 0.0347825229), ("kl", 0.1, 0.5091542860), ("mse", 0.5, 0.0266666667)]
+
+
+@pytest.mark.parametrize("kind, tau, value", GOLDEN)
+def test_worked_out_values(kind, tau, value):
+    assert distance(kind, T, T0, tau, 100.0).item() == pytest.approx(value, abs=1e-10)
+
+
+def test_worked_out_gradient():
+    learned = T.clone().requires_grad_()
+    distance("kl", F.normalize(learned, dim=-1), T0, 0.5, 100.0).backward()
+    expected = torch.tensor([[0, 0.10434757], [-0.13913009, 0], [0.14608660, -0.19478213]], dtype=torch.double)
+    assert torch.allclose(learned.grad, expected, atol=1e-8)
+
+
+def test_the_text_to_text_loss_by_hand():
+    """Each learned text among all hand-written ones: -log of its own softmax entry, on average."""
+    rows = (5.0 * T @ T0.t()).exp()
+    own = torch.stack([-(rows[i, i] / rows[i].sum()).log() for i in range(3)]).mean()
+    assert distance("lasp", T, T0, 1.0, 5.0).item() == pytest.approx(own.item())
+
+
+# ---- in a run
+
+
+def a_run(bank, out, trainer, *options):
+    train.main(argv(bank, out, trainer, "OPTIM.MAX_EPOCH", "1", "TEST.NO_TEST", "True", *options))
+
+
+class Steps:
+    """The steps of a run: `seen` [(names drawn, parameters, features, prompts of ProDA's step, penalty, gradients)]."""
+
+    def __init__(self, monkeypatch, bank, out, trainer, *options):
+        self.seen = []
+        penalty, sample = SAR.penalty, SAR.sample
+
+        def recorded(plugin, features, labels, logits):
+            head, found = plugin.trainer.head, penalty(plugin, features, labels, logits)
+            learnable = dict(head.named_parameters())
+            gradients = torch.autograd.grad(found["sar"], learnable.values(), retain_graph=True, allow_unused=True)
+            state = {name: value.detach().clone() for name, value in learnable.items()}
+            moved = dict(zip(learnable, gradients))
+            drawn = [plugin.names[i] for i in self.chosen]
+            prompts = list(getattr(head, "chosen", []))
+            self.seen.append((drawn, state, features.clone(), prompts, found["sar"].item(), moved))
+            self.plugin = plugin
+            return found
+
+        def noted(plugin):
+            self.chosen = sample(plugin)
+            return self.chosen
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SAR, "penalty", recorded)
+            patch.setattr(SAR, "sample", noted)
+            a_run(bank, out, trainer, *options)
+
+
+def plain_features(backbone, trainer, names, state, features, prompts):
+    """What each method's text features are, written out with all 77 positions."""
+    if trainer == "CoCoOp":
+        hidden = (features @ state["meta_net.linear1.weight"].t() + state["meta_net.linear1.bias"]).relu()
+        shifts = hidden @ state["meta_net.linear2.weight"].t() + state["meta_net.linear2.bias"]
+        return plain_text_features(backbone, names, (state["ctx"] + shifts[:, None]).mean(0))
+    if trainer == "CoOp_VPT":
+        return plain_text_features(backbone, names, state["ctx"] + state["posterior.mean"][0])
+    if trainer == "ProDA":
+        places = positions_of(len(state["ctx"]))
+        each = [plain_text_features(backbone, names, state["ctx"][i], places[i]) for i in prompts]
+        return F.normalize(torch.stack(each).mean(0), dim=-1)
+    return plain_text_features(backbone, names, state["ctx"])
+
+
+@pytest.mark.parametrize("trainer", PROMPT_LEARNERS)
+def test_the_penalty_is_the_plain_one_and_moves_the_prompts_alone(
+    tiny_bank, tmp_path, monkeypatch, miniclip_backbone, trainer
+):
+    """W times the divergence of the drawn names' relations, whatever the method's text features are."""
+    options = "TRAINER.SAR.SAMPLE 5 TRAINER.SAR.W 3.0 TRAINER.SAR.TAU 0.2 DATALOADER.TRAIN_X.BATCH_SIZE 4".split()
+    section = known_trainers()[trainer].SECTION
+    options += [] if trainer == "ProDA" else [f"TRAINER.{section}.CTX_INIT", ""]
+    run = Steps(monkeypatch, tiny_bank, tmp_path, f"{trainer}_SAR", *options)
+    for drawn, state, features, prompts, penalty, _ in run.seen[:3]:
+        learned = plain_features(miniclip_backbone, trainer, drawn, state, features, prompts)
+        fixed = hand_written(miniclip_backbone, drawn)
+        expected = 0.0
+        for i in range(5):
+            others = [j for j in range(5) if j != i]
+            p0, p = ((t[i] @ t[others].t() / 0.2).softmax(0) for t in (fixed.double(), learned.double()))
+            expected += 3.0 / 5 * (p0 * (p0 / p).log()).sum().item()
+        assert penalty == pytest.approx(expected, rel=1e-3) and penalty > 0
+    moved = {name for name, gradient in run.seen[-1][-1].items() if gradient is not None and gradient.any()}
+    silent = {"posterior.log_variance"}  # the posterior's mean alone makes the names' features
+    assert moved == set(run.seen[-1][1]) - silent
+    assert all(parameter.grad is None for parameter in run.plugin.trainer.backbone.parameters())
+
+
+def test_at_the_words_of_the_template_there_is_nothing_to_align(tiny_bank, tmp_path, monkeypatch):
+    options = "TRAINER.SAR.W 1.0 OPTIM.LR 0.1 OPTIM.WARMUP_EPOCH -1".split()
+    run = Steps(monkeypatch, tiny_bank, tmp_path, "CoOp_SAR", *options)
+    penalties = [step[4] for step in run.seen]
+    assert 0 <= penalties[0] < 1e-9 and penalties[-1] > 1e-9
+    assert run.plugin.results()["sar"]["penalty"] == pytest.approx(sum(penalties) / len(penalties))
+
+
+def test_only_further_names_are_encoded_on_top(tiny_bank, tmp_path, monkeypatch):
+    """Trained names: once a step, for the method's loss. Further ones: those that were drawn."""
+    encoded, encode = [], PromptHead.encode
+
+    def counted(head, tokens, *arguments, **options):
+        encoded.append(len(tokens))
+        return encode(head, tokens, *arguments, **options)
+
+    monkeypatch.setattr(PromptHead, "encode", counted)
+    options = "TRAINER.SAR.SAMPLE 10 DATALOADER.TRAIN_X.BATCH_SIZE 8".split()
+    run = Steps(monkeypatch, tiny_bank, tmp_path, "CoOp_SAR", *options)
+    expected = []
+    for drawn, *_ in run.seen:
+        further = len([name for name in drawn if name not in BASE])
+        expected += [len(BASE), further]
+    assert encoded == expected
+
+
+def test_weight_zero_is_the_method_bit_for_bit(tiny_bank, tmp_path, monkeypatch):
+    """The loss of every step and the parameters, also killed and resumed."""
+    plain_run = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "without", "CoOp_SHIP"))
+    off = "CoOp_SHIP_SAR", "TRAINER.SAR.W", "0.0"
+    run = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "zero", *off))
+    train_killed_before_epoch(monkeypatch, 2, argv(tiny_bank, tmp_path / "cut", *off))
+    rest = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "cut", *off))
+    assert run.losses == plain_run.losses and len(run.losses) == 3 * len(rest.losses)
+    assert rest.losses == run.losses[-len(rest.losses) :]
+    for name in ("zero", "cut"):
+        assert same_state(tmp_path / name, tmp_path / "without")
+        assert results(tmp_path / name)["metrics"] == results(tmp_path / "without")["metrics"]
+        assert "sar" not in results(tmp_path / name)["extra"]
+
+
+def test_the_weight_holds_the_relations(tiny_bank, tmp_path):
+    """The same run with a larger W ends with relations nearer to the hand-written ones."""
+    penalties = []
+    for weight in ("0.001", "20.0"):
+        options = ["TRAINER.SAR.W", weight, "OPTIM.LR", "0.02", "OPTIM.MAX_EPOCH", "8"]
+        a_run(tiny_bank, tmp_path / weight, "CoOp_SAR", *options)
+        (path,) = (tmp_path / weight).glob("*/model.pth.tar-8")
+        penalties.append(torch.load(path, weights_only=True)["history"][-1]["sar"] / float(weight))
+    assert 0 < penalties[1] < 0.5 * penalties[0]
+
+
+# ---- where names come from
+
+FILE = """# a comment
+zebra
+Grand piano
+Sunflower
+zebra
+kibbeh
+horse
+"""  # "Grand piano" is trained, "Sunflower" label-only, "kibbeh" has no embedding in MiniCLIP
+
+
+def sar_of(bank, out, names, *options, trainer="CoOp_SAR", task="base2new"):
+    options = ["TRAINER.SAR.NAMES", str(names), *options, "OPTIM.MAX_EPOCH", "1"]
+    train.main(argv(bank, out, trainer, *options, task=task))
+    return results(out)["extra"]["sar"]
+
+
+def test_a_file(tiny_bank, tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text(FILE)
+    found = sar_of(tiny_bank, tmp_path / "a", path)
+    assert found["reconstruction"] is True and found["source"] == str(path) and found["penalty"] >= 0
+    assert (found["trained"], found["count"], found["names"]) == (4, 3, ["zebra", "Sunflower", "horse"])
+    assert (found["overlap"], found["repeated"], found["without_embedding"]) == (["Sunflower"], 2, 1)
+    assert "2 repeat others, 1 have no embedding; hand-written: a photo of a {}." in log(tmp_path / "a")
+    found = sar_of(tiny_bank, tmp_path / "b", path, "TRAINER.SAR.EXCLUDE_LABEL_ONLY", "True")
+    assert found["names"] == ["zebra", "horse"] and found["overlap"] == ["Sunflower"] and found["overlap_left_out"]
+    found = sar_of(tiny_bank, tmp_path / "c", path, "TRAINER.SAR.COUNT", "1")
+    assert found["names"] == ["zebra"] and found["overlap"] == []
+    found = sar_of(tiny_bank, tmp_path / "d", "task", trainer="CoOp_SHIP_SAR")  # trained names are no further ones
+    assert (found["trained"], found["names"], found["overlap"], found["repeated"]) == (7, [], NEW, 3)
+
+
+def test_every_other_source(tiny_bank, tmp_path, miniclip_backbone):
+    words = set(token_words(miniclip_backbone).words)
+    assert sar_of(tiny_bank, tmp_path / "none", "")["names"] == []
+    assert sar_of(tiny_bank, tmp_path / "task", "task")["names"] == NEW
+    listed = sar_of(tiny_bank, tmp_path / "list", "list")
+    assert listed["names"] == read_names(ROOT / "datasets/novel_names/caltech101.txt", KEY) and listed["count"] == 110
+    assert listed["source"] == "caltech101.txt"
+    imagenet = sar_of(tiny_bank, tmp_path / "imagenet", "imagenet")
+    assert imagenet["names"][:2] == ["tench", "goldfish"] and imagenet["repeated"] >= 2  # it has two missiles
+    assert {"umbrella", "pizza"} <= set(imagenet["overlap"])
+    near = sar_of(tiny_bank, tmp_path / "near", "vocabulary", "TRAINER.SAR.COUNT", "12")
+    assert near["count"] == 12 and set(near["names"]) <= words and {"dogs", "cats", "airplanes"} <= set(near["names"])
+    drawn = []
+    for i, seed in enumerate((1, 1, 2)):
+        out = tmp_path / f"random{i}"
+        drawn.append(sar_of(tiny_bank, out, "random", "TRAINER.SAR.COUNT", "12", "SEED", str(seed))["names"])
+    assert drawn[0] == drawn[1] != drawn[2] and {*drawn[0], *drawn[2]} <= words and len(set(drawn[0])) == 12
+
+
+def test_nearest_words_come_in_turns(miniclip_backbone):
+    words = token_words(miniclip_backbone)
+
+    def first(names):
+        return [words.words[i] for i in nearest_first(words, miniclip_backbone, names, 3).tolist()]
+
+    dog, pizza = first(["dog"]), first(["pizza"])
+    assert dog[0] == "dog" and "dogs" in dog and pizza[0] == "pizza"
+    assert first(["dog", "pizza"]) == [word for pair in zip(dog, pizza) for word in pair]
+    assert first(["dog", "dog"]) == dog
+
+
+def test_the_lists_are_found_from_elsewhere(monkeypatch, tmp_path):
+    """As in a CoOp checkout, which has a datasets/ of its own; where that has lists, they count."""
+    (tmp_path / "datasets/novel_names").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    plugin = SAR(SimpleNamespace(cfg=configured("TRAINER.SAR.NAMES", "list", "DATASET.NAME", "EuroSAT")))
+    assert plugin.list_file() == ROOT / "datasets/novel_names/eurosat.txt"
+    (tmp_path / "datasets/novel_names/dtd.txt").write_text("striped\n")
+    with pytest.raises(UserError, match="list: there is none for EuroSAT, but for dtd. Type TRAINER.SAR.NAMES FILE"):
+        plugin.list_file()
+
+
+def test_the_lists_that_ship_are_as_their_headers_say():
+    files = sorted((ROOT / "datasets/novel_names").glob("*.txt"))
+    assert len(files) == 11
+    for path in files:
+        names = read_names(path, KEY)
+        assert f"# number of names: {len(names)}\n" in path.read_text() and len({*map(plain, names)}) == len(names)
+        assert (ROOT / f"configs/datasets/{path.stem}.yaml").exists()
+
+
+# ---- refusals
+
+
+def configured(*options):
+    words = ["--trainer", "CoOp_SAR", "FEATURES.BANK", "x", "DATASET.NAME", "Caltech101", *options]
+    return train.setup_cfg(train.parse_args(words))
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ("SAMPLE 2", "SAMPLE is 2"),
+        ("NAMES lists", "NAMES is 'lists'; it must be one of list, .*text file"),
+        ("NAMES random", "thousands of words.*TRAINER.SAR.COUNT"),
+        ("NAMES task EXCLUDE_LABEL_ONLY True", "label-only classes, which TRAINER.SAR.EXCLUDE_LABEL_ONLY"),
+    ],
+)
+def test_options_that_cannot_be(options, message):
+    words = options.split()
+    cfg = configured(*(word for key, value in zip(words[::2], words[1::2]) for word in (f"TRAINER.SAR.{key}", value)))
+    with pytest.raises(UserError, match=message):
+        SAR(SimpleNamespace(cfg=cfg))

@@ -1,0 +1,186 @@
+"""What a folder of images may look like: a folder per class, perhaps below train/, val/ and test/.
+
+The one place that decides it, for the reader of own folders (datasets/folder.py) and the Python API. Nothing here needs
+PyTorch.
+"""
+
+import os
+import re
+from functools import cache
+from typing import NamedTuple
+
+from PIL import Image
+
+from .files import UserError, plain, require_different
+
+SPLITS = {
+    "train": "train|training|trn",
+    "val": "val|valid|validation|validate|dev",
+    "test": "test|testing|tst|eval|evaluation|holdout",
+}
+AROUND = r"(?:[\W_]|\d|set|data|images?|imgs?|split|folder)*"  # of the words above: 01_train, trainset, val2017
+# Left by systems and programs, whatever their case; so is what begins with a dot.
+SYSTEM = "__macosx|__pycache__|@eadir|#recycle|#snapshot|\\$recycle.bin|recycler|system volume information|lost\\+found"
+SYSTEM += "|_?thumbs(\\.db)?|_?thumbnails|desktop.ini|node_modules|split_fewshot|features_cache"
+# Formats that Pillow knows by name, but does not decode by itself.
+NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+EXPECTED = "expected a folder of images per class, directly or below train/ and test/ (val/ is optional)"
+
+
+class Layout(NamedTuple):
+    """parts: {train, val, test: {class name: folder, relative to the top}}; {"": ...} where there are no such parts.
+    notes: sentences on what was left out, or entered."""
+
+    parts: dict[str, dict[str, str]]
+    notes: list[str]
+
+
+@cache
+def image_suffixes() -> tuple[str, ...]:
+    """Suffixes of the files that Pillow reads, in lower case."""
+    known = Image.registered_extensions().items()
+    readable = {*Image.OPEN, "MPO"} - NO_PICTURES  # .mpo opens as a JPEG
+    return tuple(sorted(suffix for suffix, form in known if form in readable))
+
+
+def is_system(name: str) -> bool:
+    return name.startswith(".") or re.fullmatch(SYSTEM, name.lower()) is not None
+
+
+def entries(folder: str) -> list[os.DirEntry]:
+    """What `folder` holds, sorted by name. Raises UserError."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(f"cannot list the folder {folder}: {error.strerror}") from None
+
+
+def list_images(folder: str, others: list[str] | None = None) -> list[str]:
+    """Paths, relative to `folder`, of the images in it, sorted, then of those in its folders; hidden files and what
+    systems leave are none.
+
+    `others` gets the names of what is no image that Pillow reads, and of linked folders, which could lead back here.
+    """
+    images, below = [], []
+    for entry in entries(folder):
+        if is_system(entry.name):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            below += [f"{entry.name}/{image}" for image in list_images(entry.path, others)]
+        elif entry.name.lower().endswith(image_suffixes()) and not entry.is_dir():
+            images.append(entry.name)
+        elif others is not None:
+            others.append(entry.name)
+    return images + below
+
+
+def read_layout(top: str) -> Layout:
+    """The class folders of `top`. Raises UserError, with a list of what was found, where it is not clear which they
+    are."""
+    notes: list[str] = []
+    start, folders = _enter(top, "", notes)
+    parts = _parts(top, start, folders, notes)
+    if not parts:
+        return Layout({"": _classes(top, start, folders)}, notes)
+    found = {part: _classes(top, *_enter(top, folder, notes)) for part, folder in parts.items()}
+    return Layout(_of_one_set(top, found), notes)
+
+
+def _enter(top, folder, notes):
+    """-> (`folder`, the folders in it). A folder that is alone there, and holds folders, is entered: archives have such
+    a wrapper."""
+    folders = _folders(top, folder, notes)
+    if len(folders) != 1 or _holds_images(top, folders[0]) or not _folders(top, folders[0], []):
+        return folder, folders
+    notes.append(f"{folders[0]}/ is the only folder there: what is in it are the classes, or train/ and test/")
+    return _enter(top, folders[0], notes)
+
+
+def _folders(top, folder, notes):
+    """Paths of the folders in `folder`, relative to `top`; what is left out goes into `notes`."""
+    here = entries(os.path.join(top, folder))
+    left_out = [entry.name for entry in here if entry.is_dir() and is_system(entry.name)]
+    images = sum(entry.name.lower().endswith(image_suffixes()) for entry in here if entry.is_file())
+    if left_out:
+        notes.append(f"left out of {folder or top}, as they are no classes: {_shown(left_out)}")
+    if images:
+        notes.append(f"left out of {folder or top}: {images} images that lie beside the class folders")
+    names = [entry.name for entry in here if entry.is_dir() and not is_system(entry.name)]
+    return [f"{folder}/{name}".lstrip("/") for name in names]
+
+
+def _parts(top, start, folders, notes):
+    """{part: its folder}; {} where the folders are classes. A class of vehicles may be called "train": it holds its
+    images itself. Raises UserError where it is not clear."""
+    parts = {folder: part for folder, part in zip(folders, _part_names(folders)) if part}
+    flat = [folder for folder in parts if _holds_images(top, folder)]
+    if not parts or ([*parts.values()] == ["train"] and flat and len(folders) > 1):
+        return {}
+    others = [folder for folder in folders if folder not in parts]
+    beside = [folder for folder in others if list_images(os.path.join(top, folder))]
+    where, shown, problem = os.path.join(top, start), _shown(parts), ""
+    if beside:
+        problem = f"{shown} look like parts of a split, but {_shown(beside)} beside them do not"
+    elif flat:
+        problem = f"{_shown(flat)} holds images, but no folder per class"
+    elif len({*parts.values()}) < len(parts):
+        problem = f"of {shown}, several are the same part of a split"
+    elif "train" not in parts.values():
+        problem = f"there is only {shown}, and no train/"
+    if problem:
+        raise UserError(f"{where}: {problem}; {EXPECTED}")
+    if others:
+        notes.append(f"left out, as no image is in them: {_shown(others)}")
+    return {part: folder for folder, part in parts.items()}
+
+
+def _part_names(folders):
+    """For each folder train, val or test, where it is called so in any usual spelling, else "". What all names begin
+    with does not count: seg_train, seg_test."""
+    names = [os.path.basename(folder).lower() for folder in folders]
+    prefix = os.path.commonprefix(names) if len(names) > 1 else ""
+    common = max(prefix.rfind(sign) for sign in "_-. ") + 1
+    for name in names:
+        is_called = (part for part in SPLITS if re.fullmatch(f"{AROUND}(?:{SPLITS[part]}){AROUND}", name[common:]))
+        yield next(is_called, "")
+
+
+def _classes(top, folder, folders):
+    """{class name: folder} of class folders. Raises UserError where they are fewer than two, mean the same class, or
+    hold the classes below themselves."""
+    where = os.path.join(top, folder)
+    names = [os.path.basename(path) for path in folders]
+    if len(names) < 2:
+        images = "images, but no folder per class" if _holds_images(top, folder) else "no folders"
+        raise UserError(f"{where} holds {f'one class folder only, {names[0]}' if names else images}: {EXPECTED}")
+    require_different(names, (), f"{where}: two folders mean the same class")
+    below = [[plain(os.path.basename(path)) for path in _folders(top, path, [])] for path in folders]
+    all_below = [name for group in below for name in group]
+    if len(all_below) > len({*all_below}) and not any(_holds_images(top, path) for path in folders):
+        shown = [f"{name} ({_shown(group)})" for name, group in zip(names, below)]
+        raise UserError(
+            f"{where} is not clear: no folder there holds images, and folders below them have the same names: "
+            f"{'; '.join(shown[:5])}. {EXPECTED[0].upper()}{EXPECTED[1:]}"
+        )
+    return dict(zip(names, folders))
+
+
+def _of_one_set(top, found):
+    """The parts with the class names of train/. Raises UserError for a class that is not there."""
+    known = {plain(name): name for name in found["train"]}
+    for classes in found.values():
+        strange = [folder for name, folder in classes.items() if plain(name) not in known]
+        if strange:
+            raise UserError(f"{top}: {_shown(strange)} is no class of the training images ({_shown(found['train'])})")
+    return {part: {known[plain(name)]: path for name, path in classes.items()} for part, classes in found.items()}
+
+
+def _holds_images(top, folder):
+    here = entries(os.path.join(top, folder))
+    return any(e.name.lower().endswith(image_suffixes()) and e.is_file() and not is_system(e.name) for e in here)
+
+
+def _shown(names):
+    names = sorted(names)
+    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
