@@ -49,11 +49,16 @@ class Knowledge:
 
 class TCPHead(PromptHead):
     def __init__(self, backbone, classnames, ctx, knowledge, pattern, layer, chunk=0):
+        self.knowledge, self.layer = knowledge, layer  # first: tokens_of asks for it
         super().__init__(backbone, classnames, len(ctx), chunk, pattern)
-        self.ctx, self.knowledge, self.layer = nn.Parameter(ctx.float()), knowledge, layer
+        self.ctx = nn.Parameter(ctx.float())
         inputs, hidden, outputs = backbone.embed_dim, max(backbone.embed_dim // 4, 1), ctx.numel()
         parts = {"linear1": nn.Linear(inputs, hidden), "relu": QuickGELU(), "linear2": nn.Linear(hidden, outputs)}
         self.meta_net = nn.Sequential(OrderedDict(parts))
+
+    def tokens_of(self, names):
+        self.knowledge(names)  # all at once: in other batches, as names come, the last bits would differ
+        return super().tokens_of(names)
 
     def encode_names(self, tokens):
         of_classes = self.meta_net(self.knowledge(tokens.names)).view(-1, *self.ctx.shape)  # Q [N, n, w]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 from dassl.config import get_cfg_default
-from scripts.lib.run import config_files
+from scripts.lib.runs import config_files
 
 import train
 import trainers as package
