@@ -39,9 +39,10 @@ a close-up photo of a *|a black and white photo of the *|a painting of the *|a p
 a pixelated photo of the *|a sculpture of the *|a bright photo of the *|a cropped photo of a *|a plastic *
 a photo of the dirty *|a jpeg corrupted photo of a *|a blurry photo of the *|a photo of the *|a good photo of the *
 a rendering of the *|a * in a video game|a photo of one *|a doodle of a *|a close-up photo of the *|the origami *
-the * in a video game|a sketch of a *|a doodle of the *|a origami *|a low resolution photo of a *|the toy *|a rendition of the *
-a photo of the clean *|a photo of a large *|a rendition of a *|a photo of a nice *|a photo of a weird *
-a blurry photo of a *|a cartoon *|art of a *|a sketch of the *|a embroidered *|a pixelated photo of a *|itap of the *"""
+the * in a video game|a sketch of a *|a doodle of the *|a origami *|a low resolution photo of a *|the toy *
+a rendition of the *|a photo of the clean *|a photo of a large *|a rendition of a *|a photo of a nice *
+a photo of a weird *|a blurry photo of a *|a cartoon *|art of a *|a sketch of the *|a embroidered *
+a pixelated photo of a *|itap of the *"""
 
 
 def teachers() -> list[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import yaml
 from dassl.config import get_cfg_default
-from scripts.lib.runs import config_files
 
 import train
 import trainers as package
+from scripts.lib.runs import config_files
 from trainers.core.registry import known_trainers
 
 from .miniatures import PHOTOS
