@@ -5,8 +5,8 @@ A set R of tokens in a space of its own is mapped into both towers, by a linear 
 and stands behind the first token of the sequence there. An image has two features: f of the class token, and r of its
 representation tokens through a projection of their own. With g the text features and V, T the frozen CLIP's:
 
-    z = 100 f g,  z_r = 100 r g,  logits = ALPHA z + (1 - ALPHA) z_r
-    L = ALPHA L_ce(z) + (1 - ALPHA) L_ce(z_r) + REG_WEIGHT (1 - mean cos(f, V)) + REG_WEIGHT (1 - mean cos(g, T))
+    z = 100 f g,  z_r = 100 r g,  logits = SCALE z + (1 - SCALE) z_r
+    L = SCALE L_ce(z) + (1 - SCALE) L_ce(z_r) + REG_WEIGHT (1 - mean cos(f, V)) + REG_WEIGHT (1 - mean cos(g, T))
 
 Names that were trained with images are scored by these logits, all others by z alone, also where both stand together:
 r adapts to the trained classes. From the authors' code: the prompt is the data set's hand-written one, no word of it
@@ -22,7 +22,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import PromptHead, PromptTrainer, UserError, register
+from .core import FeatureTrainer, PromptHead, UserError, register
 from .core.config import Range
 from .core.deep_prompts import require_blocks
 from .core.heads import which_are_base
@@ -39,7 +39,7 @@ class MMRLHead(PromptHead):
         words = embed_words(backbone, words)
         super().__init__(backbone, classnames, len(words), options.CHUNK, "{}" + pattern)
         self.register_buffer("words", words, persistent=False)
-        self.alpha, self.blocks = options.ALPHA, [layer - 1 for layer in sorted(options.REP_LAYERS)]
+        self.alpha, self.blocks = options.SCALE, [layer - 1 for layer in sorted(options.REP_LAYERS)]
         self.with_images = list(classnames)  # names that are trained with images
         dim, width = options.REP_DIM, backbone.visual.width
         self.compound_rep_tokens = nn.Parameter(0.02 * torch.randn(options.N_REP_TOKENS, dim))
@@ -99,22 +99,24 @@ class MMRLHead(PromptHead):
 
 
 @register
-class MMRL(PromptTrainer):
+class MMRL(FeatureTrainer):
     SECTION = "MMRL"
     OPTIONS = {
-        "ALPHA": 0.7,  # share of the class feature
+        "SCALE": 0.7,  # alpha of the paper, the share of the class feature
         "REG_WEIGHT": 1.0,  # of the distances to the frozen CLIP
         "N_REP_TOKENS": 5,
         "REP_LAYERS": (6, 7, 8, 9, 10, 11, 12),  # counted from 1, as in the paper
         "REP_DIM": 512,  # of the tokens' own space
+        "CHUNK": 0,  # class names per text-encoder pass with recomputation; 0: by free memory
     }
     LIMITS = {
-        "ALPHA": Range(0, 1),
+        "SCALE": Range(0, 1),
         "REG_WEIGHT": Range(0),
         "N_REP_TOKENS": Range(1),
         "REP_DIM": Range(1),
+        "CHUNK": Range(0),
     }
-    TUNES_IMAGES = True
+    LEARNS_PROMPTS, TUNES_IMAGES = True, True
     REFUSES = {"GATE": "its images have two features each, and the gate's prototypes are of one"}
 
     def build_head(self, classnames):
@@ -132,7 +134,7 @@ class MMRL(PromptTrainer):
         return head
 
     def compute_loss(self, features, labels):
-        head, alpha, frozen = self.head, self.options.ALPHA, self.frozen_features()  # V [B, d]
+        head, alpha, frozen = self.head, self.options.SCALE, self.frozen_features()  # V [B, d]
         of_class, of_tokens = (part.float() for part in head.scores(features))
         loss = alpha * F.cross_entropy(of_class, labels) + (1 - alpha) * F.cross_entropy(of_tokens, labels)
         distance = 1 - (head.text_features() * self.knowledge).sum(1).mean()

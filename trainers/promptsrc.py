@@ -23,7 +23,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from .core import PromptTrainer, register
+from .core import FeatureTrainer, register
 from .core.config import Range
 from .core.deep_prompts import DeepPromptHead, require_blocks, split_context
 from .core.model.prompts import fill, raw_text_features
@@ -58,9 +58,9 @@ def gaussian_weights(epochs: int, mean: float, std: float) -> torch.Tensor:
 class PromptSRCHead(DeepPromptHead):
     def __init__(self, backbone, classnames, ctx, words, options):
         super().__init__(backbone, classnames, ctx, words, options.CHUNK)
-        image, depth = (options.N_CTX_VISION, backbone.visual.width), options.PROMPT_DEPTH
-        self.text = nn.ParameterList([0.02 * torch.randn(ctx.shape) for _ in range(depth - 1)])
-        self.image = nn.ParameterList([0.02 * torch.randn(image) for _ in range(depth)])
+        image = options.N_CTX_VISION, backbone.visual.width
+        self.text = nn.ParameterList([0.02 * torch.randn(ctx.shape) for _ in range(options.PROMPT_DEPTH_TEXT - 1)])
+        self.image = nn.ParameterList([0.02 * torch.randn(image) for _ in range(options.PROMPT_DEPTH_VISION)])
         # of the parameters at the ends of the epochs so far, weights included
         self.register_buffer("average", torch.zeros(sum(p.numel() for p in self.parameters())))
 
@@ -72,31 +72,34 @@ class PromptSRCHead(DeepPromptHead):
 
 
 @register
-class PromptSRC(PromptTrainer):
+class PromptSRC(FeatureTrainer):
     SECTION = "PROMPTSRC"
     OPTIONS = {
-        "N_CTX": 4,  # of the text tower
+        "N_CTX_TEXT": 4,
         "N_CTX_VISION": 4,
         "CTX_INIT": "a photo of a",
-        "PROMPT_DEPTH": 9,  # how many blocks of each tower have prompts, the first included
+        "PROMPT_DEPTH_TEXT": 9,  # how many blocks have prompts, the first included
+        "PROMPT_DEPTH_VISION": 9,
         "TEXT_LOSS_WEIGHT": 25.0,
         "IMAGE_LOSS_WEIGHT": 10.0,
         "GPA_MEAN": 15.0,  # in epochs
         "GPA_STD": 1.0,
+        "CHUNK": 0,  # class names per text-encoder pass with recomputation; 0: by free memory
     }
     LIMITS = {
-        "N_CTX_VISION": Range(1),
-        "PROMPT_DEPTH": Range(1),
+        **dict.fromkeys(("N_CTX_TEXT", "N_CTX_VISION", "PROMPT_DEPTH_TEXT", "PROMPT_DEPTH_VISION"), Range(1)),
         "TEXT_LOSS_WEIGHT": Range(0),
         "IMAGE_LOSS_WEIGHT": Range(0),
         "GPA_STD": Range(0, above=True),
+        "CHUNK": Range(0),
     }
-    TUNES_IMAGES = True
+    LEARNS_PROMPTS, TUNES_IMAGES = True, True
 
     def build_head(self, classnames):
         options = self.options
-        require_blocks(self.backbone, options.PROMPT_DEPTH, "TRAINER.PROMPTSRC.PROMPT_DEPTH")
-        ctx, words = split_context(self.backbone, options.CTX_INIT, options.N_CTX)
+        for key in ("PROMPT_DEPTH_TEXT", "PROMPT_DEPTH_VISION"):
+            require_blocks(self.backbone, options[key], f"TRAINER.PROMPTSRC.{key}")
+        ctx, words = split_context(self.backbone, options.CTX_INIT, options.N_CTX_TEXT)
         return PromptSRCHead(self.backbone, classnames, ctx, words, options)
 
     @cached_property
