@@ -82,9 +82,9 @@ def raw_text_features(backbone, texts, batch=256):
     return torch.cat(rows).float()
 
 
-def encode_texts(backbone, texts):
+def encode_texts(backbone, texts, batch=256):
     """Texts -> unit text features [N, d], without gradients."""
-    return F.normalize(raw_text_features(backbone, texts), dim=-1).to(backbone.dtype)
+    return F.normalize(raw_text_features(backbone, texts, batch), dim=-1).to(backbone.dtype)
 
 
 def encode_classes(backbone, templates, classnames):
