@@ -35,79 +35,58 @@ from trainers.core.signals import Interrupted, interruptible  # noqa: E402
 
 BANKS = ROOT / "datasets" / "banks"
 SEEDS = 2**32  # that NumPy takes, from 0
+TEXT, NUMBER, WORDS, SWITCH = {"default": ""}, {"type": int}, {"nargs": "+"}, {"action": "store_true"}
+FILES = {"action": "append", "default": []}
+FLAGS = [  # flag, the option that it sets, what argparse needs to know, help
+    ("--root", "DATASET.ROOT", TEXT, "folder that holds the datasets; without it the shipped feature bank is used"),
+    ("--output-dir", "OUTPUT_DIR", TEXT, "where log, checkpoints and results go"),
+    ("--resume", "RESUME", TEXT, "output folder to continue from (default: --output-dir itself)"),
+    ("--seed", "SEED", NUMBER, "of few-shot images and training; negative, or left out: one is drawn"),
+    ("--source-domains", "DATASET.SOURCE_DOMAINS", WORDS, "source domains, where a dataset has domains"),
+    ("--target-domains", "DATASET.TARGET_DOMAINS", WORDS, "target domains, where a dataset has domains"),
+    ("--transforms", "INPUT.TRANSFORMS", WORDS, "such as random_resized_crop random_flip normalize"),
+    ("--config-file", "", FILES, "configs/trainers/<Trainer>/<cfg>.yaml; given again, the next goes on top"),
+    ("--dataset-config-file", "", TEXT, "configs/datasets/<dataset>.yaml"),
+    ("--trainer", "TRAINER.NAME", TEXT, "registered name, such as CoOp_SHIP"),
+    ("--backbone", "MODEL.BACKBONE.NAME", TEXT, "MiniCLIP, ViT-B/16, a file, open_clip:<model>/<pretrained>, ..."),
+    ("--head", "MODEL.HEAD.NAME", TEXT, "name of the head, for trainers that have several"),
+    ("--eval-only", "", SWITCH, "evaluate --model-dir and write results-<subset>.json"),
+    ("--model-dir", "", TEXT, "output folder whose model to evaluate"),
+    ("--load-epoch", "", NUMBER, "which epoch of it (default: the last)"),
+    ("--no-train", "", SWITCH, "set everything up, but do not train"),
+    ("--force", "", SWITCH, "train anew; what --output-dir holds is moved to <output-dir>.replaced-<n>"),
+    ("--print-config", "", SWITCH, "print the resulting configuration, and stop"),
+    ("opts", "", {"nargs": argparse.REMAINDER, "default": []}, "KEY VALUE pairs, as in the config files"),
+]
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--root", default="", help="folder that holds the datasets; without it the shipped feature bank is used"
-    )
-    parser.add_argument("--output-dir", default="", help="where log, checkpoints and results go")
-    parser.add_argument("--resume", default="", help="output folder to continue from (default: --output-dir itself)")
-    parser.add_argument("--seed", type=int, default=-1, help="of few-shot images and training; negative: one is drawn")
-    parser.add_argument("--source-domains", nargs="+", help="source domains, where a dataset has domains")
-    parser.add_argument("--target-domains", nargs="+", help="target domains, where a dataset has domains")
-    parser.add_argument(
-        "--transforms", nargs="+", help="training transforms, such as random_resized_crop random_flip normalize"
-    )
-    parser.add_argument(
-        "--config-file",
-        action="append",
-        default=[],
-        help="of the trainer: configs/trainers/<Trainer>/<cfg>.yaml; given again, the next goes on top",
-    )
-    parser.add_argument("--dataset-config-file", default="", help="configs/datasets/<dataset>.yaml")
-    parser.add_argument("--trainer", default="", help="registered name, such as CoOp_SHIP")
-    parser.add_argument(
-        "--backbone", default="", help="MiniCLIP, ViT-B/16, a file, open_clip:<model>/<pretrained>, ..."
-    )
-    parser.add_argument("--head", default="", help="name of the head, for trainers that have several")
-    parser.add_argument("--eval-only", action="store_true", help="evaluate --model-dir and write results-<subset>.json")
-    parser.add_argument("--model-dir", default="", help="output folder whose model to evaluate")
-    parser.add_argument("--load-epoch", type=int, help="which epoch of it (default: the last)")
-    parser.add_argument("--no-train", action="store_true", help="set everything up, but do not train")
-    parser.add_argument(
-        "--force", action="store_true", help="train anew; what --output-dir holds is moved to <output-dir>.replaced-<n>"
-    )
-    parser.add_argument("--print-config", action="store_true", help="print the resulting configuration, and stop")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs, as in the config files")
+    for flag, _, kind, text in FLAGS:
+        parser.add_argument(flag, help=text, **kind)
     return parser.parse_args(argv)
 
 
 def setup_cfg(args):
     """Defaults, then the dataset's file, the trainer's file, the flags, the options; frozen. Raises UserError for
     unknown keys and names."""
-    cfg = get_cfg_default()
-    trainers.extend_cfg(cfg)
+    cfg = with_defaults()
     if args.dataset_config_file:
         cfg.merge_from_file(args.dataset_config_file)
-    if "DATASET.NAME" in args.opts[:-1:2]:  # the trainer's file may have values for it (PER_DATASET)
-        cfg.DATASET.NAME = args.opts[args.opts.index("DATASET.NAME") + 1]
+    cfg.merge_from_list(args.opts)  # DATASET.NAME, if it is there: the trainer's file may have values for it
     for path in args.config_file:
         cfg.merge_from_file(path)
-    flags = {
-        "DATASET.ROOT": args.root,
-        "OUTPUT_DIR": args.output_dir,
-        "RESUME": args.resume,
-        "SEED": args.seed if args.seed >= 0 else None,
-        "DATASET.SOURCE_DOMAINS": args.source_domains,
-        "DATASET.TARGET_DOMAINS": args.target_domains,
-        "INPUT.TRANSFORMS": args.transforms,
-        "TRAINER.NAME": args.trainer,
-        "MODEL.BACKBONE.NAME": args.backbone,
-        "MODEL.HEAD.NAME": args.head,
-    }
-    cfg.merge_from_list([item for key, value in flags.items() if value not in (None, "") for item in (key, value)])
+    for flag, key, *_ in FLAGS:
+        value = getattr(args, flag.strip("-").replace("-", "_"))
+        if key and value not in (None, ""):
+            cfg.merge_from_list([key, value])
     cfg.merge_from_list(args.opts)
-    check_names(cfg)
+    require_known("trainer", "--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY, trainers.explain(cfg.TRAINER.NAME))
+    require_known("dataset", "--dataset-config-file", cfg.DATASET.NAME, DATASET_REGISTRY)
     cfg.RUN.DATASET = cfg.RUN.DATASET or Path(args.dataset_config_file).stem
     cfg.RUN.CONFIG = cfg.RUN.CONFIG or Path(*args.config_file[:1]).stem
     if not cfg.DATASET.ROOT and not cfg.FEATURES.BANK:
-        bank = shipped_bank(cfg, args.dataset_config_file)
-        if bank.exists():
-            cfg.FEATURES.BANK = str(bank)
-        elif not args.print_config:  # that needs no data
-            raise UserError(no_data(cfg, bank))
+        cfg.FEATURES.BANK = shipped_bank(cfg, Path(args.dataset_config_file).stem, required=not args.print_config)
     if cfg.SEED >= SEEDS:
         raise UserError(f"the seed {cfg.SEED} is too large: --seed takes 0 to {SEEDS - 1}")
     if cfg.SEED < 0 and not (args.eval_only or args.print_config):
@@ -117,33 +96,31 @@ def setup_cfg(args):
     return cfg
 
 
-def check_names(cfg):
-    """Raises UserError, listing the known names nearest first, for a trainer or dataset that is not registered."""
-    for what, name, registry, key in (
-        ("trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY, "--trainer"),
-        ("dataset", cfg.DATASET.NAME, DATASET_REGISTRY, "--dataset-config-file"),
-    ):
-        known = registry.registered_names()
-        if name not in known:
-            reason = trainers.explain(name) if what == "trainer" else ""
-            raise UserError(
-                reason or f"{what} '{name}' ({key}) is unknown. Known, nearest first: {', '.join(nearest(name, known))}"
-            )
+def with_defaults():
+    cfg = get_cfg_default()
+    trainers.extend_cfg(cfg)
+    return cfg
 
 
-def shipped_bank(cfg, dataset_config_file):
-    """Where the bank of this dataset and backbone would be in datasets/banks/."""
-    dataset = Path(dataset_config_file).stem or cfg.DATASET.NAME.lower()
-    return BANKS / f"{dataset}_{cfg.MODEL.BACKBONE.NAME.lower().replace('/', '-')}.safetensors"
+def require_known(what, flag, name, registry, reason=""):
+    """Raises UserError with the `reason`, else with the known names, for a name that is not registered."""
+    if name not in registry.registered_names():
+        known = ", ".join(nearest(name, registry.registered_names()))
+        raise UserError(reason or f"{what} '{name}' ({flag}) is unknown. Known, nearest first: {known}")
 
 
-def no_data(cfg, bank):
-    """What to say to a run without images and without the feature bank `bank`."""
-    shipped = ", ".join(sorted(path.stem for path in bank.parent.glob("*.safetensors"))) or "none"
-    return (
-        f"no --root given, and no feature bank of {cfg.RUN.DATASET or cfg.DATASET.NAME} with {cfg.MODEL.BACKBONE.NAME} "
-        f"is shipped ({shipped}). Give --root FOLDER with the dataset in it, or FEATURES.BANK FILE"
-    )
+def shipped_bank(cfg, dataset, required):
+    """Path of the bank of this dataset and backbone in datasets/banks/. Raises UserError where it is `required` and
+    there is none; "" where it is not."""
+    backbone = cfg.MODEL.BACKBONE.NAME
+    bank = BANKS / f"{dataset or cfg.DATASET.NAME.lower()}_{backbone.lower().replace('/', '-')}.safetensors"
+    if required and not bank.exists():
+        shipped = ", ".join(sorted(path.stem for path in BANKS.glob("*.safetensors"))) or "none"
+        raise UserError(
+            f"no --root given, and no feature bank of {dataset or cfg.DATASET.NAME} with {backbone} is shipped "
+            f"({shipped}). Give --root FOLDER with the dataset in it, or FEATURES.BANK FILE"
+        )
+    return str(bank) if bank.exists() else ""
 
 
 def drawn_seed(output):
@@ -157,8 +134,8 @@ def drawn_seed(output):
 
 def origin(words, args, cfg):
     """What results.json says of where a run comes from: its command line, and digests of the texts that it read."""
-    given = filter(None, (args.dataset_config_file, *args.config_file))
-    files = [*(file for path in given for file in with_bases(path)), *identity.texts(cfg)]
+    configs = filter(None, (args.dataset_config_file, *args.config_file))
+    files = [*(file for config in configs for file in with_bases(config)), *identity.texts(cfg)]
     paths = [Path(file).resolve() for file in files if os.path.isfile(file)]
     inputs = {str(path.relative_to(ROOT) if ROOT in path.parents else path): sha256_of(path) for path in paths}
     return {"command": ["train.py", *words], "inputs": inputs}
@@ -166,11 +143,9 @@ def origin(words, args, cfg):
 
 def differing_options(cfg):
     """A line for each option that is not at its default."""
-    default = get_cfg_default()
-    trainers.extend_cfg(default)
-    before = dict(identity.leaves(default))
-    changed = {key: value for key, value in identity.leaves(cfg) if before.get(key) != value}
-    return "\n".join(["options that are not at their defaults:", *(f"  {key} {changed[key]}" for key in changed)])
+    default = dict(identity.leaves(with_defaults()))
+    changed = [f"  {key} {value}" for key, value in identity.leaves(cfg) if default.get(key) != value]
+    return "\n".join(["options that are not at their defaults:", *changed])
 
 
 def main(argv=None):

@@ -2,9 +2,7 @@
 unseen.
 """
 
-from dassl.data.datasets import DATASET_REGISTRY
-
-from .core import GZSL, explained, read_mat
+from .core import DATASET_REGISTRY, GZSL, explained, read_mat
 
 
 @DATASET_REGISTRY.register()

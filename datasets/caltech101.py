@@ -2,9 +2,7 @@
 two ignored folders.
 """
 
-from dassl.data.datasets import DATASET_REGISTRY
-
-from .core import Reader
+from .core import DATASET_REGISTRY, Reader
 
 
 @DATASET_REGISTRY.register()

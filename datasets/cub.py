@@ -2,10 +2,7 @@
 50 unseen.
 """
 
-from dassl.data.datasets import DATASET_REGISTRY
-from dassl.utils import UserError
-
-from .core import GZSL, read_lines
+from .core import DATASET_REGISTRY, GZSL
 
 
 @DATASET_REGISTRY.register()
@@ -16,11 +13,9 @@ class CUB(GZSL):
 
     def image_order(self):
         """As in images.txt: lines '1 001.Black_footed_Albatross/image.jpg'."""
-        path = self.path_of("images.txt")
-        rows = []
-        for line in read_lines(path):
-            number, _, image = line.partition(" ")
-            if number != str(len(rows) + 1) or "/" not in image:
-                raise UserError(f"{path}: expected '{len(rows) + 1} class/image', found {line!r:.80}")
-            rows.append((image, image.partition("/")[0]))
-        return rows
+
+        def row(line):
+            image = line.split()[1]
+            return image, image.split("/")[-2]
+
+        return self.read_lists(["images.txt"], row, "'number class/image'")[0]

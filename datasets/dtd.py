@@ -1,8 +1,6 @@
 """Describable Textures (Cimpoi et al. 2014), https://www.robots.ox.ac.uk/~vgg/data/dtd: 47 textures."""
 
-from dassl.data.datasets import DATASET_REGISTRY
-
-from .core import Reader
+from .core import DATASET_REGISTRY, Reader
 
 
 @DATASET_REGISTRY.register()

@@ -1,8 +1,6 @@
 """EuroSAT (Helber et al. 2019), https://github.com/phelber/EuroSAT: 10 kinds of land use in satellite images."""
 
-from dassl.data.datasets import DATASET_REGISTRY
-
-from .core import Reader
+from .core import DATASET_REGISTRY, Reader
 
 
 @DATASET_REGISTRY.register()

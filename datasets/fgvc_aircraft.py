@@ -1,8 +1,6 @@
 """FGVC-Aircraft (Maji et al. 2013), https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft: 100 variants of aircraft."""
 
-from dassl.data.datasets import DATASET_REGISTRY
-
-from .core import PARTS, Item, Reader, Split, read_lines
+from .core import DATASET_REGISTRY, PARTS, Item, Reader, Split, read_lines
 
 
 @DATASET_REGISTRY.register()

@@ -2,10 +2,9 @@
 unseen classes.
 """
 
-from dassl.data.datasets import DATASET_REGISTRY
-from dassl.utils import UserError, read_json
+from dassl.utils import read_json
 
-from .core import GZSL, explained, read_mat
+from .core import DATASET_REGISTRY, GZSL, explained, read_mat
 
 
 @DATASET_REGISTRY.register()
@@ -28,6 +27,5 @@ class FLO(GZSL):
             return [(f"image_{number:05d}.jpg", int(labels[number - 1])) for number in numbers]
 
     def class_name(self, key):
-        if not isinstance(self.names, dict) or str(key) not in self.names:
-            raise UserError(f"{self.dataset_dir}/cat_to_name.json has no name for class {key}")
-        return self.names[str(key)]
+        with explained(f"{self.dataset_dir}/cat_to_name.json has no name for class {key}"):
+            return self.names[str(key)]

@@ -1,8 +1,6 @@
 """Food-101 (Bossard et al. 2014), https://data.vision.ee.ethz.ch/cvl/datasets_extra/food-101: 101 dishes."""
 
-from dassl.data.datasets import DATASET_REGISTRY
-
-from .core import Reader
+from .core import DATASET_REGISTRY, Reader
 
 
 @DATASET_REGISTRY.register()

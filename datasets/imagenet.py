@@ -7,10 +7,11 @@ are not unique.
 
 import os
 
-from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
 
-from .core import Reader, Split, list_folders, parse_lines
+from trainers.core.files import first_five
+
+from .core import DATASET_REGISTRY, Reader, Split, list_folders, parse_lines
 
 CLASSNAMES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "imagenet_classnames.txt")
 
@@ -19,8 +20,8 @@ def read_classnames(path):
     """{folder: class name} of lines 'n01440764 tench', in their order."""
 
     def row(line):
-        folder, name = line.split(" ", 1)
-        return folder, name.strip()
+        folder, name = line.split(maxsplit=1)
+        return folder, name
 
     return dict(parse_lines(path, row, "'folder class name'"))
 
@@ -43,10 +44,8 @@ class ImageNetFamily(Reader):
         known, folders = self.known_names(), list_folders(top)
         unknown = [folder for folder in folders if folder not in known]
         if unknown or not folders:
-            raise UserError(
-                f"{top} should hold class folders such as {next(iter(known))}, but has "
-                f"{', '.join(unknown[:5]) or 'no folders: images of ImageNet must be sorted into class folders'}"
-            )
+            found = first_five(unknown) or "no folders: images of ImageNet must be sorted into class folders"
+            raise UserError(f"{top} should hold class folders such as {next(iter(known))}, but has {found}")
         return {folder: known[folder] for folder in folders}
 
 
@@ -59,9 +58,7 @@ class ImageNet(ImageNetFamily):
         train, test = self.named_folders("train"), self.named_folders("val")
         if train.keys() != test.keys():
             odd = sorted(train.keys() ^ test.keys())
-            raise UserError(
-                f"{self.image_dir}: train/ and val/ differ in {len(odd)} class folders, first {', '.join(odd[:5])}"
-            )
+            raise UserError(f"{self.image_dir}: train/ and val/ differ in {len(odd)} class folders: {first_five(odd)}")
         return Split(self.read_folders(train, "train"), [], self.read_folders(test, "val"))
 
 

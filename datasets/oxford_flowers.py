@@ -1,9 +1,8 @@
 """Oxford Flowers 102 (Nilsback and Zisserman 2008), https://www.robots.ox.ac.uk/~vgg/data/flowers/102."""
 
-from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import read_json
 
-from .core import Item, Reader, explained, read_mat, split_classes
+from .core import DATASET_REGISTRY, Item, Reader, explained, read_mat, split_classes
 
 
 @DATASET_REGISTRY.register()

@@ -1,8 +1,6 @@
 """Oxford-IIIT Pets (Parkhi et al. 2012), https://www.robots.ox.ac.uk/~vgg/data/pets: 37 breeds of cats and dogs."""
 
-from dassl.data.datasets import DATASET_REGISTRY
-
-from .core import Item, Reader, split_trainval
+from .core import DATASET_REGISTRY, Item, Reader, split_trainval
 
 
 @DATASET_REGISTRY.register()

@@ -2,9 +2,7 @@
 be had.
 """
 
-from dassl.data.datasets import DATASET_REGISTRY
-
-from .core import Item, Reader, explained, read_mat, split_trainval
+from .core import DATASET_REGISTRY, Item, Reader, explained, read_mat, split_trainval
 
 
 @DATASET_REGISTRY.register()

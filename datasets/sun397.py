@@ -1,8 +1,6 @@
 """SUN397 (Xiao et al. 2010), https://vision.princeton.edu/projects/2010/SUN: 397 kinds of scenes."""
 
-from dassl.data.datasets import DATASET_REGISTRY
-
-from .core import Item, Reader, read_lines, split_trainval
+from .core import DATASET_REGISTRY, Item, Reader, read_lines, split_trainval
 
 
 @DATASET_REGISTRY.register()

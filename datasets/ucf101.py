@@ -4,9 +4,7 @@ video.
 
 import re
 
-from dassl.data.datasets import DATASET_REGISTRY
-
-from .core import Item, Reader, split_trainval
+from .core import DATASET_REGISTRY, Item, Reader, split_trainval
 
 
 @DATASET_REGISTRY.register()

@@ -19,6 +19,7 @@ from trainers.plugins.ship import SHIP
 trainers.extend_cfg(get_cfg_default())  # registers the trainers
 
 ROOT = Path(__file__).resolve().parent.parent
+JUDGES = {"ausuc", "openworld_auc", "auroc", "ece_base", "ece_new"}  # of a joint decision, in every base-to-new result
 SMALL = (
     "OPTIM.MAX_EPOCH 3 DATALOADER.TRAIN_X.BATCH_SIZE 8 DATASET.NUM_SHOTS 4 TRAIN.CHECKPOINT_SECONDS 0.0 VERBOSE False"
 ).split()

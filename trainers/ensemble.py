@@ -108,6 +108,8 @@ class Ensemble(FeatureTrainer):
             member.host = self
             member.__init__(cfg)
             self.members[key] = member
+            if self.task is not None:
+                member.open_data(training=True)
 
     def open_data(self, training):
         super().open_data(training)

@@ -38,6 +38,7 @@ from torch import Tensor
 
 from .coop_vpt import mean_kl
 from .core import PromptHead, PromptTrainer, UserError, register
+from .core.config import Range
 from .core.gaussian import sums_of
 from .core.heads import which_are_base
 from .core.model.prompts import encode_classes
@@ -217,7 +218,10 @@ class PVA(PromptTrainer):
         "VARIATIONAL": True,  # False: a deterministic mapping
         "SEPARATE": True,  # False: the base expert answers for every name
     }
+    LIMITS = {"KEEP": Range(0, 1, above=True), "RESIDUAL": Range(0)}
     MODEL_NAME = "pva"
+    REVISION = 2  # 1 drew synthetic features ahead of its own samples
+    STEPS_DRAW = True  # the latents
     RECONSTRUCTION = True
 
     report = {}
@@ -230,8 +234,6 @@ class PVA(PromptTrainer):
                 f"TRAINER.PVA.LATENT_DIM is {options.LATENT_DIM}: the residual adds CLIP's {width} features to the "
                 f"latent ones; set LATENT_DIM 0, or RESIDUAL 0"
             )
-        if not 0 < options.KEEP <= 1:
-            raise UserError(f"TRAINER.PVA.KEEP is {options.KEEP}; it is a share, above 0 and at most 1")
         base = len(self.task.real_classnames()) if self.task else 0
         ctx, templates = self.initial_context(), self.announced_templates()
         return PVAHead(self.backbone, classnames, ctx, options, templates, base)
@@ -278,6 +280,10 @@ class PVA(PromptTrainer):
             latents = head.image_latents(images.mean())
             sums = sums_of(latents, images.labels, len(base))
             found = without_itself(latents, images.labels, sums, head.prototypes).amax(1)
+            found = found[images.labels.bincount()[images.labels] > 1]  # without it, a class of one has no prototype
+        if not len(found):
+            print("PVA: every class has one image, so nothing separates base from new: the base expert answers")
+            return ""
         head.eta.fill_(found.quantile(1 - self.options.KEEP, interpolation="lower"))
         self.report = {
             "eta": head.eta.item(),

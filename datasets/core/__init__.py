@@ -2,26 +2,12 @@
 lie, and how to make the split where CoOp's split file may be missing.
 """
 
+from dassl.data.datasets import DATASET_REGISTRY
+
 from .files import explained, list_folders, parse_lines, read_lines, read_mat
 from .gzsl import GZSL
-from .reader import Reader, first_five
+from .reader import Reader
 from .splits import PARTS, Item, Split, check_split, class_names, read_split, split_classes, split_trainval
 
-__all__ = [
-    "GZSL",
-    "PARTS",
-    "Item",
-    "Reader",
-    "Split",
-    "check_split",
-    "class_names",
-    "explained",
-    "first_five",
-    "list_folders",
-    "parse_lines",
-    "read_lines",
-    "read_mat",
-    "read_split",
-    "split_classes",
-    "split_trainval",
-]
+__all__ = ["DATASET_REGISTRY", "GZSL", "Reader", "explained", "list_folders", "parse_lines", "read_lines", "read_mat"]
+__all__ += ["PARTS", "Item", "Split", "check_split", "class_names", "read_split", "split_classes", "split_trainval"]

@@ -3,13 +3,12 @@
 import contextlib
 import errno
 import os
+from functools import cache
 
 from dassl.utils import UserError
 
 from trainers.core.files import read_names
 from trainers.core.folders import entries
-
-UNFIT = (AttributeError, IndexError, KeyError, TypeError, ValueError)  # of content in another form than expected
 
 
 def require_writable(folder):
@@ -27,18 +26,15 @@ def list_folders(folder):
 
 def missing_files(image_dir, paths):
     """Those of the relative `paths` that are no file below image_dir. Lists each folder once, asks for no file."""
-    wanted = {}
-    for path in paths:
-        folder, _, name = path.rpartition("/")
-        wanted.setdefault(folder, []).append(name)
-    missing = []
-    for folder, names in wanted.items():
+
+    @cache
+    def names_in(folder):
         try:
-            present = set(os.listdir(os.path.join(image_dir, folder)))
+            return {*os.listdir(os.path.join(image_dir, folder))}
         except OSError:
-            present = set()
-        missing += [f"{folder}/{name}".lstrip("/") for name in names if name not in present]
-    return missing
+            return set()
+
+    return [path for path in paths if os.path.basename(path) not in names_in(os.path.dirname(path))]
 
 
 def read_lines(path):
@@ -50,10 +46,8 @@ def parse_lines(path, parse, expected):
     """`parse(line)` of each line. Raises UserError for a line that does not have the `expected` form."""
     rows = []
     for line in read_lines(path):
-        try:
+        with explained(f"{path}: expected {expected}, found {line!r:.80}"):
             rows.append(parse(line))
-        except UNFIT:
-            raise UserError(f"{path}: expected {expected}, found {line!r:.80}") from None
     return rows
 
 
@@ -72,5 +66,5 @@ def explained(fault):
     """Within it, content in another form than expected raises UserError with `fault`, which names the files."""
     try:
         yield
-    except UNFIT as error:
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{fault}: {error!r}") from None

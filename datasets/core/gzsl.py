@@ -36,25 +36,13 @@ class GZSL(Reader):
             )
         super().__init__(cfg)
         seen = {item.label for item in self.train_x}
-        if seen != set(range(len(seen))):
-            raise UserError(f"{type(self).__name__}: the labels of the seen classes must come first")
         self.seen_classnames = self.all_classnames[: len(seen)]
         self.unseen_classnames = self.all_classnames[len(seen) :]
         self.test_seen = [item for item in self.test if item.label in seen]
         self.test_unseen = [item for item in self.test if item.label not in seen]
-
-    # The base class knows only the classes of training images.
-    @property
-    def classnames(self):
-        return self.all_classnames
-
-    @property
-    def lab2cname(self):
-        return dict(enumerate(self.all_classnames))
-
-    @property
-    def num_classes(self):
-        return len(self.all_classnames)
+        # DatasetBase knows only the classes of training images.
+        self._classnames, self._num_classes = self.all_classnames, len(self.all_classnames)
+        self._lab2cname = dict(enumerate(self.all_classnames))
 
     def image_order(self):
         """[(path below image_dir, class key)] in the order that the splits count. Keys sort as the classes should."""
@@ -65,43 +53,27 @@ class GZSL(Reader):
         return re.sub(r"^\d+\.", "", key).replace("_", " ").replace("+", " ")
 
     def make_split(self):
-        path = self.splits_path("att_splits.mat")
-        mat, images = read_mat(path), self.image_order()
-        train, test_seen, test_unseen = (
-            self.pick(mat, f"{name}_loc", images, path) for name in ("trainval", "test_seen", "test_unseen")
-        )
-        seen, unseen = sorted({key for _, key in train}), sorted({key for _, key in test_unseen})
-        if {key for _, key in test_seen} - set(seen) or set(seen) & set(unseen):
+        path, images = self.splits_path("att_splits.mat"), self.image_order()
+        with explained(f"{path} has no usable lists: expected places from 1 to {len(images)}, the number of images"):
+            mat = read_mat(path)
+            lists = [mat[f"{name}_loc"].ravel().astype(int) for name in ("trainval", "test_seen", "test_unseen")]
+            if min(map(min, lists)) < 1:
+                raise IndexError("a place is below 1")
+            train, test_seen, test_unseen = ([images[place - 1] for place in places] for places in lists)
+        seen, unseen = ({key for _, key in rows} for rows in (train, test_unseen))
+        listed = os.path.join(self.root, self.splits_folder, "testclasses.txt")  # comes with some of the splits
+        as_listed = not os.path.exists(listed) or {*read_lines(listed)} == unseen
+        if {key for _, key in test_seen} - seen or seen & unseen or not as_listed:
             raise UserError(
-                f"{path}: seen and unseen classes are not disjoint, so its lists count another order of the images"
+                f"{path}: its seen and unseen classes are not disjoint, or the unseen ones not those of {listed}: the "
+                "images are in another order than it counts"
             )
-        self.check_unseen(unseen)
-        labels = {key: label for label, key in enumerate(seen + unseen)}
-        train, test = (
-            [Item(image, labels[key], self.class_name(key)) for image, key in rows]
-            for rows in (train, test_seen + test_unseen)
-        )
-        return Split(train, [], test)
+        labels = {key: label for label, key in enumerate([*sorted(seen), *sorted(unseen)])}
 
-    def pick(self, mat, name, images, path):
-        """The images that a list of the .mat file counts."""
-        with explained(f"{path} has no usable list {name}"):
-            places = [int(place) for place in mat[name].ravel()]
-        if not places or min(places) < 1 or max(places) > len(images):
-            raise UserError(
-                f"{path}: {name} must count from 1 to {len(images)}, the number of images, "
-                f"but runs from {min(places, default=0)} to {max(places, default=0)}"
-            )
-        return [images[place - 1] for place in places]
+        def items(rows):
+            return [Item(image, labels[key], self.class_name(key)) for image, key in rows]
 
-    def check_unseen(self, unseen):
-        """Where the splits come with a list of the unseen classes, it must be theirs."""
-        path = os.path.join(self.root, self.splits_folder, "testclasses.txt")
-        if os.path.exists(path) and set(read_lines(path)) != set(unseen):
-            raise UserError(
-                f"the unseen classes found are not those of {path}: "
-                "the images are in another order than the splits count"
-            )
+        return Split(items(train), [], items(test_seen + test_unseen))
 
     def splits_path(self, name):
         """Path of a file of the splits, which must exist."""

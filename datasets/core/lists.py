@@ -36,10 +36,7 @@ def read(path, split, shots):
     text = read_text(path, "a few-shot list")
     body = text.partition("\n")[2]
     if text != with_header(os.path.basename(path), body):
-        raise UserError(
-            f"{path} is damaged: its lines do not match the digest in its first line; restore it (git checkout), or "
-            "write it anew with scripts/fewshot_lists.py"
-        )
+        raise UserError(f"{path} is damaged: its lines do not match the digest in its first line; get it anew from git")
     parts = re.split(r"^\[(.+)\]\n", body, flags=re.MULTILINE)
     sections = dict(zip(parts[1::2], parts[2::2], strict=True))
     chosen = []
@@ -69,9 +66,7 @@ def with_header(name, body):
 
 
 def compact(paths):
-    """One line for several paths: what they share, around the parts that differ in braces."""
-    if any(mark in path for path in paths for mark in "{},") or paths[0][0] in "[#":
-        raise UserError(f"a path with a brace or comma, or one that starts with [ or #, cannot be listed: {paths[0]!r}")
+    """One line for several paths, which have no brace or comma: what they share, around what differs in braces."""
     if len(paths) == 1:
         return paths[0]
     start = os.path.commonprefix(paths)

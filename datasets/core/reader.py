@@ -8,25 +8,15 @@ import os
 from collections import Counter
 
 from dassl.data.datasets import DatasetBase
-from dassl.utils import UserError
+from dassl.utils import UserError, write_json
 
-from trainers.core.files import plain
+from trainers.core.files import first_five, plain
 from trainers.core.folders import list_images
 
-from . import lists, sampling
+from . import lists, sampling, splits
 from .bank import read_bank_split
 from .files import list_folders, missing_files, parse_lines, require_writable
-from .splits import (
-    SPLIT_SEED,
-    Item,
-    check_split,
-    class_names,
-    read_split,
-    split_classes,
-    split_hash,
-    subsample,
-    write_split,
-)
+from .splits import Item
 
 
 class Reader(DatasetBase):
@@ -39,9 +29,7 @@ class Reader(DatasetBase):
     dataset_dir = ""  # below DATASET.ROOT
     image_folder = ""  # below dataset_dir; paths of the split are relative to it
     split_file = ""  # below dataset_dir; '' for datasets whose own files fix the split
-    template = (
-        ""  # hand-written prompt of a reader of your own; trainers/core/model/prompts.py has those of the known sets
-    )
+    template = ""  # hand-written prompt of your own reader; those of known sets: trainers/core/model/prompts.py
     needs_train = True  # whether each class has training images; not in test sets, nor in zero-shot learning
     folder_names = {}  # {class folder: class name} where they differ
     ignored_folders = ()  # class folders to leave out
@@ -56,14 +44,17 @@ class Reader(DatasetBase):
         else:
             self.locate(cfg.DATASET.ROOT)
             split = self.load_split()
-        self.split_hash = split_hash(split)
-        self.all_classnames = class_names(split)
+        self.split_hash = splits.split_hash(split)
+        self.all_classnames = splits.class_names(split)
         repeated = [name for name, count in Counter(map(plain, self.all_classnames)).items() if count > 1]
         if repeated:
             print(f"{len(repeated)} class names stand for more than one class: {first_five(repeated)}")
-        selected = self.select(split, cfg)
-        self._candidates, self._drawn = split.train, selected.train
-        train, val, test = (sampling.to_datums(part, self.image_dir) for part in selected)
+        selected = self.select_fewshot(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
+        half = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"), cfg.DATASET.get("HALVES_SEED", -1)
+        train, val, test = splits.subsample(selected, *half)
+        drawn = {item.path for item in train}
+        self._unused = [item for item in splits.subsample(split, *half).train if item.path not in drawn]
+        train, val, test = (sampling.to_datums(part, self.image_dir) for part in (train, val, test))
         # Sets for testing only have no training images; as in CoOp, a stock DataManager gets their test images instead.
         super().__init__(train_x=train or test, val=val, test=test)
 
@@ -72,14 +63,7 @@ class Reader(DatasetBase):
         """Training images (Datum) of the kept classes that the few-shot selection left over, labelled as train_x; []
         where it took all.
         """
-        drawn = {item.path: item.label for item in self._drawn}
-        labels = {item.label: drawn[item.path] for item in self._candidates if item.path in drawn}
-        left = [
-            item._replace(label=labels[item.label])
-            for item in self._candidates
-            if item.label in labels and item.path not in drawn
-        ]
-        return sampling.to_datums(left, self.image_dir)
+        return sampling.to_datums(self._unused, self.image_dir)
 
     def locate(self, root):
         """Sets the folders for DATASET.ROOT `root`."""
@@ -91,70 +75,63 @@ class Reader(DatasetBase):
         self.split_path = os.path.join(self.dataset_dir, self.split_file)
 
     @classmethod
-    def examine(cls, root, images=True):
-        """Split that a run below `root` would use, found without writing anything; `images`: whether these must be
-        there. Raises UserError.
-        """
+    def examine(cls, root):
+        """Split that a run below `root` would use, found without writing anything. Raises UserError."""
         reader = cls.__new__(cls)
         reader.locate(root)
-        return reader.find_split(images)
+        return reader.find_split()
 
     def load_split(self):
         """Split of the dataset; one that had to be made is kept in the split file if the folder is writable."""
         made = self.split_file and not os.path.exists(self.split_path)
         split = self.find_split()
         if made:
-            print(f"{self.split_path} was missing: made a split of {self.image_dir} (seed {SPLIT_SEED})")
-            self.keep(lambda: write_split(split, self.split_path), "split", os.path.dirname(self.split_path))
+            print(f"{self.split_path} was missing: made a split of {self.image_dir} (seed {splits.SPLIT_SEED})")
+            self.keep("split", os.path.dirname(self.split_path), write_json, split._asdict(), self.split_path)
         return split
 
-    def find_split(self, images=True):
-        """Split of the split file, else a new one; with `images`, all of them must be there."""
-        if images:
-            self.require(self.image_dir)
-        source = self.dataset_dir
+    def find_split(self):
+        """Split of the split file, else a new one. Raises UserError where images of it are missing."""
+        self.require(self.image_dir)
         if self.split_file and os.path.exists(self.split_path):
             print(f"Reading split from {self.split_path}")
-            split, source = read_split(self.split_path, self.needs_train), self.split_path
+            split, source = splits.read_split(self.split_path, self.needs_train), self.split_path
         else:
-            split = check_split(self.make_split()._asdict(), source, self.needs_train)
-        missing = missing_files(self.image_dir, [item.path for item in split.items()]) if images else ()
+            source = self.dataset_dir
+            split = splits.check_split(self.make_split()._asdict(), source, self.needs_train)
+        self.check_images(split, source)
+        return split
+
+    def check_images(self, split, source):
+        """Raises UserError where images of the split, which comes from `source`, are missing."""
+        missing = missing_files(self.image_dir, [item.path for item in split.items()])
         if missing:
             raise UserError(
                 f"{source} names {len(missing)} images that are not in {self.image_dir}: {first_five(missing)}."
                 f"{self.how_to_get()}"
             )
-        return split
 
     def make_split(self):
         """Split by the dataset's own files; here 50/20/30 of one folder a class. Where CoOp splits at random, so does
         this, but with a seed of its own.
         """
         folders = [folder for folder in list_folders(self.image_dir) if folder not in self.ignored_folders]
-        return split_classes(self.read_folders({name: self.folder_names.get(name, name) for name in folders}))
-
-    def select(self, split, cfg):
-        """`split` cut to the few-shot selection, then to base or new classes."""
-        shots = cfg.DATASET.NUM_SHOTS
-        if shots >= 1 and split.train:
-            split = self.select_fewshot(split, shots, cfg.SEED)
-        else:
-            self.fewshot_source = "all training images"
-        return subsample(split, cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"), cfg.DATASET.get("HALVES_SEED", -1))
+        return splits.split_classes(self.read_folders({name: self.folder_names.get(name, name) for name in folders}))
 
     def select_fewshot(self, split, shots, seed):
         """`split` with train and val cut to a selection: the user's pickle, else the shared list, else a draw, which is
         kept. `fewshot_source` says which; the file of a draw that was kept counts as the draw.
         """
+        if shots < 1 or not split.train:
+            self.fewshot_source = "all training images"
+            return split
         small = sampling.small_classes(split, shots)
         if small:
-            print(
-                f"{len(small)} of {len(self.all_classnames)} classes have fewer than {shots} training images "
-                f"and keep all of theirs: {first_five(small)}"
-            )
-        kept = lists.find(type(self).__name__, self.split_hash, seed, shots)
-        train, val = lists.read(kept, split, shots) if kept else sampling.draw(split, shots, seed)
-        self.fewshot_source = os.path.basename(kept) if kept else "sampled"
+            share = f"{len(small)} of {len(self.all_classnames)} classes"
+            print(f"{share} have fewer than {shots} training images and keep all of theirs: {first_five(small)}")
+        shipped = lists.find(type(self).__name__, self.split_hash, seed, shots)
+        train, val = lists.read(shipped, split, shots) if shipped else sampling.draw(split, shots, seed)
+        self.fewshot_source = os.path.basename(shipped) or "sampled"
         path = self.selection_path(shots, seed)
         if path and os.path.exists(path):  # the user's file stays as it is
             try:
@@ -164,23 +141,22 @@ class Reader(DatasetBase):
             except UserError as error:
                 print(f"Few-shot file ignored: {error}")
         elif path and self.keeps_selection:
-            self.keep(
-                lambda: sampling.write_pickle(path, train, val, self.image_dir), "few-shot selection", self.dataset_dir
-            )
+            self.keep("few-shot images", self.dataset_dir, sampling.write_pickle, path, train, val, self.image_dir)
         print(f"Few-shot images: {self.fewshot_source} ({shots} shots, seed {seed})")
         return split._replace(train=train, val=val)
 
     def selection_path(self, shots, seed):
         """Where a few-shot selection may lie, as CoOp keeps it; "" for a bank, which has no folder, and for unseeded
         runs, which draw anew."""
-        return sampling.pickle_path(self.dataset_dir, shots, seed) if self.dataset_dir and seed >= 0 else ""
+        name = f"shot_{shots}-seed_{seed}.pkl"
+        return os.path.join(self.dataset_dir, "split_fewshot", name) if self.dataset_dir and seed >= 0 else ""
 
-    def keep(self, write, what, folder):
+    def keep(self, what, folder, write, *arguments):
         """Calls `write` if `folder` can be written to; says so if not. What is kept can always be made again."""
         try:
             os.makedirs(folder, exist_ok=True)
             require_writable(folder)
-            write()
+            write(*arguments)
         except OSError as error:
             print(f"The {what} could not be kept in {folder} ({error.strerror}); later runs make the same one")
 
@@ -216,7 +192,3 @@ class Reader(DatasetBase):
         if not images:
             raise UserError(f"{top} holds no images that Pillow reads, but each folder there is a class")
         return [Item(f"{folder}/{image}", label, name) for image in images]
-
-
-def first_five(names):
-    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"

@@ -8,6 +8,7 @@ machine that drew them.
 
 import os
 import random
+from collections import Counter
 
 from dassl.data.datasets import Datum, read_fewshot, write_fewshot
 from dassl.utils import UserError
@@ -36,35 +37,25 @@ def small_classes(split, shots):
     return [group[0].classname for group in by_label(split.train).values() if len(group) < shots]
 
 
-def check_selection(train, val, split, shots, source):
-    """Raises UserError unless (train, val), kept in `source`, has 1 to `shots` training images of each class, all of
-    `split`.
-    """
-    for name, chosen, available in (("train", train, split.train), ("val", val, split.val)):
-        known = set(available)
-        foreign = [item for item in chosen if item not in known]
-        if foreign:
-            raise UserError(
-                f"{source}: {len(foreign)} of {len(chosen)} {name} images are not in that part of the split "
-                f"with the same label and name, first {tuple(foreign[0])}"
-            )
-    groups = by_label(train)
-    absent = len({item.label for item in split.train} - groups.keys())
-    if absent:
-        raise UserError(f"{source}: {absent} classes have no training image")
-    if max(map(len, groups.values())) > shots:
-        raise UserError(f"{source}: a class has more than {shots} training images")
-
-
-def pickle_path(dataset_dir, shots, seed):
-    return os.path.join(dataset_dir, "split_fewshot", f"shot_{shots}-seed_{seed}.pkl")
-
-
 def read_pickle(path, split, shots):
-    """(train, val) items of a few-shot pickle, whichever machine made it. Raises UserError."""
+    """(train, val) items of a few-shot pickle, whichever machine made it. Raises UserError unless it has 1 to `shots`
+    training images of each class, and all of its images are of `split`.
+    """
     data = read_fewshot(path)
     train, val = reroot(data["train"], split.train), reroot(data["val"], split.val)
-    check_selection(train, val, split, shots, path)
+    foreign = [*({*train} - {*split.train}), *({*val} - {*split.val})]
+    if foreign:
+        raise UserError(
+            f"{path}: {len(foreign)} images are not in its part of the split with the same label and name, such as "
+            f"{tuple(foreign[0])}"
+        )
+    sizes = Counter(item.label for item in train)
+    absent = {item.label for item in split.train} - sizes.keys()
+    if absent or max(sizes.values()) > shots:
+        raise UserError(
+            f"{path}: expected 1 to {shots} training images of each class, found {max(sizes.values(), default=0)} of "
+            f"one, and {len(absent)} classes without any"
+        )
     return train, val
 
 

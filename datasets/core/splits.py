@@ -11,7 +11,7 @@ import random
 import re
 from typing import NamedTuple
 
-from dassl.utils import UserError, read_json, write_json
+from dassl.utils import UserError, read_json
 
 PARTS = ("train", "val", "test")
 SUBSETS = ("all", "base", "new")
@@ -41,16 +41,7 @@ class Split(NamedTuple):
 
 def read_split(path, needs_train=True):
     """Split in the json file at `path`, validated. Raises UserError."""
-    try:
-        raw = read_json(path)
-    except (OSError, UserError) as error:
-        raise UserError(f"{path} cannot be read as a split file: {error}") from None
-    return check_split(raw, path, needs_train)
-
-
-def write_split(split, path):
-    """Writes CoOp's json, atomically."""
-    write_json(split._asdict(), path)
+    return check_split(read_json(path), path, needs_train)
 
 
 def check_split(raw, source, needs_train=True):
@@ -65,10 +56,7 @@ def check_split(raw, source, needs_train=True):
 
     if not isinstance(raw, dict) or any(not isinstance(raw.get(part), list) for part in PARTS):
         fail('expected {"train": [...], "val": [...], "test": [...]}')
-    split = Split(
-        *([_check_item(entry, f"{part} item {i}", fail) for i, entry in enumerate(raw[part])] for part in PARTS)
-    )
-
+    split = Split(*(_items(raw[part], part, fail) for part in PARTS))
     names, seen = {}, set()
     for item in split.items():
         if item.path in seen:
@@ -76,34 +64,29 @@ def check_split(raw, source, needs_train=True):
         seen.add(item.path)
         if names.setdefault(item.label, item.classname) != item.classname:
             fail(f"label {item.label} has two names, {names[item.label]!r} and {item.classname!r}")
-    if not names:
-        fail("it lists no images")
-    if sorted(names) != list(range(len(names))):
-        gap = next(label for label in range(len(names)) if label not in names)
-        fail(f"labels must be 0 to {len(names) - 1} without a gap, but {gap} is missing (highest: {max(names)})")
-    if needs_train:
-        untrained = sorted(set(names) - {item.label for item in split.train})
-        if untrained:
-            fail(f"{len(untrained)} classes have no training image, first {names[untrained[0]]!r}")
+    missing = set(range(max(1, len(names)))) - names.keys()
+    if missing:
+        fail(f"labels must run from 0 without a gap, but {min(missing)} is missing")
+    untrained = names.keys() - {item.label for item in split.train} if needs_train else ()
+    if untrained:
+        fail(f"{len(untrained)} classes have no training image, first {names[min(untrained)]!r}")
     return split
 
 
-def _check_item(entry, where, fail):
-    """Item from one [path, label, name] of a split file."""
-    if not isinstance(entry, list | tuple) or len(entry) != 3:
-        fail(f"{where} is not [path, label, class name]")
-    path, label, name = entry
-    if not isinstance(path, str) or not isinstance(name, str) or type(label) is not int:
-        fail(f"{where} is not [text, integer, text]: {entry!r:.100}")
-    odd = next((sign for sign in name if not sign.isprintable()), "")
-    if odd or not name.strip():
-        reason = f"with the character U+{ord(odd):04X}, which no prompt can show" if odd else "that is empty"
-        fail(f"{where} has a class name {reason}: {name!r:.60}")
-    if LEAVES.search(path):
-        fail(f"{where} has a path that is empty, has a backslash or leaves the image folder: {path!r:.100}")
-    if label < 0:
-        fail(f"{where} has the negative label {label}")
-    return Item(path, label, name)
+def _items(entries, part, fail):
+    """Items from the [path, label, name] lists of one part of a split file."""
+    items = []
+    for i, entry in enumerate(entries):
+        where = f"{part} item {i}"
+        if not isinstance(entry, list | tuple) or [type(value) for value in entry] != [str, int, str]:
+            fail(f"{where} is not [path, label, class name], that is [text, integer, text]: {entry!r:.100}")
+        item = Item(*entry)
+        if not item.classname.strip() or not item.classname.isprintable():
+            fail(f"{where} has a class name that is empty or has a character which no prompt can show: {entry!r:.100}")
+        if LEAVES.search(item.path):
+            fail(f"{where} has a path that is empty, has a backslash or leaves the image folder: {item.path!r:.100}")
+        items.append(item)
+    return items
 
 
 def split_hash(split):
@@ -130,8 +113,6 @@ def subsample(split, subset, halves_seed=-1):
     half = math.ceil(len(labels) / 2)
     base = set(labels[:half] if halves_seed < 0 else random.Random(f"halves {halves_seed}").sample(labels, half))
     chosen = [label for label in labels if (label in base) == (subset == "base")]
-    if not chosen:
-        raise UserError("DATASET.SUBSAMPLE_CLASSES new leaves no class: the dataset has only one class")
     new_label = {label: i for i, label in enumerate(chosen)}
     return Split(*([i._replace(label=new_label[i.label]) for i in part if i.label in new_label] for part in split))
 
@@ -142,7 +123,7 @@ def split_classes(items, seed=SPLIT_SEED):
     Classes too small for that keep at least one training and one test image.
     """
     split = Split([], [], [])
-    for group in _shuffled_classes(items, seed, 2):
+    for group in _shuffled_classes(items, seed):
         n_train = max(1, round(0.5 * len(group)))
         n_val = min(round(0.2 * len(group)), len(group) - n_train - 1)
         split.train.extend(group[:n_train])
@@ -156,21 +137,19 @@ def split_trainval(items, test, seed=SPLIT_SEED):
     appearance.
     """
     split = Split([], [], test)
-    for group in _shuffled_classes(items, seed, 3):
+    for group in _shuffled_classes(items, seed):
         n_val = round(0.2 * len(group))
         split.val.extend(group[:n_val])
         split.train.extend(group[n_val:])
     return split
 
 
-def _shuffled_classes(items, seed, least):
-    """The items of each class, shuffled. Raises UserError for a class with fewer than `least`."""
+def _shuffled_classes(items, seed):
+    """The items of each class, shuffled. Raises UserError for a class with one item."""
     rng = random.Random(seed)
     for group in by_label(items).values():
-        if len(group) < least:
-            raise UserError(
-                f"class {group[0].classname!r} has only {len(group)} image(s); a split needs {least} of each class"
-            )
+        if len(group) < 2:
+            raise UserError(f"class {group[0].classname!r} has only 1 image; a split needs 2 of each class")
         rng.shuffle(group)
         yield group
 

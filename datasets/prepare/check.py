@@ -28,9 +28,9 @@ def full_path(root):
 def check(name, root):
     """Prints what of dataset `name` is below `root`, and what is missing, by name and count; True if it is complete."""
     reader, root = reader_name(name), full_path(root)
-    source = SOURCES.get(reader)
-    missing = source.missing(root) if source else []
     print(f"{reader} below {root}")
+    source = SOURCES.get(reader)  # none of a folder of one's own
+    missing = source.missing(root) if source else []
     for place in source.places() if source else []:
         print(f"  {'missing' if place in missing else 'there  '}  {place}")
     try:
@@ -38,18 +38,16 @@ def check(name, root):
     except UserError as error:
         print(f"  {error}")
         return False
-    counts = _counts(map(len, split), len({item.label for item in split.items()}))
-    print(f"  {counts}; split {split_hash(split)}")
-    complete, expected = not missing, _counts(source.sizes, source.classes) if source else counts
-    if counts != expected:
-        complete = False
-        print(
-            f"  expected {expected}: a reduced copy or another split, whose figures do not compare with published ones"
-        )
+    found = [*map(len, split)], len({item.label for item in split.items()})
+    print(f"  {_counts(*found)}; split {split_hash(split)}")
     known = {item.split_hash for item in source.resources} - {""} if source else set()
-    if known and split_hash(split) not in known:
-        complete = False
+    is_reduced = source is not None and found != (source.sizes, source.classes)
+    is_foreign = bool(known) and split_hash(split) not in known
+    if is_reduced:
+        print(f"  expected {_counts(source.sizes, source.classes)}: figures do not compare with published ones")
+    if is_foreign:
         print(f"  the split is not CoOp's ({', '.join(known)})")
+    complete = not (missing or is_reduced or is_foreign)
     print("  complete" if complete else "  NOT complete")
     return complete
 

@@ -1,12 +1,12 @@
 """Getting a file from the first of several sources that gives it: HTTP, or Google Drive through gdown."""
 
-import contextlib
 import hashlib
 import os
 
-from dassl.utils import UserError
+from dassl.utils import UserError, brief
 
 from trainers.core.download import download
+from trainers.core.files import file_digest
 
 DRIVE = "gdrive:"  # followed by the id of a file on Google Drive
 
@@ -31,7 +31,7 @@ def fetch(urls, target, check):
             os.replace(own, target)
             return
         except UserError as error:
-            with contextlib.suppress(FileNotFoundError):  # it is there only if it is whole: then `check` refused it
+            if os.path.exists(own):  # whole, and refused by `check`
                 os.remove(own)
             reasons.append(f"{url}: {error}")
             print(f"  {error}")
@@ -40,21 +40,17 @@ def fetch(urls, target, check):
 
 def check_md5(path, md5):
     """Raises UserError if the file has another MD5 sum."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    if digest.hexdigest() != md5:
-        raise UserError(f"the file has the MD5 sum {digest.hexdigest()}, not {md5}: it is damaged or another one")
+    found = file_digest(path, hashlib.md5(usedforsecurity=False))
+    if found != md5:
+        raise UserError(f"the file has the MD5 sum {found}, not {md5}: it is damaged or another one")
 
 
 def _from_drive(drive_id, path):
     import gdown
 
     try:
-        given = gdown.download(id=drive_id, output=path, resume=True)
+        gdown.download(id=drive_id, output=path, resume=True)
     except Exception as error:  # gdown raises requests' errors, its own, and plain OSError
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"Google Drive did not give it: {reason}") from None
-    if not given or not os.path.exists(path):
+        raise UserError(f"Google Drive did not give it: {brief(error)}") from None
+    if not os.path.exists(path):
         raise UserError("Google Drive did not give it (often a quota: try again in a day)")

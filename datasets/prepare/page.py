@@ -20,21 +20,18 @@ def markdown():
 
 def _section(source):
     note = f". {source.note}" if source.note else ""
-    lines = [f"### {source.reader}", "", f"{source.homepage}{note}", ""]
-    for resource in source.downloads():
-        lines += _resource(resource, is_mirror=resource is source.mirror)
-    if source.manual:
-        lines += [""] if lines[-1] else []
-        lines += ["By hand:", "", "```text", source.manual.rstrip(), "```"]
-    return "\n".join(lines).rstrip()
+    downloads = [line for resource in source.downloads() for line in _resource(resource, resource is source.mirror)]
+    by_hand = f"By hand:\n\n```text\n{source.manual.rstrip()}\n```" if source.manual else ""
+    blocks = [f"### {source.reader}", f"{source.homepage}{note}", "\n".join(downloads), by_hand]
+    return "\n\n".join(filter(None, blocks))
 
 
 def _resource(resource, is_mirror):
-    md5 = f"MD5 `{resource.md5}`" if resource.md5 else ""
-    split = f"split `{resource.split_hash}`" if resource.split_hash else ""
-    facts = ", ".join(fact for fact in (resource.size, md5, split) if fact)
+    md5 = resource.md5 and f"MD5 `{resource.md5}`"
+    split = resource.split_hash and f"split `{resource.split_hash}`"
+    facts = ", ".join(filter(None, (resource.size, md5, split)))
     name = resource.urls[-1].rpartition("/")[2] if is_mirror else resource.name
     remark = ": a copy of the dataset, for what is still missing" if is_mirror else ""
     places = ", ".join(f"`{place}`" for place in resource.gives)
-    addresses = [url.replace("gdrive:", "https://drive.google.com/file/d/") for url in resource.urls]
-    return [f"- `{name}`{f' ({facts})' if facts else ''}{remark}; gives {places}", *(f"  - {url}" for url in addresses)]
+    addresses = [f"  - {url}".replace("gdrive:", "https://drive.google.com/file/d/") for url in resource.urls]
+    return [f"- `{name}`{f' ({facts})' if facts else ''}{remark}; gives {places}", *addresses]

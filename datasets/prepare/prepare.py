@@ -1,13 +1,12 @@
 """Preparing a dataset: download, unpack, put in place, check."""
 
-import errno
-import glob
 import os
 import shutil
+from pathlib import Path
 
 from dassl.utils import UserError, read_json
 
-from trainers.core.files import locked
+from trainers.core.files import locked, writing
 
 from ..core.files import require_writable
 from ..core.splits import read_split, split_hash
@@ -27,15 +26,11 @@ def prepare(name, root, keep_archives=False):
     """
     source = SOURCES.get(reader_name(name))
     if not source:
-        raise UserError(
-            "ImageFolder reads a folder of your own; there is nothing to prepare. Check it with: "
-            f"python scripts/data.py check ImageFolder --root {root}"
-        )
+        check_it = f"python scripts/data.py check ImageFolder --root {root}"
+        raise UserError(f"ImageFolder reads a folder of your own: there is nothing to prepare. To check it: {check_it}")
     root = full_path(root)
-    try:
+    with writing(root):
         os.makedirs(root, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{root} is to hold the data, but cannot be made: {error.strerror}") from None
     if not source.missing(root):
         print(f"{source.reader}: everything is in place, nothing to do")
     reasons = []
@@ -46,10 +41,9 @@ def prepare(name, root, keep_archives=False):
             reasons.append(str(error))
     missing = source.missing(root)
     if missing:
-        steps = f"\nBy hand (ROOT is {root}):\n{source.manual.rstrip()}" if source.manual else ""
-        raise UserError(
-            "\n".join([f"{source.reader} is not complete; missing: {', '.join(missing)}", *reasons]) + steps
-        )
+        head = f"{source.reader} is not complete; missing: {', '.join(missing)}"
+        steps = [f"By hand (ROOT is {root}):", source.manual.rstrip()] if source.manual else []
+        raise UserError("\n".join([head, *reasons, *steps]))
     return check(source.reader, root)
 
 
@@ -63,24 +57,22 @@ def install(resource, root, source, keep_archives=False):
 
     if not wanted():
         return
-    work = os.path.join(root, WORK)
+    file = os.path.join(root, WORK, resource.name)
     require_writable(root)
-    os.makedirs(work, exist_ok=True)
-    file = os.path.join(work, resource.name)
     with locked(f"{file}.lock", f"another process is getting {resource.name}; waiting for it"):
         if not wanted():  # another process was faster
             return
         if not os.path.exists(file):
             fetch(resource.urls, file, lambda path: check_download(path, resource, source))
         if "" in resource.gives.values():
-            _place(file, os.path.join(root, *resource.gives))
+            place_whole(file, os.path.join(root, *resource.gives))
             return
         staging = f"{file}.unpacked"
         shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
         try:
-            top = _unpack(resource, file, staging)
+            top = unpack_into(staging, file, resource)
             for place, end in wanted():
-                _place(find(top, end, resource.name), os.path.join(root, place))
+                place_whole(find(top, end, resource.name), os.path.join(root, place))
         except BadArchive:
             os.remove(file)  # so that the next run fetches it anew
             raise
@@ -90,24 +82,23 @@ def install(resource, root, source, keep_archives=False):
             os.remove(file)
 
 
-def _unpack(resource, file, staging):
+def unpack_into(staging, file, resource):
+    """Unpacks the archive `file`, and the one inside it that `resource` may name. -> the folder of what is wanted"""
     print(f"Unpacking {resource.name}")
-    top = os.path.join(staging, "content")
-    unpack(file, top)
+    unpack(file, staging)
     if not resource.inner:
-        return top
+        return staging
     inner = os.path.join(staging, "inner")
-    unpack(find(top, resource.inner, resource.name), inner)
+    unpack(find(staging, resource.inner, resource.name), inner)
     return inner
 
 
 def find(folder, end, archive):
-    """The entry below `folder` whose path ends in `end`, at most four folders down. Raises BadArchive."""
-    for depth in range(5):
-        found = sorted(glob.glob(os.path.join(glob.escape(folder), *["*"] * depth, glob.escape(end))))
-        if found:
-            return found[0]
-    raise BadArchive(f"{archive} does not hold {end}: it is another archive than expected")
+    """The entry below `folder` whose path ends in `end`, nearest to the top. Raises BadArchive."""
+    found = sorted(Path(folder).rglob(end), key=lambda path: (len(path.parts), path))
+    if not found:
+        raise BadArchive(f"{archive} does not hold {end}: it is another archive than expected")
+    return str(found[0])
 
 
 def check_download(path, resource, source):
@@ -116,7 +107,7 @@ def check_download(path, resource, source):
         check_md5(path, resource.md5)
     if resource.name.startswith("split_"):
         split = read_split(path)
-        sizes = tuple(map(len, split))
+        sizes = [*map(len, split)]
         if resource.split_hash not in ("", split_hash(split)) or sizes != source.sizes:
             raise UserError(f"it is another split than CoOp's: {sizes} images, hash {split_hash(split)}")
     elif resource.name.endswith(".json"):
@@ -125,15 +116,10 @@ def check_download(path, resource, source):
         raise UserError("it is no archive, perhaps a web page that says why (gone, a quota, or a licence to accept)")
 
 
-def _place(path, target):
+def place_whole(path, target):
     """Moves a file or folder to `target`, which appears whole, also on another disk."""
+    part = f"{target}.part"
     os.makedirs(os.path.dirname(target), exist_ok=True)
-    try:
-        os.rename(path, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        copy = f"{target}.part"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.move(path, copy)
-        os.rename(copy, target)
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+    shutil.move(path, part)
+    os.rename(part, target)

@@ -1,6 +1,7 @@
 """The table of where each dataset comes from (sources.yaml), as objects."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ class Resource:
     """One download."""
 
     name: str  # of the file while it is worked on; in the table by default the end of the last address
-    urls: tuple  # tried in this order; 'gdrive:<id>' is a file on Google Drive
+    urls: list  # tried in this order; 'gdrive:<id>' is a file on Google Drive
     gives: dict  # place below the root -> end of a path inside the archive, '' for a file that is used as it is
     size: str = ""
     md5: str = ""
@@ -30,17 +31,17 @@ class Source:
     config: str  # configs/datasets/<config>.yaml
     homepage: str
     licence: str
-    sizes: tuple  # images in train, val and test; in zero-shot sets the test has seen and unseen ones
+    sizes: list  # images in train, val and test; in zero-shot sets the test has seen and unseen ones
     classes: int
     note: str = ""
-    resources: tuple = ()
+    resources: Sequence = ()
     mirror: Resource | None = None
-    by_hand: tuple = ()  # places that only the manual steps give
+    by_hand: Sequence = ()  # places that only the manual steps give
     manual: str = ""  # steps for what must not, or cannot, be automated
 
     def downloads(self):
         """All resources, the mirror last."""
-        return self.resources + ((self.mirror,) if self.mirror else ())
+        return [*self.resources, *([self.mirror] if self.mirror else [])]
 
     def places(self):
         """Everything that must be there, relative to the root."""
@@ -52,15 +53,13 @@ class Source:
 
 
 def _resource(row, prefix=""):
-    name = prefix + row["urls"][-1].rpartition("/")[2]
-    return Resource(**{"name": name, **row, "urls": tuple(row["urls"])})
+    return Resource(**{"name": prefix + row["urls"][-1].rpartition("/")[2], **row})
 
 
 def _source(reader, row):
-    resources = tuple(_resource(item) for item in row.get("resources", ()))
+    resources = [_resource(item) for item in row.get("resources", ())]
     mirror = _resource(row["mirror"], "mirror-") if "mirror" in row else None
-    lists = {"sizes": tuple(row["sizes"]), "by_hand": tuple(row.get("by_hand", ()))}
-    return Source(reader, **{**row, **lists, "resources": resources, "mirror": mirror})
+    return Source(reader, **{**row, "resources": resources, "mirror": mirror})
 
 
 SOURCES = {reader: _source(reader, row) for reader, row in yaml.safe_load(TABLE.read_text(encoding="utf-8")).items()}

@@ -1,6 +1,5 @@
 """Unpacking archives from strangers: nothing leaves the folder that they are unpacked to."""
 
-import errno
 import platform
 import tarfile
 import zipfile
@@ -21,13 +20,11 @@ def unpack(archive, folder):
     """Unpacks a tar (also compressed) or zip file into `folder`.
 
     tarfile's filter "data" refuses devices, and links and names that lead out of the folder; zipfile never leaves it.
-    Raises BadArchive, or UserError for a full disk; what was written by then is the caller's to remove.
+    Raises BadArchive, or OSError where the disk refuses; what was written by then is the caller's to remove.
     """
     if not hasattr(tarfile, "data_filter"):
-        raise UserError(
-            "unpacking safely needs Python 3.10.12, 3.11.4 or newer, and this is "
-            f"{platform.python_version()}: run it with a newer Python, or unpack {archive} by hand"
-        )
+        needed = f"needs Python 3.10.12, 3.11.4 or newer, and this is {platform.python_version()}"
+        raise UserError(f"unpacking safely {needed}: use a newer Python, or unpack {archive} by hand")
     try:
         if tarfile.is_tarfile(archive):
             with tarfile.open(archive) as pack:
@@ -38,6 +35,6 @@ def unpack(archive, folder):
             with zipfile.ZipFile(archive) as pack:
                 pack.extractall(folder)
     except Exception as error:  # tarfile, zipfile, zlib, lzma and struct raise their own types on damaged archives
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            raise UserError(f"the disk is full while {archive} is unpacked; make room and run it again") from None
+        if getattr(error, "errno", None):  # the disk's fault, not the archive's
+            raise
         raise BadArchive(f"{archive} is damaged or not to be trusted: {brief(error)}") from None

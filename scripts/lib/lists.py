@@ -13,6 +13,7 @@
     shots: 16                           -1: all training images; or several numbers
     source: {dataset: imagenet, trainer: CoOp}     optional: the run that variants with `start` begin from. Without a
                                         trainer it is the variant's own; `start` and `except` (trainers) may stand here
+    options: {DATASET.HALVES_SEED: "{seed}"}       optional: of all variants; {seed} stands for the run's seed
     jobs: 2                             optional: runs side by side
     report: [--table, 4]                optional: arguments of scripts/report.py for the table of these runs
     variants:                           a trainer, <trainer>/<cfg>, or a table
@@ -40,7 +41,8 @@ except ImportError:  # before the set-up
 # What an argument, a variable of the environment or --set may be called -> the field of a list that it fills.
 ALIASES = {"DATASET": "datasets", "TARGETS": "datasets", "SEED": "seeds", "TRAINER": "variants", "METHODS": "variants"}
 FIELDS = (
-    "base arguments variables task cfg settings datasets seeds shots variants source source_cfg with_data jobs report"
+    "base arguments variables task cfg settings datasets seeds shots variants options source source_cfg with_data jobs "
+    "report"
 ).split()
 WORDS = ("datasets", "seeds", "shots", "variants")  # fields that are lists; a text of words will do
 
@@ -138,7 +140,7 @@ def runs_of(fields: dict, options: Options, paths: Paths) -> list[Run]:
             if origin and origin.dataset == dataset:
                 raise UserError(f"{dataset} is the source: its classes have images")
             own = one.get("cfg") or cfg_of(trainer, cfg, fields.get("settings", ""))
-            both = (*options, *one.get("options", {}).items())
+            both = (*options, *fields.get("options", {}).items(), *one.get("options", {}).items())
             found.append(Run(fields["task"], dataset, trainer, own, seed, shot, both, origin, tuple(start), paths))
     return found
 

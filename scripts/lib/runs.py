@@ -102,7 +102,7 @@ class Run:
             *("RUN.DATASET", self.dataset, "RUN.CONFIG", self.config),
             *("TASK", self.task, "DATASET.NUM_SHOTS", str(self.shots), "DATASET.SUBSAMPLE_CLASSES", subset),
             *(["FEATURES.BANK", self.paths.bank] if self.paths.bank else []),
-            *(word for option in self.options for word in option),
+            *(word.replace("{seed}", str(self.seed)) for option in self.options for word in option),
             *(word for key in self.start if self.source for word in (key, self.source.folder)),
         ]
 

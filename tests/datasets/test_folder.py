@@ -59,18 +59,22 @@ def test_a_list_of_an_earlier_version_in_the_folder_is_read(load, flat, listing)
     (flat / "split_ImageFolder.json").write_text(json.dumps(split))
     assert len(load("ImageFolder", flat).test) == 8
     os.remove(flat / "train" / "0.JPG")
-    with pytest.raises(UserError, match="mine/split_ImageFolder.json keeps the list of .* 1 gone .train/0.JPG."):
+    with pytest.raises(
+        UserError, match="mine/split_ImageFolder.json keeps the list of .* 1 gone and 0 new .train/0.JPG."
+    ):
         load("ImageFolder", flat)
 
 
 @pytest.mark.parametrize(
     "change, what",
     [
-        (lambda top: os.remove(top / "red fox" / "3.JPG"), r"1 gone \(red fox/3.JPG\) and 0 new"),
-        (lambda top: shutil.copy(top / "train" / "1.JPG", top / "train" / "11.JPG"), r"1 new \(train/11.JPG\)"),
-        (lambda top: os.rename(top / "train", top / "Train"), r"10 gone .* and 10 new \(Train/0.JPG, "),
-        (lambda top: os.rename(top / "train" / "2.JPG", top / "red fox" / "22.JPG"), "1 gone .* and 1 new"),
-        (lambda top: shutil.copytree(top / "train", top / "tram"), r"0 gone \(\) and 10 new \(tram/0.JPG"),
+        (lambda top: os.remove(top / "red fox" / "3.JPG"), r"1 gone and 0 new \(red fox/3.JPG\)"),
+        (
+            lambda top: shutil.copy(top / "train" / "1.JPG", top / "train" / "11.JPG"),
+            r"0 gone and 1 new \(train/11.JPG\)",
+        ),
+        (lambda top: os.rename(top / "train", top / "Train"), r"10 gone and 10 new \(Train/0.JPG, "),
+        (lambda top: os.rename(top / "train" / "2.JPG", top / "red fox" / "22.JPG"), "1 gone and 1 new"),
     ],
 )
 def test_a_folder_that_changed_is_refused_until_the_user_does_what_the_message_says(load, flat, listing, change, what):
@@ -120,11 +124,6 @@ def test_split_none_trains_on_all_that_the_shots_allow(load, flat, images, capsy
         load("ImageFolder", flat / "more", split="none")
 
 
-def as_link(top):
-    os.symlink(top / "train", top / "test")
-    return 6
-
-
 def as_copies(top):
     for name in "ab":
         (top / "test" / name).mkdir(parents=True)
@@ -149,7 +148,7 @@ def as_other_images(top):
     return 0
 
 
-@pytest.mark.parametrize("make_test", [as_link, as_copies, as_linked_images, as_other_images])
+@pytest.mark.parametrize("make_test", [as_copies, as_linked_images, as_other_images])
 def test_test_images_that_were_trained_on_are_found_by_content(load, tmp_path, images, capsys, make_test):
     for name in "ab":
         images(tmp_path / "train" / name, [f"{i}.jpg" for i in range(3)])
@@ -158,12 +157,6 @@ def test_test_images_that_were_trained_on_are_found_by_content(load, tmp_path, i
     count = make_test(tmp_path)
     assert load("ImageFolder", tmp_path).test_images_trained_on == count
     assert (f"WARNING: {count} test images are training images" in capsys.readouterr().out) == bool(count)
-
-
-def test_copies_within_a_folder_that_is_split_are_found_too(load, flat):
-    for i in range(8):
-        shutil.copy(flat / "red fox" / "1.JPG", flat / "red fox" / f"copy {i}.JPG")
-    assert load("ImageFolder", flat).test_images_trained_on > 0
 
 
 def test_a_file_may_have_any_name_and_a_suffix_that_pillow_reads(load, tmp_path, images):
@@ -185,7 +178,7 @@ def test_a_file_may_have_any_name_and_a_suffix_that_pillow_reads(load, tmp_path,
     [
         (["a/1.jpg", "a/2.jpg", "b/notes.txt"], "b holds no images"),
         (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "'b' has only 1 image"),
-        (["a\nb/1.jpg", "a\nb/2.jpg", "b/1.jpg", "b/2.jpg"], r"class name with the character U\+000A"),
+        (["a\nb/1.jpg", "a\nb/2.jpg", "b/1.jpg", "b/2.jpg"], "a character which no prompt can show"),
         (["train/a/1.jpg", "train/b/1.jpg", "test/a/1.jpg", "test/c/1.jpg"], "test/c is no class"),
         (["cat/1.jpg"], "one class folder only, cat"),
     ],

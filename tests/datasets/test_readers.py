@@ -129,6 +129,8 @@ def test_aircraft_from_lists(load, tmp_path, shared_names):
     assert data.classnames == names and "F/A-18" in names and counts(data) == (100, 100, 100)
     assert data.val[7].impath == str(top / "images" / "0001007.jpg") and data.val[7].classname == names[7]
     assert load("FGVCAircraft", tmp_path, subset="new").classnames == names[50:]
+    (top / "variants.txt").write_text("\ufeff# variants\n\n" + "\n".join(names), encoding="utf-8")
+    assert load("FGVCAircraft", tmp_path).classnames == names  # read as all lists of names are
     (top / "images_variant_val.txt").write_text("0001000 Concorde\n")
     with pytest.raises(UserError, match="images_variant_val.txt: expected 'image variant'"):
         load("FGVCAircraft", tmp_path)

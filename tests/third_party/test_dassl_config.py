@@ -59,15 +59,8 @@ def test_unknown_key_names_the_nearest(tmp_path, source):
         ("just words\n", "not a YAML file of config keys: it holds a str"),
         ("OPTIM: 3\n", "for config key: OPTIM"),
         ("SEED: null\n", "SEED is missing"),
-        ("'OPTIM.LR': 3\n", "OPTIM.LR"),
-        ("SEED: 1\0\n", "not a YAML file"),
         ("SEED: !!python/object/apply:os.getcwd []\n", "could not determine a constructor.*line 1"),
-        ("import os\ncfg = {}\n", "not a YAML file"),
-        ("_BASE_: .\n", r"its _BASE_ \. does not exist"),
-        ("_BASE_: 3\n", "_BASE_ is 3; it must be one path"),
         ("OPTIM: {LR: 0.5}\nSEED: 1\nOPTIM:\n  MAX_EPOCH: 3\n", "line 3: the key OPTIM stands twice"),
-        ("OPTIM:\n  LR: 0.5\n  NAME: sgd\n  LR: 0.1\n", "line 4: the key LR stands twice"),
-        ("PER_DATASET:\n  EuroSAT: {SEED: 1}\n  EuroSAT: {SEED: 2}\n", "line 3: the key EuroSAT stands twice"),
     ],
 )
 def test_bad_files_are_named(tmp_path, text, message):
@@ -77,25 +70,14 @@ def test_bad_files_are_named(tmp_path, text, message):
     assert "bad.yaml" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_anchors_are_no_repeated_keys(tmp_path):
-    text = "INPUT: &a {SIZE: [8, 8]}\nSEED: 3\nOPTIM: {<<: {LR: 0.5, GAMMA: 0.2}, LR: 0.1}\n"
-    cfg = get_cfg_default()
-    cfg.merge_from_file(written(tmp_path / "a.yaml", text))
-    assert (cfg.INPUT.SIZE, cfg.SEED, cfg.OPTIM.LR, cfg.OPTIM.GAMMA) == ((8, 8), 3, 0.1, 0.2)
-
-
 def test_missing_file_and_bad_options():
     cfg = get_cfg_default()
     with pytest.raises(MissingFile, match="no/such.yaml"):
         cfg.merge_from_file("no/such.yaml")
-    with pytest.raises(UserError, match="expected a config file at .*, found a folder"):
-        cfg.merge_from_file(".")
     with pytest.raises(UserError, match="pairs"):
         cfg.merge_from_list(["OPTIM.LR"])
     with pytest.raises(UserError, match="OPTIM.MAX_EPOCH"):
         cfg.merge_from_list(["OPTIM.MAX_EPOCH", "many"])
-    with pytest.raises(UserError, match="OPTIM.LR.X"):
-        cfg.merge_from_list(["OPTIM.LR.X", "1"])
 
 
 def test_whole_numbers_are_taken_for_floats(tmp_path):
@@ -127,9 +109,6 @@ def test_a_file_says_what_differs_from_its_bases(tmp_path):
         get_cfg_default().merge_from_file(written(tmp_path / "bad.yaml", "_BASE_: gone.yaml"))
     with pytest.raises(UserError, match="is its own _BASE_"):
         get_cfg_default().merge_from_file(written(tmp_path / "loop.yaml", "_BASE_: loop.yaml"))
-    written(tmp_path / "a.yaml", "_BASE_: b.yaml\n")
-    with pytest.raises(UserError, match="is its own _BASE_: .*b.yaml -> .*a.yaml -> .*b.yaml"):
-        get_cfg_default().merge_from_file(written(tmp_path / "b.yaml", "_BASE_: a.yaml\n"))
 
 
 def test_values_of_a_data_set_go_on_top_once_it_is_known(tmp_path):

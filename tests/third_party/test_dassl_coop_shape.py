@@ -33,34 +33,30 @@ class Colours(DatasetBase):
 
     def __init__(self, cfg):
         folder = os.path.join(os.path.abspath(cfg.DATASET.ROOT), self.dataset_dir)
-        draws = os.path.join(folder, "split_fewshot")
-        mkdir_if_missing(draws)
-        split = read_json(os.path.join(folder, "split.json"))
+        mkdir_if_missing(os.path.join(folder, "split_fewshot"))
         parts = {
             name: [Datum(impath=os.path.join(folder, "images", p), label=int(y), classname=c) for p, y, c in rows]
-            for name, rows in split.items()
+            for name, rows in read_json(os.path.join(folder, "split.json")).items()
         }
         k = cfg.DATASET.NUM_SHOTS
-        if k >= 1:
-            file = os.path.join(draws, f"shot_{k}-seed_{cfg.SEED}.pkl")
-            if os.path.exists(file):
-                print("reading " + file)
-                with open(file, "rb") as f:
-                    parts.update(pickle.load(f))
-            else:
-                parts["train"] = self.generate_fewshot_dataset(parts["train"], num_shots=k)
-                parts["val"] = self.generate_fewshot_dataset(parts["val"], num_shots=min(k, 4))
-                with open(file, "wb") as f:
-                    pickle.dump({n: parts[n] for n in ("train", "val")}, f, protocol=pickle.HIGHEST_PROTOCOL)
-        if cfg.DATASET.SUBSAMPLE_CLASSES != "all":
-            labels = sorted({x.label for x in parts["train"]})
-            half = math.ceil(len(labels) / 2)
-            kept = labels[:half] if cfg.DATASET.SUBSAMPLE_CLASSES == "base" else labels[half:]
-            parts = {
-                n: [Datum(x.impath, kept.index(x.label), x.domain, x.classname) for x in rows if x.label in kept]
-                for n, rows in parts.items()
-            }
-        super().__init__(train_x=parts["train"], val=parts["val"], test=parts["test"])
+        file = os.path.join(folder, "split_fewshot", f"shot_{k}-seed_{cfg.SEED}.pkl")
+        if os.path.exists(file):
+            print("reading " + file)
+            with open(file, "rb") as f:
+                parts.update(pickle.load(f))
+        else:
+            parts["train"] = self.generate_fewshot_dataset(parts["train"], num_shots=k)
+            parts["val"] = self.generate_fewshot_dataset(parts["val"], num_shots=min(k, 4))
+            with open(file, "wb") as f:
+                pickle.dump({n: parts[n] for n in ("train", "val")}, f, protocol=pickle.HIGHEST_PROTOCOL)
+        labels = sorted({x.label for x in parts["train"]})
+        half = math.ceil(len(labels) / 2)
+        kept = {"base": labels[:half], "new": labels[half:]}[cfg.DATASET.SUBSAMPLE_CLASSES]
+        train, val, test = (
+            [Datum(x.impath, kept.index(x.label), x.domain, x.classname) for x in parts[n] if x.label in kept]
+            for n in ("train", "val", "test")
+        )
+        super().__init__(train_x=train, val=val, test=test)
 """
 
 TRAINER = '''
@@ -75,41 +71,29 @@ from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import load_checkpoint, load_pretrained_weights
 
-WIDTH = 8
-
-
-class TinyClip(nn.Module):
-    """Fixed random towers: mean colour -> feature, letters -> token embeddings -> feature."""
-
-    def __init__(self):
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.visual = nn.Linear(3, WIDTH)
-            self.token_embedding = nn.Embedding(128, WIDTH)
-            self.text = nn.Linear(WIDTH, WIDTH)
-
 
 class PromptLearner(nn.Module):
-    def __init__(self, cfg, classnames, clip):
+    def __init__(self, n_ctx, classnames, letters):
         super().__init__()
-        self.ctx = nn.Parameter(torch.empty(cfg.TRAINER.SHAPED.N_CTX, WIDTH))
+        self.ctx = nn.Parameter(torch.empty(n_ctx, 8))
         nn.init.normal_(self.ctx, std=0.02)
-        names = [torch.tensor([ord(c) for c in f"{name}."]) for name in classnames]
         with torch.no_grad():
-            suffix = torch.stack([clip.token_embedding(name).mean(dim=0) for name in names])
-        self.register_buffer("token_suffix", suffix)
+            suffix = [letters(torch.tensor([ord(c) for c in f"{name}."])).mean(dim=0) for name in classnames]
+        self.register_buffer("token_suffix", torch.stack(suffix))
 
     def forward(self):
         return self.ctx.mean(dim=0) + self.token_suffix
 
 
 class Model(nn.Module):
+    """Fixed random towers (mean colour -> feature, letters -> feature) and a prompt that learns."""
+
     def __init__(self, cfg, classnames):
         super().__init__()
-        clip = TinyClip()
-        self.prompt_learner = PromptLearner(cfg, classnames, clip)
-        self.visual, self.text = clip.visual, clip.text
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.visual, letters, self.text = nn.Linear(3, 8), nn.Embedding(128, 8), nn.Linear(8, 8)
+        self.prompt_learner = PromptLearner(cfg.TRAINER.SHAPED.N_CTX, classnames, letters)
 
     def forward(self, image):
         x = F.normalize(self.visual(image.mean(dim=(2, 3))), dim=-1)
@@ -134,7 +118,7 @@ class Shaped(TrainerX):
         self.register_model("prompt_learner", self.model.prompt_learner, self.optim, self.sched)
 
     def forward_backward(self, batch):
-        image, label = self.parse_batch_train(batch)
+        image, label = batch["img"].to(self.device), batch["label"].to(self.device)
         output = self.model(image)
         loss = F.cross_entropy(output, label)
         self.model_backward_and_update(loss)
@@ -142,31 +126,23 @@ class Shaped(TrainerX):
             self.update_lr()
         return {"loss": loss.item(), "acc": compute_accuracy(output, label)[0].item()}
 
-    def parse_batch_train(self, batch):
-        return batch["img"].to(self.device), batch["label"].to(self.device)
-
     def after_epoch(self):
         super().after_epoch()
         if os.environ.get("KILL_AFTER") == str(self.epoch + 1):
             os._exit(9)
 
     def load_model(self, directory, epoch=None):
-        if not directory:
-            return
-        file = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
         for name in self.get_model_names():
-            checkpoint = load_checkpoint(osp.join(directory, name, file))
-            weights = checkpoint["state_dict"]
-            del weights["token_suffix"]
+            checkpoint = load_checkpoint(osp.join(directory, name, f"model.pth.tar-{epoch}"))
+            del checkpoint["state_dict"]["token_suffix"]
             print(f"epoch of the weights: {checkpoint['epoch']}")
-            self._models[name].load_state_dict(weights, strict=False)
+            self._models[name].load_state_dict(checkpoint["state_dict"], strict=False)
 '''
 
 TRAIN = """
 import argparse
 
 import datasets.colours
-import torch
 import trainers.shaped
 from dassl.config import get_cfg_default
 from dassl.engine import build_trainer
@@ -183,20 +159,14 @@ parser.add_argument("opts", nargs=argparse.REMAINDER)
 args = parser.parse_args()
 
 cfg = get_cfg_default()
-cfg.TRAINER.SHAPED = CN()
-cfg.TRAINER.SHAPED.N_CTX = 16
-cfg.TRAINER.SHAPED.PREC = "fp16"
+cfg.TRAINER.SHAPED = CN({"N_CTX": 16, "PREC": "fp16"})
 cfg.DATASET.SUBSAMPLE_CLASSES = "all"
 cfg.merge_from_file(args.dataset_config_file)
 cfg.merge_from_file(args.config_file)
-cfg.DATASET.ROOT = args.root
-cfg.OUTPUT_DIR = args.output_dir
-cfg.SEED = args.seed
-cfg.TRAINER.NAME = args.trainer
+cfg.DATASET.ROOT, cfg.OUTPUT_DIR, cfg.SEED, cfg.TRAINER.NAME = args.root, args.output_dir, args.seed, args.trainer
 cfg.merge_from_list(args.opts)
 cfg.freeze()
-if cfg.SEED >= 0:
-    set_random_seed(cfg.SEED)
+set_random_seed(cfg.SEED)
 setup_logger(cfg.OUTPUT_DIR)
 print(cfg)
 print(collect_env_info())
@@ -209,13 +179,7 @@ else:
 """
 
 CONFIG = """
-DATALOADER:
-  TRAIN_X:
-    BATCH_SIZE: 4
-    SAMPLER: "SequentialSampler"
-  TEST:
-    BATCH_SIZE: 100
-  NUM_WORKERS: 0
+DATALOADER: {TRAIN_X: {BATCH_SIZE: 4, SAMPLER: "SequentialSampler"}, TEST: {BATCH_SIZE: 100}, NUM_WORKERS: 0}
 INPUT:
   SIZE: (8, 8)
   INTERPOLATION: "bicubic"
@@ -230,12 +194,8 @@ OPTIM:
   WARMUP_EPOCH: 1
   WARMUP_TYPE: "constant"
   WARMUP_CONS_LR: 1e-5
-TRAIN:
-  PRINT_FREQ: 5
-  CHECKPOINT_FREQ: 1
-TRAINER:
-  SHAPED:
-    PREC: "fp32"
+TRAIN: {PRINT_FREQ: 5, CHECKPOINT_FREQ: 1}
+TRAINER: {SHAPED: {PREC: "fp32"}}
 """
 
 

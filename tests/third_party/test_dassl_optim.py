@@ -128,7 +128,6 @@ def test_staged_rates_and_explicit_groups():
         ({"LR_SCHEDULER": "cosinus"}, "cosinus.*cosine"),
         ({"WARMUP_EPOCH": 1, "WARMUP_TYPE": "square"}, "square.*constant, linear"),
         ({"LR_SCHEDULER": "multi_step", "STEPSIZE": 3}, "list of epochs"),
-        ({"LR_SCHEDULER": "single_step", "STEPSIZE": (2.5,)}, "whole number"),
     ],
 )
 def test_bad_options(options, message):

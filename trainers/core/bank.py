@@ -3,15 +3,12 @@
 import hashlib
 import json
 import os
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from .data import FeatureTable
-from .files import UserError, header_digest, replacing, verified_sha256
-
-FORMAT, WITHOUT_HEADER_DIGEST = "ship-bank-2", "ship-bank-1"
+from .files import BANK_FORMAT, OLD_BANK, UserError, first_five, has_sha256, header_digest, read_bank_header, replacing
 
 
 def _digest(tensors):
@@ -41,7 +38,7 @@ def write_bank(path, tensors, metadata):
     disk refuses.
     """
     with replacing(path) as part:
-        _save(part, tensors, with_digests({**metadata, "format": FORMAT}, tensors))
+        _save(part, tensors, with_digests({**metadata, "format": BANK_FORMAT}, tensors))
 
 
 def _save(path, tensors, metadata):
@@ -65,34 +62,17 @@ def _save(path, tensors, metadata):
 
 def read_bank(path):
     """-> (tensors, metadata). Raises UserError when the file is missing, damaged, or not a feature bank."""
-    if not os.path.isfile(path):
-        raise UserError(
-            f"feature bank {path} does not exist; make one with scripts/extract_features.py, or give --root to use "
-            "images"
-        )
-    if has_digest(path):
-        verified_sha256(path)
+    metadata = read_bank_header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"feature bank {path} is damaged ({error}); delete it and make it again") from None
-    if metadata.get("format") not in (FORMAT, WITHOUT_HEADER_DIGEST):
-        raise UserError(
-            f"{path} is not a feature bank: its header says format {metadata.get('format')!r}, expected {FORMAT!r}"
-        )
-    with_own = {"header_digest": header_digest(metadata)} if metadata["format"] == WITHOUT_HEADER_DIGEST else {}
-    if not is_intact({**metadata, **with_own}, tensors):
+    if metadata.get("digest") != _digest(tensors):
         raise UserError(
             f"feature bank {path} is damaged (its content does not match its digest); delete it and make it again"
         )
     return tensors, metadata
-
-
-def has_digest(path):
-    """Whether a file beside `path` has its sha256."""
-    return Path(f"{path}.sha256").is_file()
 
 
 class BankStore:
@@ -104,15 +84,15 @@ class BankStore:
         state = os.stat(path) if os.path.isfile(path) else None  # first: the file may be replaced while it is read
         tensors, metadata = read_bank(path)
         self.path, self.digest = path, metadata.get("header_digest", metadata["digest"])
-        self.about = {"path": os.path.abspath(path), "sha256": self.digest}
-        self.about |= {"size": state.st_size, "mtime_ns": state.st_mtime_ns}
+        self.about = {"path": os.path.abspath(path), "sha256": self.digest, "size": state.st_size}
+        self.about["mtime_ns"] = state.st_mtime_ns
         if metadata.get("backbone_hash") != backbone.weights_hash:
             raise UserError(
                 f"feature bank {path} was made with {metadata.get('backbone')} (weights "
-                f"{metadata.get('backbone_hash', 'unknown')[:12]}), but the run uses "
-                f"{backbone.name} ({backbone.weights_hash[:12]}): set MODEL.BACKBONE.NAME, or use images with --root"
+                f"{metadata.get('backbone_hash', 'unknown')[:12]}), but the run uses {backbone.name} "
+                f"({backbone.weights_hash[:12]}): set MODEL.BACKBONE.NAME, or use images with --root"
             )
-        if metadata["format"] == WITHOUT_HEADER_DIGEST and not has_digest(path):
+        if metadata["format"] == OLD_BANK and not has_sha256(path):
             print(
                 f"feature bank {path} is of an old format without a digest of its header (split, class names): changes "
                 f"there cannot be noticed. From now on they are with: sha256sum {path} > {path}.sha256"
@@ -142,16 +122,15 @@ class BankStore:
         return set().union(*(table.unreadable for table in self.tables.values()))
 
     def _find(self, items, order):
+        paths = [item.impath for item in items]
         for name in order:
             table = self.tables.get(name)
-            if table is not None and all(item.impath in table.row for item in items):
-                return table.lookup([item.impath for item in items], [item.label for item in items])
-        missing = next(
-            item.impath for item in items if not any(item.impath in table.row for table in self.tables.values())
-        )
+            if table is not None and table.row.keys() >= {*paths}:
+                return table.lookup(paths, [item.label for item in items])
+        known = set().union(*(table.row for table in self.tables.values()))
         raise UserError(
-            f"feature bank {self.path} does not hold {missing}; make a new bank with scripts/extract_features.py, or "
-            "use --root"
+            f"feature bank {self.path} does not hold {first_five(path for path in paths if path not in known)}; make a "
+            "new bank with scripts/extract_features.py, or use --root"
         )
 
     def training_views(self, items):

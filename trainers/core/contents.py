@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from .files import BLOCK
+from .files import file_digest
 
 NAME = "contents.sqlite"  # in FEATURES.DIR
 TABLE = "CREATE TABLE IF NOT EXISTS contents (path TEXT PRIMARY KEY, state TEXT, hash TEXT)"
@@ -42,14 +42,10 @@ def _state(path):
 
 
 def _hash(path):
-    digest = hashlib.blake2b(digest_size=16)
     try:
-        with open(path, "rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
+        return file_digest(path, hashlib.blake2b(digest_size=16))
     except OSError:
         return ""
-    return digest.hexdigest()
 
 
 def _known(store, paths):

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from .bank import read_bank, write_bank
 from .contents import content_hashes
 from .data import FeatureTable
-from .files import UserError, locked
+from .files import UserError, first_five, locked
 from .randomness import derive_seed, preserved_randomness
 from .workers import image_batches, rank_and_world
 
@@ -30,7 +30,7 @@ BATCH = {"cpu": 8, "cuda": 256}  # images an encoder pass; a CPU is fastest wher
 
 
 class Views(Dataset):
-    """Image i -> (array [V, 3, H, W], i); an unreadable image gives (its error message, i).
+    """Image i -> (array [V, 3, H, W], ""); an unreadable image gives ((), its error message).
 
     Arrays, because workers send them through a pipe. Tensors go through shared memory, and where that is full the
     worker's error reaches nobody.
@@ -46,11 +46,11 @@ class Views(Dataset):
         try:
             image = read_image(self.files[i])
         except Exception as error:  # whatever a broken file makes a decoder raise
-            return str(error), i
+            return (), str(error)
         if self.views == 0:
-            return self.transform(image)[None].numpy(), i
+            return self.transform(image)[None].numpy(), ""
         with preserved_randomness():
-            return torch.stack([self._view(image, i, k) for k in range(self.views)]).numpy(), i
+            return torch.stack([self._view(image, i, k) for k in range(self.views)]).numpy(), ""
 
     def _view(self, image, i, k):
         seed = derive_seed(self.paths[i], k, self.seed)
@@ -67,10 +67,13 @@ def encode(backbone, views, workers, encode_image=None, dtype=torch.float16):
     size = max(1, BATCH.get(device.type, 64) // max(views.views, 1))
     features, counts = [], [0]
     for batch in image_batches(views, workers, batch_size=size, collate_fn=list):
-        good = [torch.from_numpy(images) for images, _ in batch if not isinstance(images, str)]
-        counts += [0 if isinstance(images, str) else len(images) for images, _ in batch]
-        for reason in (images for images, _ in batch if isinstance(images, str)):
-            print(f"unreadable: {reason}")
+        good = []
+        for images, reason in batch:
+            counts.append(len(images))
+            if reason:
+                print(f"unreadable: {reason}")
+            else:
+                good.append(torch.from_numpy(images))
         if good:
             images = torch.cat(good).to(device, backbone.dtype, memory_format=torch.channels_last)
             features.append(encode_image(images).to("cpu", dtype))
@@ -79,15 +82,14 @@ def encode(backbone, views, workers, encode_image=None, dtype=torch.float16):
 
 
 PART = 256  # images; what an interruption can cost
-SILENCE = 10  # seconds of waiting before it is said
+SILENCE, PAUSE = 10, 0.2  # seconds of waiting before it is said, and between two looks
 
 
 class ImageStore:
-    """Features of images on disk, through the cache. `views` below: 0 is the plain view, n > 0 are n random training
-    views."""
+    """Features of images on disk, through the cache. `views` is how many random training views of an image are kept;
+    in the methods 0 stands for the plain view."""
 
     def __init__(self, cfg, backbone, image_dir, views):
-        """`views`: how many random training views of an image are kept."""
         self.cfg, self.backbone, self.image_dir, self.views = cfg, backbone, image_dir, views
         self.folder = Path(cfg.FEATURES.DIR)
         self.unreadable = set()  # files that were left out
@@ -117,18 +119,17 @@ class ImageStore:
 
     def key(self, files, paths, views):
         """Hash of everything that the features of these images depend on."""
-        given = self.cfg.INPUT
+        options = self.cfg.INPUT
         about = {
             "backbone": self.backbone.weights_hash,
-            "preprocessing": [list(given.SIZE), given.INTERPOLATION, list(given.PIXEL_MEAN), list(given.PIXEL_STD)],
+            "preprocessing": [options.SIZE, options.INTERPOLATION, options.PIXEL_MEAN, options.PIXEL_STD],
             "views": views,
             "dtype": str(self.backbone.dtype),
             "images": list(zip(paths, content_hashes(files, self.folder))),
         }
         if views:
-            about.update(
-                transforms=list(given.TRANSFORMS), rrcrop_scale=list(given.RRCROP_SCALE), seed=self.cfg.FEATURES.SEED
-            )
+            about |= {"transforms": options.TRANSFORMS, "rrcrop_scale": options.RRCROP_SCALE}
+            about["seed"] = self.cfg.FEATURES.SEED
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
 
     def table(self, files, views):
@@ -163,9 +164,8 @@ class ImageStore:
         """The images without features, at every use of them: those in the cache too were once skipped."""
         if unreadable and not self.cfg.DATASET.SKIP_BAD_IMAGES:
             raise UserError(
-                f"{len(unreadable)} of the images cannot be read: {', '.join(sorted(unreadable)[:5])}"
-                f"{', ...' if len(unreadable) > 5 else ''}. Replace them, or set DATASET.SKIP_BAD_IMAGES True to leave "
-                "them out"
+                f"{len(unreadable)} of the images cannot be read: {first_five(sorted(unreadable))}. Replace them, or "
+                "set DATASET.SKIP_BAD_IMAGES True to leave them out"
             )
         self.unreadable |= unreadable
 
@@ -187,9 +187,8 @@ class ImageStore:
             starts = range(0, max(len(files), 1), PART)
             chunks = {parts / f"{i // PART:05d}.safetensors": slice(i, i + PART) for i in starts}
             mine = dict(list(chunks.items())[rank::world])
-            with tqdm(
-                total=sum(len(files[chunk]) for chunk in mine.values()), desc=f"encoding {what}", unit="img"
-            ) as bar:
+            count = sum(len(files[chunk]) for chunk in mine.values())
+            with tqdm(total=count, desc=f"encoding {what}", unit="img") as bar:
                 for part, chunk in mine.items():
                     if _verified(part) is None:
                         todo = self._todo(files[chunk], paths[chunk], views)
@@ -197,7 +196,12 @@ class ImageStore:
                     bar.update(len(files[chunk]))
             if rank:
                 return _wait_for(cached)
-            return _join([read_bank(part)[0] if part in mine else _wait_for(part) for part in chunks], parts, cached)
+            tables = [FeatureTable(**_wait_for(part), paths=paths[chunk]) for part, chunk in chunks.items()]
+            joined = FeatureTable.join(tables)
+            tensors = {"features": joined.features, "offsets": joined.offsets}
+            write_bank(cached, tensors, {})
+            shutil.rmtree(parts, ignore_errors=True)
+            return tensors
 
 
 class TunedImages(ImageStore):
@@ -214,16 +218,6 @@ class TunedImages(ImageStore):
             return encode(self.backbone, todo, workers, self.encode_image, torch.float32)
 
 
-def _join(features_of_parts, parts, cached):
-    """The cache of features that came in parts."""
-    counts = [part["offsets"].diff() for part in features_of_parts]
-    offsets = torch.cat([torch.zeros(1, dtype=torch.long), *counts]).cumsum(0)
-    tensors = {"features": torch.cat([part["features"] for part in features_of_parts]), "offsets": offsets}
-    write_bank(cached, tensors, {})
-    shutil.rmtree(parts, ignore_errors=True)
-    return tensors
-
-
 def _verified(bank):
     """The tensors of a bank; None where it is missing or damaged."""
     try:
@@ -233,11 +227,11 @@ def _verified(bank):
 
 
 def _wait_for(bank):
-    """The tensors of a file that another rank of this job writes."""
-    started, said = time.monotonic(), False
+    """The tensors of a file, which another rank of this job may be writing."""
+    waits = 0
     while (tensors := _verified(bank)) is None:
-        time.sleep(0.2)
-        if not said and time.monotonic() - started > SILENCE:
-            print(f"waiting for the other processes of torchrun (WORLD_SIZE {os.environ['WORLD_SIZE']})", flush=True)
-            said = True
+        waits += 1
+        if waits == SILENCE / PAUSE:
+            print(f"waiting for another process of torchrun to write {bank}", flush=True)
+        time.sleep(PAUSE)
     return tensors

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from .files import UserError, plain, require_different
+from .files import UserError, first_five, plain, require_different
 
 SPLITS = {
     "train": "train|training|trn",
@@ -47,6 +47,10 @@ def is_system(name: str) -> bool:
     return name.startswith(".") or re.fullmatch(SYSTEM, name.lower()) is not None
 
 
+def is_image(entry: os.DirEntry) -> bool:
+    return entry.name.lower().endswith(image_suffixes()) and not is_system(entry.name) and not entry.is_dir()
+
+
 def entries(folder: str) -> list[os.DirEntry]:
     """What `folder` holds, sorted by name. Raises UserError."""
     try:
@@ -68,7 +72,7 @@ def list_images(folder: str, others: list[str] | None = None) -> list[str]:
             continue
         if entry.is_dir(follow_symlinks=False):
             below += [f"{entry.name}/{image}" for image in list_images(entry.path, others)]
-        elif entry.name.lower().endswith(image_suffixes()) and not entry.is_dir():
+        elif is_image(entry):
             images.append(entry.name)
         elif others is not None:
             others.append(entry.name)
@@ -101,9 +105,9 @@ def _folders(top, folder, notes):
     """Paths of the folders in `folder`, relative to `top`; what is left out goes into `notes`."""
     here = entries(os.path.join(top, folder))
     left_out = [entry.name for entry in here if entry.is_dir() and is_system(entry.name)]
-    images = sum(entry.name.lower().endswith(image_suffixes()) for entry in here if entry.is_file())
+    images = sum(map(is_image, here))
     if left_out:
-        notes.append(f"left out of {folder or top}, as they are no classes: {_shown(left_out)}")
+        notes.append(f"left out of {folder or top}, as they are no classes: {first_five(left_out)}")
     if images:
         notes.append(f"left out of {folder or top}: {images} images that lie beside the class folders")
     names = [entry.name for entry in here if entry.is_dir() and not is_system(entry.name)]
@@ -119,11 +123,11 @@ def _parts(top, start, folders, notes):
         return {}
     others = [folder for folder in folders if folder not in parts]
     beside = [folder for folder in others if list_images(os.path.join(top, folder))]
-    where, shown, problem = os.path.join(top, start), _shown(parts), ""
+    where, shown, problem = os.path.join(top, start), first_five(parts), ""
     if beside:
-        problem = f"{shown} look like parts of a split, but {_shown(beside)} beside them do not"
+        problem = f"{shown} look like parts of a split, but {first_five(beside)} beside them do not"
     elif flat:
-        problem = f"{_shown(flat)} holds images, but no folder per class"
+        problem = f"{first_five(flat)} holds images, but no folder per class"
     elif len({*parts.values()}) < len(parts):
         problem = f"of {shown}, several are the same part of a split"
     elif "train" not in parts.values():
@@ -131,7 +135,7 @@ def _parts(top, start, folders, notes):
     if problem:
         raise UserError(f"{where}: {problem}; {EXPECTED}")
     if others:
-        notes.append(f"left out, as no image is in them: {_shown(others)}")
+        notes.append(f"left out, as no image is in them: {first_five(others)}")
     return {part: folder for folder, part in parts.items()}
 
 
@@ -158,7 +162,7 @@ def _classes(top, folder, folders):
     below = [[plain(os.path.basename(path)) for path in _folders(top, path, [])] for path in folders]
     all_below = [name for group in below for name in group]
     if len(all_below) > len({*all_below}) and not any(_holds_images(top, path) for path in folders):
-        shown = [f"{name} ({_shown(group)})" for name, group in zip(names, below)]
+        shown = [f"{name} ({first_five(group)})" for name, group in zip(names, below)]
         raise UserError(
             f"{where} is not clear: no folder there holds images, and folders below them have the same names: "
             f"{'; '.join(shown[:5])}. {EXPECTED[0].upper()}{EXPECTED[1:]}"
@@ -172,15 +176,11 @@ def _of_one_set(top, found):
     for classes in found.values():
         strange = [folder for name, folder in classes.items() if plain(name) not in known]
         if strange:
-            raise UserError(f"{top}: {_shown(strange)} is no class of the training images ({_shown(found['train'])})")
+            raise UserError(
+                f"{top}: {first_five(strange)} is no class of the training images ({first_five(found['train'])})"
+            )
     return {part: {known[plain(name)]: path for name, path in classes.items()} for part, classes in found.items()}
 
 
 def _holds_images(top, folder):
-    here = entries(os.path.join(top, folder))
-    return any(e.name.lower().endswith(image_suffixes()) and e.is_file() and not is_system(e.name) for e in here)
-
-
-def _shown(names):
-    names = sorted(names)
-    return f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+    return any(map(is_image, entries(os.path.join(top, folder))))

@@ -28,10 +28,9 @@ def held_out(dataset, shots, seed):
     """
     unused = getattr(dataset, "unused_train", None)
     if not unused:
-        reason = "does not say which these are (no unused_train)" if unused is None else "has none (all were drawn)"
         raise UserError(
-            f"{type(dataset).__name__} has no validation images to search on, and of training images left over by the "
-            f"few-shot draw it {reason}: switch the method's search off"
+            f"{type(dataset).__name__} has no validation images to search on, and no training images are left over by "
+            "the few-shot draw (all were drawn, or it has no unused_train): switch the method's search off"
         )
     generator = random.Random(derive_seed(seed, "held-out"))
     per_class = min(shots, PER_CLASS) if shots >= 1 else PER_CLASS
@@ -91,9 +90,7 @@ class FeatureData:
         if val_is_test(self.dataset):
             print(f"{type(self.dataset).__name__} gives its test images as validation images: they are not used")
             return None
-        return (
-            self._here("val", self.dataset.val, self.store.plain_views(self.dataset.val)) if self.dataset.val else None
-        )
+        return self._plain("val", self.dataset.val) if self.dataset.val else None
 
     @property
     def leaves_out(self) -> bool:
@@ -103,15 +100,18 @@ class FeatureData:
     def search_set(self) -> tuple[FeatureSet, str]:
         """Real images of the trained classes to choose hyper-parameters on, and what they are: few-shot validation,
         else a held-out draw of training images. Raises UserError where the dataset has neither."""
-        classes = f"{'base' if self.task.subset == 'base' else 'all'} classes"
+        classes = "base classes" if self.task.subset == "base" else "all classes"
         if self.val_set is not None:
             return self.val_set, f"few-shot validation of {classes}"
         items = held_out(self.dataset, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
-        return self._here("val", items, self.store.plain_views(items)), f"held-out training images of {classes}"
+        return self._plain("val", items), f"held-out training images of {classes}"
 
     def plain(self, items: list) -> FeatureSet:
         """`items` (Datum), which are to be evaluated, in their plain view."""
-        return self._here("test", items, self.store.plain_views(items))
+        return self._plain("test", items)
+
+    def _plain(self, part, items):
+        return self._here(part, items, self.store.plain_views(items))
 
     def _here(self, part, items, images):
         """The features of `items` on the device; what could not be read is noted."""

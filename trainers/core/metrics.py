@@ -160,7 +160,7 @@ def calibrate(trainer) -> float:
     """A temperature by likelihood on images of base classes that were not trained on, over all names of the task. It
     changes no decision; 1 where there is no such image, or the method cannot have all names."""
     task = trainer.task
-    base, names = task.real_classnames(), task.real_classnames() + task.label_only_classnames()
+    base, names = task.real_classnames(), task.real_classnames() + trainer.new_classnames()
     if not base or not trainer.data.leaves_out:
         print("temperature: 1, as no image of a trained class was left out to choose it by")
         return 1.0

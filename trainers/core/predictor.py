@@ -136,6 +136,10 @@ class Predictor(TrainerX):
         """Names that plug-ins put behind the real ones."""
         return [name for plugin in self.plugins for name in plugin.extra_names()]
 
+    def new_classnames(self) -> list[str]:
+        """The names without images that the run knows: those that its head is built over, else the task's."""
+        return self.extra_names() or self.task.label_only_classnames()
+
     def head_classnames(self) -> list[str]:
         """The names that the head is trained over: those with training images, then the plug-ins'; all names of a
         target that no image of is trained on."""

@@ -168,7 +168,8 @@ class LeaveClassesOut(BaseToNew):
         super().__init__(cfg)
 
     def for_training(self, cfg):
-        return cfg if has_own_splits(cfg) else base_half(cfg)
+        """All classes of an own folder that tests nothing are base classes."""
+        return cfg if has_own_splits(cfg) or cfg.DATASET.SPLIT == "none" else base_half(cfg)
 
     def open(self, cfg):
         drawn = build_dataset(cfg)

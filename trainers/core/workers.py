@@ -89,14 +89,11 @@ def _end_with_parent(parent, _):
 def rank_and_world():
     """(rank, number of processes) under torchrun; (0, 1) for a process on its own. Raises UserError where only half of
     it is set: it would wait for processes that are not there."""
-    given = {name: os.environ[name] for name in ("RANK", "WORLD_SIZE") if name in os.environ}
-    try:
-        rank, world = int(given.get("RANK", 0)), int(given.get("WORLD_SIZE", 1))
-    except ValueError:
-        rank, world = 0, 0
-    if not 0 <= rank < world or (world > 1 and len(given) < 2):
+    rank, world = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    are_numbers = rank.isdecimal() and world.isdecimal()
+    if not are_numbers or int(rank) >= int(world) or (int(world) > 1 and "RANK" not in os.environ):
         raise UserError(
-            f"expected RANK and WORLD_SIZE as torchrun sets them, found {given}: start with torchrun --nproc-per-node "
-            "N, or unset both"
+            f"expected RANK and WORLD_SIZE as torchrun sets them, found RANK {rank}, WORLD_SIZE {world}: start with "
+            "torchrun --nproc-per-node N, or unset both"
         )
-    return rank, world
+    return int(rank), int(world)

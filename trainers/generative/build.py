@@ -16,7 +16,11 @@ TRAINING = ("LR", "WEIGHT_DECAY", "EPOCHS", "BATCH_SIZE", "KL_WEIGHT")
 # What later papers and ours changed of the training, with the paper's values: a generator that was trained before one
 # of them existed stays what it is.
 BEYOND = {"KL_WEIGHT_RULE": "fixed"}
-RULES = ("fixed", "auto")
+KNOWN = {
+    "FRAMEWORK": ("vae", "gan"),
+    "GENERATOR": ("clip", "mlp", *training_free.GENERATORS),
+    "KL_WEIGHT_RULE": ("fixed", "auto"),
+}
 
 
 def decisive_keys(options):
@@ -25,22 +29,20 @@ def decisive_keys(options):
 
 
 def check(options):
-    """Raises UserError for options (cfg.TRAINER.SHIP) that contradict each other."""
-    kind, framework = options.GENERATOR, options.FRAMEWORK
-    if options.KL_WEIGHT_RULE not in RULES:
-        raise UserError(f"TRAINER.SHIP.KL_WEIGHT_RULE '{options.KL_WEIGHT_RULE}' is unknown; known: {', '.join(RULES)}")
+    """Raises UserError for options (cfg.TRAINER.SHIP) that are unknown or contradict each other."""
+    for key, known in KNOWN.items():
+        if options[key] not in known:
+            raise UserError(f"TRAINER.SHIP.{key} '{options[key]}' is unknown; known: {', '.join(known)}")
+    kind, framework, rule = options.GENERATOR, options.FRAMEWORK, options.KL_WEIGHT_RULE
+    problem = ""
     if kind == "mlp" and (options.SEQUENTIAL or not options.GLOBAL):
-        raise UserError(
-            "TRAINER.SHIP.GENERATOR mlp makes no prompts, so GLOBAL False and SEQUENTIAL True say nothing; they go "
-            "with GENERATOR clip"
-        )
-    if kind in training_free.GENERATORS and (framework != "vae" or options.KL_WEIGHT_RULE != "fixed"):
-        raise UserError(
-            f"TRAINER.SHIP.GENERATOR {kind} is not pretrained, so FRAMEWORK and KL_WEIGHT_RULE say nothing; leave them "
-            "out, or use GENERATOR clip"
-        )
-    if options.KL_WEIGHT_RULE == "auto" and framework == "gan":
-        raise UserError("TRAINER.SHIP.KL_WEIGHT_RULE auto goes with FRAMEWORK vae: a gan has no KL term")
+        problem = "GENERATOR mlp makes no prompts: GLOBAL False and SEQUENTIAL True go with GENERATOR clip"
+    elif kind in training_free.GENERATORS and (framework != "vae" or rule != "fixed"):
+        problem = f"GENERATOR {kind} is not pretrained: leave FRAMEWORK and KL_WEIGHT_RULE out, or use GENERATOR clip"
+    elif rule == "auto" and framework == "gan":
+        problem = "KL_WEIGHT_RULE auto goes with FRAMEWORK vae: a gan has no KL term"
+    if problem:
+        raise UserError(f"TRAINER.SHIP.{problem}")
 
 
 def build_framework(options, backbone, kl_weight=None, templates=None):
@@ -49,26 +51,19 @@ def build_framework(options, backbone, kl_weight=None, templates=None):
     `kl_weight` is that of the training, where a rule chose it. `templates` are the hand-written prompts of generators
     without training. Raises UserError for a name that is not known.
     """
+    check(options)
     backbone = in_fp32(backbone)
     latent_dim, hidden_dim = options.LATENT_DIM or backbone.width, options.HIDDEN_DIM
-    generators = {
-        "clip": lambda: PromptGenerator(
-            backbone, options.N_CTX, latent_dim, hidden_dim, options.GLOBAL, options.SEQUENTIAL
-        ),
-        "mlp": lambda: FeatureGenerator(backbone, latent_dim, hidden_dim),
-    }
-    weight = options.KL_WEIGHT if kl_weight is None else kl_weight
-    frameworks = {
-        "vae": lambda generator: VAE(generator, backbone.embed_dim, hidden_dim, weight),
-        "gan": lambda generator: WGAN(generator, backbone, hidden_dim),
-    }
-    for key, known in (("FRAMEWORK", frameworks), ("GENERATOR", [*generators, *training_free.GENERATORS])):
-        if options[key] not in known:
-            raise UserError(f"TRAINER.SHIP.{key} '{options[key]}' is unknown; known: {', '.join(known)}")
-    check(options)
     if options.GENERATOR in training_free.GENERATORS:
         return training_free.TrainingFree(options.GENERATOR, backbone, templates)
-    return frameworks[options.FRAMEWORK](generators[options.GENERATOR]())
+    if options.GENERATOR == "mlp":
+        generator = FeatureGenerator(backbone, latent_dim, hidden_dim)
+    else:
+        how = options.GLOBAL, options.SEQUENTIAL
+        generator = PromptGenerator(backbone, options.N_CTX, latent_dim, hidden_dim, *how)
+    if options.FRAMEWORK == "gan":
+        return WGAN(generator, backbone, hidden_dim)
+    return VAE(generator, backbone.embed_dim, hidden_dim, options.KL_WEIGHT if kl_weight is None else kl_weight)
 
 
 def load_framework(path, options, backbone, device):
@@ -85,22 +80,21 @@ def load_framework(path, options, backbone, device):
             f"no {FINAL} in {path}; expected the output folder of a finished SHIP run, as TRAINER.SHIP.INIT_FROM takes"
         )
     state, settings = read_generator(file)
-    if settings["backbone"] != backbone.weights_hash:
-        raise UserError(
-            f"the generator {file} was trained on another backbone ({settings['backbone'][:12]}, the run uses "
-            f"{backbone.weights_hash[:12]})"
-        )
     compared = ("GENERATOR",) if options.GENERATOR in training_free.GENERATORS else ARCHITECTURE
     with reading(file):
+        if settings["backbone"] != backbone.weights_hash:
+            raise UserError(
+                f"the generator {file} was trained on another backbone ({settings['backbone'][:12]}, the run uses "
+                f"{backbone.weights_hash[:12]})"
+            )
         differing = [key for key in compared if settings["options"][key] != options[key]]
-    if differing:
-        wanted = ", ".join(f"TRAINER.SHIP.{key} {settings['options'][key]}" for key in differing)
-        raise UserError(f"the generator {file} was trained with other options; set {wanted}")
-    framework = build_framework(options, backbone, templates=settings.get("templates")).to(device)
-    with reading(file):
+        if differing:
+            wanted = ", ".join(f"TRAINER.SHIP.{key} {settings['options'][key]}" for key in differing)
+            raise UserError(f"the generator {file} was trained with other options; set {wanted}")
+        framework = build_framework(options, backbone, templates=settings.get("templates")).to(device)
         framework.load_state_dict(state["state_dict"])
-    framework.requires_grad_(False).eval()
-    return framework, file, state["history"]
+        framework.requires_grad_(False).eval()
+        return framework, file, state["history"]
 
 
 def load_generator(path, options, backbone, device):

@@ -31,7 +31,7 @@ def adamw(module, options, **more):
 
 
 def descend(loss, *optimizers):
-    """One step of each optimiser down the gradient of `loss`. Whether that is finite is seen at the end of the epoch."""
+    """One step of each optimiser down the gradient of `loss`; whether it is finite is seen when the epoch ends."""
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -28,7 +28,12 @@ from .training import GeneratorTraining
 
 
 class TrainingFreeGenerator(nn.Module):
-    """z [B, k] and class names -> unit features [B, d]. `fit` fills the buffers, or a saved state does."""
+    """z [B, k] and class names -> unit features [B, d].
+
+    A subclass has `fit(features, classes)`, which takes what it needs from a FeatureSet of `classes` (ClassTokens) into
+    the buffers (a saved state may fill them too), and `centres(texts)`: where classes with the text features [C, d]
+    lie [C, d].
+    """
 
     STATE: tuple[str, ...] = ()  # names of the buffers; their shapes depend on the data
 
@@ -39,14 +44,6 @@ class TrainingFreeGenerator(nn.Module):
         self.backbone, self.templates, self._texts = [backbone], templates, WeakKeyDictionary()
         for name in self.STATE:
             self.register_buffer(name, torch.zeros(0))
-
-    def fit(self, features, classes):
-        """Takes what it needs from a FeatureSet of `classes` (ClassTokens)."""
-        raise NotImplementedError
-
-    def centres(self, texts):
-        """Where classes with the text features [C, d] lie [C, d]."""
-        raise NotImplementedError
 
     def texts(self, classes):
         """t0 [C, d] of `classes`, float32."""
@@ -60,9 +57,8 @@ class TrainingFreeGenerator(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, *rest):
         for name in self.STATE:
-            if prefix + name in state_dict:
-                own = getattr(self, name)
-                setattr(self, name, own.new_empty(state_dict[prefix + name].shape))
+            shape = state_dict[prefix + name].shape
+            setattr(self, name, getattr(self, name).new_empty(shape))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 

@@ -81,7 +81,7 @@ class GATE(Plugin):
     @torch.no_grad()
     def tune(self):
         trainer, task = self.trainer, self.trainer.task
-        base, new = task.real_classnames(), task.label_only_classnames() or trainer.extra_names()
+        base, new = task.real_classnames(), trainer.new_classnames()
         median = trainer.train_set.labels.bincount().double().quantile(0.5).item() if base else 0
         idle = NO_BASE if not base else ALL_BASE if not new else FEW.format(median, MEDIAN) if median < MEDIAN else ""
         if idle:

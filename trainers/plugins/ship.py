@@ -76,6 +76,10 @@ class SHIP(Plugin):
         """Names of the label-only classes: from the file TRAINER.SHIP.NEW_CLASSES, else those of the task."""
         if not self.options.SHARE:
             return []
+        if self.options.NEW_CLASSES and self.trainer.task.share < 1:
+            raise UserError(
+                "TRAINER.SHIP.NEW_CLASSES: the new classes of a fold are some of the data set's: leave it out"
+            )
         if self.options.NEW_CLASSES:
             path = self.options.NEW_CLASSES
             names = read_names(path, "TRAINER.SHIP.NEW_CLASSES")

@@ -114,6 +114,9 @@ def facts_of(data: dict, identity: dict) -> dict:
     if not data.get("bank"):
         for key in ("images", "content"):  # of those that were drawn; of a bank it is all of them
             facts.pop(key, None)
+    if facts.get("DATASET.HALVES_SEED", -1) >= 0:  # the half is the repetition, as the seed is
+        facts["DATASET.HALVES_SEED"] = "drawn"
+        facts.pop("classnames", None)
     facts.setdefault("weights", data["backbone"].get("sha256"))
     facts["options"] = "recorded" if identity else "not recorded"
     facts["selection"] = re.sub(r"\d[\d.e+-]*", "#", str(data.get("selection")))  # it may tell what was chosen

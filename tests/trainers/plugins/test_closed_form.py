@@ -39,7 +39,7 @@ def test_a_batch_has_that_share_of_synthetic_rows(tiny_bank, tmp_path, monkeypat
     monkeypatch.setattr(CoOp, "compute_loss", noting)
     train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP", *LDA, "TRAINER.SHIP.SHARE", str(share), "TEST.NO_TEST", "True"))
     assert set(seen) == {(8, rows)}
-    with pytest.raises(UserError, match="TRAINER.SHIP.SHARE is 1.5.*0 to 1"):
+    with pytest.raises(UserError, match="TRAINER.SHIP.SHARE is 1.5.*at most 1"):
         train.main(argv(tiny_bank, tmp_path / "no", "CoOp_SHIP", "TRAINER.SHIP.SHARE", "1.5"))
 
 

@@ -1,0 +1,349 @@
+"""What users do by mistake is refused in a sentence, before anything is trained, or does what was meant. Each test has
+the input that was reported, and others of its kind."""
+
+import json
+import os
+import threading
+import warnings
+
+import pytest
+import runs
+import torch
+from dassl.config import get_cfg_default
+from helpers.trees import add_images
+from PIL import Image
+
+import train
+import trainers
+from trainers.core import FeatureTrainer, Plugin, UserError
+from trainers.core.contents import content_hashes
+from trainers.core.files import read_results, write_results
+from trainers.core.registry import known_trainers
+
+# ---- what is loaded is compared with what is asked
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny_bank, tmp_path_factory):
+    """A CLIP_Adapter that was trained with options of its own."""
+    out = tmp_path_factory.mktemp("adapter") / "run"
+    own = "TRAINER.CLIP_ADAPTER.RATIO", "0.8", "DATASET.TEMPLATE", "art of the {}, zoo"
+    train.main(runs.argv(tiny_bank, out, "CLIP_Adapter", *own))
+    return out, own
+
+
+def test_a_model_is_evaluated_with_the_options_that_it_was_trained_with(adapter, tiny_bank, tmp_path):
+    model, own = adapter
+    with pytest.raises(UserError, match="trained with TRAINER.CLIP_ADAPTER.RATIO 0.8, and it is now 0.2"):
+        runs.evaluate(model, tiny_bank, tmp_path / "a", "CLIP_Adapter")
+    with pytest.raises(UserError, match=r"DATASET.TEMPLATE 'art of the \{\}, zoo', and it is now 'a photo of a \{\}.'"):
+        runs.evaluate(model, tiny_bank, tmp_path / "b", "CLIP_Adapter", *own[:2])
+    found = runs.evaluate(model, tiny_bank, tmp_path / "c", "CLIP_Adapter", *own)["metrics"]
+    assert found["accuracy"] == pytest.approx(runs.results(model)["metrics"]["base"])
+
+
+@pytest.mark.parametrize(
+    "trainer, key, value",
+    [
+        ("CoOp", "TRAINER.COOP.CLASS_TOKEN_POSITION", "front"),  # was reported
+        ("KgCoOp", "TRAINER.KGCOOP.W", "2.0"),
+        ("PVA", "TRAINER.PVA.RESIDUAL", "0.5"),
+        ("CoOp_VPT", "TRAINER.VPT.KL_WEIGHT", "0.1"),
+    ],
+)
+def test_every_method_compares_its_options(trainer, key, value, tiny_bank, tmp_path):
+    train.main(runs.argv(tiny_bank, tmp_path / "run", trainer, key, value, "OPTIM.MAX_EPOCH", "1"))
+    with pytest.raises(UserError, match=f"trained with {key} {value}"):
+        runs.evaluate(tmp_path / "run", tiny_bank, tmp_path / "other", trainer)
+
+
+def test_a_run_compares_what_it_starts_from(tiny_bank, tmp_path):
+    train.main(runs.argv(tiny_bank, tmp_path / "a", "CoOp", "TRAINER.COOP.CLASS_TOKEN_POSITION", "middle"))
+    start = "MODEL.INIT_WEIGHTS", str(tmp_path / "a")
+    with pytest.raises(UserError, match="CLASS_TOKEN_POSITION middle, and it is now end"):
+        train.main(runs.argv(tiny_bank, tmp_path / "b", "CoOp", *start))
+
+
+def test_a_changed_config_file_is_noticed(adapter, tmp_path):
+    model, _ = adapter
+    config = model / "config.yaml"
+    text = config.read_text()
+    try:
+        config.write_text(text.replace("RATIO: 0.8", "RATIO: 0.3"))
+        with pytest.raises(UserError, match="RATIO 0.8, and it is now 0.3"):
+            trainers.open_run(str(model))
+    finally:
+        config.write_text(text)
+    assert trainers.open_run(str(model)).options.RATIO == 0.8
+
+
+# ---- content decides whether images are the same
+
+
+def picture(path, colour, stamp=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), colour).save(path)
+    os.utime(path, (stamp, stamp))
+    return str(path)
+
+
+def test_files_of_equal_size_and_time_have_other_hashes(tmp_path):
+    one, other = (picture(tmp_path / name / "a.bmp", name) for name in ("red", "blue"))
+    first = content_hashes([one, other], tmp_path / "cache")
+    assert first[0] != first[1] and os.path.getsize(one) == os.path.getsize(other)
+    assert content_hashes([one, other, one], tmp_path / "cache") == [*first, first[0]]
+    picture(tmp_path / "red/a.bmp", "green")  # replaced, with the same size and time
+    assert content_hashes([one], tmp_path / "cache")[0] not in first
+    os.remove(other)
+    os.link(one, other)  # the same file under another name
+    assert len({*content_hashes([one, other], tmp_path / "cache")}) == 1
+    assert content_hashes([str(tmp_path / "none.bmp")], tmp_path / "cache") == [""]
+
+
+# ---- options without effect
+
+
+@pytest.mark.parametrize(
+    "base, name, meant",
+    [
+        (Plugin, "penaltyy", "penalty"),  # were reported
+        (FeatureTrainer, "build_heads", "build_head"),
+        (FeatureTrainer, "compute_los", "compute_loss"),
+        (FeatureTrainer, "own_result", "own_results"),
+        (Plugin, "extra_name", "extra_names"),
+    ],
+)
+def test_a_misspelt_hook_names_the_nearest(base, name, meant):
+    with pytest.raises(UserError, match=f"{name} is no hook of {base.__name__}; {meant} is"):
+        type("Mine", (base,), {name: lambda self: None})
+
+
+@pytest.mark.parametrize("hook", ["before_train", "forward_backward", "parse_batch_train", "after_epoch"])
+def test_a_hook_that_is_never_called_says_what_to_override(hook):
+    with pytest.raises(UserError, match=f"{hook} would never be called.*override .* instead"):
+        type("Mine", (FeatureTrainer,), {hook: lambda self: None})
+
+
+def test_fewer_views_than_a_bank_has_are_used(tiny_bank, tmp_path):
+    one, all_views = (runs.open_data(runs.argv(tiny_bank, tmp_path / n, "CoOp", "FEATURES.VIEWS", n)) for n in "14")
+    assert int(one.train_set.views.max()) == 1 < int(all_views.train_set.views.max())
+    assert torch.equal(one.train_set.first(), all_views.train_set.first())
+
+
+# ---- values that look like something else, and values out of their range
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("TRAINER.COOP.N_CTX 0", "N_CTX is 0; it must be 1 or more"),
+        ("OPTIM.LR -0.1", "OPTIM.LR is -0.1; it must be 0 or more"),
+        ("DATASET.SUBSAMPLE_CLASSES bsae", "must be one of base"),
+        ("TRAINER.COOP.PREC fp8", "must be one of fp"),
+        ("TEST.FINAL_MODEL best", "must be one of best_val"),
+    ],
+)
+def test_an_option_out_of_its_range_is_refused_before_anything_runs(words, message, tiny_bank, tmp_path):
+    with pytest.raises(UserError, match=message):
+        train.main(runs.argv(tiny_bank, tmp_path, "CoOp", *words.split()))
+
+
+@pytest.mark.parametrize("text", ["20240101", "1e3", "None", "2750", "True", "[1]x"])
+def test_paths_and_texts_are_text(text):
+    words = ["--trainer", "CoOp", "--dataset-config-file", str(runs.ROOT / "configs/datasets/eurosat.yaml")]
+    words += ["--output-dir", text, "--root", text, "DATASET.TEMPLATE", f"{text} {{}}", "TRAINER.COOP.CTX_INIT", text]
+    cfg = train.setup_cfg(train.parse_args(words))
+    found = cfg.OUTPUT_DIR, cfg.DATASET.ROOT, cfg.DATASET.TEMPLATE, cfg.TRAINER.COOP.CTX_INIT
+    assert found == (text, text, f"{text} {{}}", text)
+
+
+@pytest.mark.parametrize(
+    "written, value", [("no", "no"), ("1e3", "1e3"), ("2024-01-01", "2024-01-01"), ("0x10", "0x10")]
+)
+def test_a_text_in_yaml_stays_text(written, value, tmp_path):
+    (tmp_path / "mine.yaml").write_text(f"TRAINER:\n  COOP:\n    CTX_INIT: {written}\nOPTIM:\n  LR: 1e-3\n")
+    cfg = get_cfg_default()
+    trainers.extend_cfg(cfg)
+    cfg.merge_from_file(str(tmp_path / "mine.yaml"))
+    assert (cfg.TRAINER.COOP.CTX_INIT, cfg.OPTIM.LR) == (value, 0.001)
+
+
+def test_a_context_length_that_the_words_contradict_names_both(tiny_bank, tmp_path):
+    words = ["TRAINER.COOP.CTX_INIT", "a photo of a", "TRAINER.COOP.N_CTX", "8"]
+    with pytest.raises(UserError, match="N_CTX is 8, but the words of CTX_INIT 'a photo of a' are 4 tokens"):
+        train.main(runs.argv(tiny_bank, tmp_path, "CoOp", *words))
+
+
+# ---- one place, two writers
+
+
+def test_a_second_run_waits_and_finds_the_first_one_done(tiny_bank, tmp_path, capsys):
+    words = runs.argv(tiny_bank, tmp_path / "run", "CLIP_Adapter")
+    threads = [threading.Thread(target=train.execute, args=(train.parse_args(words), *configured(words)))]
+    from trainers.core.run import alone_in
+
+    with alone_in(str(tmp_path / "run")):
+        second = threading.Thread(target=train.main, args=(words,))
+        second.start()
+        second.join(2)
+        assert second.is_alive() and not (tmp_path / "run/config.yaml").exists()
+        threads[0].run()
+    second.join(60)
+    assert "done already" in capsys.readouterr().out
+
+
+def configured(words):
+    args = train.parse_args(words)
+    cfg = train.setup_cfg(args)
+    return cfg, train.origin(words, args, cfg)
+
+
+def test_another_evaluation_is_set_aside(adapter, tiny_bank, tmp_path, capsys):
+    model, own = adapter
+    first = runs.evaluate(model, tiny_bank, tmp_path, "CLIP_Adapter", *own)
+    runs.evaluate(model, tiny_bank, tmp_path, "CLIP_Adapter", *own)
+    assert not (tmp_path / "results-base.replaced-1.json").exists()
+    runs.evaluate(model, tiny_bank, tmp_path, "CLIP_Adapter", *own, "DATASET.NUM_SHOTS", "2")
+    assert "results-base.json held another evaluation" in capsys.readouterr().out
+    assert runs.results(tmp_path, "results-base.replaced-1.json")["metrics"] == first["metrics"]
+
+
+# ---- all or nothing
+
+
+def test_a_broken_file_in_trainers_stops_no_other(tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text("def broken(:\n")
+    monkeypatch.setattr(trainers, "__path__", [*trainers.__path__, str(tmp_path)])
+    cfg = get_cfg_default()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainers.extend_cfg(cfg)
+    assert "COOP" in cfg.TRAINER and any("broken.py is left out: SyntaxError" in str(one.message) for one in caught)
+
+
+# ---- results are JSON
+
+
+def test_results_have_no_nan(tmp_path):
+    write_results(tmp_path / "results.json", {"metrics": {"base": float("nan"), "new": 1.0}, "extra": [float("inf")]})
+    text = (tmp_path / "results.json").read_text()
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(name))["metrics"] == {"base": None, "new": 1.0}
+    assert read_results(tmp_path / "results.json")["extra"] == [None]
+
+
+# ---- draws depend on what they should
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name, kind in known_trainers().items() if not getattr(kind, "PLUGINS", 1))
+)
+def test_a_method_whose_loss_draws_says_so(name, tiny_bank, tmp_path, monkeypatch):
+    kind, drew = known_trainers()[name], []
+    if not issubclass(kind, FeatureTrainer) or not kind.trains:
+        pytest.skip("it has no loss")
+    compute_loss = kind.compute_loss
+
+    def watched(trainer, features, labels):
+        before = torch.get_rng_state()
+        found = compute_loss(trainer, features, labels)
+        drew.append(not torch.equal(before, torch.get_rng_state()))
+        return found
+
+    monkeypatch.setattr(kind, "compute_loss", watched)
+    train.main(runs.argv(tiny_bank, tmp_path, name, "OPTIM.MAX_EPOCH", "1", "TEST.NO_TEST", "True"))
+    assert drew and any(drew) == kind.STEPS_DRAW
+
+
+def test_what_a_plug_in_draws_after_training_does_not_depend_on_its_length(tiny_bank, tmp_path):
+    trainer = runs.open_data(runs.argv(tiny_bank, tmp_path, "CoOp_SAR"))
+    (plugin,) = trainer.plugins
+    found = []
+    for trainer.epoch in (0, 7):
+        found.append(torch.rand(3, generator=plugin.draws("words")))
+    assert torch.equal(*found)
+    in_step = [torch.rand(3, generator=plugin.draws("names", epoch=epoch)) for epoch in (0, 7)]
+    assert not torch.equal(*in_step)
+
+
+# ---- a crash after the work is done
+
+
+def own_folder(root, classes=("ant", "bee", "cow", "dog"), images=10):
+    for name in classes:
+        add_images(root / "animals" / name, [f"{name}_{i}.png" for i in range(images)])
+    return root / "animals"
+
+
+def own_words(root, out, *options, trainer="CLIP_Adapter"):
+    words = [
+        "--root",
+        root / "animals",
+        "--seed",
+        1,
+        "--trainer",
+        trainer,
+        "--backbone",
+        "MiniCLIP",
+        "--output-dir",
+        out,
+    ]
+    words += ["--dataset-config-file", runs.ROOT / "configs/datasets/imagefolder.yaml", "FEATURES.DIR", root / "cache"]
+    words += "DATASET.NUM_SHOTS 2 OPTIM.MAX_EPOCH 2 DATALOADER.NUM_WORKERS 0 FEATURES.VIEWS 1 VERBOSE False".split()
+    return [str(word) for word in [*words, *options]]
+
+
+def test_what_an_error_advises_goes_on_from_there(tmp_path, capsys):
+    """A test image of no bytes is found before anything is trained; both ways out work."""
+    folder, words = own_folder(tmp_path), own_words(tmp_path, tmp_path / "out", "TASK", "base2new")
+    runs.open_data(words)  # makes the split
+    listed = json.loads(next((tmp_path / "cache/splits").glob("*.json")).read_text())
+    broken = next((folder / path for path, label, _ in listed["test"] if label == 3))
+    whole = broken.read_bytes()
+    broken.write_bytes(b"")
+    with pytest.raises(UserError, match="Replace them, or set DATASET.SKIP_BAD_IMAGES True"):
+        train.main(words)
+    assert not list((tmp_path / "out").glob("*/*.pth.tar*"))
+    train.main([*words, "DATASET.SKIP_BAD_IMAGES", "True"])
+    assert runs.results(tmp_path / "out")["skipped_images"] == {"test": 1}
+    broken.write_bytes(whole)
+    train.main(own_words(tmp_path, tmp_path / "other", "TASK", "base2new"))
+    assert "skipped_images" not in runs.results(tmp_path / "other")
+
+
+@pytest.mark.parametrize("task", ["base2new", "gzsl"])
+def test_new_classes_without_test_images_are_told_before_training(task, tiny_bank, tmp_path, monkeypatch):
+    from trainers.core.tasks import Task
+
+    half = Task.new_half.func
+
+    def without_test(self):
+        found = half(self)
+        found._test = []
+        return found
+
+    monkeypatch.setattr(Task, "new_half", property(without_test))
+    with pytest.raises(UserError, match=f"TASK {task} evaluates .* no test images of (new|unseen|these) classes"):
+        train.main(runs.argv(tiny_bank, tmp_path, "CoOp_SHIP", task=task))
+    assert not list(tmp_path.glob("*/*.pth.tar*"))
+
+
+# ---- two sources of one fact
+
+
+def test_a_run_knows_the_names_that_its_head_was_built_over(tiny_bank, tmp_path):
+    """Names from a file take the place of the task's, for every plug-in."""
+    (tmp_path / "names.txt").write_text("\ufeff# mine\nlobster\n\nstarfish\n")
+    words = "TRAINER.SHIP.NEW_CLASSES", str(tmp_path / "names.txt")
+    train.main(runs.argv(tiny_bank, tmp_path / "run", "CLIP_Adapter_SHIP_GATE", *words))
+    trainer = trainers.open_run(str(tmp_path / "run"))
+    (gate,) = [plugin for plugin in trainer.plugins if plugin.NAME == "GATE"]
+    assert gate.known_names()[-2:] == trainer.trained_classnames[-2:] == ["lobster", "starfish"]
+
+
+# ---- small data
+
+
+def test_one_image_per_class_is_defined(tiny_bank, tmp_path, capsys):
+    train.main(runs.argv(tiny_bank, tmp_path, "PVA", "DATASET.NUM_SHOTS", "1"))
+    text = (tmp_path / "results.json").read_text()
+    assert "NaN" not in text and json.loads(text)["metrics"]["base"] > 0
