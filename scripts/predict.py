@@ -40,6 +40,8 @@ def parse_args(argv=None):
 def features_of(files, trainer):
     """-> (unit features [N, d] of the N image files that can be read, {other file: why it cannot}), as the API's."""
     store = MemoryStore(trainer.cfg, trainer.backbone, dict(zip(files, files)), 1)
+    if hasattr(trainer.head, "encode_image"):
+        store.encode_image = trainer.encode_image
     with quiet():
         found = store.plain_views(labelled(files, [""] * len(files)))
     return found.first().to(trainer.device, torch.float32), store.faults

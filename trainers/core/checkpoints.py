@@ -280,6 +280,7 @@ def keep(trainer):
     """After an epoch: the best one on validation where that counts, then the epoch's own checkpoint, which a run that
     is cut off in between makes again."""
     if trainer.keeps_best:
+        trainer.see_through_head()
         val_set = trainer.data.val_set
         if val_set is None:
             raise UserError(

@@ -133,13 +133,19 @@ class PromptHead(Head):
 
     USES_TEXT_FEATURES = True  # its loss computes text_features() anyway; False: it encodes other prompts
 
-    def __init__(self, backbone, classnames: list[str], n_ctx: int, chunk: int = 0):
-        """`n_ctx` tokens of context must fit beside each name; `chunk` > 0 bounds memory (TextEncoder)."""
+    def __init__(self, backbone, classnames: list[str], n_ctx: int, chunk: int = 0, pattern: str = "{}."):
+        """`n_ctx` tokens of context must fit beside each name; `chunk` > 0 bounds memory (TextEncoder); `pattern` is
+        what follows the context, with {} for the name."""
         super().__init__(backbone, classnames)
-        self.tokens = ClassTokens(classnames, backbone, n_ctx=n_ctx)
+        self.pattern, self.n_ctx = pattern, n_ctx
+        self.tokens = self.tokens_of(classnames)
         self._encoder = TextEncoder(backbone, chunk)
         self._pass: dict[str, object] | None = None
         self._kept: dict[str, object] = {}
+
+    def tokens_of(self, names: list[str]) -> ClassTokens:
+        """Any names as `encode_names` takes them."""
+        return ClassTokens(names, self.backbone, self.n_ctx, self.pattern)
 
     def encode_names(self, tokens: ClassTokens) -> Tensor:
         """Unit text features [N, d] of any names under the learned prompts, differentiable in these."""
@@ -160,16 +166,19 @@ class PromptHead(Head):
         """The same parameters, not a copy of them, read with other names."""
         head = copy.copy(self)
         head.classnames, head._pass, head._kept = list(names), None, {}
-        head.tokens = ClassTokens(names, self.backbone, n_ctx=self.tokens.n_ctx)
+        head.tokens = self.tokens_of(names)
         return head
 
     def for_classes(self, names: list[str]) -> "PromptHead":
         return self.over(names)
 
-    def encode(self, tokens: ClassTokens, ctx: Tensor, position: str = "end", index: Tensor | None = None) -> Tensor:
-        """Unit text features [N, d] of `tokens` under contexts [n, w], or one a row [N, n, w] (prompts.assemble)."""
+    def encode(
+        self, tokens: ClassTokens, ctx: Tensor, position: str = "end", index: Tensor | None = None, **hooks
+    ) -> Tensor:
+        """Unit text features [N, d] of `tokens` under contexts [n, w], or one a row [N, n, w] (prompts.assemble), with
+        the `hooks` between blocks that TextEncoder takes."""
         prompts, eot, prefix = assemble(tokens, ctx.to(self.backbone.dtype), position, index)
-        return F.normalize(self._encoder(prompts, eot, prefix).float(), dim=-1)
+        return F.normalize(self._encoder(prompts, eot, prefix, **hooks).float(), dim=-1)
 
     @contextmanager
     def one_pass(self):

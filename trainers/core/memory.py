@@ -101,6 +101,8 @@ class MemoryStore:
     """Features of images by their keys, each kind of views encoded once and kept. A view depends on the image alone,
     not on its place or name."""
 
+    encode_image = None  # of a trainer that tunes the image tower
+
     def __init__(self, cfg, backbone, images: dict, views: int, hides_bars: bool | None = None):
         self.cfg, self.backbone, self.images, self.views, self.hides_bars = cfg, backbone, images, views, hides_bars
         self.tables: dict[int, FeatureTable] = {}
@@ -134,7 +136,8 @@ class MemoryStore:
         transform, seed = build_transform(self.cfg, is_train=views > 0), self.cfg.FEATURES.SEED
         todo = MemoryViews([self.images[key] for key in keys], keys, transform, views, seed)
         with preserved_randomness(), tqdm(total=len(keys), desc="encoding", unit="img", disable=self.hides_bars) as bar:
-            found = encode(self.backbone, todo, self.cfg.DATALOADER.NUM_WORKERS, bar)
+            dtype = torch.float32 if self.encode_image else torch.float16
+            found = encode(self.backbone, todo, self.cfg.DATALOADER.NUM_WORKERS, bar, self.encode_image, dtype)
         self.faults |= {keys[i]: reason for i, reason in todo.faults.items()}
         return FeatureTable(found["features"], found["offsets"], keys)
 

@@ -7,6 +7,7 @@ import os
 import time
 from contextlib import contextmanager
 
+import torch
 from dassl.engine import TrainerX
 from dassl.evaluation import build_evaluator
 from torch import Tensor, nn
@@ -66,6 +67,7 @@ class Predictor(TrainerX):
         self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
         self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"
         self.cfg = own_config(self.cfg, self.SECTION)
+        self.head = None
         self.temperature = 1.0  # of the probabilities that are shown; no decision depends on it
         check_options(self.cfg, parts_of(type(self)))
         self.plugins = [plugin(self) for plugin in self.PLUGINS]
@@ -89,6 +91,17 @@ class Predictor(TrainerX):
         """The task's data set: to train on, or as the options ask for it."""
         if self.task is not None:
             return
+        if self.TUNES_IMAGES and self.host:
+            raise UserError(
+                f"{type(self).__name__} tunes the image tower, and the members of an ensemble share one: leave it out"
+            )
+        if self.TUNES_IMAGES and self.on_features:
+            bank = self.cfg.FEATURES.BANK
+            bank = f", and the bank {bank} holds features of the frozen one" if bank else ""
+            raise UserError(
+                f"{type(self).__name__} tunes the image tower{bank}, so it needs images: give --root FOLDER with the "
+                "data set in it, and FEATURES.VIEWS 0"
+            )
         self.task = self.host.task if self.host else tasks.build_task(self.cfg, training)
         if not self.host:
             self.cfg = self.task.cfg  # with the classes that it took
@@ -98,6 +111,7 @@ class Predictor(TrainerX):
         self.num_classes, self.lab2cname = self.dataset.num_classes, self.dataset.lab2cname
         self.evaluator = build_evaluator(self.cfg, lab2cname=self.lab2cname)
         self.data = self.host.data if self.host else self.new_data()
+        self.see_through_head()
         if training:
             self.trains = self.trains and bool(self.task.real_classnames() or self.extra_names())
             self.selection = "last epoch" if self.trains else "nothing trained"
@@ -145,6 +159,25 @@ class Predictor(TrainerX):
     def train_set(self):
         """FeatureSet of the labelled training images."""
         return self.data.train_set
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] -> features [B, d] fp32 as the head takes them: of the frozen tower without gradients, or
+        of the tower as the head tunes it."""
+        if not hasattr(self.head, "encode_image"):
+            return self.encode_frozen(images)
+        with torch.autocast(self.device.type, enabled=self.autocast):
+            return self.head.encode_image(images.to(self.device, self.backbone.dtype)).float()
+
+    @torch.no_grad()
+    def encode_frozen(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] -> unit features [B, d] fp32 of the frozen tower."""
+        return self.backbone.encode_image(images.to(self.device, self.backbone.dtype)).float()
+
+    def see_through_head(self):
+        """From here on the features of evaluated images are those of the image tower as the head tunes it, where it
+        does; a generator, which is trained before there is a head, has those of the frozen one."""
+        if self.task is not None and hasattr(self.head, "encode_image"):
+            self.data.encode_with(self.encode_image)
 
     def support_set(self):
         """The few-shot FeatureSet that a head may be built from (a cache of them), as plug-ins made it."""
@@ -202,6 +235,7 @@ class Predictor(TrainerX):
         """
         if directory:
             self.loaded_from = checkpoints.load_head(self, directory, epoch, overridden)
+            self.see_through_head()
             for plugin in self.plugins:
                 plugin.load(directory)
         elif self.NEEDS_FEATURES or self.plugins:

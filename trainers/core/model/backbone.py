@@ -13,10 +13,12 @@ from torch import nn
 
 from ..files import UserError, nearest, verified_sha256
 from . import open_clip_models, openai_clip
+from .towers import LayerNorm
 
 DASSL_PIXELS = {"PIXEL_MEAN": (0.485, 0.456, 0.406), "PIXEL_STD": (0.229, 0.224, 0.225)}  # dassl's default: ImageNet's
 WEIGHT_FILES = (".pt", ".pth", ".bin", ".safetensors")
-# Layer norms that cast their input to float32 and back. In all others CUDA refuses float32 weights for half input.
+# Layer norms beside our own that cast their input to float32 and back. In all others CUDA refuses float32 weights for
+# half input.
 CASTING_NORMS = {"clip.model.LayerNorm", "miniclip.LayerNorm", "open_clip.transformer.LayerNormFp32"}
 
 
@@ -99,8 +101,8 @@ class Backbone(nn.Module):
 def runs_in_float32(module):
     """Whether `module` is a norm that takes half input with float32 weights, on a GPU as on a CPU."""
     kind = type(module)
-    batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-    return batch_norm or f"{kind.__module__}.{kind.__qualname__}" in CASTING_NORMS
+    ours = isinstance(module, (nn.modules.batchnorm._BatchNorm, LayerNorm))
+    return ours or f"{kind.__module__}.{kind.__qualname__}" in CASTING_NORMS
 
 
 def known_backbones():

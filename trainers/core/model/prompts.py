@@ -82,11 +82,16 @@ def tokenize(texts, context_length=CONTEXT_LENGTH):
 
 
 @torch.no_grad()
-def encode_texts(backbone, texts, batch=256):
-    """Texts -> unit text features [N, d], without gradients."""
+def raw_text_features(backbone, texts, batch=256):
+    """Texts -> text features [N, d] fp32, not normalised, without gradients."""
     encoder, ids = TextEncoder(backbone), tokenize(texts, backbone.context_length)
     rows = [encoder(backbone.token_embedding(part.to(backbone.device)), part.argmax(-1)) for part in ids.split(batch)]
-    return F.normalize(torch.cat(rows).float(), dim=-1).to(backbone.dtype)
+    return torch.cat(rows).float()
+
+
+def encode_texts(backbone, texts, batch=256):
+    """Texts -> unit text features [N, d], without gradients."""
+    return F.normalize(raw_text_features(backbone, texts, batch), dim=-1).to(backbone.dtype)
 
 
 def encode_classes(backbone, templates, classnames):
@@ -116,19 +121,20 @@ def initial_context(backbone, words, n_ctx, classes=None):
 
 
 class ClassTokens:
-    """Token embeddings of "<name>." + EOT for each class, the part of a prompt that is never learned.
+    """Token embeddings of "<name>." + EOT for each class, the part of a prompt that is never learned. `pattern` says
+    what stands there if it is more than "{}.", the name and a full stop.
 
     embedding [C, T, w] on the backbone's device; length [C] (tokens of "<name>." + EOT) and name_length [C] (tokens of
     the name alone, as CoOp counts them) on the CPU; sos [w]. `n_ctx` is the context length they must leave room for.
     """
 
-    def __init__(self, classnames, backbone, n_ctx=0):
+    def __init__(self, classnames, backbone, n_ctx=0, pattern="{}."):
         self.names, self.n_ctx = list(classnames), n_ctx
         self.context_length = backbone.context_length
         clean = [name.replace("_", " ").strip() for name in self.names]
         sos, eot = _sos_eot()
         # The word in front (CoOp's placeholder context, cut off again) lets the BPE see the name inside a sentence.
-        rows = [[*bpe().encode(f"X {name}.")[1:], eot] for name in clean]
+        rows = [[*bpe().encode("X " + pattern.replace("{}", name))[1:], eot] for name in clean]
         empty = [i for i, name in enumerate(clean) if not name]
         if empty or not clean:
             raise UserError(f"class names at positions {empty[:5]} are empty" if clean else "there are no class names")
