@@ -187,6 +187,8 @@ class Model:
             raise UserError("there are no images")
         keys = memory.keys_of(sources)
         store = memory.MemoryStore(trainer.cfg, trainer.backbone, dict(zip(keys, sources)), 1)
+        if hasattr(trainer.head, "encode_image"):
+            store.encode_image = trainer.encode_image
         with ONE_AT_A_TIME, process.quiet():
             found = store.plain_views(memory_data.labelled(keys, [""] * len(keys)))
         if store.faults:
