@@ -19,8 +19,7 @@ import os
 import platform
 import sys
 import time
-from functools import partial
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 
 import _path
 import pandas
@@ -28,7 +27,6 @@ import torch
 from lib.bench import plain, whole
 from lib.bench.steps import BATCH, OURS, PLAIN, STEPS
 from lib.bench.towers import TOWERS
-from tabulate import tabulate
 from torch.utils.benchmark import Measurement, Timer
 from torch.utils.benchmark.utils.timer import timer as wall_time
 
@@ -37,17 +35,16 @@ KINDS = {**{name: [name] for name in STEPS}, "step": ["generator", "coop", "coop
 
 def parse_arguments(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kinds", nargs="+", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
-    parser.add_argument("--classes", type=int, nargs="+", default=[10, 100], metavar="N", help="names (10 100)")
-    parser.add_argument("--context", type=int, nargs="+", default=[4, 16], metavar="N", help="tokens (4 16)")
-    parser.add_argument("--towers", nargs="+", default=list(TOWERS), choices=TOWERS, help="default: both")
-    parser.add_argument(
-        "--repeats", type=int, default=2, metavar="N", help="rounds, of whose calls the median counts (2)"
-    )
-    parser.add_argument("--epochs", type=int, default=50, metavar="N", help="of `run` (50)")
-    parser.add_argument("--cpu-time", action="store_true", help="seconds of one CPU thread: where others compute too")
-    parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
-    parser.add_argument("--chart", default="", metavar="FILE", help="a PNG: seconds of a step against names")
+    add = parser.add_argument
+    add("kinds", nargs="+", choices=KINDS, metavar="KIND", help=", ".join(KINDS))
+    add("--classes", type=int, nargs="+", default=[10, 100], metavar="N", help="names (10 100)")
+    add("--context", type=int, nargs="+", default=[4, 16], metavar="N", help="tokens (4 16)")
+    add("--towers", nargs="+", default=list(TOWERS), choices=TOWERS, help="default: both")
+    add("--repeats", type=int, default=2, metavar="N", help="rounds, of whose calls the median counts (2)")
+    add("--epochs", type=int, default=50, metavar="N", help="of `run` (50)")
+    add("--cpu-time", action="store_true", help="seconds of one CPU thread: where others compute too")
+    add("--markdown", action="store_true", help="tables in Markdown")
+    add("--chart", default="", metavar="FILE", help="a PNG: seconds of a step against names")
     return parser.parse_args(argv)
 
 
@@ -67,36 +64,24 @@ def seconds(arguments, *steps):
     return [Measurement.merge(measured)[0].median for measured in zip(*rounds, strict=True)]
 
 
-def rows_of(kind, tower, backbone, image_seconds, arguments):
+def measure(kind, tower, device, arguments):
     """The rows of one benchmark on one tower."""
-    for count in arguments.classes:
-        for n_ctx in arguments.context:
-            few = min(count, plain.NAMES) if kind != "generator" else count  # its cost does not depend on the names
-            our_step, our_count = STEPS[kind](OURS, backbone, class_names(count), n_ctx)
-            plain_step, _ = STEPS[kind](PLAIN, backbone, class_names(few), n_ctx)
-            ours, theirs = seconds(arguments, our_step, plain_step)
-            ours, theirs = ours / our_count, theirs * count / few
-            row = {"tower": tower, "names": count, "context": n_ctx, "plain, s": theirs, "ours, s": ours}
-            row["ratio"] = theirs / ours
-            if kind != "text_encoder":
-                row |= {"images, s": image_seconds, "with images": (theirs + image_seconds) / ours}
-            yield row
-
-
-def measure(kinds, device, arguments):
-    """{benchmark: its rows}; a tower is built once."""
-    tables = {kind: [] for kind in kinds if kind in STEPS}
-    for tower in arguments.towers if tables else ():
-        backbone = TOWERS[tower]().to(device)
-        images = torch.randn(BATCH, 3, *[backbone.input_size] * 2, device=device, dtype=backbone.dtype)
-        with torch.no_grad():
-            needed = [] if kinds == ["text_encoder"] else [partial(backbone.encode_image, images)]
-            image_seconds = sum(seconds(arguments, *needed))
-        for kind, rows in tables.items():
-            for row in rows_of(kind, tower, backbone, image_seconds, arguments):
-                rows.append(row)
-                print(f"{kind}: {row}", file=sys.stderr)
-    return tables
+    backbone = TOWERS[tower]().to(device)
+    images = torch.randn(BATCH, 3, *[backbone.input_size] * 2, device=device, dtype=backbone.dtype)
+    encode = torch.no_grad()(lambda: backbone.encode_image(images))
+    image_seconds = seconds(arguments, encode)[0] if kind != "text_encoder" else 0.0
+    for count, n_ctx in product(arguments.classes, arguments.context):
+        few = min(count, plain.NAMES) if kind != "generator" else count  # its cost does not depend on the names
+        our_step, our_count = STEPS[kind](OURS, backbone, class_names(count), n_ctx)
+        plain_step, _ = STEPS[kind](PLAIN, backbone, class_names(few), n_ctx)
+        ours, theirs = seconds(arguments, our_step, plain_step)
+        ours, theirs = ours / our_count, theirs * count / few
+        row = {"tower": tower, "names": count, "context": n_ctx, "plain, s": theirs, "ours, s": ours}
+        row["ratio"] = theirs / ours
+        if kind != "text_encoder":
+            row |= {"images, s": image_seconds, "with images": (theirs + image_seconds) / ours}
+        print(f"{kind}: {row}", file=sys.stderr)
+        yield row
 
 
 def chart(tables, path):
@@ -106,12 +91,10 @@ def chart(tables, path):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(tables), figsize=(5 * len(tables), 4), squeeze=False)
-    for axis, (kind, rows) in zip(axes[0], tables.items(), strict=True):
-        frame = pandas.DataFrame(rows)
-        frame = frame.pivot(index="names", columns=["tower", "context"], values=["plain, s", "ours, s"])
-        frame.plot(ax=axis, title=kind, loglog=True, marker=".", ylabel="seconds of a step").legend(fontsize=6)
-    figure.tight_layout()
+    figure, axes = pyplot.subplots(1, len(tables), figsize=(5 * len(tables), 4), squeeze=False, layout="constrained")
+    for axis, (kind, table) in zip(axes[0], tables.items(), strict=True):
+        table = table.pivot(index="names", columns=["tower", "context"], values=["plain, s", "ours, s"])
+        table.plot(ax=axis, title=kind, loglog=True, marker=".", ylabel="seconds of a step").legend(fontsize=6)
     figure.savefig(path, dpi=130)
 
 
@@ -124,15 +107,17 @@ def main(argv=None):
     name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {platform.machine()}"
     threads, unit = torch.get_num_threads(), "CPU" if arguments.cpu_time else "wall"
     print(f"{name}, {threads} threads, load {os.getloadavg()[0]:.1f}, PyTorch {torch.__version__}, {unit} seconds")
-    kinds = list(dict.fromkeys(kind for name in arguments.kinds for kind in KINDS[name]))
-    tables = measure(kinds, device, arguments)
+    tables = {}
+    for kind in dict.fromkeys(kind for name in arguments.kinds for kind in KINDS[name] if kind in STEPS):
+        rows = [row for tower in arguments.towers for row in measure(kind, tower, device, arguments)]
+        tables[kind] = pandas.DataFrame(rows)
     if arguments.chart and tables:
         chart(tables, arguments.chart)
-    if "run" in kinds:
-        tables["run"] = whole.runs(arguments.epochs)
-    for kind, rows in tables.items():
-        form = "github" if arguments.markdown else "simple"
-        print(f"\n{kind}\n\n{tabulate(rows, headers='keys', tablefmt=form, floatfmt='.3g')}")
+    if "run" in arguments.kinds:
+        tables["run"] = pandas.DataFrame(whole.runs(arguments.epochs))
+    form = "github" if arguments.markdown else "simple"
+    for kind, table in tables.items():
+        print(f"\n{kind}\n\n{table.dropna(axis=1).to_markdown(index=False, tablefmt=form, floatfmt='.3g')}")
 
 
 if __name__ == "__main__":

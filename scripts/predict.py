@@ -14,15 +14,14 @@ import sys
 
 import _path  # noqa: F401
 import torch
-from dassl.data.transforms import build_transform
-from dassl.utils import read_image
 from lib.console import at_least, image_files
 from lib.faults import say_errors
-from tqdm import tqdm
 
 from trainers import open_run
-from trainers.core.extraction import BATCH
-from trainers.core.files import UserError, read_names, replacing, require_different
+from trainers.core.files import read_names, replacing, require_different
+from trainers.core.memory import MemoryStore
+from trainers.core.memory_data import labelled
+from trainers.core.process import quiet
 
 UNREADABLE = "(unreadable)"  # in place of a name
 
@@ -38,23 +37,14 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-@torch.no_grad()
 def features_of(files, trainer):
-    """-> (unit features [N, d] of the N image files that can be read, {other file: why it cannot})."""
-    backbone, transform = trainer.backbone, build_transform(trainer.cfg, is_train=False)
-    size = BATCH.get(trainer.device.type, 64)
-    features, faults = [torch.empty(0, backbone.embed_dim, device=trainer.device)], {}
-    for start in tqdm(range(0, len(files), size), desc="images", unit="batch", disable=len(files) <= size):
-        images = []
-        for file in files[start : start + size]:
-            try:
-                images.append(transform(read_image(file)))
-            except UserError as error:
-                faults[file] = str(error)
-        if images:
-            batch = torch.stack(images).to(trainer.device, backbone.dtype)
-            features.append(backbone.encode_image(batch).float())
-    return torch.cat(features), faults
+    """-> (unit features [N, d] of the N image files that can be read, {other file: why it cannot}), as the API's."""
+    store = MemoryStore(trainer.cfg, trainer.backbone, dict(zip(files, files)), 1)
+    if hasattr(trainer.head, "encode_image"):
+        store.encode_image = trainer.encode_image
+    with quiet():
+        found = store.plain_views(labelled(files, [""] * len(files)))
+    return found.first().to(trainer.device, torch.float32), store.faults
 
 
 def classify(trainer, features, names, top):

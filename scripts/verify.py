@@ -53,11 +53,10 @@ def chosen(args):
             raise UserError(f"no data set is called '{name}'. Known, nearest first: {', '.join(nearest(name, known))}")
     if args.names:
         return args.names
-    ending = f"_{args.backbone.lower().replace('/', '-')}.safetensors"
-    place = {name: train.BANKS / f"{name}{ending}" for name in SOURCE}
+    bank = f"{{}}_{args.backbone.lower().replace('/', '-')}.safetensors"
+    place = {name: train.BANKS / bank.format(name) for name in SOURCE}
     if args.root:
-        folders = {name: DATASET_REGISTRY.get(source.reader).dataset_dir for name, source in SOURCE.items()}
-        place = {name: Path(args.root, folder) for name, folder in folders.items()}
+        place = {name: Path(args.root, DATASET_REGISTRY.get(SOURCE[name].reader).dataset_dir) for name in SOURCE}
     there = [name for name in place if place[name].exists()]
     if not there:
         raise UserError(
@@ -108,18 +107,17 @@ def main(argv=None):
     if note := known_page(args.backbone).get("note"):
         print(note)
     print(ROW.format("data set", *METRICS, "verdict"), flush=True)
-    verdicts = []
+    code = 0
     for name in names:
         try:
             run = measure(args, name)
+            verdict, known, causes = judge(run, name)
+            print(line(name, run, verdict, known, causes), flush=True)
+            code = max(code, int(verdict == "different"))
         except UserError as error:
             print(f"error: {name}: {error}", file=sys.stderr)
-            verdicts.append("error")
-            continue
-        verdict, known, causes = judge(run, name)
-        print(line(name, run, verdict, known, causes), flush=True)
-        verdicts.append(verdict)
-    return 2 if "error" in verdicts else 1 if "different" in verdicts else 0
+            code = 2
+    return code
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ curves.png: the generator's terms and the fine-tuning loss and accuracy, mean of
 """
 
 import argparse
+from itertools import cycle
 from pathlib import Path
 
 import _path  # noqa: F401
 import numpy as np
+import pandas
 import torch
 from dassl.data.datasets import Datum
 from dassl.engine import build_trainer
@@ -46,87 +48,82 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def spaced(names, count):
-    """The labels of `count` of the class names, evenly spaced."""
-    return torch.linspace(0, len(names) - 1, min(count, len(names))).long().unique()
-
-
 def test_images(trainer, names, chosen):
     """FeatureSet of the test images of the classes `chosen`, which are labels over `names`; it may be empty."""
-    class_of = {}
-    for evaluation in trainer.task.evaluations():
-        class_of |= {item.impath: evaluation.classnames[item.label] for item in evaluation.items}
     label = {names[i]: i for i in chosen.tolist()}
-    items = [Datum(impath=path, label=label[name]) for path, name in class_of.items() if name in label]
-    return trainer.data.plain(items) if items else trainer.train_set.select(trainer.train_set.labels < 0)
+    items = {}
+    for evaluation in trainer.task.evaluations():
+        for item in evaluation.items:
+            name = evaluation.classnames[item.label]
+            if name in label:
+                items[item.impath] = Datum(impath=item.impath, label=label[name])
+    return trainer.data.plain([*items.values()]) if items else trainer.train_set.select(trainer.train_set.labels < 0)
 
 
 def gather(trainer, generator, base, new, classes, per_class):
-    """{"real base", "synthetic base", "synthetic new", "real new"}: (features [N, d], the N class names)."""
+    """A frame [points x (side, kind, name, feature [d])]: synthetic and real features of base and new classes."""
     seed_all(trainer.cfg.SEED, "visualise")
     tower, n_ctx = in_fp32(trainer.backbone), trainer.cfg.TRAINER.SHIP.N_CTX
-    points = {}
-    for kind, names in (("base", base), ("new", new)):
-        chosen = spaced(names, classes).to(trainer.device)
+    parts = []
+    for side, names in (("base", base), ("new", new)):
+        chosen = torch.linspace(0, len(names) - 1, min(classes, len(names))).long().unique().to(trainer.device)
         labels = chosen.repeat_interleave(per_class)
         features = Synthesizer(generator, ClassTokens(names, tower, n_ctx=n_ctx), 0).features(labels)
-        points[f"synthetic {kind}"] = features.cpu(), [names[i] for i in labels]
-        images = trainer.train_set if kind == "base" else test_images(trainer, new, chosen)
+        images = trainer.train_set if side == "base" else test_images(trainer, new, chosen)
         kept = torch.isin(images.labels, chosen)
-        points[f"real {kind}"] = images.first()[kept].cpu(), [names[i] for i in images.labels[kept]]
-    return points
+        for kind, rows, of in (("synthetic", features, labels), ("real", images.first()[kept], images.labels[kept])):
+            named = [names[i] for i in of]
+            parts.append(
+                pandas.DataFrame({"side": side, "kind": kind, "name": named, "feature": [*rows.cpu().numpy()]})
+            )
+    return pandas.concat(parts, ignore_index=True)
 
 
 def project(points, method):
-    """-> ({name: positions [N, 2]}, what the axes are). PCA maps the real new ones without being fitted to them."""
-    everything = torch.cat([features for features, _ in points.values()]).numpy()
+    """-> (positions [N, 2], what the axes are). PCA is not fitted to the real images of new classes."""
+    features = np.stack(points["feature"])
     if method == "pca":
-        fitted = torch.cat([features for name, (features, _) in points.items() if name != "real new"]).numpy()
-        pca = PCA(2, random_state=0).fit(fitted)
-        flat = pca.transform(everything)
+        seen = (points["side"] == "base") | (points["kind"] == "synthetic")
+        pca = PCA(2, random_state=0).fit(features[seen])
         axes = "PCA, {:.0%} and {:.0%} of the variance".format(*pca.explained_variance_ratio_)
-    else:
-        tsne = TSNE(2, perplexity=min(30, (len(everything) - 1) / 3), init="pca", random_state=0)
-        flat, axes = tsne.fit_transform(everything), "t-SNE (distances between groups mean little)"
-    ends = np.cumsum([len(features) for features, _ in points.values()])
-    return dict(zip(points, np.split(flat, ends[:-1]), strict=True)), axes
+        return pca.transform(features), axes
+    tsne = TSNE(2, perplexity=min(30, (len(features) - 1) / 3), init="pca", random_state=0)
+    return tsne.fit_transform(features), "t-SNE (distances between groups mean little)"
 
 
 def draw_features(path, points, method, title):
     positions, axes_title = project(points, method)
-    names = dict.fromkeys(points["synthetic base"][1] + points["synthetic new"][1])
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+    points = points.assign(x=positions[:, 0], y=positions[:, 1])
+    colours = dict(zip(points["name"].unique(), cycle(COLOURS)))
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.6), sharex=True, sharey=True, layout="constrained")
-    for axis, kind in zip(axes, ("base", "new"), strict=True):
-        for side, marker in ((f"synthetic {kind}", "x"), (f"real {kind}", "o")):
-            of_points = [colours[name] for name in points[side][1]]
-            axis.scatter(*positions[side].T, s=22, marker=marker, color=of_points, alpha=0.75, linewidths=1)
-        for name in dict.fromkeys(points[f"synthetic {kind}"][1]):
+    for axis, (side, here) in zip(axes, points.groupby("side"), strict=True):
+        for kind, marker in (("synthetic", "x"), ("real", "o")):
+            shown = here[here["kind"] == kind]
+            axis.scatter("x", "y", s=22, c=shown["name"].map(colours), marker=marker, data=shown, linewidths=1)
+        for name in here["name"].unique():
             axis.plot([], [], "o", color=colours[name], label=name.replace("_", " "))
         axis.legend(fontsize=7.5)
-        axis.set(title=f"{kind} classes: synthetic (crosses) and real (dots)", xticks=[], yticks=[])
+        axis.set(title=f"{side} classes: synthetic (crosses) and real (dots)", xticks=[], yticks=[])
     save(figure, path, f"{title}: {axes_title}")
 
 
 def draw_curves(path, histories, title):
     """A panel for each term. histories: {stage of the run: [{term: mean of an epoch}]}."""
-    panels = [(stage, term) for stage, epochs in histories.items() for term in (epochs[0] if epochs else ())]
-    if not panels:
+    frames = [pandas.DataFrame(epochs).add_prefix(f"{stage}: ") for stage, epochs in histories.items() if epochs]
+    if not frames:
         print("no curves: neither the generator's folder nor the newest checkpoint keeps a history")
         return
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.4 * len(panels), 3.2), squeeze=False, layout="constrained")
-    for axis, (stage, term) in zip(axes.flat, panels, strict=True):
-        values = [epoch[term] for epoch in histories[stage]]
-        axis.plot(range(1, len(values) + 1), values)
-        axis.set(title=f"{stage}: {term}", xlabel="epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    save(figure, path, title)
+    curves = pandas.concat(frames, axis=1)
+    curves.index += 1
+    size, layout = (3.4 * len(curves.columns), 3.2), (1, len(curves.columns))
+    axes = curves.plot(subplots=True, layout=layout, figsize=size, legend=False, title=[*curves], xlabel="epoch")
+    save(axes.flat[0].figure, path, title)
 
 
 def save(figure, path, title):
     figure.suptitle(title)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    figure.savefig(path, bbox_inches="tight")
     print(f"picture: {path}")
 
 

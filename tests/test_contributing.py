@@ -25,7 +25,7 @@ READER, TABLE, SWEEP = ("".join(found) for found in BLOCKS)
 @pytest.fixture
 def reader(tmp_path, monkeypatch):
     """The reader of the page, as if its file were in datasets/."""
-    monkeypatch.setattr(DATASET_REGISTRY, "_objects", dict(DATASET_REGISTRY._objects))
+    monkeypatch.setattr(DATASET_REGISTRY, "_obj_map", dict(DATASET_REGISTRY._obj_map))
     (tmp_path / "birds.py").write_text(READER)
     spec = importlib.util.spec_from_file_location("datasets.birds", tmp_path / "birds.py")
     module = importlib.util.module_from_spec(spec)

@@ -44,6 +44,7 @@ def test_the_worked_example_is_a_method_with_a_twin(tiny_bank, tmp_path):
     assert {"base", "new", "H", "all"} <= set(trained(tmp_path, tiny_bank, "LinearProbe_SHIP")["metrics"])
 
 
+@pytest.mark.slow
 def test_the_worked_plug_in_changes_what_it_says(tiny_bank, tmp_path):
     """Weight 0 is CoOp; another weight is not; and it composes with SHIP."""
     dropped_in(tmp_path, "coop_smooth")

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from trainers.core.model.backbone import Backbone, hash_tensors
-from trainers.core.model.openai_clip import PIXEL_MEAN, PIXEL_STD, import_clip
+from trainers.core.model.openai_clip import PIXEL_MEAN, PIXEL_STD
+from trainers.core.model.towers import LayerNorm, Transformer
 
 
 class TinyImageTower(nn.Module):
@@ -24,9 +25,7 @@ def tiny_clip(width=64, layers=2, heads=2, embed_dim=32, seed=0, dtype=torch.flo
     """A Backbone with CLIP's initialisation, 77 positions and the true vocabulary; same seed, same weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        clip = import_clip().model
-        future = torch.full((77, 77), float("-inf")).triu(1)
-        transformer = clip.Transformer(width, layers, heads, future)
+        transformer = Transformer(width, layers, heads, causal=True)
         for block in transformer.resblocks:
             nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
             nn.init.normal_(block.attn.out_proj.weight, std=width**-0.5 * (2 * layers) ** -0.5)
@@ -36,7 +35,7 @@ def tiny_clip(width=64, layers=2, heads=2, embed_dim=32, seed=0, dtype=torch.flo
                 nn.init.normal_(bias, std=0.02)  # a bias of zero would hide one that is forgotten
         embedding = nn.Embedding(49408, width)
         nn.init.normal_(embedding.weight, std=0.02)
-        norm = clip.LayerNorm(width)
+        norm = LayerNorm(width)
         nn.init.normal_(norm.bias, std=0.02)
         model = SimpleNamespace(
             visual=TinyImageTower(embed_dim),

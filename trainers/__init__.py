@@ -1,4 +1,5 @@
-"""Prompt-learning trainers on frozen CLIP features. A file dropped into this folder is found; there is no list to edit.
+"""Few-shot CLIP for classes that have only a name. `fit` and `load` are the Python API (api.py); the trainers and
+plug-ins are for CoOp and Dassl. A file dropped into this folder is found; there is no list to edit.
 
 In a CoOp checkout the folder works under any name: installed it is `ship_trainers`, copied or linked it is
 `trainers.ship_trainers`. The import is cheap; `extend_cfg(cfg)`, at the end of CoOp's own `extend_cfg`, registers the
@@ -7,12 +8,23 @@ trainers and declares their options.
 
 import importlib
 import pkgutil
+import sys
 import warnings
+from pathlib import Path
 
 from .core.version import __version__
 
-WHERE = {"explain": ".plugins", "open_run": ".runs", "run_config": ".runs"}
+WHERE = dict.fromkeys(["fit", "load", "Model"], ".api") | {"adapt": ".hosts"}
+WHERE |= dict.fromkeys(["explain", "register_ship", "register_twins"], ".plugins")
+WHERE |= dict.fromkeys(["open_run", "run_config"], ".runs")
+NO_METHODS = ("api", "runs")
 __all__ = ["__version__", "extend_cfg", *WHERE]
+
+# The runtime and the embedded backbone: in the package, or beside it in a checkout. Last, so that another Dassl wins.
+for _folder in (Path(__file__).resolve().parent, Path(__file__).resolve().parents[1]):
+    _folder = str(_folder / "third_party")
+    if Path(_folder, "miniclip").is_dir() and _folder not in sys.path:
+        sys.path.append(_folder)
 
 
 def __getattr__(name):
@@ -25,7 +37,7 @@ def extend_cfg(cfg):
     """Registers every method in this folder, and adds the defaults of their options, the plug-ins' and the shared ones
     to `cfg`; a key that is there already keeps its value. A file that does not import is left out with a warning."""
     for module in pkgutil.iter_modules(__path__):
-        if module.ispkg or module.name == "runs":
+        if module.ispkg or module.name in NO_METHODS:
             continue
         try:
             importlib.import_module(f".{module.name}", __name__)

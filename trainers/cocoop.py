@@ -20,6 +20,7 @@ class CoCoOpHead(PromptHead):
     """Unit features [B, d] -> logits [B, C]; each image shifts the learned context [n, w] by a vector of its own."""
 
     USES_TEXT_FEATURES = False
+    NO_EXPORT = "each image has prompts of its own, so that the text tower would have to run for each one"
     evaluation_batch = 64  # images, each with prompts of its own
 
     def __init__(self, backbone, classnames, ctx, chunk=0):

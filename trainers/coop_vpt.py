@@ -63,6 +63,7 @@ class VPTHead(PromptHead):
     """Unit features [B, d] -> log p(y | x) [B, C], p being averaged over samples of the residual."""
 
     USES_TEXT_FEATURES = False
+    JOINT = True  # log probabilities over all names
     evaluation_batch = 16  # images, each with several sets of prompts of its own
 
     def __init__(self, backbone, classnames, ctx, options):
@@ -71,6 +72,8 @@ class VPTHead(PromptHead):
         self.ctx = nn.Parameter(ctx.float())
         self.posterior = (ImagePosterior if options.CONDITIONAL else SharedPosterior)(backbone)
         self.mean = None  # of the posterior over the last batch [w]
+        if options.CONDITIONAL:
+            self.NO_EXPORT = "with CONDITIONAL True its posterior sees the image, and each has prompts of its own"
 
     def noise(self, rows):
         """Standard normal samples [S, rows or 1, w]. At test they are the same for every image and in every evaluation,

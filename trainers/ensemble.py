@@ -187,6 +187,12 @@ class Ensemble(FeatureTrainer):
             member.set_head(member.head_from_checkpoint(names, own), names, training=False)
         return self.build_head(classnames)
 
+    def save(self, directory):
+        super().save(directory)
+        for key, member in self.members.items():
+            for plugin in member.plugins:
+                plugin.save(os.path.join(directory, "members", key))
+
     def load_model(self, directory, epoch=None, overridden=()):
         self.opened = directory
         super().load_model(directory, epoch, overridden)

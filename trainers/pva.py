@@ -81,6 +81,8 @@ class PVAHead(PromptHead):
     eta is -inf, and the base expert answers among base and novel names.
     """
 
+    JOINT = True  # log probabilities over all names
+
     def __init__(self, backbone, classnames, ctx, options, templates, base: int):
         """The first `base` names are the base ones."""
         super().__init__(backbone, classnames, len(ctx), options.CHUNK)

@@ -33,6 +33,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from .core import FeatureTrainer, RowHead, UserError, register
+from .core.files import find_positions
 from .core.model.prompts import encode_classes
 from .plugins import register_twins
 
@@ -162,6 +163,23 @@ class Tip_Adapter_F(FeatureTrainer):
     def _head(self, classnames, keys, labels, alpha, beta):
         text_features = encode_classes(self.backbone, self.announced_templates(), classnames)
         return TipHead(self.backbone, classnames, text_features, keys, labels, alpha, beta, learned=self.trains)
+
+    def method_head(self, classnames):
+        """With keys from a plug-in's generator for names that came after training, as many per class as others have."""
+        known = self.head.classnames
+        positions, unknown = find_positions(classnames, known)
+        per_class = -(-len(self.head.labels) // len(known))
+        keys = self.synthetic(unknown, per_class) if unknown else None
+        if keys is None:
+            return super().method_head(classnames)
+        labels = torch.arange(len(unknown), device=keys.device).repeat_interleave(per_class)
+        fresh, alpha, beta = [*unknown], self.head.alpha, self.head.beta
+        if positions:
+            old = self.head.for_classes([known[i] for i in positions])
+            keys, labels = torch.cat([old.keys, keys]), torch.cat([old.labels, labels + len(positions)])
+            fresh = [*old.classnames, *unknown]
+        head = self._head(fresh, keys, labels, alpha, beta)
+        return head if fresh == list(classnames) else head.for_classes(classnames)
 
     def build_optimizer(self, head):
         optimizer = super().build_optimizer(head)

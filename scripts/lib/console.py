@@ -1,18 +1,12 @@
-"""What scripts share: images, lists, data sets and runs that users name at the command line; the header of a bank."""
+"""What scripts share: numbers, images and runs that users name at the command line."""
 
 import argparse
-import json
 import os
 from collections.abc import Callable
 
-from dassl.config import get_cfg_default
-
-import trainers
 from trainers.core.files import UserError
 from trainers.core.folders import list_images
 from trainers.generative.build import load_framework
-
-from .runs import ROOT
 
 OPTS = "KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE"
 
@@ -49,28 +43,3 @@ def framework_of(folder, cfg, backbone, device):
     place = own if os.path.isdir(own) or not options.INIT_FROM else options.INIT_FROM
     framework, _, history = load_framework(place, options, backbone, device)
     return framework, history
-
-
-def dataset_config(dataset, backbone):
-    """The configuration with a data set's on top, which is a file, or a name in configs/datasets/."""
-    cfg = get_cfg_default()
-    trainers.extend_cfg(cfg)
-    named = ROOT / "configs" / "datasets" / f"{dataset}.yaml"
-    cfg.merge_from_file(str(named) if named.exists() else dataset)
-    cfg.MODEL.BACKBONE.NAME = backbone
-    return cfg
-
-
-def bank_header(cfg, backbone, split, note, preprocess, transforms, views=1, seed=0):
-    """What the header of a feature bank says, as write_bank takes it."""
-    return {
-        "dataset": cfg.DATASET.NAME,
-        "backbone": backbone.name,
-        "backbone_hash": backbone.weights_hash,
-        "split": json.dumps(split),
-        "preprocess": json.dumps(preprocess),
-        "transforms": json.dumps(transforms),
-        "views": str(views),
-        "features_seed": str(seed),
-        "note": note,
-    }

@@ -117,6 +117,6 @@ def preprocessing_fault(cfg, expected):
     if cfg.FEATURES.BANK:
         with safe_open(cfg.FEATURES.BANK, framework="numpy") as bank:
             used = json.loads(bank.metadata().get("preprocess", "{}"))
-    used = {name: list(value) if isinstance(value, tuple) else value for name, value in used.items()}
+    used = json.loads(json.dumps(used))  # tuples become lists, as in the file of known figures
     differing = [name for name in expected if used.get(name, expected[name]) != expected[name]]
     return ", ".join(f"{name} {used[name]}, expected {expected[name]}" for name in differing)

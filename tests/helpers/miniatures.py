@@ -13,110 +13,41 @@ GZSL = "cub awa2 flo".split()  # with the Proposed Splits
 PHOTOS = "imagefolder"  # a folder of images for each part and class, which a run is given as its root
 
 PARTS = {"train": 3, "val": 2, "test": 3}  # images of a class
-# data set's folder, its images, the split file's end, a path (`n` counts images, `i` those of a class), {folder: name}
+
+
+def same(names):
+    """{folder: class name} where they are equal."""
+    return {name: name for name in names.split()}
+
+
+def numbered(*names):
+    """The same for layouts whose folders do not name the class."""
+    return {str(number): name for number, name in enumerate(names)}
+
+
+CALTECH = {"Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike", **same("accordion grand_piano")}
+PETS = {"Abyssinian": "abyssinian", "Bengal": "bengal", "Birman": "birman", **same("american_bulldog pug")}
+CARS = ("2000 AM General Hummer SUV", "2012 Acura RL Sedan", "2008 Acura TL Type-S", "2009 BMW X3", "2012 Ram C/V Van")
+FLOWERS = ("pink primrose", "hard-leaved pocket orchid", "canterbury bells", "sweet pea", "colt's foot")
+FOODS = same("apple_pie baby_back_ribs baklava beef_carpaccio waffles")
+SCENES = {"a/abbey": "abbey", "a/airplane_cabin": "airplane_cabin", "a/apse/indoor": "indoor apse"}
+SCENES |= {"a/athletic_field/outdoor": "outdoor athletic_field", "y/youth_hostel": "youth_hostel"}
+TEXTURES = same("banded blotchy braided polka-dotted zigzagged")
+LAND = {"AnnualCrop": "Annual Crop Land", "HerbaceousVegetation": "Herbaceous Vegetation Land"}
+LAND |= {"SeaLake": "Sea or Lake", **same("Forest River")}
+ACTIONS = same("Apply_Eye_Makeup Apply_Lipstick Archery Baby_Crawling Handstand_Pushups")
+# {data set: (its folder, that of the images, the split file's end, the path of an image, {folder: name})}; in a path
+# `n` counts images, and `i` those of a class
 COOP = {
-    "caltech101": (
-        "caltech-101",
-        "101_ObjectCategories",
-        "Caltech101",
-        "{folder}/image_{i:04d}.jpg",
-        {
-            "Faces": "face",
-            "Leopards": "leopard",
-            "Motorbikes": "motorbike",
-            "accordion": "accordion",
-            "grand_piano": "grand_piano",
-        },
-    ),
-    "oxford_pets": (
-        "oxford_pets",
-        "images",
-        "OxfordPets",
-        "{folder}_{i}.jpg",
-        {
-            "Abyssinian": "abyssinian",
-            "american_bulldog": "american_bulldog",
-            "Bengal": "bengal",
-            "Birman": "birman",
-            "pug": "pug",
-        },
-    ),
-    "stanford_cars": (
-        "stanford_cars",
-        "",
-        "StanfordCars",
-        "cars_{half}/{n:05d}.jpg",
-        {
-            "0": "2000 AM General Hummer SUV",
-            "1": "2012 Acura RL Sedan",
-            "2": "2012 Acura TL Sedan",
-            "3": "2008 Acura TL Type-S",
-            "4": "2012 Ram C/V Cargo Van Minivan",
-        },
-    ),
-    "oxford_flowers": (
-        "oxford_flowers",
-        "jpg",
-        "OxfordFlowers",
-        "image_{n:05d}.jpg",
-        {
-            "0": "pink primrose",
-            "1": "hard-leaved pocket orchid",
-            "2": "canterbury bells",
-            "3": "sweet pea",
-            "4": "colt's foot",
-        },
-    ),
-    "food101": (
-        "food-101",
-        "images",
-        "Food101",
-        "{folder}/{n}.jpg",
-        {name: name for name in ("apple_pie", "baby_back_ribs", "baklava", "beef_carpaccio", "waffles")},
-    ),
-    "sun397": (
-        "sun397",
-        "SUN397",
-        "SUN397",
-        "{folder}/sun_{n}.jpg",
-        {
-            "a/abbey": "abbey",
-            "a/airplane_cabin": "airplane_cabin",
-            "a/apse/indoor": "indoor apse",
-            "a/athletic_field/outdoor": "outdoor athletic_field",
-            "y/youth_hostel": "youth_hostel",
-        },
-    ),
-    "dtd": (
-        "dtd",
-        "images",
-        "DescribableTextures",
-        "{folder}/{folder}_{i:04d}.jpg",
-        {name: name for name in ("banded", "blotchy", "braided", "polka-dotted", "zigzagged")},
-    ),
-    "eurosat": (
-        "eurosat",
-        "2750",
-        "EuroSAT",
-        "{folder}/{folder}_{i}.jpg",
-        {
-            "AnnualCrop": "Annual Crop Land",
-            "Forest": "Forest",
-            "HerbaceousVegetation": "Herbaceous Vegetation Land",
-            "River": "River",
-            "SeaLake": "Sea or Lake",
-        },
-    ),
-    "ucf101": (
-        "ucf101",
-        "UCF-101-midframes",
-        "UCF101",
-        "{folder}/v_{joined}_g{i:02d}_c01.jpg",
-        {
-            name: name
-            for name in ("Apply_Eye_Makeup", "Apply_Lipstick", "Archery", "Baby_Crawling", "Handstand_Pushups")
-        },
-    ),
+    "caltech101": ("caltech-101", "101_ObjectCategories", "Caltech101", "{folder}/image_{i:04d}.jpg", CALTECH),
+    "oxford_pets": ("oxford_pets", "images", "OxfordPets", "{folder}_{i}.jpg", PETS),
+    "stanford_cars": ("stanford_cars", "", "StanfordCars", "cars_{half}/{n:05d}.jpg", numbered(*CARS)),
+    "oxford_flowers": ("oxford_flowers", "jpg", "OxfordFlowers", "image_{n:05d}.jpg", numbered(*FLOWERS)),
+    "food101": ("food-101", "images", "Food101", "{folder}/{n}.jpg", FOODS),
+    "sun397": ("sun397", "SUN397", "SUN397", "{folder}/sun_{n}.jpg", SCENES),
+    "dtd": ("dtd", "images", "DescribableTextures", "{folder}/{folder}_{i:04d}.jpg", TEXTURES),
+    "eurosat": ("eurosat", "2750", "EuroSAT", "{folder}/{folder}_{i}.jpg", LAND),
+    "ucf101": ("ucf101", "UCF-101-midframes", "UCF101", "{folder}/v_{joined}_g{i:02d}_c01.jpg", ACTIONS),
 }
 WNIDS = ["n01440764", "n01443537", "n01484850", "n01491361", "n01494475"]
 WORDS = ["tench", "goldfish", "great white shark", "tiger shark", "hammerhead shark"]

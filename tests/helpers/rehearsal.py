@@ -29,6 +29,11 @@ SMALL_SECTIONS = {
     "SHIP": "EPOCHS 1 HIDDEN_DIM 16",
     "PRODA": "N_PROMPT 4 PROMPT_BATCH 2",
     "VPT": "SAMPLES 2 TEST_SAMPLES 2",
+    # the random CLIP's towers have two blocks
+    "TCP": "LAYER 1",
+    "MAPLE": "PROMPT_DEPTH 2",
+    "PROMPTSRC": "PROMPT_DEPTH_TEXT 2 PROMPT_DEPTH_VISION 2",
+    "MMRL": "REP_LAYERS (1,2) REP_DIM 16",
     "TIP_ADAPTER": "ALPHA_GRID (0.1,3.0,3) BETA_GRID (0.1,7.0,3)",
     "F_VAEGAN": "EPOCHS 1 HIDDEN_DIM 16 SYNTHETIC 4 BATCH_SIZE 256 CRITIC_STEPS 1",
     "TF_VAEGAN": "EPOCHS 1 HIDDEN_DIM 16 SYNTHETIC 4 BATCH_SIZE 256 CRITIC_STEPS 1",
@@ -102,7 +107,8 @@ def command(data, out, config, dataset, *options, task="base2new", shots=SHOTS, 
     words += ["--dataset-config-file", configs / "datasets" / f"{dataset}.yaml"]
     for path in files_of(config, configs):
         words += ["--config-file", path]
-    return [str(word) for word in [*words, "TASK", task, "DATASET.NUM_SHOTS", shots, *options]]
+    images = ["FEATURES.VIEWS", 0] if trainers()[config.split("/")[0]].TUNES_IMAGES else []
+    return [str(word) for word in [*words, "TASK", task, "DATASET.NUM_SHOTS", shots, *options, *images]]
 
 
 def rehearse(argv):

@@ -18,11 +18,12 @@ STEPS = "OPTIM.MAX_EPOCH 2 OPTIM.WARMUP_EPOCH -1 DATALOADER.TRAIN_X.BATCH_SIZE 3
 
 
 def extremes():
-    """The names of each method alone, and with all plug-ins that it can have."""
+    """Each method alone; and, as a slow test, with all plug-ins that it can have."""
     names = {}
     for name in sorted(trainers(), key=lambda name: len(split_name(name)[1])):
         names.setdefault(split_name(name)[0], []).append(name)
-    return sorted({name for own in names.values() for name in (own[0], own[-1])})
+    composed = {own[-1] for own in names.values()} - names.keys()
+    return [*sorted(names), *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(composed))]
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def rows(shell, tmp_path):
 
 def test_table_1(table, rows):
     assert table("table1", "dtd", CFG="vit_b16") == [("dtd", method) for method in METHODS]
-    assert {*METHODS.values()} <= rows("--layout", "paper")
+    assert {*METHODS.values()} <= rows("--table", "1")
 
 
 def test_cross_dataset_transfer_starts_with_the_source(table, rows):

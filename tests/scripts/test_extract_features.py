@@ -41,9 +41,9 @@ def interrupted_at(patch, images, end):
     """`end()` is called in place of encoding the part that would be behind the first `images`."""
     encode, seen = extraction.encode, []
 
-    def cut(backbone, views, workers):
+    def cut(backbone, views, workers, bar):
         seen.extend(views.files)
-        return encode(backbone, views, workers) if len(seen) <= images else end()
+        return encode(backbone, views, workers, bar) if len(seen) <= images else end()
 
     patch.setattr(extraction, "encode", cut)
 

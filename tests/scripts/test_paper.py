@@ -65,17 +65,6 @@ def value(paper, trainer, column, metric):
     return next((row["values"][column][metric] for row in paper["rows"] if row.get("trainer") == trainer), None)
 
 
-def test_what_the_text_says_of_table_1(table):
-    def gain(trainer, other, metric):
-        return round(value(table(1), trainer, "average", metric) - value(table(1), other, "average", metric), 2)
-
-    assert [gain("CoOp_SHIP", "CoOp", m) for m in ("base", "new", "H")] == [-2.66, 10.47, 5.07]
-    assert [gain("CLIP_Adapter_SHIP", "CLIP_Adapter", m) for m in ("new", "H")] == [2.57, 1.62]
-    assert [gain("Tip_Adapter_F_SHIP", "ZeroshotCLIP", m) for m in ("base", "new", "H")] == [14.46, 2.20, 8.24]
-    best = {d: max(table(1)["rows"], key=lambda row, d=d: row["values"][d]["H"])["method"] for d in datasets(table(1))}
-    assert [d for d in best if best[d] != "Tip-Adapter-F + SHIP"] == ["caltech101", "oxford_pets"]
-
-
 def test_table_2_adds_up(table):
     paper = table(2)
     for row in paper["rows"]:
@@ -106,8 +95,3 @@ def test_tables_4_to_6_mix_two_rules_for_h(table, number):
         else:
             lack = off[row["method"], "", "average"] - row["values"]["average"]["H"]
             assert 0.3 < lack < 0.9
-
-
-@pytest.mark.parametrize("number, words", [(1, "95.07"), (3, "61.4"), (4, "do not share one H"), (5, "H"), (6, "H")])
-def test_what_does_not_add_up_is_noted(table, number, words):
-    assert any(words in note for note in table(number)["notes"])

@@ -3,7 +3,7 @@
 import re
 import shutil
 import subprocess
-from html.parser import HTMLParser
+from html import unescape
 from urllib.parse import unquote
 
 import pytest
@@ -25,7 +25,9 @@ def figures(monkeypatch):
     from lib.report import plots
 
     kept, save = [], plots.save_figure
-    monkeypatch.setattr(plots, "save_figure", lambda figure, path: (kept.append(figure), save(figure, path)))
+    monkeypatch.setattr(
+        plots, "save_figure", lambda figure, *more, **how: (kept.append(figure), save(figure, *more, **how))
+    )
     return kept
 
 
@@ -47,17 +49,16 @@ def test_curves_over_shots(write_run, report, figures, tmp_path):
             write_run({"accuracy": 50.0 + shots}, task="fewshot", dataset=dataset, shots=shots)
         write_run({"accuracy": 45.0}, task="fewshot", dataset=dataset, shots=16, trainer="ZeroshotCLIP")
     report("--plot", tmp_path / "curve.png")
-    lines = figures[0].axes[0].lines
-    curve = next(line for line in lines if len(line.get_xdata()) == 3)
-    assert list(curve.get_xdata()) == [1, 4, 16] and list(curve.get_ydata()) == [51.0, 54.0, 66.0]
-    assert any(list(line.get_ydata()) == [45.0, 45.0] and line.get_linestyle() == "--" for line in lines)
+    curves = [{*map(tuple, line.get_xydata())} for line in figures[0].axes[0].lines]
+    assert {(1, 51.0), (4, 54.0), (16, 66.0)} in curves and any((16, 45.0) in curve for curve in curves)
 
 
 def test_a_chart_per_task_and_backbone(runs, write_run, report, tmp_path):
     write_run({"accuracy": 70.0}, task="fewshot")
     write_run({"base": 70.0, "new": 60.0}, backbone="ViT-B/16", config="vit_b16")
     report("--plot", tmp_path / "chart.svg")
-    names = ["chart-base2new_MiniCLIP.svg", "chart-base2new_ViT-B_16.svg", "chart-fewshot.svg"]
+    several = "chart-Base-to-new_generalization_MiniCLIP_ViT-B_16_"
+    names = [f"{several}MiniCLIP.svg", f"{several}ViT-B_16.svg", "chart-Few-shot_classification_MiniCLIP.svg"]
     assert sorted(p.name for p in tmp_path.glob("*.svg")) == names
     with pytest.raises(UserError, match="should end in .png"):
         report("--plot", tmp_path / "chart.jpeg2")
@@ -66,7 +67,7 @@ def test_a_chart_per_task_and_backbone(runs, write_run, report, tmp_path):
 def test_eleven_data_sets_fit_and_no_title_is_clipped(write_run, report, figures, tmp_path):
     from lib.report.paper import paper_table
 
-    table = paper_table(1, "ship")
+    table = paper_table(1)
     for dataset in table["datasets"]:
         for row in table["rows"]:
             write_run({"base": 80.0, "new": 50.0}, trainer=row["trainer"], dataset=dataset)
@@ -85,21 +86,6 @@ def test_eleven_data_sets_fit_and_no_title_is_clipped(write_run, report, figures
 # ---- the page
 
 
-class Reader(HTMLParser):
-    """Tags with their attributes, and the text."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.text += data
-
-
 @pytest.fixture
 def page(runs, write_run, report, tmp_path):
     write_run({"base": 1.0, "new": 2.0}, dataset="<i>&x", seed=9)
@@ -116,17 +102,14 @@ def page(runs, write_run, report, tmp_path):
 def test_it_is_whole_and_needs_nothing_from_outside(page):
     path = page("--paired")
     text = path.read_text()
-    reader = Reader(text)
-    tags = [tag for tag, _ in reader.tags]
-    assert tags.count("svg") == 1 and tags.count("table") == 3 and not {"link", "iframe", "script"} & {*tags}
-    for tag, attributes in reader.tags:
-        for name in ("src", "href", "xlink:href"):
-            assert not re.match(r"(\w+:)?//", attributes.get(name) or ""), (tag, attributes)
+    assert text.count("<img") == 1 and text.count("<table") == 3 and not re.search("<(link|iframe|script)", text)
+    addresses = re.findall(r'(?:src|href)="(.*?)"', text)
+    assert not [address for address in addresses if re.match(r"(\w+:)?//", address)]
     assert "@import" not in text and not re.search(r"url\((?!#)", text)
     assert "<i>&x" not in text and "&lt;i&gt;&amp;x" in text
-    assert "paired differences" in reader.text and "no keys" in reader.text and "81.50 ± 0.50" in reader.text
-    links = [attributes["href"] for tag, attributes in reader.tags if tag == "a"]
-    assert len(links) == 6 and all((path.parent / unquote(link) / "results.json").exists() for link in links)
+    assert "paired differences" in text and "no keys" in text and "81.50 ± 0.50" in text
+    links = [unquote(unescape(address)) for address in addresses if not address.startswith("data:")]
+    assert len(links) == 6 and all((path.parent / link / "results.json").exists() for link in links)
     assert page("--paired").read_text() == text  # the same runs make the same page
 
 
@@ -136,11 +119,11 @@ def test_nothing_is_wider_than_the_screen(page, tmp_path, width):
     if not program:
         pytest.skip("no chromium to look at the page with")
     script = (
-        'const boxes = [...document.querySelectorAll("svg")].map(svg => svg.getBoundingClientRect());'
+        'const boxes = [...document.querySelectorAll("img")].map(svg => svg.getBoundingClientRect());'
         "document.title = [boxes.every(box => box.width > 300 && box.height > 150),"
         " document.documentElement.scrollWidth <= innerWidth].join();"
     )
-    path = page("--layout", "paper")
+    path = page("--table", "1")
     path.write_text(path.read_text().replace("</html>", f"<script>{script}</script></html>"))
     flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking".split()
     command = [program, *flags, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900"]

@@ -1,7 +1,8 @@
 """scripts/visualise.py on a run: the points are the right ones, and the pictures are there."""
 
+import numpy as np
+import pandas
 import pytest
-import torch
 import visualise
 from dassl.utils import UserError
 from PIL import Image
@@ -12,12 +13,12 @@ import train
 
 def test_points_are_of_the_runs_own_draw_and_pictures_are_written(ship_run, tmp_path, monkeypatch):
     """Few-shot images of base classes, synthetic features of both halves, test images alone of the new classes."""
-    seen, before = {}, {path: path.stat().st_mtime_ns for path in ship_run.rglob("*")}
+    seen, points, before = {}, [], {path: path.stat().st_mtime_ns for path in ship_run.rglob("*")}
     gather, draw_curves = visualise.gather, visualise.draw_curves
 
     def watched_gather(*arguments):
-        seen.update(gather(*arguments))
-        return dict(seen)
+        points.append(gather(*arguments))
+        return points[0]
 
     def watched_curves(path, histories, title):
         draw_curves(path, histories, title)
@@ -31,23 +32,31 @@ def test_points_are_of_the_runs_own_draw_and_pictures_are_written(ship_run, tmp_
             image.verify()
     assert {path: path.stat().st_mtime_ns for path in ship_run.rglob("*")} == before
     generator, tuning = seen.pop("generator"), seen.pop("fine-tuning")
-    counts = {"real base": 4 * 4, "synthetic base": 4 * 6, "synthetic new": 3 * 6, "real new": 3 * 4}
-    assert {name: len(features) for name, (features, _) in seen.items()} == counts
-    assert all(torch.allclose(features.norm(dim=1), torch.ones(1), atol=1e-3) for features, _ in seen.values())
-    assert list(dict.fromkeys(seen["synthetic new"][1])) == ["sunflower", "pizza", "umbrella"]
-    assert set(seen["real new"][1]) == set(seen["synthetic new"][1])
+    (points,) = points
+    counts = {
+        ("base", "real"): 4 * 4,
+        ("base", "synthetic"): 4 * 6,
+        ("new", "synthetic"): 3 * 6,
+        ("new", "real"): 3 * 4,
+    }
+    assert points.groupby(["side", "kind"]).size().to_dict() == counts
+    assert np.linalg.norm(np.stack(points["feature"]), axis=1) == pytest.approx(1.0, abs=1e-3)
+    new = points[points["side"] == "new"]
+    assert [*new["name"].unique()] == ["sunflower", "pizza", "umbrella"] and {*new["name"][new["kind"] == "real"]} == {
+        *new["name"]
+    }
     assert len(generator) == len(tuning) == 3 and set(tuning[0]) == {"loss", "acc"}
     last = results(ship_run)["extra"]["generator"]
     assert {name: last[name] for name in ("reconstruction", "kl")} == pytest.approx(generator[-1])
 
 
 def test_pca_is_not_fitted_to_unseen_images():
-    torch.manual_seed(0)
-    kinds = ("synthetic base", "real base", "synthetic new")
-    points = {kind: (torch.randn(12, 5), ["a"] * 12) for kind in kinds}
-    unseen = torch.randn(12, 5)
-    near, far = (visualise.project({**points, "real new": (scale * unseen, [])}, "pca")[0] for scale in (1.0, 100.0))
-    assert near["real base"] == pytest.approx(far["real base"]) and near["real new"] != pytest.approx(far["real new"])
+    rows = np.random.default_rng(0).normal(size=(4, 5))
+    kinds = pandas.DataFrame(
+        {"side": ["base", "base", "new", "new"], "kind": ["synthetic", "real", "synthetic", "real"]}
+    )
+    near, far = (visualise.project(kinds.assign(feature=[*rows[:3], scale * rows[3]]), "pca")[0] for scale in (1, 100))
+    assert near[:3] == pytest.approx(far[:3]) and near[3] != pytest.approx(far[3])
 
 
 def test_a_run_without_a_generator(tiny_bank, tmp_path):

@@ -105,7 +105,7 @@ def test_state_is_plain_and_continues_exactly():
 def test_optimisers(name, kind, options):
     optimizer = build_optimizer(torch.nn.Linear(2, 2), optim_cfg(NAME=name))
     group = optimizer.param_groups[0]
-    assert type(optimizer) is kind and group["lr"] == 0.002 and group["weight_decay"] == 5e-4
+    assert isinstance(optimizer, kind) and group["lr"] == 0.002 and group["weight_decay"] == 5e-4
     assert {key: group[key] for key in options} == options
 
 

@@ -65,3 +65,14 @@ def test_weights_that_are_missing_or_damaged_are_refused(tmp_path):
     path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))  # where the features would hardly move
     with pytest.raises(ValueError, match="weights .*copy.safetensors are damaged: their sha256 is"):
         miniclip.load(str(path))
+
+
+def test_the_tokenizer_is_openais():
+    import clip.simple_tokenizer
+    from miniclip.tokenizer import tokenizer
+
+    theirs = clip.simple_tokenizer.SimpleTokenizer()
+    texts = (Path(__file__).parents[2] / "README.md").read_text().split()
+    texts += ["X crème brûlée &amp; 5's\n l'été 日本 😀", "", "<|startoftext|> IT'S ｆｕｌｌ <|endoftext|>"]
+    assert tokenizer().encoder == theirs.encoder and tokenizer().byte_decoder == theirs.byte_decoder
+    assert [tokenizer().encode(text) for text in texts] == [theirs.encode(text) for text in texts]

@@ -311,7 +311,7 @@ def test_a_transfer_keeps_the_sources_keys_alpha_and_beta(tiny_bank, tmp_path):
     train.main(argv(tiny_bank, source, "Tip_Adapter_F", *alpha, task="fewshot"))
     selection = "last epoch; alpha, beta on few-shot validation of all classes"
     assert {*results(source)["metrics"]} == {"accuracy"} and results(source)["selection"] == selection
-    start = ["MODEL.INIT_WEIGHTS", source]
+    start = ["MODEL.INIT_WEIGHTS", source, *alpha]
     train.main(argv(tiny_bank, target, "Tip_Adapter_F", *start, task="domain_generalization"))
     before, after = newest_state(source), newest_state(target)
     assert before["alpha"].item() == pytest.approx(0.3)

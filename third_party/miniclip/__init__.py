@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 
-import timm
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
@@ -28,6 +27,8 @@ class ConSE(nn.Module):
 
     def __init__(self, embed_dim):
         super().__init__()
+        import timm  # not at the top: the tokenizer beside this file does without it
+
         self.backbone = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         self.class_embeddings = nn.Parameter(torch.empty(self.backbone.num_classes, embed_dim))
         self.center = nn.Parameter(torch.empty(embed_dim))

@@ -8,7 +8,8 @@ import hashlib
 import math
 import os
 import re
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -140,8 +141,10 @@ class Checkpoints:
         return path
 
     def write(self, state: dict, name: str = "", is_best: bool = False):
-        """Writes `state` atomically, as model.pth.tar-<state["epoch"]> unless it has another `name`."""
-        write(state, self.folder, name, is_best)
+        """Writes `state` atomically, as model.pth.tar-<state["epoch"]> unless it has another `name`; nothing without a
+        directory."""
+        if self.directory:
+            write(state, self.folder, name, is_best)
 
     def rewrite_final(self, **changes):
         """Puts `changes` into the file that counts."""
@@ -151,8 +154,8 @@ class Checkpoints:
         self.write({**read(path), **changes}, name=os.path.basename(path))
 
     def drop_rolling(self):
-        with suppress(FileNotFoundError):
-            os.remove(os.path.join(self.folder, ROLLING))
+        if self.directory:
+            Path(self.folder, ROLLING).unlink(missing_ok=True)
 
 
 # ---- a trained head
@@ -277,6 +280,7 @@ def keep(trainer):
     """After an epoch: the best one on validation where that counts, then the epoch's own checkpoint, which a run that
     is cut off in between makes again."""
     if trainer.keeps_best:
+        trainer.see_through_head()
         val_set = trainer.data.val_set
         if val_set is None:
             raise UserError(

@@ -2,15 +2,20 @@
 stand for."""
 
 from difflib import get_close_matches
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import yaml
 from dassl.optim import build_lr_scheduler
 from yacs.config import CfgNode as CN
 
 from .files import UserError, nearest
+from .identity import leaves
+from .tasks import TASKS
 
 PRECISIONS = ("auto", "fp32", "fp16", "amp")
+ASIDE = "SHIP"  # this project's name: the node for keys of ours whose name a checkout has taken
 ALIKE = 0.85  # from this similarity on a method's name is taken for a misspelt hook
 
 
@@ -49,15 +54,29 @@ LIMITS: dict[str, Range | tuple] = {
 
 def declare(cfg, section, **defaults):
     """Adds `defaults` under the dotted `section` of `cfg`; keys that exist keep their value (a stock train.py may have
-    set them)."""
-    node = cfg
-    for name in section.split(".") if section else ():
-        if name not in node:
-            node[name] = CN(new_allowed=node.is_new_allowed())
-        node = node[name]
+    set them). Where one exists with another type it is somebody else's, and ours goes below ASIDE (checkout.py)."""
+    node = node_of(cfg, section)
     for key, value in defaults.items():
         if key not in node:
             node[key] = value
+        elif is_taken(node[key], value):
+            declare(cfg, f"{ASIDE}.{section.removeprefix('TRAINER.')}".rstrip("."), **{key: value})
+
+
+def node_of(cfg, section):
+    """The node under a dotted name, made where there is none."""
+    for name in section.split(".") if section else ():
+        if name not in cfg:
+            cfg[name] = CN(new_allowed=cfg.is_new_allowed())
+        cfg = cfg[name]
+    return cfg
+
+
+def is_taken(value, default):
+    """Whether an option's `value` cannot be one of ours, by the type of our `default`; a number may be whole."""
+    numbers = type(value) is int and type(default) is float
+    alike = type(value) is type(default) or isinstance(value, (list, tuple)) and isinstance(default, (list, tuple))
+    return default is not None and not (alike or numbers)
 
 
 def options_of(kind: type, table: str = "OPTIONS") -> dict:
@@ -98,6 +117,17 @@ def declare_options(cfg, kinds):
         declare(cfg, f"TRAINER.{kind.SECTION}", **options_of(kind))
 
 
+def settings_of(path) -> dict:
+    """{dotted key: value} of a configuration file over its `_BASE_` files. (Whichever Dassl is installed: upstream's
+    knows no `_BASE_`.)"""
+    text = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    bases, found = text.pop("_BASE_", []), {}
+    text.pop("PER_DATASET", None)
+    for base in [bases] if isinstance(bases, str) else bases:
+        found |= settings_of(Path(path).parent / base)
+    return found | dict(leaves(text))
+
+
 def check_overrides(cls: type, base: type, without_effect: dict[str, str] | None = None):
     """Raises UserError where the subclass `cls` of `base` overrides a hook that is never called, or defines a method
     whose name is nearly that of one."""
@@ -116,7 +146,10 @@ def check_overrides(cls: type, base: type, without_effect: dict[str, str] | None
 
 
 def extend_cfg(cfg):
-    declare(cfg, "", TASK="fewshot")
+    if cfg.get("TASK", "fewshot") in TASKS:
+        declare(cfg, "", TASK="fewshot")
+    else:
+        declare(cfg, ASIDE, TASK="")  # "": what the checkout's own stands for
     # who the run is, as its folder and the tables call it: names of the data set's and the trainer's configuration;
     # whether SEED was drawn, as none was given
     declare(cfg, "RUN", DATASET="", CONFIG="", UNSEEDED=False)
@@ -132,6 +165,7 @@ def extend_cfg(cfg):
     )
     # True leaves the last partial batch of an epoch out, as Dassl does; False keeps it, as other published code does
     declare(cfg, "DATALOADER.TRAIN_X", DROP_LAST=True)
+    declare(cfg, "INPUT", RRCROP_SCALE=(0.08, 1.0))  # Dassl before 0.6 lacks it, and crops so
     declare(
         cfg,
         "FEATURES",

@@ -38,13 +38,14 @@ class Views(Dataset):
 
     def __init__(self, files, paths, transform, views, seed):
         self.files, self.paths, self.transform, self.views, self.seed = files, paths, transform, views, seed
+        self.faults: dict[int, str] = {}  # why image i cannot be read, where `encode` found out
 
     def __len__(self):
         return len(self.files)
 
     def __getitem__(self, i):
         try:
-            image = read_image(self.files[i])
+            image = self.read(self.files[i])
         except Exception as error:  # whatever a broken file makes a decoder raise
             return (), str(error)
         if self.views == 0:
@@ -52,31 +53,43 @@ class Views(Dataset):
         with preserved_randomness():
             return torch.stack([self._view(image, i, k) for k in range(self.views)]).numpy(), ""
 
+    def read(self, file):
+        """-> an RGB PIL image."""
+        return read_image(file)
+
+    def name(self, image, i):
+        """What the views of image i are drawn by."""
+        return self.paths[i]
+
     def _view(self, image, i, k):
-        seed = derive_seed(self.paths[i], k, self.seed)
+        seed = derive_seed(self.name(image, i), k, self.seed)
         random.seed(seed)
         torch.manual_seed(seed)
         return self.transform(image)
 
 
 @torch.no_grad()
-def encode(backbone, views, workers):
-    """-> {"features" [R, d] fp16, "offsets" [N + 1]} of the N images of `views`; an unreadable one has no row, and is
-    named in a line."""
-    device = backbone.logit_scale.device
+def encode(backbone, views, workers, bar, encode_image=None, dtype=torch.float16):
+    """-> {"features" [R, d] of `dtype`, "offsets" [N + 1]} of the N images of `views`; an unreadable one has no row,
+    and is named in a line. The progress bar `bar` moves with each batch. `encode_image`: another way of encoding than
+    the backbone's."""
+    device, encode_image = backbone.logit_scale.device, encode_image or backbone.encode_image
     size = max(1, BATCH.get(device.type, 64) // max(views.views, 1))
-    features, counts = [torch.empty(0, backbone.embed_dim, dtype=torch.float16)], [0]
+    features, counts = [], [0]
     for batch in image_batches(views, workers, batch_size=size, collate_fn=list):
         good = []
         for images, reason in batch:
-            counts.append(len(images))
             if reason:
+                views.faults[len(counts) - 1] = reason
                 print(f"unreadable: {reason}")
             else:
                 good.append(torch.from_numpy(images))
+            counts.append(len(images))
         if good:
             images = torch.cat(good).to(device, backbone.dtype, memory_format=torch.channels_last)
-            features.append(backbone.encode_image(images).to("cpu", torch.float16))
+            features.append(encode_image(images).to("cpu", dtype))
+        bar.update(len(batch))
+    features = features or [torch.empty(0, backbone.embed_dim, dtype=dtype)]
     return {"features": torch.cat(features), "offsets": torch.tensor(counts).cumsum(0)}
 
 
@@ -93,8 +106,6 @@ class ImageStore:
         self.folder = Path(cfg.FEATURES.DIR)
         self.unreadable = set()  # files that were left out
         self.tables = {}  # views -> tables in use: base and new, once there, also serve both together
-        # a third faster for convolutions on a CPU, faster on a GPU too
-        backbone.visual.to(memory_format=torch.channels_last)
 
     def training_views(self, items):
         """Random training views."""
@@ -132,23 +143,32 @@ class ImageStore:
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
 
     def table(self, files, views):
-        """-> FeatureTable of these image files, from the cache where it verifies, else encoded now (and cached).
+        """-> FeatureTable of these image files.
 
         Raises UserError naming the images that cannot be read, unless DATASET.SKIP_BAD_IMAGES: then they have no view
         and are among `unreadable`.
         """
         files = list(dict.fromkeys(files))
         paths = [self.relative(file) for file in files]
+        tensors = self.tensors_of(files, paths, views)
+        table = FeatureTable(tensors["features"], tensors["offsets"], paths)
+        unreadable = table.unreadable
+        self._note({file for file, path in zip(files, paths) if path in unreadable})
+        return table
+
+    def tensors_of(self, files, paths, views):
+        """What `encode` gives of these image files, from the cache where it verifies, else encoded now (and cached)."""
         cached = self.folder / f"{self.key(files, paths, views)}.safetensors"
         tensors = _verified(cached)
         if tensors is None:
             # workers are seeded from torch's generator; a cold cache must not change a run
             with preserved_randomness():
                 tensors = self._encode(files, paths, views, cached)
-        table = FeatureTable(tensors["features"], tensors["offsets"], paths)
-        unreadable = table.unreadable
-        self._note({file for file, path in zip(files, paths) if path in unreadable})
-        return table
+        return tensors
+
+    def _todo(self, files, paths, views):
+        transform = build_transform(self.cfg, is_train=views > 0)
+        return Views(files, paths, transform, views, self.cfg.FEATURES.SEED)
 
     def _note(self, unreadable):
         """The images without features, at every use of them: those in the cache too were once skipped."""
@@ -177,14 +197,14 @@ class ImageStore:
             starts = range(0, max(len(files), 1), PART)
             chunks = {parts / f"{i // PART:05d}.safetensors": slice(i, i + PART) for i in starts}
             mine = dict(list(chunks.items())[rank::world])
-            transform = build_transform(self.cfg, is_train=views > 0)
             count = sum(len(files[chunk]) for chunk in mine.values())
             with tqdm(total=count, desc=f"encoding {what}", unit="img") as bar:
                 for part, chunk in mine.items():
                     if _verified(part) is None:
-                        todo = Views(files[chunk], paths[chunk], transform, views, self.cfg.FEATURES.SEED)
-                        write_bank(part, encode(self.backbone, todo, self.cfg.DATALOADER.NUM_WORKERS), {})
-                    bar.update(len(files[chunk]))
+                        todo = self._todo(files[chunk], paths[chunk], views)
+                        write_bank(part, encode(self.backbone, todo, self.cfg.DATALOADER.NUM_WORKERS, bar), {})
+                    else:
+                        bar.update(len(files[chunk]))
             if rank:
                 return _wait_for(cached)
             tables = [FeatureTable(**_wait_for(part), paths=paths[chunk]) for part, chunk in chunks.items()]
@@ -193,6 +213,21 @@ class ImageStore:
             write_bank(cached, tensors, {})
             shutil.rmtree(parts, ignore_errors=True)
             return tensors
+
+
+class TunedImages(ImageStore):
+    """The same through an image tower that a method tunes, `encode_image(images)`: nothing of it is cached, and it is
+    not rounded to half precision."""
+
+    def __init__(self, cfg, backbone, image_dir, views, encode_image):
+        super().__init__(cfg, backbone, image_dir, views)
+        self.encode_image = encode_image
+
+    def tensors_of(self, files, paths, views):
+        with preserved_randomness():
+            todo, workers = self._todo(files, paths, views), self.cfg.DATALOADER.NUM_WORKERS
+            with tqdm(total=len(files), desc="encoding with the tuned tower", unit="img", delay=5, leave=False) as bar:
+                return encode(self.backbone, todo, workers, bar, self.encode_image, torch.float32)
 
 
 def _verified(bank):

@@ -176,6 +176,29 @@ def locked(path: str | Path, waiting: str, cancelled: Callable[[], object] | Non
         lock.release()
 
 
+# ---- configuration files
+
+
+def config_files(root: str | Path, trainer: str, cfg: str) -> list[str]:
+    """The files of a configuration, from the folder `root` that holds configs/: the trainer's own, or that of the
+    longest start of its name that has one, and those of the remaining plug-ins (vit_b16_ctxv1 -> vit_b16, where a
+    plug-in has no such file). [] where there are none."""
+    method = trainer
+    plugins: list[str] = []
+    while not Path(root, found := f"configs/trainers/{method}/{cfg}.yaml").is_file():
+        method, _, plugin = method.rpartition("_")
+        if not method or not Path(root, "configs/plugins", plugin).is_dir():
+            return []
+        plugins.insert(0, plugin)
+    files = [found]
+    for plugin in plugins:
+        name = cfg
+        while "_" in name and not Path(root, f"configs/plugins/{plugin}/{name}.yaml").is_file():
+            name = name.rpartition("_")[0]
+        files.append(f"configs/plugins/{plugin}/{name}.yaml")
+    return files if all(Path(root, file).is_file() for file in files) else []
+
+
 # ---- results.json
 
 

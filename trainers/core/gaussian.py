@@ -129,5 +129,8 @@ class GaussianHead(MeansHead):
         _, neighbours, copies = self.blend.tolist()
         return mean_near_text(self.hand_written(names), self.support, int(neighbours), copies)
 
+    def as_linear(self):
+        return self.weights, self.bias
+
     def forward(self, features):
         return self.logit_scale * (features @ self.weights.t() + self.bias)

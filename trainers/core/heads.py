@@ -44,6 +44,15 @@ class Head(nn.Module):
         """What cosines are multiplied with: exp of the backbone's logarithm."""
         return self.backbone.logit_scale.exp().float()
 
+    def class_weights(self) -> Tensor | None:
+        """W [C, d] with logits = scale * f @ W^T, where they are that."""
+        return None
+
+    def as_linear(self) -> tuple[Tensor, Tensor] | None:
+        """W [C, d] and b [C] with logits = scale * (f @ W^T + b), where they are that."""
+        weights = self.class_weights()
+        return None if weights is None else (weights, weights.new_zeros(len(weights)))
+
     def for_classes(self, names: list[str]) -> "Head":
         raise NotImplementedError
 
@@ -66,6 +75,38 @@ class ZeroshotHead(Head):
 
     def for_classes(self, names):
         return ZeroshotHead(self.backbone, self.templates, names)
+
+
+class Blocks(nn.Module):
+    """Unit features [B, d] -> the logits of several heads side by side, of which the columns `keep` stay.
+
+    Names that come after training get a head of their own. One head over all would encode the old names anew, in
+    batches of another size, and move their logits in the last bits.
+    """
+
+    def __init__(self, heads: list[nn.Module], keep: list[int]):
+        super().__init__()
+        self.heads, self.keep = nn.ModuleList(heads), keep
+        self.evaluation_batch = min(getattr(head, "evaluation_batch", 8192) for head in heads)
+
+    def forward(self, features):
+        return torch.cat([head(features).float() for head in self.heads], 1)[:, self.keep]
+
+    def as_linear(self):
+        rows = [head.as_linear() if hasattr(head, "as_linear") else None for head in self.heads]
+        if None in rows:
+            return None
+        weights, bias = (torch.cat(part)[self.keep] for part in zip(*rows))
+        return weights, bias
+
+    @property
+    def logit_scale(self):
+        return self.heads[0].logit_scale
+
+
+def is_joint(head: nn.Module) -> bool:
+    """Whether the logits of `head` are log probabilities over all its names, so that one name more moves all."""
+    return any(getattr(part, "JOINT", False) for part in head.modules())
 
 
 class RowHead(Head):
@@ -92,13 +133,19 @@ class PromptHead(Head):
 
     USES_TEXT_FEATURES = True  # its loss computes text_features() anyway; False: it encodes other prompts
 
-    def __init__(self, backbone, classnames: list[str], n_ctx: int, chunk: int = 0):
-        """`n_ctx` tokens of context must fit beside each name; `chunk` > 0 bounds memory (TextEncoder)."""
+    def __init__(self, backbone, classnames: list[str], n_ctx: int, chunk: int = 0, pattern: str = "{}."):
+        """`n_ctx` tokens of context must fit beside each name; `chunk` > 0 bounds memory (TextEncoder); `pattern` is
+        what follows the context, with {} for the name."""
         super().__init__(backbone, classnames)
-        self.tokens = ClassTokens(classnames, backbone, n_ctx=n_ctx)
+        self.pattern, self.n_ctx = pattern, n_ctx
+        self.tokens = self.tokens_of(classnames)
         self._encoder = TextEncoder(backbone, chunk)
         self._pass: dict[str, object] | None = None
         self._kept: dict[str, object] = {}
+
+    def tokens_of(self, names: list[str]) -> ClassTokens:
+        """Any names as `encode_names` takes them."""
+        return ClassTokens(names, self.backbone, self.n_ctx, self.pattern)
 
     def encode_names(self, tokens: ClassTokens) -> Tensor:
         """Unit text features [N, d] of any names under the learned prompts, differentiable in these."""
@@ -119,16 +166,19 @@ class PromptHead(Head):
         """The same parameters, not a copy of them, read with other names."""
         head = copy.copy(self)
         head.classnames, head._pass, head._kept = list(names), None, {}
-        head.tokens = ClassTokens(names, self.backbone, n_ctx=self.tokens.n_ctx)
+        head.tokens = self.tokens_of(names)
         return head
 
     def for_classes(self, names: list[str]) -> "PromptHead":
         return self.over(names)
 
-    def encode(self, tokens: ClassTokens, ctx: Tensor, position: str = "end", index: Tensor | None = None) -> Tensor:
-        """Unit text features [N, d] of `tokens` under contexts [n, w], or one a row [N, n, w] (prompts.assemble)."""
+    def encode(
+        self, tokens: ClassTokens, ctx: Tensor, position: str = "end", index: Tensor | None = None, **hooks
+    ) -> Tensor:
+        """Unit text features [N, d] of `tokens` under contexts [n, w], or one a row [N, n, w] (prompts.assemble), with
+        the `hooks` between blocks that TextEncoder takes."""
         prompts, eot, prefix = assemble(tokens, ctx.to(self.backbone.dtype), position, index)
-        return F.normalize(self._encoder(prompts, eot, prefix).float(), dim=-1)
+        return F.normalize(self._encoder(prompts, eot, prefix, **hooks).float(), dim=-1)
 
     @contextmanager
     def one_pass(self):

@@ -8,7 +8,7 @@ import torch
 
 from .bank import BankStore
 from .data import FeatureSet
-from .extraction import ImageStore
+from .extraction import ImageStore, TunedImages
 from .files import UserError
 from .randomness import derive_seed
 
@@ -50,14 +50,24 @@ class FeatureData:
     """Features of a task's images, on `device` in fp32; each set is encoded when it is first asked for. They come from
     the bank FEATURES.BANK, or from images through the cache in FEATURES.DIR."""
 
-    def __init__(self, cfg, task, backbone, device: torch.device, watch):
+    def __init__(self, cfg, task, backbone, device: torch.device, watch, store=None):
+        """`store` gives features in their place."""
         self.cfg, self.task, self.device, self.watch = cfg, task, device, watch
         self.dataset = task.dataset
         image_dir = getattr(self.dataset, "image_dir", getattr(self.dataset, "dataset_dir", ""))
         self.views = cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES
-        bank = cfg.FEATURES.BANK
-        self.store = BankStore(bank, backbone) if bank else ImageStore(cfg, backbone, image_dir, self.views)
+        bank, self._images = cfg.FEATURES.BANK, (cfg, backbone, image_dir, self.views)
+        if store is None:
+            store = BankStore(bank, backbone) if bank else ImageStore(*self._images)
+        self.store = store
         self._left_out: dict[str, set[str]] = {}
+
+    def encode_with(self, encode_image):
+        """From here on images go through `encode_image(images)`, an image tower that a method tunes, as it now is: what
+        was encoded before is forgotten."""
+        self.store = TunedImages(*self._images, encode_image)
+        for encoded in ("train_set", "val_set"):
+            self.__dict__.pop(encoded, None)
 
     @property
     def skipped(self) -> dict[str, int]:

@@ -42,6 +42,11 @@ class Plugin:
     @classmethod
     def refuses(cls, trainer_class: "type[FeatureTrainer]") -> str:
         """Why a method cannot have this plug-in; "" where it can."""
+        if not hasattr(trainer_class, "REFUSES"):
+            name = trainer_class.__name__
+            return (
+                f"it is no FeatureTrainer but foreign code; adapt({name}) of this package makes {name}_{cls.NAME} of it"
+            )
         return trainer_class.REFUSES.get(cls.NAME, "")
 
     def extra_names(self) -> list[str]:
@@ -77,6 +82,11 @@ class Plugin:
     def class_means(self, names: list[str]) -> Tensor | None:
         """Unit means [C, d] of synthetic features of classes, trained or not, for methods in closed form; None where
         the plug-in makes none."""
+        return None
+
+    def synthetic(self, names: list[str], per_class: int) -> Tensor | None:
+        """`per_class` unit features of each class, class after class [len(names) * per_class, d], for names that come
+        after training; None where the plug-in makes none."""
         return None
 
     def tune(self) -> str:

@@ -7,11 +7,13 @@ import os
 import time
 from contextlib import contextmanager
 
+import torch
 from dassl.engine import TrainerX
 from dassl.evaluation import build_evaluator
 from torch import Tensor, nn
 
 from . import checkpoints, files, metrics, run, tasks
+from .checkout import own_config
 from .checkpoints import Checkpoints
 from .config import check_options, parts_of, resolve_precision
 from .files import ClassesUnsupported, UserError
@@ -46,7 +48,9 @@ class Stopwatch:
 class Predictor(TrainerX):
     """The methods and attributes that a FeatureTrainer has beside its training; its class attributes stand there."""
 
-    host: "Predictor | None" = None  # of a member of an ensemble: the trainer whose backbone and data it sees
+    # What gives `task` and `data`, and perhaps the backbone, in the place of a reader and a store on disk: the API, or
+    # the ensemble of a member.
+    host: "Predictor | None" = None
 
     # ---- set-up: Dassl's constructor calls the first two
 
@@ -56,11 +60,14 @@ class Predictor(TrainerX):
         host = self.host
         self.watch = host.watch if host else Stopwatch()
         self.shared: dict[str, object] = host.shared if host else {}  # what members of one ensemble make once
+        self.hides_bars = getattr(host, "hides_bars", None)  # True: no progress bars
         self.history, self.batch = [], {}  # history: the means of each epoch
         self.versions = run.versions()  # now, as files may change under a long run
         self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
         self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
         self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"
+        self.cfg = own_config(self.cfg, self.SECTION)
+        self.head = None
         self.temperature = 1.0  # of the probabilities that are shown; no decision depends on it
         check_options(self.cfg, parts_of(type(self)))
         self.plugins = [plugin(self) for plugin in self.PLUGINS]
@@ -84,6 +91,17 @@ class Predictor(TrainerX):
         """The task's data set: to train on, or as the options ask for it."""
         if self.task is not None:
             return
+        if self.TUNES_IMAGES and self.host:
+            raise UserError(
+                f"{type(self).__name__} tunes the image tower, and the members of an ensemble share one: leave it out"
+            )
+        if self.TUNES_IMAGES and self.on_features:
+            bank = self.cfg.FEATURES.BANK
+            bank = f", and the bank {bank} holds features of the frozen one" if bank else ""
+            raise UserError(
+                f"{type(self).__name__} tunes the image tower{bank}, so it needs images: give --root FOLDER with the "
+                "data set in it, and FEATURES.VIEWS 0"
+            )
         self.task = self.host.task if self.host else tasks.build_task(self.cfg, training)
         if not self.host:
             self.cfg = self.task.cfg  # with the classes that it took
@@ -93,6 +111,7 @@ class Predictor(TrainerX):
         self.num_classes, self.lab2cname = self.dataset.num_classes, self.dataset.lab2cname
         self.evaluator = build_evaluator(self.cfg, lab2cname=self.lab2cname)
         self.data = self.host.data if self.host else self.new_data()
+        self.see_through_head()
         if training:
             self.trains = self.trains and bool(self.task.real_classnames() or self.extra_names())
             self.selection = "last epoch" if self.trains else "nothing trained"
@@ -141,6 +160,25 @@ class Predictor(TrainerX):
         """FeatureSet of the labelled training images."""
         return self.data.train_set
 
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] -> features [B, d] fp32 as the head takes them: of the frozen tower without gradients, or
+        of the tower as the head tunes it."""
+        if not hasattr(self.head, "encode_image"):
+            return self.encode_frozen(images)
+        with torch.autocast(self.device.type, enabled=self.autocast):
+            return self.head.encode_image(images.to(self.device, self.backbone.dtype)).float()
+
+    @torch.no_grad()
+    def encode_frozen(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] -> unit features [B, d] fp32 of the frozen tower."""
+        return self.backbone.encode_image(images.to(self.device, self.backbone.dtype)).float()
+
+    def see_through_head(self):
+        """From here on the features of evaluated images are those of the image tower as the head tunes it, where it
+        does; a generator, which is trained before there is a head, has those of the frozen one."""
+        if self.task is not None and hasattr(self.head, "encode_image"):
+            self.data.encode_with(self.encode_image)
+
     def support_set(self):
         """The few-shot FeatureSet that a head may be built from (a cache of them), as plug-ins made it."""
         support = self.train_set if self.task.real_classnames() else None
@@ -164,6 +202,18 @@ class Predictor(TrainerX):
         state = checkpoints.state_of(self, epoch + 1, val_result)
         Checkpoints(directory, self.MODEL_NAME).write(state, name=model_name, is_best=is_best)
 
+    def save(self, directory: str):
+        """Writes what load_model reads: the checkpoint, and the state of the plug-ins."""
+        self.save_model(self.max_epoch - 1 if self.trains else -1, directory)
+        for plugin in self.plugins:
+            plugin.save(directory)
+
+    def synthetic(self, names: list[str], per_class: int) -> Tensor | None:
+        """Synthetic features of classes that have only a name [len(names) * per_class, d], from the first plug-in that
+        makes some."""
+        found = (plugin.synthetic(names, per_class) for plugin in self.plugins)
+        return next((features for features in found if features is not None), None)
+
     def head_from_checkpoint(self, classnames: list[str], state_dict: dict) -> nn.Module:
         """The head over `classnames` with the saved parameters; a method whose shapes depend on data overrides it."""
         head = self.build_head(classnames)
@@ -185,6 +235,7 @@ class Predictor(TrainerX):
         """
         if directory:
             self.loaded_from = checkpoints.load_head(self, directory, epoch, overridden)
+            self.see_through_head()
             for plugin in self.plugins:
                 plugin.load(directory)
         elif self.NEEDS_FEATURES or self.plugins:
@@ -215,11 +266,12 @@ class Predictor(TrainerX):
             )
         return self.head.for_classes(list(classnames)).to(self.device)
 
-    def head_for(self, classnames: list[str]) -> nn.Module:
-        """What evaluates `classnames`: the method's head over them, as plug-ins make it."""
+    def head_for(self, classnames: list[str], method_head=None) -> nn.Module:
+        """What evaluates `classnames`: the method's head over them, as plug-ins make it. `method_head(classnames)` may
+        stand for the trainer's own."""
         head, reason = None, None
         try:
-            head = self.method_head(classnames)
+            head = (method_head or self.method_head)(classnames)
         except ClassesUnsupported as error:
             reason = error
         for plugin in self.plugins:  # one may know what the method does not

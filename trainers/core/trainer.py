@@ -47,9 +47,10 @@ class FeatureTrainer(Predictor):
     MODEL_NAME: its checkpoint folder. REVISION: raised by every change that moves the method's figures.
     TEMPLATES: {DATASET.NAME: hand-written prompt}, where its authors differ from CoOp's.
     trains: False where there is nothing to train. NEEDS_FEATURES: its head is built from features.
-    LEARNS_PROMPTS: its head is a PromptHead whose text features training moves. USES_CLASS_MEANS: it asks plug-ins
-    for class_means(), means of synthetic features in the place of texts. STEPS_DRAW: its loss draws random
-    numbers, so nothing is drawn ahead of it. REFUSES: {plug-in: why it cannot have it}.
+    LEARNS_PROMPTS: its head is a PromptHead whose text features training moves. TUNES_IMAGES: its head has
+    encode_image(images), an image tower that training changes; no feature bank can stand for images. USES_CLASS_MEANS:
+    it asks plug-ins for class_means(), means of synthetic features in the place of texts. STEPS_DRAW: its loss draws
+    random numbers, so nothing is drawn ahead of it. REFUSES: {plug-in: why it cannot have it}.
     PLUGINS are those of a composed class, <Method>_<PLUGIN>.
     """
 
@@ -61,6 +62,7 @@ class FeatureTrainer(Predictor):
     TEMPLATES: dict[str, str] = {}
     NEEDS_FEATURES = False
     LEARNS_PROMPTS = False
+    TUNES_IMAGES = False
     USES_CLASS_MEANS = False
     STEPS_DRAW = False
     REFUSES: dict[str, str] = {}
@@ -151,7 +153,9 @@ class FeatureTrainer(Predictor):
         self.num_batches = len(loader)
         if self.output_dir:
             self.init_writer(os.path.join(self.output_dir, "tensorboard"))
-        bar = tqdm(initial=self.start_epoch, total=self.max_epoch, desc="training", unit="epoch", disable=None)
+        bar = tqdm(
+            initial=self.start_epoch, total=self.max_epoch, desc="training", unit="epoch", disable=self.hides_bars
+        )
         with self.rolling, bar:
             for epoch in range(self.start_epoch, self.max_epoch):
                 self.epoch = epoch
@@ -184,6 +188,7 @@ class FeatureTrainer(Predictor):
         if self.keeps_best:
             checkpoints.load_head(self, self.output_dir)
             self.selection = "best epoch on few-shot validation of the trained classes"
+        self.see_through_head()
         print("Finish training")
 
     def tune(self) -> str:
@@ -250,11 +255,18 @@ class FeatureTrainer(Predictor):
         if "features" in batch:
             features = batch["features"]
         else:
-            with torch.no_grad():
-                features = self.backbone.encode_image(batch["img"].to(self.device, self.backbone.dtype)).float()
+            features = self.encode_image(batch["img"])
         if "synthetic" not in batch:
             return features, labels
-        return torch.cat([features, batch["synthetic"]]), torch.cat([labels, batch["synthetic_label"]])
+        # no image belongs to a synthetic row: where a head has several features of an image, it stands for each
+        synthetic = batch["synthetic"].repeat(1, features.shape[1] // batch["synthetic"].shape[1])
+        return torch.cat([features, synthetic]), torch.cat([labels, batch["synthetic_label"]])
+
+    def frozen_features(self) -> Tensor:
+        """Unit features [B, d] of the batch's images by the frozen tower; of none [0, d] in a batch without images."""
+        return (
+            self.encode_frozen(self.batch["img"]) if "img" in self.batch else self.backbone.text_projection[:0].float()
+        )
 
     def one_pass(self):
         """Within it a prompt head computes its text features once."""

@@ -3,7 +3,6 @@
 import ctypes
 import functools
 import os
-import resource
 import signal
 import sys
 
@@ -15,6 +14,11 @@ from torch.utils.data import DataLoader
 
 from .files import UserError
 from .randomness import preserved_randomness, seed_all
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
 
 SHARED_MEMORY = "/dev/shm"
 PREFETCHED = 2  # batches that each worker prepares ahead: PyTorch's default
@@ -71,7 +75,7 @@ def image_batches(dataset, workers, shared_bytes=0, **options):
 
 def _room(needed, of_a_file):
     """Whether shared memory has more than `needed` bytes free, and a file may have more than `of_a_file`."""
-    if not os.path.isdir(SHARED_MEMORY):
+    if resource is None or not os.path.isdir(SHARED_MEMORY):
         return True
     found, limit = os.statvfs(SHARED_MEMORY), resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     return found.f_bavail * found.f_frsize > needed and (limit == resource.RLIM_INFINITY or limit > of_a_file)

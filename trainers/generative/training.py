@@ -37,6 +37,7 @@ class GeneratorTraining:
         self.options, self.directory = trainer.cfg.TRAINER[section], os.path.join(trainer.output_dir, FOLDER)
         self.device = self.features.features.device
         self.began = time.perf_counter()
+        self.final: dict | None = None  # what is saved of the trained one; None where it was saved before
 
     def settings(self):
         """What a saved state must agree with to be continued or reused: options, backbone, seed and data."""
@@ -72,8 +73,9 @@ class GeneratorTraining:
             self.began -= before
             what = "reusing the finished one" if start == total else f"resumed after {start} epochs"
             print(f"generator: {what} in {self.directory}")
-        epochs = tqdm(range(start, total), desc=self.name, unit="epoch", initial=start, total=total)
-        with Rolling(lambda state: write(state, self.directory, name=ROLLING)) as rolling:
+        span = {"initial": start, "total": total, "disable": self.trainer.hides_bars}
+        epochs = tqdm(range(start, total), desc=self.name, unit="epoch", **span)
+        with Rolling(self._save_rolling) as rolling:
             for epoch in epochs:
                 seed_all(self.seed, "generator", epoch)
                 history.append(self._epoch(framework, optimizers, epoch))
@@ -105,7 +107,7 @@ class GeneratorTraining:
 
     def _saved(self, settings):
         """(path, state) to continue or reuse; (None, None) where there is none under these settings."""
-        for name in (FINAL, ROLLING):
+        for name in (FINAL, ROLLING) if self.trainer.output_dir else ():
             path = os.path.join(self.directory, name)
             if os.path.exists(path):
                 state, made_under = read_generator(path)
@@ -126,10 +128,16 @@ class GeneratorTraining:
             "identity": self.trainer.identity,
         }
 
+    def _save_rolling(self, state):
+        if self.trainer.output_dir:
+            write(state, self.directory, name=ROLLING)
+
     def _save_final(self, state):
-        write(state, self.directory, name=FINAL)
-        with suppress(FileNotFoundError):
-            os.remove(os.path.join(self.directory, ROLLING))
+        self.final = state
+        if self.trainer.output_dir:
+            write(state, self.directory, name=FINAL)
+            with suppress(FileNotFoundError):
+                os.remove(os.path.join(self.directory, ROLLING))
 
     @torch.no_grad()
     def _report(self, generator, history):

@@ -26,7 +26,10 @@ def composed(trainer: type, plugins) -> type:
 
 
 def register_twins(trainer: type, plugins=PLUGINS):
-    """Registers a method with every combination of `plugins` that it can have."""
+    """Registers a method with every combination of `plugins` that it can have. Raises UserError for a trainer that is
+    no FeatureTrainer."""
+    if not hasattr(trainer, "REFUSES"):
+        composed(trainer, plugins)  # says what to do
     fitting = [plugin for plugin in plugins if not plugin.refuses(trainer)]
     for count in range(1, len(fitting) + 1):
         for chosen in combinations(fitting, count):

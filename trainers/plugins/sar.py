@@ -31,7 +31,7 @@ from torch import Tensor
 
 from ..core.files import UserError, nearest, plain, read_names
 from ..core.heads import PromptHead, RowHead
-from ..core.model.prompts import ClassTokens, encode_classes
+from ..core.model.prompts import encode_classes
 from ..core.model.vocabulary import has_embedding, listed_words, token_words
 from ..core.plugin import Plugin
 
@@ -113,7 +113,7 @@ class SAR(Plugin):
         if isinstance(head, RowHead) or not isinstance(head, PromptHead):
             reason = getattr(head, "UNKNOWN", "its head is no PromptHead")
             raise UserError(f"{type(self.trainer).__name__}: SAR needs text features of any name; {reason}")
-        self.tokens = ClassTokens(self.names, self.trainer.backbone, n_ctx=head.tokens.n_ctx)
+        self.tokens = head.tokens_of(self.names)
 
     def penalty(self, features, labels, logits):
         """(S5): W L_SAR of the names drawn in this step."""

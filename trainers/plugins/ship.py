@@ -6,11 +6,13 @@ classes the run is a source for other data sets: the plain method, and a generat
 a source, paper section 4.2.2) batches are B synthetic features.
 """
 
+import os
 from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
 
+from ..core.checkpoints import write
 from ..core.config import Range
 from ..core.data import FeatureSet
 from ..core.files import UserError, read_names, require_different
@@ -21,7 +23,7 @@ from ..core.randomness import derive_seed, seed_all
 from ..generative import kl_weight
 from ..generative.build import build_framework, check, decisive_keys, load_generator
 from ..generative.synthesis import CHUNK, SHOTS, Extended, Synthesizer, SyntheticLoader
-from ..generative.training import STAGE, GeneratorTraining
+from ..generative.training import FINAL, FOLDER, STAGE, GeneratorTraining
 from ..generative.training_free import GENERATORS, Fitting
 
 DRAWS = 32  # synthetic features whose mean stands for a class
@@ -57,14 +59,16 @@ class SHIP(Plugin):
     LIMITS = {"SHARE": Range(0, 1)}
 
     synthesizer = generator = None
+    final = ()  # what is saved of the generator, where this run trained it
     folder = ""  # the output folder of the run, where it was loaded
     report = {}
 
     @classmethod
     def refuses(cls, trainer_class):
-        reason = super().refuses(trainer_class)
+        if reason := super().refuses(trainer_class):
+            return reason
         usable = trainer_class.trains or trainer_class.USES_CLASS_MEANS
-        return reason or ("" if usable else "it trains nothing that synthetic features could enter")
+        return "" if usable else "it trains nothing that synthetic features could enter"
 
     @cached_property
     def base(self):
@@ -121,14 +125,16 @@ class SHIP(Plugin):
         return Synthesizer(self.generator, new, first_label=len(self.base))
 
     def take(self, make):
-        """The (generator, report) that `make()` gives, made once for all members of an ensemble with these options."""
+        """(generator, report, what is saved where this run trained it), as `make()` gives them; once for all members of
+        an ensemble with these options."""
         key = f"{self.NAME} {self.options}"
         if key not in self.trainer.shared:
             self.trainer.shared[key] = make()
-        self.generator, self.report = self.trainer.shared[key]
+        self.generator, self.report, *self.final = self.trainer.shared[key]
 
     def pretrain(self, tower, classes):
-        """-> (generator, report). Nothing is drawn here but in the training itself, so its draws stay the paper's."""
+        """-> (generator, report, what is saved of it). Nothing is drawn here but in the training itself, so its draws
+        stay the paper's."""
         options, trainer, found = self.options, self.trainer, self.trainer.train_set
         weight, auto = options.KL_WEIGHT, {}
         if options.KL_WEIGHT_RULE == "auto":
@@ -139,7 +145,7 @@ class SHIP(Plugin):
         build = partial(build_framework, options, tower, weight, trainer.templates)
         training = kind(build, trainer, self.SECTION, decisive_keys(options), "SHIP generator", classes)
         generator, report = training.run()
-        return generator, {**report, **auto}
+        return generator, {**report, **auto}, training.final
 
     def per_class(self):
         """How many synthetic features stand for a class: the shots; without a number of shots, as many as a base class
@@ -177,16 +183,35 @@ class SHIP(Plugin):
         options, trainer = self.options, self.trainer
         if not options.SHARE:
             return None
+        self.require_generator()
         tower = in_fp32(trainer.backbone)
-        if self.generator is None:
-            source = options.INIT_FROM or self.folder
-            self.take(lambda: load_generator(source, options, tower, trainer.device))
         draw = torch.Generator().manual_seed(derive_seed(self.cfg.SEED, self.NAME, "class means"))
         z = torch.randn(DRAWS, self.generator.latent_dim, generator=draw).repeat(len(names), 1)
         labels = torch.arange(len(names)).repeat_interleave(DRAWS)
         classes = ClassTokens(names, tower, n_ctx=options.N_CTX)
         features = Synthesizer(self.generator, classes, first_label=0).features(labels, z)
         return F.normalize(features.view(len(names), DRAWS, -1).mean(1), dim=-1)
+
+    def synthetic(self, names, per_class):
+        if not self.options.SHARE:
+            return None
+        self.require_generator()
+        labels, size = torch.arange(len(names)).repeat_interleave(per_class), (per_class, self.generator.latent_dim)
+        z = torch.cat([torch.randn(size, generator=self.draws("synthetic", name)) for name in names])
+        classes = ClassTokens(names, in_fp32(self.trainer.backbone), n_ctx=self.options.N_CTX)
+        return Synthesizer(self.generator, classes, first_label=0).features(labels, z)
+
+    def require_generator(self):
+        """Reads it where a loaded run did not need it so far."""
+        options, trainer = self.options, self.trainer
+        if self.generator is None:
+            source, tower = options.INIT_FROM or self.folder, in_fp32(trainer.backbone)
+            self.take(lambda: load_generator(source, options, tower, trainer.device))
+
+    def save(self, folder):
+        final = next(iter(self.final), None)
+        if folder and final and not os.path.exists(os.path.join(folder, FOLDER, FINAL)):
+            write(final, os.path.join(folder, FOLDER), name=FINAL)
 
     def load(self, folder):
         self.folder = folder

@@ -4,7 +4,8 @@ import torch
 from dassl.config import get_cfg_default
 
 from trainers.core.model.backbone import Backbone, load_backbone
-from trainers.core.model.openai_clip import PIXEL_MEAN, PIXEL_STD, import_clip
+from trainers.core.model.openai_clip import PIXEL_MEAN, PIXEL_STD
+from trainers.core.model.towers import CLIP, VisionTransformer
 
 
 def mini_clip():
@@ -17,8 +18,10 @@ def vit_b16():
     """150 million random weights in the shape of CLIP ViT-B/16: 12 layers of width 512 for text, of 768 for images."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        # output width; image size, layers, width, patch; positions, vocabulary, text width, heads, layers
-        clip = import_clip().model.CLIP(512, 224, 12, 768, 16, 77, 49408, 512, 8, 12)
+        visual = VisionTransformer(224, patch_size=16, width=768, layers=12, heads=12, output_dim=512)
+        clip = CLIP(visual, embed_dim=512, context_length=77, vocab_size=49408, width=512, layers=12)
+        for parameter in clip.parameters():
+            torch.nn.init.normal_(parameter, std=0.02)
     return Backbone(clip, "random", "", PIXEL_MEAN, PIXEL_STD, 224)
 
 

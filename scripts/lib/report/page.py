@@ -2,7 +2,7 @@
 
 import io
 import os
-import re
+from base64 import b64encode
 from html import escape
 from pathlib import Path
 from string import Template
@@ -11,46 +11,44 @@ import pandas as pd
 
 from trainers.core.files import replacing
 
-from .plots import chart, charts, plt
+from .plots import chart, charts, plt, save_figure
 from .runs import COST
 from .table import Table
 
 TEMPLATE = Path(__file__).with_name("page.html")
+COLUMNS = ["task", "dataset", "shots", "trainer", "config", "seed"]
 
 
-def write_page(path: str | Path, runs: list[dict], tables: list[Table], warnings: list[str]) -> Path:
+def write_page(path: str | Path, runs: pd.DataFrame, tables: list[Table], warnings: list[str]) -> Path:
     path = Path(path)
-    about = [f"{len(runs)} runs", *sorted({run["backbone"] for run in runs})]
-    about.append(f"seeds {', '.join(map(str, sorted({run['seed'] for run in runs})))}")
-    body = [picture(*shown) for shown in charts(tables).values()] + [table.render("html") for table in tables]
-    said = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
-    body.append(f"<details><summary>Warnings</summary><ul class='notes'>{said}</ul></details>" if said else "")
+    seeds = ", ".join(map(str, sorted({*runs["seed"]})))
+    about = " · ".join([f"{len(runs)} runs", *sorted({*runs["backbone"]}), f"seeds {seeds}"])
+    body = [picture(*shown) for shown in charts(tables).items()] + [table.render("html") for table in tables]
+    lines = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
+    body.append(f"<details><summary>Warnings</summary><ul class='notes'>{lines}</ul></details>" if lines else "")
     body.append(f"<details><summary>All runs</summary><div class='scroll'>{every(runs, path)}</div></details>")
-    text = Template(TEMPLATE.read_text("utf-8")).substitute(about=escape(" · ".join(about)), body="\n".join(body))
+    text = Template(TEMPLATE.read_text("utf-8")).substitute(about=escape(about), body="\n".join(body))
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8", errors="replace")
     return path
 
 
 def picture(title: str, cells: pd.DataFrame) -> str:
-    """A chart as inline SVG."""
-    out = io.StringIO()
-    with plt.rc_context({"svg.hashsalt": title}):
-        figure = chart(title, cells)
-        figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})
-    plt.close(figure)
-    text = out.getvalue()[out.getvalue().index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
-    return f'<figure role="img" aria-label="{escape(title)}">{text}</figure>'
+    """A chart as an image within the page."""
+    out = io.BytesIO()
+    with plt.rc_context({"svg.hashsalt": title}):  # the same runs make the same page
+        save_figure(chart(title, cells), out, format="svg", metadata={"Date": None})
+    data = b64encode(out.getvalue()).decode()
+    return f'<figure><img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}"></figure>'
 
 
-def every(runs: list[dict], page: Path) -> str:
+def every(runs: pd.DataFrame, page: Path) -> str:
     """A line per run: its metrics, and its folder as a link."""
-    names = ("task", "dataset", "shots", "trainer", "config", "seed")
-    lines = []
-    for run in sorted(runs, key=lambda run: str(run["path"])):
-        folder = os.path.relpath(run["path"].resolve().parent, page.resolve().parent)
-        link = f'<a href="{escape(Path(folder).as_posix())}/">{escape(str(run["seed"]))}</a>'
-        values = {name: f"{value:.2f}" for name, value in run["values"].items() if not name.startswith(COST)}
-        lines.append({**{name: escape(str(run[name])) for name in names}, "seed": link, **values})
-    return pd.DataFrame(lines).fillna("").to_html(index=False, escape=False, border=0)
+    runs = runs.sort_values("path")
+    table = runs[COLUMNS].astype(str).map(escape)
+    folders = [os.path.relpath(path.resolve().parent, page.resolve().parent) for path in runs["path"]]
+    links = [f'<a href="{escape(Path(folder).as_posix())}/">' for folder in folders]
+    table["seed"] = links + table["seed"] + "</a>"
+    metrics = pd.DataFrame([*runs["metrics"]], index=runs.index)
+    metrics = metrics[[name for name in metrics if not name.startswith(COST)]]
+    return table.join(metrics).to_html(index=False, escape=False, border=0, na_rep="", float_format="{:.2f}".format)

@@ -1,42 +1,39 @@
 """What plug-ins change: X + plug-in minus X, seed by seed."""
 
-from argparse import Namespace
-
 import pandas as pd
 
-from .runs import PLACE, differing, summarise
+from .runs import PLACE, differences, facts_frame, summarise
 from .table import with_words
-from .variants import describe
 
 
-def simpler(row: dict, rows: list[dict]) -> list[int]:
-    """The same method with one plug-in less, and without any: of the same configuration, or the only one."""
+def simpler(row: pd.Series, rows: pd.DataFrame) -> list[int]:
+    """Rows of the same method with one plug-in less, and without any: of the same configuration, or the only one."""
     method, *plugins = row["parts"]
-    fewer = {tuple(name for name in plugins if name != one) for one in plugins} | ({()} if plugins else set())
+    fewer = {(method, *(name for name in plugins if name != one)) for one in plugins}
     found = []
-    for names in sorted(fewer, key=lambda names: (-len(names), names)):
-        alike = {**row, "parts": (method, *names)}
-        same = [i for i, one in enumerate(rows) if all(one[k] == alike[k] for k in ("parts", "backbone", "source"))]
-        found += [i for i in same if rows[i]["config"] == row["config"]] or same * (len(same) == 1)
+    for parts in sorted(fewer | {(method,)} - {row["parts"]}, key=len, reverse=True):
+        alike = rows[(rows["parts"] == parts) & (rows["backbone"] == row["backbone"])]
+        same = alike[alike["config"] == row["config"]]
+        found += [*(alike if same.empty and len(alike) == 1 else same).index]
     return found
 
 
-def paired(values: pd.DataFrame, rows: list[dict], runs: list[dict], options: Namespace) -> pd.DataFrame | None:
-    """Cells of X + plug-in minus X for each seed that both have, and their mean; None where there is no pair."""
-    pairs, found, members = [], {}, []
-    for i, j in ((i, j) for i, row in enumerate(rows) for j in simpler(row, rows)):
-        both = [next(run for run in runs if run["row"] == row) for row in (j, i)]
-        keys = {key for key in differing(both) if not key.startswith(("TRAINER.", "classnames"))}
-        notes = [rows[i]["line_note"], f"they differ too in {describe(both, keys, 'trainer')}" if keys else ""]
-        title = f"{rows[i]['trainer']} - {rows[j]['trainer']}"
-        found[len(pairs)] = (values.xs(i) - values.xs(j)).dropna(how="all")
-        members += [{**run, "row": len(pairs)} for run in runs if run["row"] == i]
-        words = {"difference": title, "line_note": "; ".join(filter(None, notes)), "to": rows[j]["method"], "ours": i}
-        pairs.append({**rows[i], **words})
-    if not any(map(len, found.values())):
+def paired(values: pd.DataFrame, runs: pd.DataFrame, ci95: bool) -> tuple[pd.DataFrame, list[str]] | None:
+    """(cells of X + plug-in minus X for each seed that both have and their mean, footnotes); None where there is no
+    pair. `values`: [row, shots, dataset, seed] x metrics."""
+    rows, pairs, changes, notes = runs.groupby("row").first(), [], {}, []
+    for i, row in rows.iterrows():
+        for j in simpler(row, rows):
+            title = f"{row['trainer']} - {rows.loc[j, 'trainer']}"
+            changes[len(pairs)] = (values.xs(i) - values.xs(j)).dropna(how="all")
+            pairs.append(runs[runs["row"] == i].assign(row=len(pairs), trainer=title))
+            without, with_plugin = facts_frame(rows.loc[[j, i]]).to_dict("records")
+            unlike = differences(with_plugin, without, without=("TRAINER.", "classnames"))
+            notes += [f"{title}: the first has {unlike}"] if unlike else []
+    if not any(map(len, changes.values())):
         return None
-    each = pd.concat(found, names=["row"])
+    each = pd.concat(changes, names=["row"]).sort_index()
     seeds = each.stack().rename("mean").rename_axis([*PLACE, "seed", "metric"]).reset_index()
-    means = summarise(each, options.ci95, True).assign(seed="mean", turn=float("inf"))
-    cells = with_words(pd.concat([seeds.assign(turn=seeds["seed"], count=1), means]), pairs, members, list(values))
-    return cells.assign(note="", plus=True)
+    means = summarise(each, ci95, mean_of_h=True).assign(seed="mean", turn=float("inf"))
+    cells = pd.concat([seeds.assign(turn=seeds["seed"], count=1), means])
+    return with_words(cells, pd.concat(pairs), [*values]).assign(plus=True), notes

@@ -9,12 +9,12 @@ import yaml
 
 from trainers.core.files import UserError
 
-from .runs import AVERAGE, MAKE_SOME, NAMES, PAPERS, group_runs, shots_word
+from .runs import AVERAGE, MAKE_SOME, NAMES, PAPERS
 from .table import Table
 
 
 @cache
-def paper_table(number: int, paper: str) -> dict:
+def paper_table(number: int, paper: str = "ship") -> dict:
     """What the file holds; `values` of a row become {column: {metric: percent}}, and its `suffix` is what its options
     add to the name of a configuration. Raises UserError where there is no such table."""
     path = PAPERS / paper / f"table{number}.yaml"
@@ -32,52 +32,51 @@ def paper_table(number: int, paper: str) -> dict:
     return table
 
 
-def main_tables(task: str, paper: str) -> list[dict]:
-    """The paper's tables that compare methods on this task (not ablations)."""
+def main_table(task: str, paper: str) -> dict | None:
+    """The paper's table that compares methods on this task (no ablation)."""
     numbers = sorted(int(path.stem.removeprefix("table")) for path in (PAPERS / paper).glob("table*.yaml"))
     tables = [paper_table(number, paper) for number in numbers]
-    return [table for table in tables if table["task"] == task and not table["variants"]]
+    return next((table for table in tables if table["task"] == task and not table["variants"]), None)
 
 
-def printed(table: dict, row: dict, shots: int, datasets: list[str], metric: str, mean_of_h: bool) -> float | None:
+def stands_for(table: dict, theirs: dict, ours) -> bool:
+    """Whether a row of the paper's table is that of a row of ours: the same variant, or the same trainer."""
+    return theirs["method"] == ours.title if table["variants"] else theirs.get("trainer") == ours.trainer
+
+
+def printed(table: dict, cell, mean_of_h: bool) -> float | None:
     """The figure that may stand beside a cell of ours: of the same backbone, source and number of shots. For an average
     over all of its data sets the printed one; over some of them theirs, by the same rule."""
-    same = row["backbone"] == table["backbone"] and row["source"] in (table["source"], "")
-    if not same or table["shots"] not in (None, shots) or metric not in table["metrics"] or not table["verified"]:
+    same = cell.backbone == table["backbone"] and cell.source in (table["source"], "") and table["verified"]
+    if not same or table["shots"] not in (None, cell.at) or cell.metric not in table["metrics"]:
         return None
-    values = next((other["values"] for other in table["rows"] if stands_for(table, other, row)), {})
-    own_h = mean_of_h and metric == "H" and {*datasets} <= values.keys()
-    if len(datasets) > 1 and {*datasets} == table["datasets"] and AVERAGE in values and not own_h:
-        datasets = [AVERAGE]
-    if not {*datasets} <= values.keys():
+    values = next((row["values"] for row in table["rows"] if stands_for(table, row, cell)), {})
+    places = cell.places
+    if {*places} == table["datasets"] and AVERAGE in values and not mean_of_h:
+        places = [AVERAGE]
+    if not {*places} <= values.keys():
         return None
-    if metric == "H" and len(datasets) > 1 and not own_h:
-        return harmonic_mean([fmean(values[name][side] for name in datasets) for side in table["metrics"][:2]])
-    return fmean(values[name][metric] for name in datasets)
+    if cell.metric == "H" and len(places) > 1 and not mean_of_h:
+        return harmonic_mean([fmean(values[name][side] for name in places) for side in table["metrics"][:2]])
+    return fmean(values[name][cell.metric] for name in places)
 
 
-def with_printed(cells: pd.DataFrame, rows: list[dict], paper: dict, layout: str, mean_of_h: bool) -> pd.DataFrame:
-    """With the paper's figures: columns of a list, lines below ours, or `beside` ours with the difference."""
-    means = [printed(paper, rows[c.row], c.at, c.places, c.metric, mean_of_h) for c in cells.itertuples()]
-    theirs = cells.assign(mean=pd.Series(means, dtype=float), spread=None, note="", whose=1)
-    if layout == "beside":
+def with_printed(cells: pd.DataFrame, table: dict, beside: bool, mean_of_h: bool) -> pd.DataFrame:
+    """With the paper's figures in lines below ours, or `beside` ours with the difference."""
+    means = [printed(table, cell, mean_of_h) for cell in cells.itertuples()]
+    theirs = cells.assign(mean=pd.Series(means, dtype=float), spread=None, count=0, whose=1)
+    if beside:
         unlike = theirs.assign(mean=cells["mean"] - theirs["mean"], whose=2, of="diff.", plus=True)
         return pd.concat([cells.assign(of="ours"), theirs.assign(of="paper"), unlike])
-    theirs = theirs.dropna(subset="mean")
-    if layout == "list":
-        return pd.concat([cells, theirs.assign(metric="paper " + theirs["metric"])])
-    return pd.concat([cells, theirs.assign(method="  in the paper", variant="  in the paper", line_note="")])
+    words = dict.fromkeys(("method", "trainer"), "  in the paper") | {"config": "", "options": ""}
+    return pd.concat([cells, theirs.dropna(subset="mean").assign(**words)])
 
 
-def stands_for(table: dict, theirs: dict, ours: dict) -> bool:
-    """Whether a row of the paper's table is that of a row of ours: the same variant, or the same trainer."""
-    return theirs["method"] == ours["title"] if table["variants"] else theirs.get("trainer") == ours["trainer"]
-
-
-def not_run(table: dict | None, rows: list[dict]) -> list[str]:
+def not_run(table: dict, runs: pd.DataFrame) -> list[str]:
     """A footnote that names the rows of the paper's table that have no run here."""
-    theirs = [one for one in table["rows"] if "trainer" in one] if table else []
-    missing = [one["method"] for one in theirs if not any(stands_for(table, one, row) for row in rows)]
+    ours = [*runs.drop_duplicates("row").itertuples()]
+    theirs = [row for row in table["rows"] if "trainer" in row]
+    missing = [row["method"] for row in theirs if not any(stands_for(table, row, one) for one in ours)]
     return [f"not run: {', '.join(missing)}"] if missing else []
 
 
@@ -97,27 +96,23 @@ def own_table(table: dict) -> Table:
         for column, (key, metric) in enumerate(product(titles, table["metrics"])):
             words = {"line": line, "method": method, "column": column, "data set": titles[key], "metric": metric}
             cells.append({**words, "mean": row["values"].get(key, {}).get(metric)})
-    frame = pd.DataFrame(cells).assign(spread=None, note="", line_note="", block="", plus=False).astype({"mean": float})
+    frame = pd.DataFrame(cells).assign(spread=None, block="", plus=False).astype({"mean": float})
     notes = [table.get("note", ""), f"{table['backbone']}: not comparable with other backbones", *table["notes"]]
     title = f"As printed in {table['name']}: {table['title']}"
     return Table(title, frame, ["method"], ["data set", "metric"], [*filter(None, notes)])
 
 
-def with_variants(table: dict, runs: list[dict]) -> dict[str, list[dict]]:
-    """{configuration and shots: the runs of an ablation's rows}. Variants are options of one configuration, and end its
-    name; rows without options stand on the data sets of the variants."""
-    rows, found, parts = sorted(enumerate(table["rows"]), key=lambda pair: -len(pair[1]["suffix"])), [], {}
-    for run in runs:
-        for i, row in rows:
-            if run["trainer"] == row["trainer"] and run["cfg"].endswith(row["suffix"]):
-                words = " ".join(f"{key}={value}" for key, value in row.get("options", {}).items())
-                title = row["method"] + run["config"].removeprefix(run["cfg"])
-                base = run["cfg"].removesuffix(row["suffix"])
-                found.append({**run, "title": title, "options": words, "order": (i,), "base": base})
-                break
-    for (base, shots), members in group_runs(found, "base", "shots").items():
-        datasets = {run["dataset"] for run in members if run["options"]}
-        if datasets:
-            about = f"{base}, {shots_word(shots)} shots"
-            parts[about] = [run for run in members if run["dataset"] in datasets]
-    return parts
+def ablation(table: dict, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of an ablation's rows, with the row's title, options and rank, and the configuration `base` that the
+    options change: they end its name. Rows without options stand on the data sets of the variants."""
+    parts, key = [runs[:0]], ["base", "shots", "dataset"]
+    for i, row in sorted(enumerate(table["rows"]), key=lambda pair: -len(pair[1]["suffix"])):
+        here = (runs["trainer"] == row["trainer"]) & runs["cfg"].str.endswith(row["suffix"])
+        part, runs = runs[here], runs[~here]
+        words = " ".join(f"{key}={value}" for key, value in row.get("options", {}).items())
+        part = part.assign(options=words, rank=[(i,)] * len(part), base=part["cfg"].str.removesuffix(row["suffix"]))
+        variant = [config.removeprefix(cfg) for config, cfg in zip(part["config"], part["cfg"], strict=True)]
+        parts.append(part.assign(title=[row["method"] + number for number in variant]))
+    found = pd.concat(parts)
+    variants = pd.MultiIndex.from_frame(found.loc[found["options"] != "", key])
+    return found[pd.MultiIndex.from_frame(found[key]).isin(variants)]

@@ -1,8 +1,8 @@
-"""results.json files -> runs -> mean and spread over seeds. Damaged files and copies are named and left out."""
+"""results.json files -> a frame with a line per run -> mean and spread over seeds. Damaged files and copies are named
+and left out; runs that differ in more than their seed get rows of their own."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,11 @@ from trainers.core.identity import is_idle, is_read
 
 PAPERS = Path(__file__).resolve().parents[3] / "configs" / "papers"
 NAMES = yaml.safe_load((PAPERS / "names.yaml").read_text(encoding="utf-8"))
-ROW = ("task", "source", "backbone", "trainer", "cfg")  # names a run but for its data set, shots and seed
+PLUGINS = NAMES["plugins"]
+ROW = ["task", "source", "backbone", "trainer", "cfg"]  # names a run but for its data set, shots and seed
 BY_SEED = ("SEED", "fewshot", "version")  # keys of an identity that tell no rows apart
 STARTS = (".INIT_FROM", ".INIT_WEIGHTS")  # ends of keys that name the run that this one started from: nor do these
+BY_DATASET = ("images", "classnames", "split", "template")  # facts with other values for each data set
 PLACE = ["row", "shots", "dataset"]
 AVERAGE = "average"
 H_OF = (("H", "base", "new"), ("H", "unseen", "seen"), ("all_H", "all_base", "all_new"))
@@ -24,48 +26,50 @@ COST = "cost: "  # begins what is no accuracy: the seconds of a stage, the peak 
 MAKE_SOME = "make some with  bash scripts/quickstart.sh  or  bash scripts/base2new.sh caltech101 1"
 
 
-def load(places: list[str], mix: bool = False) -> tuple[list[dict], list[str]]:
+def load(places: list[str]) -> tuple[pd.DataFrame, list[str]]:
     """(the runs below these folders, warnings). Raises UserError where there are none."""
-    runs, warnings = [], []
+    records, warnings = [], []
     for path in find([Path(place) for place in places]):
         try:
-            runs.append(read(path))
+            records.append(read(path))
         except UserError as error:
             warnings.append(f"left out: {error}")
-    runs = without_copies(runs, warnings)
-    if not runs:
+    if not records:
         raise UserError("no run is left to report:\n" + "\n".join(warnings))
-    for (task, dataset), members in group_runs(runs, "task", "dataset").items():
-        for name, what in (("split", "splits"), ("names", "class names")):
-            users = {run[name]: f"{run[name]}: {run['trainer']} seed {run['seed']}" for run in members if run[name]}
+    runs = pd.DataFrame(sorted(records, key=lambda run: run["path"].stat().st_mtime_ns))
+    for _, group in runs.groupby(ROW):
+        runs.loc[group.index, ["config", "note"]] = with_variants(group)
+    older = runs.duplicated([*ROW, "config", "dataset", "shots", "seed"], keep="last")
+    warnings += [f"two results of the same run: left out the older, {path}" for path in runs.loc[older, "path"]]
+    runs = runs[~older]
+    for (task, dataset), members in runs.groupby(["task", "dataset"]):
+        for key, what in (("split", "splits"), ("names", "class names")):
+            users = members[members[key] != ""].drop_duplicates(key)
             if len(users) > 1:
+                words = users[key] + ": " + users["trainer"] + " seed " + users["seed"].astype(str)
                 what = f"results of different {what} should not be compared"
-                warnings.append(f"{task} {dataset}: {what} ({'; '.join(users.values())})")
-    for group in group_runs(runs, *ROW).values():
-        keys = set().union(*map(differing, group_runs(group, "dataset", "shots").values()))
-        if keys:
-            from .variants import number_variants
-
-            number_variants(group, keys, mix)
+                warnings.append(f"{task} {dataset}: {what} ({'; '.join(words)})")
     return runs, warnings
 
 
 def find(places: list[Path]) -> list[Path]:
-    """The results.json files in and below folders."""
-    found = [path for place in places for path in (sorted(place.rglob(RESULTS)) if place.is_dir() else [place])]
-    missing = [str(path) for path in found if not path.is_file()]
-    if missing or not found:
-        begun = [str(log.parent) for place in places for log in sorted(place.rglob("log.txt"))]
-        hint = f"\nNot finished yet, or broken off: {begun[0]} ({len(begun)} in all)" if begun else ""
-        what = f"{missing[0]} does not exist" if missing else f"no {RESULTS} below {', '.join(map(str, places))}"
+    """The results.json files in and below folders. Raises UserError where there is none."""
+    found = [path for place in places for path in (sorted(place.rglob(RESULTS)) or [place])]
+    missing = next((path for path in found if not path.is_file()), None)
+    if missing:
+        begun = sorted(missing.rglob("log.txt"))
+        hint = f"\nNot finished yet, or broken off: {begun[0].parent} ({len(begun)} in all)" if begun else ""
+        what = f"there is no {RESULTS} below {missing}" if missing.is_dir() else f"{missing} does not exist"
         raise UserError(f"{what}; a run writes it when it is done.{hint}\n{MAKE_SOME}")
     return list(dict.fromkeys(found))
 
 
 def read(path: Path) -> dict:
-    """A run: its fields, `values` {metric: percent}, `notes` {metric: why it is missing, or how it was measured}, and
-    `facts`, which seeds of one row have in common. Raises UserError where the file is damaged."""
-    data = read_results(path)
+    """A run: its fields, `metrics` {name: percent}, `notes` {metric: why it is missing, or how it was measured}, and
+    `facts`, which seeds of one row have in common. Raises UserError where the file is damaged or in a wrong place."""
+    data, folder = read_results(path), path.absolute().parent.name
+    if re.fullmatch(r"seed\d+", folder) and folder != f"seed{data.get('seed')}":
+        raise UserError(f"{path} is of seed {data.get('seed')}, in the folder of another seed")
     try:
         return run_of(data, path)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -73,134 +77,123 @@ def read(path: Path) -> dict:
 
 
 def run_of(data: dict, path: Path) -> dict:
-    identity, seconds, seed = data.get("identity") or {}, data.get("seconds") or {}, int(data["seed"])
-    costs = {**seconds, "total": sum(seconds.values()), "peak MB": data.get("peak_memory_mb")} if seconds else {}
-    values = {**data["metrics"], **{COST + name: value for name, value in costs.items()}}
+    values = {name: float(value) for name, value in data["metrics"].items() if value is not None}
+    if not all(0 <= value <= 100 for value in values.values()):
+        raise ValueError("a metric that is no percentage")
+    if seconds := data.get("seconds"):
+        costs = {**seconds, "total": sum(seconds.values()), "peak MB": data.get("peak_memory_mb")}
+        values |= {COST + name: value for name, value in costs.items()}
+    by_name = re.split(f"_(?=(?:{'|'.join(PLUGINS)})(?:_|$))", data["trainer"])  # in the first versions
+    method, plugins = data.get("method", by_name[0]), data.get("plugins", by_name[1:])
     notes = dict(data.get("unsupported") or {})
     for name, part in (data.get("subset") or {}).items():
-        notes[name] = f"{name}: on a fixed subset, {part['images']:,} of {part['of']:,} test images"
-    if not all(0 <= value <= 100 for value in data["metrics"].values() if value is not None):
-        raise ValueError("a metric that is no percentage")
-    method, *plugins = re.split(f"_({'|'.join(NAMES['plugins'])})(?=_|$)", data["trainer"])  # for the first versions
-    method, plugins = data.get("method", method), data.get("plugins", [*filter(None, plugins)])
-    facts = facts_of(data, identity)
+        notes[name] = f"on a fixed subset, {part['images']:,} of {part['of']:,} test images"
+    copies, unseeded = data.get("test_images_trained_on"), data.get("unseeded") or data["seed"] < 0
+    general = ["unseeded: the seed was drawn"] if unseeded else []
+    general += [f"{copies} of the test images are among those that it was trained on"] if copies else []
     return {
         **{name: data[name] for name in ("task", "dataset", "trainer", "config")},
-        "seed": seed,
-        "shots": int(data["shots"]),
+        **{name: int(data[name]) for name in ("seed", "shots")},
         "source": data.get("source") or (data.get("extra") or {}).get("source") or "",
         "backbone": data["backbone"]["name"],
         "cfg": data["config"],  # `config` also tells variants apart
         "parts": (method, *plugins),
         "title": " + ".join([NAMES["methods"].get(method, method.replace("_", "-")), *plugins]),
-        "order": ([rank(NAMES["plugins"], name) for name in plugins], rank(NAMES["methods"], method), data["trainer"]),
-        "options": "",
+        "rank": (tuple(rank(PLUGINS, name) for name in plugins), rank(NAMES["methods"], method), data["trainer"]),
+        **{"options": "", "base": ""},  # of an ablation's rows
         "path": path,
-        "values": {name: float(value) for name, value in values.items() if value is not None},
-        "notes": notes,
-        "facts": facts,
-        "note": "unseeded: the seed was drawn" if facts["seed"] == "drawn" else "",
-        "older": "version" in identity,
+        "metrics": values,
+        "notes": notes if data["metrics"] else {"accuracy": "there are no test images"},
+        "facts": facts_of(data) | {"seed": "drawn" if unseeded else "given"},
+        "note": "; ".join(general),
         "split": data.get("split_hash", ""),
         "names": data.get("classnames_hash", ""),
     }
 
 
-def facts_of(data: dict, identity: dict) -> dict:
+def facts_of(data: dict) -> dict:
+    """The run's identity without what belongs to its seed or did nothing."""
+    identity, letters = data.get("identity") or {}, data["trainer"].replace("_", "").upper()
+    ignored = {*BY_SEED} if data.get("bank") else {*BY_SEED, "images", "content"}  # those of the images drawn
+    facts = {"weights": data["backbone"].get("sha256"), "options": "recorded" if identity else "not recorded"}
     draw = str(data.get("fewshot") or "")
-    facts = {**identity}
-    for key in (*BY_SEED, *(key for key, value in identity.items() if is_idle(key, value))):
-        facts.pop(key, None)
-    if not data.get("bank"):
-        for key in ("images", "content"):  # of those that were drawn; of a bank it is all of them
-            facts.pop(key, None)
+    facts["few-shot images"] = "sampled" if draw.endswith(".pkl") else re.sub(r"seed_?\d+", "", Path(draw).name)
+    for key, value in identity.items():
+        is_revision = "REVISION" in key
+        # older versions recorded the options of all methods: those count whose section is in the trainer's name
+        sections = [name for name in key.split(".")[1:2] if name.replace("_", "") in letters]
+        unread = "version" in identity and key[0].isupper() and not is_revision and not is_read(key, sections)
+        first = is_revision and value == 1  # older versions did not record it
+        if not (key in ignored or key.endswith(STARTS) or first or unread or is_idle(key, value)):
+            facts[key] = value
     if facts.get("DATASET.HALVES_SEED", -1) >= 0:  # the half is the repetition, as the seed is
         facts["DATASET.HALVES_SEED"] = "drawn"
         facts.pop("classnames", None)
-    facts.setdefault("weights", data["backbone"].get("sha256"))
-    facts["options"] = "recorded" if identity else "not recorded"
-    facts["selection"] = re.sub(r"\d[\d.e+-]*", "#", str(data.get("selection")))  # it may tell what was chosen
-    facts["few-shot images"] = "sampled" if draw.endswith(".pkl") else re.sub(r"seed_?\d+", "", Path(draw).name)
-    facts["seed"] = "drawn" if data.get("unseeded") or data["seed"] < 0 else "given"
     return facts
 
 
 def rank(names: Iterable[str], name: str) -> tuple[int, str]:
     """Sort key: the order of `names`; others follow by their letters."""
-    names = list(names)
+    names = [*names]
     return (names.index(name), "") if name in names else (len(names), name)
 
 
-def without_copies(runs: list[dict], warnings: list[str]) -> list[dict]:
-    """Leaves out runs in the folder of another seed, and the older of two results of one run."""
-    kept: dict = {}
-    for run in sorted(runs, key=lambda run: run["path"].stat().st_mtime_ns):
-        folder = re.fullmatch(r"seed(\d+)", run["path"].absolute().parent.name)
-        if folder and int(folder[1]) != run["seed"]:
-            warnings.append(f"left out: {run['path']} is of seed {run['seed']}, in the folder of another seed")
-            continue
-        key = (*(run[name] for name in (*ROW, "dataset", "shots", "seed")), frozenset(run["facts"].items()))
-        if key in kept:
-            warnings.append(f"two results of the same run: using {run['path']}, not {kept[key]['path']}")
-        kept[key] = run
-    return list(kept.values())
+# ---- rows: runs that differ in their seed alone
 
 
-def group_runs(runs: Iterable[dict], *names: str) -> dict[tuple, list[dict]]:
-    """{values of these fields: the runs that have them}"""
-    found = defaultdict(list)
-    for run in runs:
-        found[tuple(run[name] for name in names)].append(run)
-    return found
+def with_variants(group: pd.DataFrame) -> pd.DataFrame:
+    """`config` and `note` of runs: where they differ in more than their seed on a data set, their configurations are
+    "cfg", "cfg #2", ..., the same on all data sets, and the note says what differs from most of them."""
+    facts, cells = facts_frame(group), [group["dataset"], group["shots"]]
+    facts = facts.loc[:, (facts.groupby(cells).nunique() > 1).any()]
+    for key in facts.columns.intersection(BY_DATASET):  # the hash that most runs on a data set have is #1
+        facts[key] = facts.groupby(cells)[key].transform(by_frequency)
+    common = {key: facts[key].value_counts().index[0] for key in facts}
+    unlike = pd.Series([differences(found, common) for found in facts.to_dict("records")], index=group.index)
+    counts = unlike.value_counts()
+    order = sorted(counts.index, key=lambda words: (words != "", -counts[words], words))
+    config = group["cfg"] + unlike.map(lambda words: f" #{order.index(words) + 1}" * (words != order[0]))
+    note = (config + " has " + unlike).where(unlike != "", "") + "; " + group["note"]
+    return pd.DataFrame({"config": config, "note": note.str.strip("; ")})
 
 
-def fact(run: dict, key: str):
-    return run["facts"].get(key, 1 if "REVISION" in key else None)  # older versions did not record the first
+def by_frequency(hashes: pd.Series) -> pd.Series:
+    """#1 for the most frequent one, #2 for the next one, and so on."""
+    return hashes.map({value: f"#{number}" for number, value in enumerate(hashes.value_counts().index, 1)})
 
 
-def differing(runs: list[dict]) -> set[str]:
-    """The facts in which these runs differ, without options that their trainer does not read."""
-    first = runs[0]["facts"]
-    others = [run["facts"] for run in runs if run["facts"] != first]
-    unlike = {key for other in others for key, _ in first.items() ^ other.items()}
-    if not all("template" in run["facts"] for run in runs):
-        unlike.discard("template")  # older versions did not record it
-    return {key for key in unlike if len({fact(run, key) for run in runs}) > 1 and is_compared(key, runs)}
+def facts_frame(runs: pd.DataFrame) -> pd.DataFrame:
+    """[runs x facts]; what was not recorded is "-", but for a template's text, which older versions did not keep."""
+    facts = pd.DataFrame([*runs["facts"]], index=runs.index, dtype=object)
+    known = facts.where(facts.notna(), "-")
+    return known.assign(template=facts["template"]) if "template" in facts else known
 
 
-def is_compared(key: str, runs: list[dict]) -> bool:
-    """Older versions recorded the options of all methods: theirs count in sections whose letters the trainer's name
-    has."""
-    if key.endswith(STARTS):
-        return False
-    is_option = key.split(".")[0].isupper() and "REVISION" not in key
-    if not is_option or any(key in run["facts"] and not run["older"] for run in runs):
-        return True
-    name = runs[0]["trainer"].replace("_", "").upper()
-    return is_read(key, [section for section in key.split(".")[1:2] if section.replace("_", "") in name])
+def differences(facts: Mapping, common: Mapping, without: tuple[str, ...] = ()) -> str:
+    """ "OPTIM.MAX_EPOCH 20 instead of 50": the facts that are not the common ones, but for those that begin with one of
+    `without`."""
+    unlike = [key for key in sorted(facts) if facts[key] != common[key] and not key.startswith(without)]
+    return "; ".join(f"{key} {short(facts[key])} instead of {short(common[key])}" for key in unlike)
 
 
-def rows_of(runs: list[dict]) -> list[dict]:
-    """The rows of a table in their order; each run is told the number of its `row`. A method has a row for each
-    configuration where a data set has several of them, else one."""
-    rows = []
-    for key, group in group_runs(runs, "source", "backbone", "trainer", "title").items():
-        cells = group_runs(group, "dataset", "shots").values()
-        several = any(len({run["config"] for run in cell}) > 1 for cell in cells)
-        for members in group_runs(group, "config").values() if several else [group]:
-            first, configs = members[0], {run["config"] for run in members}
-            notes = [f"{name}: {words}" for name, words in NAMES["reconstructions"].items() if name in first["parts"]]
-            row = dict(zip(("source", "backbone", "trainer", "title"), key, strict=True), members=members)
-            row["config"] = first["config"] if len(configs) == 1 else "(several)"
-            row["method"] = first["title"] + f" ({row['config']})" * several
-            row["variant"] = row["method"]
-            row["line_note"] = "; ".join(notes + sorted({run["note"] for run in members} - {""}))
-            rows.append({**row, **{name: first[name] for name in ("parts", "options", "order")}})
-    rows.sort(key=lambda row: (row["backbone"], *row["order"], row["config"]))
-    for number, row in enumerate(rows):
-        for run in row.pop("members"):
-            run["row"] = number
-    return rows
+def short(value) -> str:
+    return str(value)[:8] if re.fullmatch("[0-9a-f]{12,}", str(value)) else str(value)
+
+
+def with_rows(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of a table with the number of their `row` and its `method`. A method has a row for each configuration
+    where a data set has several of them, else one."""
+    key = ["backbone", "trainer", "title"]
+    several = runs.groupby([*key, "dataset", "shots"])["config"].transform("nunique") > 1
+    several = several.groupby([runs[name] for name in key]).transform("any")
+    named = runs["config"].where(several, "")
+    runs = runs.assign(method=runs["title"] + (" (" + named + ")").where(several, ""))
+    return runs.assign(row=runs.groupby(["backbone", "rank", named]).ngroup())
+
+
+def one_of(words: Iterable[str]) -> str:
+    words = {*words}
+    return words.pop() if len(words) == 1 else "(several)"
 
 
 def shots_word(shots: int) -> str:
@@ -210,12 +203,11 @@ def shots_word(shots: int) -> str:
 # ---- numbers
 
 
-def values_of(runs: list[dict], names: Iterable[str]) -> pd.DataFrame:
-    """[row, shots, dataset, seed] x `names`: metrics and costs, from a tidy frame with a line per run and metric."""
-    keys = [*PLACE, "seed"]
-    lines = [(*(run[key] for key in keys), *pair) for run in runs for pair in run["values"].items()]
-    tidy = pd.DataFrame(lines, columns=[*keys, "metric", "value"])
-    return with_h(tidy.pivot(index=keys, columns="metric", values="value")).reindex(columns=dict.fromkeys(names))
+def values_of(runs: pd.DataFrame) -> pd.DataFrame:
+    """[row, shots, dataset, seed] x metrics and costs; a metric that runs only have notes of is there too."""
+    lines = [dict.fromkeys(run.notes) | run.metrics for run in runs.itertuples()]
+    index = pd.MultiIndex.from_frame(runs[[*PLACE, "seed"]])
+    return with_h(pd.DataFrame(lines, index=index, dtype=float))
 
 
 def with_h(values: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from datasets.core.splits import class_names
 from train import BANKS
 from trainers.core import bank as banks
 from trainers.core.bank import BankStore, read_bank, write_bank
-from trainers.core.files import verified_sha256
+from trainers.core.files import has_sha256, verified_sha256
 
 NAMES = ["ant", "bee"]
 
@@ -102,7 +102,7 @@ def test_an_old_bank_is_used_with_a_word_or_checked_by_the_file_beside_it(tmp_pa
 
 
 def test_shipped_banks_have_a_file_beside_them():
-    assert all(banks.has_digest(path) for path in BANKS.glob("*.safetensors"))
+    assert all(has_sha256(path) for path in BANKS.glob("*.safetensors"))
 
 
 def test_a_bank_whose_rows_do_not_fit_its_split_is_refused(tmp_path):

@@ -21,12 +21,16 @@ def coloured_images(tmp_path_factory):
     return root
 
 
+def slow(trainer):
+    return pytest.param(trainer, marks=pytest.mark.slow)
+
+
 def on_images(root, out, trainer, *options, task="base2new"):
     options = ["DATALOADER.NUM_WORKERS", "0", "FEATURES.DIR", out / "cache", *options]
     return ["--root", str(root), *argv("", out / "run", trainer, *options, task=task, dataset="imagefolder")]
 
 
-@pytest.mark.parametrize("trainer", ["CoOp_SHIP", "Tip_Adapter_F", "f_VAEGAN"])
+@pytest.mark.parametrize("trainer", ["CoOp_SHIP", slow("Tip_Adapter_F"), slow("f_VAEGAN")])
 def test_on_the_fly_what_trains_on_features_has_random_views(coloured_images, tmp_path, monkeypatch, trainer):
     """FEATURES.VIEWS 0: batches are of images; generator and cache get stored random views, not centre crops."""
     args = on_images(coloured_images, tmp_path, trainer, "FEATURES.VIEWS", 0, "OPTIM.MAX_EPOCH", 1)

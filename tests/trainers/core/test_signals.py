@@ -73,7 +73,7 @@ def is_alive(pid):
 def test_a_signal_lets_the_run_save_and_names_itself(start, number, code):
     process, _ = start()
     process.send_signal(number)
-    out, _ = process.communicate(timeout=10)
+    out, _ = process.communicate(timeout=60)
     assert process.returncode == code and "saved\n" in out
     assert f"interrupted by {number.name}; the same command goes on from the last checkpoint" in out
 
@@ -85,7 +85,7 @@ def test_a_second_signal_ends_it_at_once_with_its_workers(start):
     assert process.stdout.readline() == "saving\n"
     time.sleep(0.6)
     process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=10)
+    out, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and "saved" not in out
     wait_for(lambda: not is_alive(worker))
 

@@ -60,7 +60,7 @@ def registered():
 
     yield register
     for name in names:
-        TRAINER_REGISTRY._objects.pop(name)
+        TRAINER_REGISTRY._obj_map.pop(name)
 
 
 @pytest.mark.parametrize("plain", ["CoOp_SHIP"])

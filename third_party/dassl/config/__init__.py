@@ -9,3 +9,10 @@ def get_cfg_default():
     cfg = Config()
     cfg.update(CfgNode(DEFAULTS))  # CfgNode copies
     return cfg
+
+
+def clean_cfg(cfg, trainer):
+    """Removes the options of other trainers than the one called `trainer`, so that a printed config is short."""
+    for key in [*cfg.TRAINER]:
+        if key not in ("NAME", trainer.upper()):
+            del cfg.TRAINER[key]

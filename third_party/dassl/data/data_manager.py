@@ -62,11 +62,12 @@ class DataManager:
                 cfg, c.SAMPLER, items, c.BATCH_SIZE, tfm=tfm_test, is_train=False, dataset_wrapper=dataset_wrapper
             )
 
-        cfg_x, cfg_u = cfg.DATALOADER.TRAIN_X, cfg.DATALOADER.TRAIN_U
+        cfg_x = cfg.DATALOADER.TRAIN_X
         self.train_loader_x = train_loader(dataset.train_x, cfg_x)
-        self.train_loader_u = (
-            train_loader(dataset.train_u, cfg_x if cfg_u.SAME_AS_X else cfg_u) if dataset.train_u else None
-        )
+        self.train_loader_u = None
+        if dataset.train_u:  # some configurations have no such node
+            cfg_u = cfg.DATALOADER.TRAIN_U
+            self.train_loader_u = train_loader(dataset.train_u, cfg_x if cfg_u.SAME_AS_X else cfg_u)
         self.val_loader = test_loader(dataset.val) if dataset.val else None
         self.test_loader = test_loader(dataset.test)
 

@@ -15,6 +15,15 @@ from ..utils.torchtools import BEST_NAME
 from .base import TrainerBase
 
 
+def __getattr__(name):
+    """`SummaryWriter`, which public code imports from here; TensorBoard is loaded when it is asked for."""
+    if name != "SummaryWriter":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter
+
+
 class SimpleTrainer(TrainerBase):
     """Builds data, model and evaluator from a config; trains with automatic resume, checkpoints and a final test."""
 

@@ -33,7 +33,7 @@ class Classification(EvaluatorBase):
     def __init__(self, cfg, lab2cname=None, **kwargs):
         super().__init__(cfg)
         self._lab2cname = lab2cname or {}
-        self.reset()
+        self._y_true, self._y_pred = [], []  # not reset(): a subclass's may need what its constructor sets later
 
     def reset(self):
         self._y_true, self._y_pred = [], []

@@ -43,6 +43,51 @@ class EpochSchedule(LRScheduler):
         self.jump_to(state_dict["last_epoch"])
 
 
+class _WarmupScheduler(LRScheduler):
+    """Rates of its own for `warmup_epoch` epochs, then those of the schedule `successor`, which starts at its epoch 0.
+
+    For code that puts a warm-up before a schedule of PyTorch; build_lr_scheduler has its own.
+    """
+
+    def __init__(self, optimizer, successor, warmup_epoch, last_epoch=-1):
+        self.successor, self.warmup_epoch = successor, warmup_epoch
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self):
+        if self.last_epoch >= self.warmup_epoch:
+            return self.successor.get_last_lr()
+        return [self.warmup_rate(base) for base in self.base_lrs]
+
+    def step(self, epoch=None):
+        if self.last_epoch < self.warmup_epoch:
+            super().step(epoch)
+        else:
+            self.successor.step()
+            self._last_lr = self.successor.get_last_lr()
+
+
+class ConstantWarmupScheduler(_WarmupScheduler):
+    """Warm-up at the rate `cons_lr`. `verbose` is upstream's and does nothing."""
+
+    def __init__(self, optimizer, successor, warmup_epoch, cons_lr, last_epoch=-1, verbose=False):
+        self.cons_lr = cons_lr
+        super().__init__(optimizer, successor, warmup_epoch, last_epoch)
+
+    def warmup_rate(self, base):
+        return self.cons_lr
+
+
+class LinearWarmupScheduler(_WarmupScheduler):
+    """Warm-up from `min_lr` in equal steps towards the base rate. `verbose` is upstream's and does nothing."""
+
+    def __init__(self, optimizer, successor, warmup_epoch, min_lr, last_epoch=-1, verbose=False):
+        self.min_lr = min_lr
+        super().__init__(optimizer, successor, warmup_epoch, last_epoch)
+
+    def warmup_rate(self, base):
+        return base * self.last_epoch / self.warmup_epoch if self.last_epoch else self.min_lr
+
+
 def build_lr_scheduler(optimizer, optim_cfg):
     """The schedule OPTIM.LR_SCHEDULER after OPTIM.WARMUP_EPOCH epochs of warm-up (none where that is not positive).
 

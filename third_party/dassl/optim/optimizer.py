@@ -4,14 +4,14 @@ from torch import nn
 from torch import optim as O
 
 from ..utils import UnknownName, UserError, nearest
+from .radam import RAdam
 
-# RAdam as its authors wrote it decays weights apart from the gradient.
 _BUILDERS = {
     "sgd": lambda p, c: O.SGD(p, momentum=c.MOMENTUM, dampening=c.SGD_DAMPNING, nesterov=c.SGD_NESTEROV, **_common(c)),
     "adam": lambda p, c: O.Adam(p, betas=_betas(c), **_common(c)),
     "amsgrad": lambda p, c: O.Adam(p, betas=_betas(c), amsgrad=True, **_common(c)),
     "adamw": lambda p, c: O.AdamW(p, betas=_betas(c), **_common(c)),
-    "radam": lambda p, c: O.RAdam(p, betas=_betas(c), decoupled_weight_decay=True, **_common(c)),
+    "radam": lambda p, c: RAdam(p, betas=_betas(c), **_common(c)),
     "rmsprop": lambda p, c: O.RMSprop(p, momentum=c.MOMENTUM, alpha=c.RMSPROP_ALPHA, **_common(c)),
 }
 

@@ -8,31 +8,31 @@ class Registry:
 
     def __init__(self, name):
         self._name = name
-        self._objects = {}
+        self._obj_map = {}  # upstream's name for it, which public code reads
 
     def register(self, obj=None, force=False):
         """Register `obj` under its own name; without `obj`, return a decorator that does. `force` replaces an entry."""
         if obj is None:
             return lambda target: self.register(target, force=force)
         name = obj.__name__
-        if name in self._objects and not force:
-            other = self._objects[name]
+        if name in self._obj_map and not force:
+            other = self._obj_map[name]
             raise DuplicateName(
                 f"{self._name.lower()} name {name!r} is already taken by {other.__module__}.{other.__qualname__}; "
                 f"give {obj.__module__}.{obj.__qualname__} another name"
             )
-        self._objects[name] = obj
+        self._obj_map[name] = obj
         return obj
 
     def get(self, name):
         """The object called `name`; UnknownName, with the known ones nearest first, if there is none."""
-        if name not in self._objects:
-            known = ", ".join(nearest(name, self._objects)) or "none is registered"
+        if name not in self._obj_map:
+            known = ", ".join(nearest(name, self._obj_map)) or "none is registered"
             raise UnknownName(f"unknown {self._name.lower()} {name!r}; known, nearest first: {known}")
-        return self._objects[name]
+        return self._obj_map[name]
 
     def registered_names(self):
-        return list(self._objects)
+        return list(self._obj_map)
 
     def __contains__(self, name):
-        return name in self._objects
+        return name in self._obj_map

@@ -13,6 +13,20 @@ from PIL import Image
 
 from .. import __version__
 from .errors import MissingFile, UnreadableImage
+from .files import check_isfile, listdir_nohidden, mkdir_if_missing, read_json, write_json
+
+__all__ = [
+    "check_isfile",
+    "collect_env_info",
+    "listdir_nohidden",
+    "mkdir_if_missing",
+    "other_installs",
+    "read_image",
+    "read_json",
+    "set_random_seed",
+    "tolist_if_not",
+    "write_json",
+]
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

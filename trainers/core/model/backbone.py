@@ -13,10 +13,12 @@ from torch import nn
 
 from ..files import UserError, nearest, verified_sha256
 from . import open_clip_models, openai_clip
+from .towers import LayerNorm
 
 DASSL_PIXELS = {"PIXEL_MEAN": (0.485, 0.456, 0.406), "PIXEL_STD": (0.229, 0.224, 0.225)}  # dassl's default: ImageNet's
 WEIGHT_FILES = (".pt", ".pth", ".bin", ".safetensors")
-# Layer norms that cast their input to float32 and back. In all others CUDA refuses float32 weights for half input.
+# Layer norms beside our own that cast their input to float32 and back. In all others CUDA refuses float32 weights for
+# half input.
 CASTING_NORMS = {"clip.model.LayerNorm", "miniclip.LayerNorm", "open_clip.transformer.LayerNormFp32"}
 
 
@@ -99,8 +101,8 @@ class Backbone(nn.Module):
 def runs_in_float32(module):
     """Whether `module` is a norm that takes half input with float32 weights, on a GPU as on a CPU."""
     kind = type(module)
-    batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-    return batch_norm or f"{kind.__module__}.{kind.__qualname__}" in CASTING_NORMS
+    ours = isinstance(module, (nn.modules.batchnorm._BatchNorm, LayerNorm))
+    return ours or f"{kind.__module__}.{kind.__qualname__}" in CASTING_NORMS
 
 
 def known_backbones():
@@ -132,6 +134,8 @@ def load_backbone(cfg, dtype=torch.float32, device="cpu"):
             f"{', '.join(nearest(name, known_backbones()))}, the path of a state dict in OpenAI's naming, "
             "or open_clip:<model>/<pretrained>"
         )
+    # convolutions are a third faster so on a CPU, and faster on a GPU too
+    backbone.visual.to(memory_format=torch.channels_last)
     return backbone.to(device)
 
 
@@ -145,13 +149,13 @@ def _precision_keys(cfg):
 def _miniclip(dtype):
     try:
         import miniclip
+
+        model = miniclip.load()
     except ImportError as error:
         raise UserError(
             f"MiniCLIP cannot be loaded ({error}): it needs the package timm (pip install timm) and this "
             "repository's third_party/ folder on the Python path"
         ) from error
-    try:
-        model = miniclip.load()
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from error
     return Backbone(

@@ -3,11 +3,10 @@
 import os
 from types import SimpleNamespace
 
-import torch
 from torch import nn
 
 from ..files import UserError, nearest, verified_sha256
-from .openai_clip import import_clip
+from .towers import LayerNorm, Transformer
 
 PREFIX = "open_clip:"
 
@@ -74,11 +73,9 @@ def in_openai_layout(model, name):
             f"{', '.join(lacking)}. Take a model with CLIP's text tower, such as "
             "open_clip:ViT-B-16/laion2b_s34b_b88k"
         )
-    blocks, layers = text.transformer.resblocks, import_clip().model
-    width = text.token_embedding.embedding_dim
-    future = torch.full((77, 77), float("-inf")).triu(1)
-    transformer = layers.Transformer(width, len(blocks), blocks[0].attn.num_heads, future)
-    ln_final = layers.LayerNorm(width)
+    blocks, width = text.transformer.resblocks, text.token_embedding.embedding_dim
+    transformer = Transformer(width, len(blocks), blocks[0].attn.num_heads, causal=True)
+    ln_final = LayerNorm(width)
     try:
         transformer.load_state_dict(text.transformer.state_dict())
     except RuntimeError as error:  # layer scale, scaled attention, another width of the MLP

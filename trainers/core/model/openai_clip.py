@@ -1,4 +1,4 @@
-"""OpenAI's CLIP models: the `clip` package, its weights' download, and state dicts in OpenAI's naming."""
+"""OpenAI's CLIP models: the tokenizer of the `clip` package, the weights' download, state dicts in OpenAI's naming."""
 
 import os
 import warnings
@@ -9,6 +9,7 @@ import torch
 
 from ..download import download
 from ..files import UserError, locked, sha256_of
+from .towers import build_clip
 
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -17,13 +18,13 @@ CACHE = os.path.join("~", ".cache", "clip")  # where the `clip` package itself, 
 
 @cache
 def import_clip():
-    """The `clip` package (OpenAI's, clip-anytorch's or CoOp's copy)."""
+    """The `clip` package (OpenAI's, clip-anytorch's or CoOp's copy), of which the tokenizer and the list of models are
+    used."""
     try:
         with warnings.catch_warnings():  # pkg_resources announces its removal at each import
             warnings.simplefilter("ignore")
             import clip
             import clip.clip
-            import clip.model
     except ImportError as error:
         raise UserError(
             f"the package `clip`, CLIP's tokenizer and OpenAI's models, cannot be imported ({error}): "
@@ -86,11 +87,7 @@ def read_state_dict(path):
 
 
 def build(state, source):
-    """clip.model.CLIP in float32 from a state dict in OpenAI's naming; all sizes are read off the tensors' shapes.
-
-    (clip.model.build_model would round the weights to half precision.) Raises UserError where keys are missing.
-    """
-    vit = "visual.proj" in state
+    """towers.CLIP in float32 from a state dict in OpenAI's naming. Raises UserError where keys are missing."""
     needed = [
         "text_projection",
         "positional_embedding",
@@ -99,7 +96,7 @@ def build(state, source):
         "logit_scale",
         "transformer.resblocks.0.attn.in_proj_weight",
         "visual.conv1.weight",
-        "visual.positional_embedding" if vit else "visual.attnpool.positional_embedding",
+        "visual.positional_embedding" if "visual.proj" in state else "visual.attnpool.positional_embedding",
     ]
     missing = [key for key in needed if key not in state]
     if missing:
@@ -107,33 +104,8 @@ def build(state, source):
             f"{source} is not a state dict in OpenAI CLIP's naming: it lacks {', '.join(missing)} "
             f"(it has {len(state)} tensors: {', '.join(list(state)[:4])} ...)"
         )
-    if vit:
-        width, _, _, patch = state["visual.conv1.weight"].shape
-        layers = len({key.split(".")[3] for key in state if key.startswith("visual.transformer.resblocks.")})
-        size = patch * round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
-    else:
-        layers = tuple(
-            len({key.split(".")[2] for key in state if key.startswith(f"visual.layer{stage}.")})
-            for stage in (1, 2, 3, 4)
-        )
-        width, patch = len(state["visual.layer1.0.conv1.weight"]), None
-        size = 32 * round((len(state["visual.attnpool.positional_embedding"]) - 1) ** 0.5)
-    text_width, embed_dim = state["text_projection"].shape
-    model = import_clip().model.CLIP(
-        embed_dim=embed_dim,
-        image_resolution=size,
-        vision_layers=layers,
-        vision_width=width,
-        vision_patch_size=patch,
-        context_length=len(state["positional_embedding"]),
-        vocab_size=len(state["token_embedding.weight"]),
-        transformer_width=text_width,
-        transformer_heads=max(1, text_width // 64),
-        transformer_layers=len({key.split(".")[2] for key in state if key.startswith("transformer.resblocks.")}),
-    )
     extra = ("input_resolution", "context_length", "vocab_size")  # scalars that OpenAI's archives carry
     try:
-        model.load_state_dict({key: value for key, value in state.items() if key not in extra})
+        return build_clip({key: value for key, value in state.items() if key not in extra})
     except RuntimeError as error:
         raise UserError(f"{source} does not fit CLIP's architecture: {' '.join(str(error).split())[:500]}") from error
-    return model

@@ -1,6 +1,7 @@
 """From class names to prompts: token ids, embeddings, where EOT is, and the datasets' hand-written templates."""
 
 import copy
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -53,12 +54,18 @@ def fill(template, classnames):
     return [template.replace("{}", name.replace("_", " ")) for name in classnames]
 
 
-def _bpe():
-    return import_clip().clip._tokenizer
+@cache
+def bpe():
+    """CLIP's tokenizer: the one beside the embedded backbone, else that of the package `clip`."""
+    try:
+        from miniclip.tokenizer import tokenizer
+    except ImportError:
+        return import_clip().clip._tokenizer
+    return tokenizer()
 
 
 def _sos_eot():
-    encoder = _bpe().encoder
+    encoder = bpe().encoder
     return encoder["<|startoftext|>"], encoder["<|endoftext|>"]
 
 
@@ -67,7 +74,7 @@ def tokenize(texts, context_length=CONTEXT_LENGTH):
     sos, eot = _sos_eot()
     ids = torch.zeros(len(texts), context_length, dtype=torch.long)
     for row, text in zip(ids, texts, strict=True):
-        tokens = [sos, *_bpe().encode(text), eot]
+        tokens = [sos, *bpe().encode(text), eot]
         if len(tokens) > context_length:
             raise UserError(f"the text {text!r} has {len(tokens)} tokens, SOS and EOT included; {context_length} fit")
         row[: len(tokens)] = torch.tensor(tokens)
@@ -75,11 +82,16 @@ def tokenize(texts, context_length=CONTEXT_LENGTH):
 
 
 @torch.no_grad()
-def encode_texts(backbone, texts, batch=256):
-    """Texts -> unit text features [N, d], without gradients."""
+def raw_text_features(backbone, texts, batch=256):
+    """Texts -> text features [N, d] fp32, not normalised, without gradients."""
     encoder, ids = TextEncoder(backbone), tokenize(texts, backbone.context_length)
     rows = [encoder(backbone.token_embedding(part.to(backbone.device)), part.argmax(-1)) for part in ids.split(batch)]
-    return F.normalize(torch.cat(rows).float(), dim=-1).to(backbone.dtype)
+    return torch.cat(rows).float()
+
+
+def encode_texts(backbone, texts, batch=256):
+    """Texts -> unit text features [N, d], without gradients."""
+    return F.normalize(raw_text_features(backbone, texts, batch), dim=-1).to(backbone.dtype)
 
 
 def encode_classes(backbone, templates, classnames):
@@ -91,7 +103,7 @@ def encode_classes(backbone, templates, classnames):
 @torch.no_grad()
 def embed_words(backbone, words):
     """Token embeddings [n, w] of a text alone, without SOS and EOT: the start value of a context ("a photo of a")."""
-    return backbone.token_embedding(torch.tensor(_bpe().encode(words), dtype=torch.long, device=backbone.device))
+    return backbone.token_embedding(torch.tensor(bpe().encode(words), dtype=torch.long, device=backbone.device))
 
 
 def initial_context(backbone, words, n_ctx, classes=None):
@@ -109,19 +121,20 @@ def initial_context(backbone, words, n_ctx, classes=None):
 
 
 class ClassTokens:
-    """Token embeddings of "<name>." + EOT for each class, the part of a prompt that is never learned.
+    """Token embeddings of "<name>." + EOT for each class, the part of a prompt that is never learned. `pattern` says
+    what stands there if it is more than "{}.", the name and a full stop.
 
     embedding [C, T, w] on the backbone's device; length [C] (tokens of "<name>." + EOT) and name_length [C] (tokens of
     the name alone, as CoOp counts them) on the CPU; sos [w]. `n_ctx` is the context length they must leave room for.
     """
 
-    def __init__(self, classnames, backbone, n_ctx=0):
+    def __init__(self, classnames, backbone, n_ctx=0, pattern="{}."):
         self.names, self.n_ctx = list(classnames), n_ctx
         self.context_length = backbone.context_length
         clean = [name.replace("_", " ").strip() for name in self.names]
         sos, eot = _sos_eot()
         # The word in front (CoOp's placeholder context, cut off again) lets the BPE see the name inside a sentence.
-        rows = [[*_bpe().encode(f"X {name}.")[1:], eot] for name in clean]
+        rows = [[*bpe().encode("X " + pattern.replace("{}", name))[1:], eot] for name in clean]
         empty = [i for i, name in enumerate(clean) if not name]
         if empty or not clean:
             raise UserError(f"class names at positions {empty[:5]} are empty" if clean else "there are no class names")
@@ -129,7 +142,7 @@ class ClassTokens:
         if special:
             raise UserError(f"class names must not contain CLIP's start or end token: {special[:5]}")
         self.length = torch.tensor([len(row) for row in rows])
-        self.name_length = torch.tensor([len(_bpe().encode(name)) for name in clean])
+        self.name_length = torch.tensor([len(bpe().encode(name)) for name in clean])
         self.check_fits(n_ctx)
         ids = torch.zeros(len(rows), int(self.length.max()), dtype=torch.long)
         for target, row in zip(ids, rows, strict=True):

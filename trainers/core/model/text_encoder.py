@@ -37,6 +37,7 @@ class Group(NamedTuple):
 
     rows: int
     length: int
+    members: Tensor  # which rows of all [rows]
     causal: Tensor | None  # additive mask [T, P + T], lower right; None without a prefix: plain causal attention
     at_eot: Tensor | None  # the mask at each row's EOT [rows, 1, 1, P + T]; None where no row has padding
 
@@ -68,9 +69,13 @@ class TextEncoder(nn.Module):
         self._backbone = (backbone,)  # in a tuple, so that it is neither a sub-module nor in the state dict
         self.chunk, self._plans = chunk, {}
 
-    def forward(self, prompts, eot, prefix=None):
+    def forward(self, prompts, eot, prefix=None, before=None, before_rows=None):
         """prompts [N, L, w], token embeddings without positions; prefix [P, w] precedes every row; eot [N] counts from
         the start of the full sequence (on the CPU it saves a synchronisation) -> features [N, d], not normalised.
+
+        `before(depth, x)` gives what block `depth` (from 0) sees in place of the prefix, x [1, P, w]; it may have more
+        tokens from there on. `before_rows(depth, x, rows)` gives the same of x [n, T, w], the tokens behind the prefix
+        of the rows `rows` [n].
 
         Raises ValueError where EOT lies outside its row or the sequence is longer than the tower's positions.
         """
@@ -81,13 +86,12 @@ class TextEncoder(nn.Module):
         x = prompts[:, : layout.longest].to(backbone.dtype) + positions[shared : shared + layout.longest]
         start = None if prefix is None else prefix.to(backbone.dtype) + positions[:shared]
         if len(layout.parts) == 1:
-            features = encode_rows(backbone, x, layout.parts[0], start=start)
+            features = encode_rows(backbone, x, layout.parts[0], start, None, before, before_rows)
         else:
-            cache = None if start is None else prefix_cache(backbone, start)
+            cache = None if start is None else prefix_cache(backbone, start, before)
             again = {"use_reentrant": False, "preserve_rng_state": False}
-            features = torch.cat(
-                [checkpoint(encode_rows, backbone, x, part, cache=cache, **again) for part in layout.parts]
-            )
+            rest = None, cache, None, before_rows
+            features = torch.cat([checkpoint(encode_rows, backbone, x, part, *rest, **again) for part in layout.parts])
         return pick(features, layout.back)
 
     def planned(self, eot: tuple[int, ...], shared: int, rows: int, tokens: int) -> Plan:
@@ -122,23 +126,24 @@ def in_fp32(backbone):
     return deepcopy(text_side).float()
 
 
-def encode_rows(backbone, x, part: Part, start=None, cache=None):
+def encode_rows(backbone, x, part: Part, start=None, cache=None, before=None, before_rows=None):
     """Features [n, d] of the rows of `part`, in its order, of x [N, L, w] (positions added).
 
     `start` [P, w] is the shared prefix, computed along with the rows; `cache` is what prefix_cache made of it before.
     """
     packed = pick(x.flatten(0, 1), part.index)
     packed = packed if start is None else torch.cat([start, packed])
-    eot, _ = run_tower(backbone, packed, 0 if start is None else len(start), part.groups, part.ends, cache)
+    shared = 0 if start is None else len(start)
+    eot, _ = run_tower(backbone, packed, shared, part.groups, part.ends, cache, before, before_rows)
     return layer_norm(backbone.ln_final, eot) @ backbone.text_projection
 
 
-def prefix_cache(backbone, start):
+def prefix_cache(backbone, start, before=None):
     """Keys and values [P, H, w / H] of a prefix [P, w] (positions added) in each block."""
-    return run_tower(backbone, start, len(start), [], None, None)[1]
+    return run_tower(backbone, start, len(start), [], None, None, before)[1]
 
 
-def run_tower(backbone, x, shared, groups, ends, cache):
+def run_tower(backbone, x, shared, groups, ends, cache, before=None, before_rows=None):
     """x [M, w], `shared` prefix tokens, then each group's rows -> states [N, w] at `ends`; the prefix's keys, values.
 
     `cache` has the keys and values of a prefix that is not part of x.
@@ -147,10 +152,11 @@ def run_tower(backbone, x, shared, groups, ends, cache):
     *blocks, last = backbone.transformer.resblocks
     seen = list(cache or [])
     for depth, block in enumerate(blocks):
+        x, ends = replaced(depth, x, sizes, groups, ends, before, before_rows)
         prefix, *parts = project(block.attn, layer_norm(block.ln_1, x)).split(sizes)
         q, k, v = prefix.unbind(1)
         out = []
-        if shared:
+        if sizes[0]:
             seen.append((k, v))
             out.append(attend(q[None], k[None], v[None], causal=True))
         for group, part in zip(groups, parts, strict=True):
@@ -158,9 +164,10 @@ def run_tower(backbone, x, shared, groups, ends, cache):
             out.append(attend(q, k, v, seen[depth] if seen else None, group.causal, causal=group.causal is None))
         x = residual(block, x, torch.cat(out))
     # The last block: keys and values of every token, but of EOT alone the query and all that follows it.
+    x, ends = replaced(len(blocks), x, sizes, groups, ends, before, before_rows)
     width, y = x.shape[1], layer_norm(last.ln_1, x)
     prefix, *parts = project(last.attn, y, slice(width, None)).split(sizes)
-    if shared:
+    if sizes[0]:
         seen.append(prefix.unbind(1))
     if not groups:
         return None, seen
@@ -172,6 +179,22 @@ def run_tower(backbone, x, shared, groups, ends, cache):
     return residual(last, pick(x, ends), torch.cat(out)), seen
 
 
+def replaced(depth, x, sizes, groups, ends, before, before_rows):
+    """-> (x [M, w] as the two hooks of TextEncoder.forward want block `depth` to see it, `ends` in it); the prefix's
+    size in `sizes` follows."""
+    if before is None and before_rows is None:
+        return x, ends
+    prefix, *parts = x.split(sizes)
+    if before is not None and sizes[0]:
+        prefix = before(depth, prefix[None])[0]
+        ends = None if ends is None else ends + (len(prefix) - sizes[0])
+        sizes[0] = len(prefix)
+    if before_rows is not None:
+        rows = [part.unflatten(0, (group.rows, group.length)) for group, part in zip(groups, parts)]
+        parts = [before_rows(depth, part, group.members).flatten(0, 1) for group, part in zip(groups, rows)]
+    return torch.cat([prefix, *parts]), ends
+
+
 def project(attention, y, rows=slice(None)):
     """Queries, keys and values (or those that `rows` of the fused weight give) of y [M, w] -> [M, 1..3, H, w / H]."""
     weight, bias = attention.in_proj_weight[rows], attention.in_proj_bias[rows]
@@ -179,12 +202,15 @@ def project(attention, y, rows=slice(None)):
 
 
 def attend(q, k, v, prefix=None, mask=None, causal=False):
-    """q [N, t, H, h] over k, v [N, T, H, h], preceded by the prefix's keys and values [P, H, h] -> [N * t, H * h]."""
+    """q [N, t, H, h] over k, v [N, T, H, h], preceded by the prefix's keys and values [P, H, h] -> [N * t, H * h].
+    Where the prefix has grown since the mask was made, its further tokens are seen."""
     if prefix is not None:
         k, v = (
             torch.cat([first.expand(len(rest), *first.shape), rest], 1)
             for first, rest in zip(prefix, (k, v), strict=True)
         )
+    if mask is not None and mask.shape[-1] < k.shape[1]:
+        mask = F.pad(mask, (k.shape[1] - mask.shape[-1], 0))
     q, k, v = (tensor.transpose(1, 2) for tensor in (q, k, v))
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     return out.transpose(1, 2).flatten(2).flatten(0, 1)
@@ -234,8 +260,9 @@ def _part(rows, lengths, longest, shared, packs_prefix, dtype, device) -> Part:
         eot = torch.tensor([lengths[row] - 1 for row in members])
         mask = torch.full((length, shared + length), float("-inf"), dtype=dtype).triu(shared + 1)
         at_eot = None if lengths[members[0]] == length else to_device(mask[eot][:, None, None], device)
-        groups.append(Group(len(members), length, to_device(mask, device) if shared else None, at_eot))
-        index.append((torch.tensor(members)[:, None] * longest + torch.arange(length)).flatten())
+        rows_here, causal = torch.tensor(members), to_device(mask, device) if shared else None
+        groups.append(Group(len(members), length, to_device(rows_here, device), causal, at_eot))
+        index.append((rows_here[:, None] * longest + torch.arange(length)).flatten())
         ends.append(at + torch.arange(len(members)) * length + eot)
         at += len(members) * length
     return Part(groups, to_device(torch.cat(index), device), to_device(torch.cat(ends), device))

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import torch
 
 from ..files import UserError
-from .openai_clip import import_clip
-from .prompts import embed_words
+from .prompts import bpe, embed_words
 
 END_OF_WORD = "</w>"
 
@@ -33,7 +32,7 @@ def token_words(backbone):
     letters, the two special ones, and the tokens without an embedding: MiniCLIP has zeros for the words that it never
     saw.
     """
-    tokenizer, table = import_clip().clip._tokenizer, backbone.token_embedding.weight.float()
+    tokenizer, table = bpe(), backbone.token_embedding.weight.float()
     untrained = ~table.any(1)
     kinds = ("special tokens", "parts of words", "signs, digits and single letters", "without an embedding")
     chosen, left_out = {}, dict.fromkeys(kinds, 0)

@@ -1,0 +1,350 @@
+"""The Python API: fit, load, Model; names added and removed; nothing left behind in the process."""
+
+import gc
+import json
+import logging
+import os
+import random
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.engine import TRAINER_REGISTRY
+from dassl.utils import UserError
+from PIL import Image
+from runs import argv, results
+
+import trainers as ship
+from trainers.core.answers import Scores
+
+NAMES = ["ant", "beaver", "crab", "dolphin", "b/c", "elephant", "flamingo", "hedgehog"]
+NEW = ["kangaroo", "lobster"]
+QUICK = {"OPTIM.MAX_EPOCH": 2, "TRAINER.SHIP.EPOCHS": 2, "TRAINER.SHIP.HIDDEN_DIM": 32}
+ADAPTER = {"method": "CLIP_Adapter_SHIP", "options": {**QUICK, "TRAINER.SHIP.GENERATOR": "gaussian"}}
+
+
+def pictures(count, seed=0):
+    """Coloured stripes, uint8 [H, W, 3], of other sizes than the backbone's."""
+    draw = np.random.default_rng(seed)
+    return [np.repeat(draw.integers(0, 256, (12, 5 + i % 3, 3), dtype=np.uint8), 12, axis=1) for i in range(count)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder per class, three images in each."""
+    top = tmp_path_factory.mktemp("images")
+    for i, pixels in enumerate(pictures(9)):
+        place = top / ["ant", "beaver", "grand_piano"][i // 3]
+        place.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{i}.png")
+    return top
+
+
+@pytest.fixture(scope="module")
+def rows(miniclip_backbone):
+    """Unit features around the texts of NAMES -> (features [N, d], labels): four images of each."""
+    from trainers.core.model.prompts import encode_texts
+
+    draw = np.random.default_rng(1)
+    centres = encode_texts(miniclip_backbone, NAMES).float().numpy().repeat(4, 0)
+    found = centres + draw.normal(0, 0.05, centres.shape)
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    return found.astype(np.float32), [name for name in NAMES for _ in range(4)]
+
+
+@pytest.fixture(scope="module")
+def fitted(rows):
+    """A fit on features by (method, options), made once."""
+    made = {}
+
+    def get(method, count=8, new_names=NEW, **options):
+        key = method, count, str(new_names), str(options)
+        if key not in made:
+            features, labels = rows
+            given = {**QUICK, "TRAINER.SHIP.GENERATOR": "gaussian", **options}
+            made[key] = ship.fit(
+                features[: 4 * count], labels[: 4 * count], new_names=new_names, method=method, options=given
+            )
+        return made[key]
+
+    return get
+
+
+def process_state(where):
+    """What a call must leave as it was. Files of the interpreter itself (modules, /dev) come and go."""
+    gc.collect()
+    links = [os.readlink(link) for fd in os.listdir("/proc/self/fd") if os.path.lexists(link := f"/proc/self/fd/{fd}")]
+    return {
+        "stdout": (sys.stdout, sys.stderr),
+        "random": (random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()),
+        "folder": (os.getcwd(), sorted(os.walk(where))),
+        "registries": (TRAINER_REGISTRY.registered_names(), DATASET_REGISTRY.registered_names()),
+        "loggers": (logging.root.handlers[:], logging.root.level, sorted(logging.root.manager.loggerDict)),
+        "files": sorted(link for link in links if link.startswith(("/tmp", str(where)))),
+        "torch": (torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()),
+        "else": (sys.path[:], dict(os.environ), threading.active_count(), warnings.filters[:]),
+    }
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    return tmp_path / "cwd"
+
+
+def test_a_fit_leaves_nothing_behind_and_a_second_one_is_the_same(folder, here, tmp_path, capsys):
+    ship.fit(folder, method="CLIP_Adapter", options=QUICK)  # imports what is imported late
+    torch.manual_seed(5)
+    before = process_state(here)
+    capsys.readouterr()
+    models = [ship.fit(folder, new_names=NEW, **ADAPTER) for _ in range(2)]
+    thread = threading.Thread(target=lambda: models.append(ship.fit(folder, new_names=NEW, **ADAPTER)))
+    thread.start()
+    thread.join()
+    models[0].save(tmp_path / "kept")
+    models.append(ship.load(tmp_path / "kept"))
+    answers = [model.probabilities(folder) for model in models]
+    assert capsys.readouterr() == ("", "")
+    after = process_state(here)
+    assert all(before[name] == after[name] for name in before), [n for n in before if before[n] != after[n]]
+    assert all(np.array_equal(answer, answers[0]) for answer in answers)
+    assert models[3].classnames == ("ant", "beaver", "grand_piano", *NEW)
+    assert models[3].base_names == ("ant", "beaver", "grand_piano")
+
+
+def test_the_default_writes_a_run_that_load_opens(folder, here):
+    model = ship.fit(folder, new_names=NEW, out="run", seed=2, options=QUICK)
+    found = results(here / "run")
+    assert (found["trainer"], found["seed"], found["metrics"]) == ("Ensemble_GATE", 2, {})
+    assert found["classes"]["base"] == ["ant", "beaver", "grand_piano"] and found["scores"]["reason"]
+    assert "CLIP_Adapter" in (here / "run/log.txt").read_text()
+    again = ship.fit(folder, new_names=NEW, out="run", seed=2, options=QUICK)
+    for other in (again, ship.load("run")):
+        assert np.array_equal(other.probabilities(folder), model.probabilities(folder))
+    with pytest.raises(UserError, match="another run"):
+        ship.fit(folder, new_names=NEW[:1], out="run", seed=2, options=QUICK)
+
+
+def test_load_opens_a_run_of_the_command_line(tiny_bank, tmp_path, rows):
+    import train
+
+    train.main(argv(tiny_bank, tmp_path / "run", "CoOp_SHIP"))
+    model = ship.load(tmp_path / "run")
+    assert model.classnames[:2] == ("dog", "cat") and len(model.classnames) == 7
+    assert not model.scores and "results.json" in model.scores.reason
+    more = model.add_classes(["otter"])
+    assert np.array_equal(more.logits(rows[0])[:, :7], model.logits(rows[0]))
+
+
+def test_fits_from_two_threads_wait_for_each_other(folder):
+    seeds, found = (1, 2, 1), {}
+
+    def one(place, seed):
+        found[place] = ship.fit(folder, new_names=NEW, seed=seed, **ADAPTER).probabilities(folder)
+
+    threads = [threading.Thread(target=one, args=given) for given in enumerate(seeds)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert np.array_equal(found[0], found[2]) and not np.array_equal(found[0], found[1])
+
+
+def test_all_forms_of_images_and_names_are_the_same_fit(folder, tmp_path):
+    paths = sorted(folder.glob("*/*.png"))
+    labels = [path.parent.name for path in paths]
+    (tmp_path / "names.txt").write_text("\n".join(NEW))
+    opened = [Image.open(path).convert("RGB") for path in paths]
+    forms = [
+        ship.fit(folder, new_names=NEW, **ADAPTER),
+        ship.fit(paths, labels, new_names=tmp_path / "names.txt", **ADAPTER),
+        ship.fit(opened, labels, new_names=tuple(NEW), **ADAPTER),
+        ship.fit([np.asarray(image) for image in opened], labels, new_names=NEW, **ADAPTER),
+    ]
+    features = forms[0].features(folder)
+    assert features.shape == (9, 256) and np.abs(np.linalg.norm(features, axis=1) - 1).max() < 1e-3
+    for model, images in zip(forms, (folder, paths, opened, [np.asarray(image) for image in opened])):
+        assert np.array_equal(model.probabilities(images), forms[0].probabilities(features))
+    found = forms[1].predict(paths[:2], top=2)
+    assert [p.path for p in found] == [str(path) for path in paths[:2]] and len(found[0].names) == 2
+    assert str(paths[0]) in str(found) and f"{found[0].probabilities[0]:.1%}" in str(found)
+    assert forms[0].predict(opened[0], at_least=1.01)[0].name == "none of these"
+    evaluation = forms[0].evaluate(folder)
+    assert evaluation.confusion.sum() == 9 and evaluation.confusion.shape == (5, 5)
+    assert evaluation.accuracy == pytest.approx(np.trace(evaluation.confusion) / 9 * 100)
+    assert forms[0].evaluate(paths, labels).per_class == evaluation.per_class
+    evaluation.picture(tmp_path / "figure.png")
+    assert "matplotlib.pyplot" not in sys.modules or (tmp_path / "figure.png").stat().st_size > 1000
+
+
+def test_one_image_per_class_is_enough_and_what_cannot_be_estimated_is_said():
+    model = ship.fit(pictures(2), ["a cat", "b/c"], new_names=["dog"], options=QUICK)
+    assert model.classnames == ("a cat", "b/c", "dog") and not model.scores
+    assert "4 classes with two images or more, and there are 0" in str(model.scores)
+
+
+def test_scores_come_from_folds_and_zero_shot_stands_beside(fitted):
+    scores = fitted("GaussianLDA").scores
+    assert set(scores) == {"base", "new", "H", "all", "all_H"} and scores.folds == 8
+    assert all(0 <= value <= 100 for value in scores.values())
+    assert all(scores.zero_shot[name] > 50 for name in scores)  # the features lie around the texts
+    assert Scores.recorded(json.loads(json.dumps(scores.record()))) == scores
+    assert fitted("CoOp").scores.folds == 3
+
+
+def test_what_cannot_be_used_is_said(folder, rows, tmp_path):
+    features, labels = rows
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    paths = [*sorted(folder.glob("*/*.png")), tmp_path / "broken.png"]
+    names = [*(path.parent.name for path in paths[:-1]), "ant"]
+    with pytest.raises(UserError, match="broken.png.*skip_bad_images"):
+        ship.fit(paths, names, **ADAPTER)
+    with pytest.warns(UserWarning, match="left out: .*broken.png"):
+        skipped = ship.fit(paths, names, skip_bad_images=True, **ADAPTER)
+    assert np.array_equal(skipped.probabilities(folder), ship.fit(folder, **ADAPTER).probabilities(folder))
+    with pytest.warns(UserWarning, match="very different sizes.*ant 7, beaver 1"):
+        ship.fit(features[:8], ["ant"] * 7 + ["beaver"], method="CLIP_Adapter", options=QUICK)
+    for arguments, message in (
+        ((features, labels[:-1]), "32 images and 31 labels"),
+        ((features[:, :9], labels), r"\[N, 256\]"),
+        ((features,), "32 images and 0 labels"),
+        (([features[0]],), "without labels"),
+        ((np.zeros((4, 4), np.uint8), ["a"]), "uint8"),
+        ((Image.new("I;16", (9, 9)), ["a"]), "I;16"),
+        ((features[:4], ["a"] * 4), "one class only"),
+        ((features[:2], ["a b", "A_b"]), "repeats"),
+        ((tmp_path / "nowhere", ["a"]), "nowhere"),
+    ):
+        with pytest.raises(UserError, match=message):
+            ship.fit(*arguments)
+    for options, message in (
+        ({"method": "CoOp_GATE_SHIP"}, "type CoOp_SHIP_GATE"),
+        ({"method": "CoOpp"}, "CoOp"),
+        ({"new_names": ["Ant"]}, "repeats"),
+        ({"options": {"OPTIM.MAX_EPOCHS": 3}}, "OPTIM.MAX_EPOCH"),
+        ({"device": "tpu"}, "cpu"),
+    ):
+        with pytest.raises(UserError, match=message):
+            ship.fit(features, labels, **options)
+    with pytest.raises(UserError, match="wolf.*add_classes"):
+        ship.fit(features, labels, method="ZeroshotCLIP").evaluate(features[:1], ["wolf"])
+
+
+# ---- names that come and go
+
+STAYING = ("ZeroshotCLIP", "CLIP_Adapter_SHIP", "CoOp_SHIP", "Prototype", "GaussianLDA", "Tip_Adapter_F_SHIP")
+OPTIONS = {"TRAINER.TIP_ADAPTER.SEARCH": False}
+
+
+@pytest.mark.parametrize("method", STAYING)
+def test_names_that_are_added_leave_the_other_logits_to_the_bit(method, fitted, rows, tmp_path):
+    """Nine old names; one image and many; one thread and two; added twice; saved and loaded; some removed again."""
+    model = fitted(method, 3, [*NAMES[3:7], *NEW], **OPTIONS)
+    images, threads = rows[0], torch.get_num_threads()
+    assert len(model.classnames) == 9
+    once = model.add_classes(["otter"])
+    twice = once.add_classes(["penguin", "zebra"])
+    fewer = twice.remove_classes(["beaver", "otter"])
+    assert twice.classnames == (*model.classnames, "otter", "penguin", "zebra")
+    assert fewer.base_names == tuple(name for name in model.base_names if name != "beaver")
+    twice.save(tmp_path / "twice")
+    fewer.save(tmp_path / "fewer")
+    kept = [ship.load(tmp_path / name) for name in ("twice", "fewer")]
+    assert [other.classnames for other in kept] == [twice.classnames, fewer.classnames]
+    stay = [twice.classnames.index(name) for name in fewer.classnames]
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            for batch in (images[:1], images):
+                logits = twice.logits(batch)
+                assert np.array_equal(logits[:, :9], model.logits(batch))
+                assert np.array_equal(logits[:, :10], once.logits(batch))
+                assert np.array_equal(logits[:, stay], fewer.logits(batch))
+                assert np.array_equal(logits, kept[0].logits(batch))
+                assert np.array_equal(fewer.logits(batch), kept[1].logits(batch))
+    finally:
+        torch.set_num_threads(threads)
+    named = model.add_classes(["hedgehog"])  # as the last four images are, of which the model had never heard
+    assert (named.logits(images[-4:]).argmax(1) == 9).all()
+
+
+def test_promises_are_less_where_logits_depend_on_all_names(fitted, rows):
+    images = rows[0]
+    gated = fitted("GaussianLDA_GATE")
+    more = gated.add_classes(["otter"])
+    assert np.array_equal(more.logits(images)[:, :8], gated.logits(images)[:, :8])  # base names
+    models = [fitted(method, 3, **{"TRAINER.VPT.TEST_SAMPLES": 2}) for method in ("CoOp_VPT", "PVA")]
+    (vpt, more_vpt), (pva, more_pva) = ((model, model.add_classes(["otter"])) for model in models)
+    assert more_vpt.classnames == (*vpt.classnames, "otter") == more_pva.classnames
+    for model in (vpt, more_vpt):
+        assert np.allclose(np.exp(model.logits(images)).sum(1), 1, atol=1e-5)
+    order = more_vpt.logits(images)[:, :5].argsort(1)
+    assert np.array_equal(order, vpt.logits(images).argsort(1))
+    assert np.array_equal(more_pva.logits(images).argmax(1) < 3, pva.logits(images).argmax(1) < 3)
+
+
+def test_what_cannot_have_further_names_says_why(fitted):
+    for method, reason in (("CoOp", "class-specific contexts"), ("Tip_Adapter", "no key for classes")):
+        model = fitted(method, 3, [], **{"TRAINER.COOP.CSC": True, "TRAINER.COOP.CTX_INIT": "", **OPTIONS})
+        with pytest.raises(UserError, match=reason):
+            model.add_classes(["otter"])
+    with pytest.raises(UserError, match="repeats"):
+        model.add_classes(["Ant"])
+    with pytest.raises(UserError, match="otter"):
+        model.remove_classes(["otter"])
+
+
+def test_class_weights_are_the_logits(fitted, rows):
+    for model in (fitted("GaussianLDA").add_classes(["otter"]), fitted("CoOp").remove_classes(["ant"])):
+        weight, bias, scale = model.class_weights()
+        assert np.abs(scale * (rows[0] @ weight.T + bias) - model.logits(rows[0])).max() < 1e-4
+    with pytest.warns(UserWarning, match="no linear function"):
+        assert fitted("CLIP_Adapter_SHIP").class_weights() is None
+
+
+# ---- files for other programs
+
+
+@pytest.mark.parametrize("method", ["GaussianLDA_GATE", "CoOp"])
+def test_onnx_holds_the_whole_classifier(method, fitted, tmp_path, capfd):
+    onnx, runtime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    model, path = fitted(method, 3).add_classes(["otter"]), tmp_path / "model.onnx"
+    images = [Image.fromarray(pixels).resize((224, 224)) for pixels in pictures(2)]
+    model.export(path)
+    assert capfd.readouterr().out == ""
+    crops = np.stack([np.asarray(image) for image in images])
+    logits, probabilities, features = runtime.InferenceSession(path).run(None, {"crops": crops})
+    assert np.abs(features - model.features(images)).max() < 1e-3  # ours are kept in half precision
+    assert np.abs(logits - model.logits(images)).max() < 2e-2
+    assert np.abs(probabilities - model.probabilities(images)).max() < 1e-2
+    about = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert json.loads(about["classnames"]) == list(model.classnames) and "224" in about["crop"]
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+
+
+def test_weights_as_safetensors(fitted, rows, tmp_path):
+    from safetensors import safe_open
+
+    model = fitted("GaussianLDA").add_classes(["otter"])
+    model.export(tmp_path / "model.safetensors")
+    with safe_open(tmp_path / "model.safetensors", "np") as file:
+        weight, bias, scale = (file.get_tensor(name) for name in ("weight", "bias", "scale"))
+        assert json.loads(file.metadata()["classnames"]) == list(model.classnames)
+    assert np.abs(scale * (rows[0] @ weight.T + bias) - model.logits(rows[0])).max() < 1e-4
+
+
+def test_what_cannot_be_exported_says_why(fitted, tmp_path):
+    pytest.importorskip("onnxruntime")
+    conditional = {"TRAINER.VPT.CONDITIONAL": True, "TRAINER.VPT.TEST_SAMPLES": 1}
+    refused = fitted("CoCoOp", 2), fitted("CoOp_VPT", 2, **conditional)
+    for model in refused:
+        with pytest.raises(UserError, match="prompts of its own"):
+            model.export(tmp_path / "model.onnx")
+    with pytest.raises(UserError, match="no linear function.*onnx"):
+        refused[0].export(tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="must be onnx or safetensors"):
+        refused[0].export(tmp_path / "model.bin")
+    assert not [*tmp_path.iterdir()]

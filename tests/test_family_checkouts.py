@@ -1,0 +1,59 @@
+"""Checkouts of CoOp's descendants, none of their files changed but for the README's lines in train.py."""
+
+import json
+import shutil
+
+from helpers.coop_checkout import ROOT, make_checkout, run
+
+import trainers as ship
+
+STOCK = 'CTX_INIT = ""'
+SMALL = "DATASET.SUBSAMPLE_CLASSES base OPTIM.MAX_EPOCH 1 FEATURES.VIEWS 1".split()
+INPUT = "INPUT.INTERPOLATION bicubic INPUT.PIXEL_MEAN [0.498,0.498,0.498] INPUT.PIXEL_STD [0.502,0.502,0.502]".split()
+
+
+def make(folder, declared, adapted=""):
+    """A checkout with the trainers of helpers/family.py that has `declared` options of its own."""
+    make_checkout(folder, "trainers.ship_trainers")
+    checkout = folder / "checkout"
+    shutil.copytree(ROOT / "trainers", checkout / "trainers/ship_trainers")
+    shutil.copy(ROOT / "tests/helpers/family.py", checkout / "trainers/family.py")
+    text = (checkout / "train.py").read_text().replace("import trainers.coop\n", "import trainers.family\n")
+    text = text.replace("\n\n\ndef extend_cfg", f"\n{adapted}\n\n\ndef extend_cfg", 1)
+    assert STOCK in text and adapted in text
+    (checkout / "train.py").write_text(text.replace(STOCK, declared))
+    return folder
+
+
+def finished(checkout, *words):
+    done = run(checkout, *map(str, words))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_checkout_of_maples_shape_trains_its_own_trainer_with_ship(tmp_path):
+    declared = 'CTX_INIT = ""\n    cfg.TRAINER.MAPLE = CN({"N_CTX": 2, "CTX_INIT": "a photo of a", "PREC": "fp16"})'
+    checkout = make(tmp_path, declared, "ship.adapt(trainers.family.MaPLe)")
+    out = tmp_path / "out"
+    said = finished(checkout, "--trainer", "MaPLe_SHIP", "--output-dir", out, *SMALL, *INPUT)
+    assert " synthetic " in said and "* total: 3" in said  # evaluated over its own names, the base ones
+    assert (out / "MultiModalPromptLearner/model.pth.tar-1").is_file() and (out / "generator").is_dir()
+    new = "DATASET.SUBSAMPLE_CLASSES new OPTIM.MAX_EPOCH 1".split()
+    for trainer in ("MaPLe_SHIP", "MaPLe"):  # its checkpoint is the trainer's own
+        said = finished(checkout, "--trainer", trainer, "--eval-only", "--model-dir", out, *new, *INPUT)
+        assert "* accuracy: " in said
+
+
+def test_a_checkout_of_kgcoops_shape_trains_our_twins(tmp_path):
+    """CTX_INIT is a truth value there; and TASK is another's, as in MMRL's."""
+    declared = 'CTX_INIT = False\n    cfg.TRAINER.COOP.W = 8.0\n    cfg.TASK = "B2N"'
+    checkout, out = make(tmp_path, declared), tmp_path / "out"
+    config = checkout / "checkout/config.yaml"
+    config.write_text(config.read_text().replace('CTX_INIT: "a photo of a"', "CTX_INIT: True"))
+    said = finished(checkout, "--trainer", "CoOp_SHIP", "--output-dir", out, *SMALL, "TRAINER.COOP.PREC", "fp32")
+    assert "TASK B2N of this checkout is read as base2new" in said
+    assert "TRAINER.COOP.CTX_INIT True of this checkout is read as 'a photo of a'" in said
+    found = json.loads((out / "results.json").read_text())
+    assert found["task"] == "base2new" and {"base", "new", "H", "all"} <= set(found["metrics"])
+    assert found["identity"]["TRAINER.COOP.CTX_INIT"] == "a photo of a" and found["identity"]["TASK"] == "base2new"
+    assert ship.run_config(str(out)).TRAINER.COOP.CTX_INIT == "a photo of a"  # our own scripts open it

@@ -1,0 +1,88 @@
+"""What public CoOp-style code imports from Dassl beside trainers and data, and how it reads registries and loaders."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from dassl.config import clean_cfg, get_cfg_default
+from dassl.data import DataManager
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
+from dassl.engine import trainer
+from dassl.evaluation import Classification
+from dassl.modeling import BACKBONE_REGISTRY, HEAD_REGISTRY, build_backbone, build_head
+from dassl.optim.lr_scheduler import ConstantWarmupScheduler, LinearWarmupScheduler
+from dassl.optim.radam import RAdam
+from dassl.utils import tools
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+
+def test_names_stand_where_upstream_has_them(tmp_path):
+    assert trainer.SummaryWriter is SummaryWriter
+    tools.mkdir_if_missing(str(tmp_path / "a/b"))
+    tools.write_json([1], str(tmp_path / "a/b/c.json"))
+    assert tools.read_json(str(tmp_path / "a/b/c.json")) == [1] and tools.check_isfile(str(tmp_path / "a/b/c.json"))
+    assert tools.listdir_nohidden(str(tmp_path)) == ["a"]
+    cfg = get_cfg_default()
+    clean_cfg(cfg, "mcd")
+    assert set(cfg.TRAINER) == {"NAME", "MCD"}
+    code = "import sys; import dassl.engine.trainer; sys.exit('torch.utils.tensorboard' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}).returncode == 0
+
+
+@pytest.mark.parametrize("registry, build", [(BACKBONE_REGISTRY, build_backbone), (HEAD_REGISTRY, build_head)])
+def test_networks_are_built_by_name(registry, build, monkeypatch):
+    monkeypatch.setattr(registry, "_obj_map", {})
+    registry.register()(SimpleNamespace)
+    assert registry._obj_map == {"SimpleNamespace": SimpleNamespace}
+    assert build("SimpleNamespace", verbose=False, width=3).width == 3
+
+
+@pytest.mark.parametrize(
+    "kind, value, warm", [(ConstantWarmupScheduler, 0.01, 0.01), (LinearWarmupScheduler, 0.2, 0.5)]
+)
+def test_a_warm_up_stands_before_a_schedule_of_pytorch(kind, value, warm):
+    """Rates of epochs 0 to 4; the schedule's own epoch 0 comes after the warm-up."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = kind(optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5), 2, value)
+    rates = []
+    for _ in range(5):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([value, warm, 1.0, 0.5, 0.25])
+
+
+def test_radam_decays_weights_apart_from_the_gradient():
+    weight = torch.ones(1, requires_grad=True)
+    weight.grad = torch.zeros(1)
+    RAdam([weight], lr=0.1, weight_decay=0.5).step()
+    assert weight.item() == pytest.approx(0.95)
+
+
+def test_an_evaluator_may_reset_what_its_constructor_sets_later():
+    class Grouped(Classification):
+        def __init__(self, cfg):
+            super().__init__(cfg)
+            self.groups = 2
+            self.reset()
+
+        def reset(self):
+            super().reset()
+            self.hits = [0] * self.groups
+
+    evaluator = Grouped(get_cfg_default())
+    evaluator.process(torch.eye(2), torch.tensor([0, 1]))
+    assert evaluator.hits == [0, 0] and evaluator.evaluate()["accuracy"] == 100
+
+
+def test_a_configuration_without_unlabelled_loader_builds(tmp_path, monkeypatch):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    items = [Datum(str(tmp_path / "a.png"), 0, 0, "a")]
+    monkeypatch.setitem(DATASET_REGISTRY._obj_map, "One", lambda cfg: DatasetBase(items, None, None, items))
+    cfg = get_cfg_default()
+    cfg.DATASET.NAME, cfg.DATALOADER.NUM_WORKERS = "One", 0
+    del cfg.DATALOADER["TRAIN_U"]
+    assert DataManager(cfg).train_loader_u is None

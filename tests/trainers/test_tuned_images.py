@@ -1,0 +1,115 @@
+"""What is special about methods that tune the image tower: images instead of features, and what they refuse."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers.miniatures import COOP, coop_split
+from helpers.random_clip import write_archive
+from helpers.rehearsal import ROOT, command, small
+from helpers.trees import add_coop_split
+
+import train
+from trainers import open_run
+from trainers.core import metrics
+from trainers.core.files import UserError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """EuroSAT in miniature, and a random CLIP beside it."""
+    root = tmp_path_factory.mktemp("data")
+    folder, images, end, path, names = COOP["eurosat"]
+    add_coop_split(root, folder, images, f"split_zhou_{end}.json", coop_split(path, names))
+    write_archive(root / "clip.pt")
+    return root
+
+
+def argv(data, out, trainer, *options):
+    backbone = ["MODEL.BACKBONE.NAME", data / "clip.pt", "OPTIM.MAX_EPOCH", 2, "OPTIM.WARMUP_EPOCH", -1]
+    options = [*small(out.parent / "features"), *backbone, *options]
+    return command(data, out, f"{trainer}/vit_b16", "eurosat", *options)
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "maple"
+    train.main(argv(data, out, "MaPLe", "OPTIM.LR", 0.2))
+    return out
+
+
+def results(out):
+    return json.loads((out / "results.json").read_text())
+
+
+def test_images_are_evaluated_through_the_tuned_tower(data, run):
+    """The run's metrics are those of its head on features which the head itself makes of the test images."""
+    trainer = open_run(str(run), options=["TASK", "base2new", "DATASET.SUBSAMPLE_CLASSES", "base"])
+    trainer.open_data(training=False)
+    found, _, _ = metrics.evaluate(trainer)
+    assert found == pytest.approx(results(run)["metrics"])
+    tuned = trainer.data.plain(trainer.dataset.test).first()
+    trainer.data.encode_with(trainer.encode_frozen)
+    frozen = trainer.data.plain(trainer.dataset.test).first()
+    assert (tuned - frozen).norm() > 0.1 * frozen.norm()  # training did move the tower
+    assert metrics.evaluate(trainer)[0] != pytest.approx(found)
+
+
+def test_predictions_of_files(data, run, tmp_path):
+    """predict.py names the class that the head's own logits of the file name."""
+    trainer = open_run(str(run))
+    trainer.open_data(training=False)
+    items = trainer.dataset.test[:3]
+    expected = trainer.logits(trainer.head, trainer.data.plain(items).first()).argmax(1).tolist()
+    words = [sys.executable, str(ROOT / "scripts/predict.py"), str(run), *(item.impath for item in items)]
+    subprocess.run([*words, "--top", "1", "--csv", str(tmp_path / "found.csv")], check=True, capture_output=True)
+    rows = (tmp_path / "found.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[2] for row in rows] == [trainer.trained_classnames[i] for i in expected]
+
+
+def test_the_best_epoch_is_chosen_through_the_tower_as_it_then_is(data, tmp_path):
+    """Validation images are encoded anew after each epoch."""
+    train.main(argv(data, tmp_path / "best", "MaPLe", "TEST.FINAL_MODEL", "best_val", "OPTIM.LR", 0.2))
+    trainer = open_run(str(tmp_path / "best"))
+    trainer.open_data(training=False)
+    state = torch.load(tmp_path / "best/head/model-best.pth.tar", weights_only=True)
+    found = trainer.data.val_set
+    predicted = trainer.logits(trainer.head, found.first()).argmax(1)
+    assert (predicted == found.labels).double().mean().item() * 100 == pytest.approx(state["val_result"])
+
+
+@pytest.mark.parametrize("trainer", ["MaPLe", "PromptSRC", "MMRL"])
+def test_features_in_place_of_images_are_refused(data, tmp_path, trainer):
+    with pytest.raises(UserError, match="tunes the image tower, and the bank x.safetensors holds .* frozen .*--root"):
+        train.main([*argv(data, tmp_path / "out", trainer), "FEATURES.BANK", "x.safetensors"])
+    with pytest.raises(UserError, match="needs images: give --root FOLDER .* FEATURES.VIEWS 0"):
+        train.main([*argv(data, tmp_path / "out", trainer), "FEATURES.VIEWS", "4"])
+
+
+@pytest.mark.parametrize("trainer", ["MaPLe", "PromptSRC", "MMRL"])
+def test_a_backbone_without_a_vit_is_refused(data, tmp_path, trainer):
+    with pytest.raises(UserError, match="need a ViT .*that of MiniCLIP is a ConSE"):
+        train.main([*argv(data, tmp_path / "out", trainer), "MODEL.BACKBONE.NAME", "MiniCLIP", "TEST.NO_TEST", "True"])
+
+
+def test_blocks_that_are_not_there_are_refused(data, tmp_path):
+    for trainer, option in {"MaPLe": "TRAINER.MAPLE.PROMPT_DEPTH", "TCP": "TRAINER.TCP.LAYER"}.items():
+        with pytest.raises(UserError, match=f"{option} .*9.* 2( blocks|$)"):
+            train.main([*argv(data, tmp_path / trainer, trainer), option, "9"])
+
+
+def test_synthetic_rows_train_the_text_side_alone(data, tmp_path):
+    """A step on synthetic rows alone leaves what only images move without a gradient."""
+    for name, images_only in {"MaPLe": "compound_prompt_projections", "PromptSRC": "image", "MMRL": "proj_rep"}.items():
+        trainer = train.build_trainer(train.setup_cfg(train.parse_args(argv(data, tmp_path, name))))
+        trainer.open_data(training=True)
+        trainer.set_head(trainer.build_head(["river", "forest"]), ["river", "forest"])
+        dim = trainer.backbone.embed_dim
+        trainer.batch = {"features": torch.randn(4, dim), "label": torch.tensor([0, 1, 0, 1])}
+        loss, _ = trainer.compute_loss(*trainer.features_of(trainer.batch))
+        loss.backward()
+        moved = {name for name, value in trainer.head.named_parameters() if value.grad is not None}
+        still = {name for name, _ in trainer.head.named_parameters() if name.startswith(images_only)}
+        assert still and moved and not still & {name for name in moved if trainer.head.get_parameter(name).grad.any()}

@@ -1,0 +1,209 @@
+"""The Python API: fit a model to images and names, ask it, add names to it, keep it.
+
+    model = ship_trainers.fit("my_images/", new_names=["lobster", "crayfish"])
+    model.predict("photos/")
+    model = model.add_classes(["crab"])
+
+`fit` runs what train.py runs, on images in memory. It leaves the process as it was: standard output, random
+generators, working directory, registries and loggers. Without `out` nothing is written until `save`. Two threads wait
+for each other.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from dassl.config import get_cfg_default
+from dassl.engine import TRAINER_REGISTRY, build_trainer
+from dassl.utils import set_random_seed
+from tqdm import tqdm
+
+from . import extend_cfg
+from .core import memory_data, process, run
+from .core.answers import Scores
+from .core.classifier import Model
+from .core.config import settings_of
+from .core.files import (
+    UserError,
+    config_files,
+    nearest,
+    read_results,
+)
+from .core.leave_out import LEAST_CLASSES
+from .core.memory_data import listed
+from .core.process import ONE_AT_A_TIME
+from .generative.training_free import GENERATORS
+from .plugins import explain
+from .runs import open_run
+from .zsclip import ZeroshotCLIP
+
+HERE = Path(__file__).resolve().parent
+CONFIGS = {"MiniCLIP": "miniclip"}  # configurations of a backbone; all others are trained as ViT-B/16 is
+FOLDS, FOLDS_OF_SLOW = 8, 3
+# Processes that read images would start the user's program again on some systems.
+QUIETLY = ("VERBOSE", "False", "DATALOADER.NUM_WORKERS", "0")
+
+extend_cfg(get_cfg_default())  # registers the methods
+
+
+def fit(
+    images,
+    labels=None,
+    *,
+    new_names=(),
+    method: str = "Ensemble_GATE",
+    backbone: str = "MiniCLIP",
+    shots: int | None = None,
+    seed: int = 1,
+    out=None,
+    template: str | Sequence[str] | None = None,
+    options: Mapping[str, object] | None = None,
+    device: str | None = None,
+    progress: bool | None = None,
+    skip_bad_images: bool = False,
+) -> Model:
+    """A model of classes with images and of classes that have only a name.
+
+    images: a folder that has one of images per class; or images with `labels`, a class name each; or features [N, d].
+    new_names: a list, or a text file with a name a line. shots: images per class, drawn by `seed`; None takes all.
+    out: the folder of a run that is written, as train.py does. template: the prompt, or several ("a photo of a {}.").
+    options: keys of the configuration, as {"OPTIM.MAX_EPOCH": 20}. device: cuda or cpu; None takes a GPU where there is
+    one. progress: True shows what train.py prints, False nothing, None a bar on a terminal.
+
+    Raises UserError for what cannot be used, with what was expected.
+    """
+    out = os.path.abspath(os.fspath(out)) if out else ""
+    with ONE_AT_A_TIME, process.undisturbed(device != "cpu"), process.logged(progress, out), run.alone_in(out):
+        set_random_seed(seed)
+        trainer = build_trainer(_configuration(method, backbone, seed, shots, out, template, options, device))
+        trainer.hides_bars = None if progress else True
+        with tqdm(total=2, desc="features", leave=False, disable=None if progress is None else True) as bar:
+            task, store = memory_data.from_user(
+                trainer, images, labels, listed(new_names, "new_names"), skip_bad_images
+            )
+            trainer.host = SimpleNamespace(task=task, data=memory_data.data_of(trainer, task, store))
+            if _is_done(trainer):
+                return load(out)
+            bar.set_description("cross-validation")
+            scores = _scores(trainer, store)
+            bar.update()
+            bar.set_description("training")
+            names = [*task.real_classnames(), *task.label_only_classnames()]
+            model = Model(trainer, task.real_classnames(), [(names, None)], list(range(len(names))), scores, out)
+            given = {"method": method, "backbone": backbone, "shots": shots, "seed": seed}
+            trainer.origin = {
+                "command": ["fit", *(f"{key}={value}" for key, value in given.items())],
+                **model.record(),
+            }
+            set_random_seed(seed)
+            try:
+                trainer.train()
+            finally:
+                trainer.close_writer()
+            bar.update()
+        trainer.hides_bars = True
+        model.head()
+        print(model.scores)
+    return model
+
+
+def load(folder, device: str | None = None) -> Model:
+    """The model of the finished run in `folder`, whoever made it: `fit`, `Model.save` or train.py. device: cuda or cpu;
+    None takes a GPU where there is one."""
+    folder = os.path.abspath(os.fspath(folder))
+    with ONE_AT_A_TIME, process.undisturbed(), process.quiet():
+        trainer = open_run(folder, options=[*QUIETLY, "USE_CUDA", str(_uses_cuda(device))])
+        trainer.hides_bars = True
+        path = os.path.join(folder, "results.json")
+        record = read_results(path) if os.path.isfile(path) else {}
+        gate = next((plugin for plugin in trainer.plugins if hasattr(plugin, "known_names")), None)
+        known = list((gate and gate.known_names()) or trainer.trained_classnames)
+        base = (gate and gate.settings.get("base")) or known
+        classes = record.get("classes") or {"base": base, "blocks": [known], "keep": list(range(len(known)))}
+        missing = Scores(reason="the run was not made by fit; its results.json has its figures")
+        scores = Scores.recorded(record["scores"]) if "scores" in record else missing
+        blocks = [(names, None) for names in classes["blocks"]]
+        model = Model(trainer, classes["base"], blocks, classes["keep"], scores, folder)
+        model.head()
+    return model
+
+
+def _configuration(method, backbone, seed, shots, out, template, options, device):
+    """What train.py would make of files and flags."""
+    if method not in TRAINER_REGISTRY.registered_names():
+        known = nearest(method, TRAINER_REGISTRY.registered_names())
+        raise UserError(
+            explain(method) or f"method '{method}' is unknown; known, nearest first: {', '.join(known[:10])}"
+        )
+    root = next((folder for folder in (HERE, HERE.parent) if (folder / "configs/base/miniclip.yaml").is_file()), None)
+    if root is None:
+        raise UserError(
+            "fit needs the whole package, with its configurations, and this is a copy of its trainers/ alone: "
+            "pip install . in a checkout of it, then import ship_trainers"
+        )
+    name = CONFIGS.get(backbone, "vit_b16")
+    files = config_files(root, method, name) or [f"configs/base/{name}.yaml"]
+    settings = {key: value for file in files for key, value in settings_of(root / file).items()}
+    given = {
+        "TRAINER.NAME": method,
+        "MODEL.BACKBONE.NAME": backbone,
+        "SEED": seed,
+        "DATASET.NAME": memory_data.NAME,
+        "DATASET.NUM_SHOTS": shots or -1,
+        "OUTPUT_DIR": out,
+        "VERBOSE": False,
+        "TASK": "fewshot",
+        "RUN.DATASET": "images",
+        "RUN.CONFIG": name,
+        "DATALOADER.NUM_WORKERS": 0,
+    }
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    for key, value in {**settings, **given, **(options or {})}.items():
+        cfg.merge_from_list([key, value])
+    if template:
+        cfg.DATASET.TEMPLATE = template if isinstance(template, str) else list(template)
+    cfg.USE_CUDA = _uses_cuda(device)
+    cfg.freeze()
+    return cfg
+
+
+def _uses_cuda(device) -> bool:
+    if device not in (None, "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise UserError(f"device {device!r}: expected cpu, or cuda where there is a GPU, or None")
+    return device != "cpu" and torch.cuda.is_available()
+
+
+def _is_done(trainer):
+    """Whether `out` holds this very run. Raises UserError where it holds another one."""
+    if not trainer.output_dir:
+        return False
+    cfg = trainer.cfg
+    trainer.open_data(training=True)
+    trainer.identity = run.identity_of(trainer)
+    done = run.is_done(trainer)
+    trainer.cfg = cfg  # without the template that the identity put there
+    return done
+
+
+def _scores(trainer, store) -> Scores:
+    """Leave-classes-out inside the training images (core/leave_out.py); fewer folds where a method trains for long."""
+    dataset, kind, cfg = trainer.host.task.dataset, type(trainer), trainer.cfg
+    judged = sum(number > 1 for number in Counter(item.label for item in dataset.train_x).values())
+    if judged < LEAST_CLASSES:
+        return Scores(reason=f"that takes {LEAST_CLASSES} classes with two images or more, and there are {judged}")
+    parts = [kind, *kind.reads(cfg)]
+    has_generator = any(plugin.NAME == "SHIP" for part in parts for plugin in part.PLUGINS)
+    trains_generator = has_generator and cfg.TRAINER.SHIP.GENERATOR not in GENERATORS
+    slow = trains_generator or any(part.LEARNS_PROMPTS for part in parts)
+    folds, zero_shot = [], []
+    for number in range(FOLDS_OF_SLOW if slow else FOLDS):
+        try:
+            folds.append(memory_data.figures_of_fold(trainer, kind, number, store))
+        except UserError as error:
+            return Scores(reason=str(error))
+        zero_shot.append(memory_data.figures_of_fold(trainer, ZeroshotCLIP, number, store))
+    return Scores(folds, zero_shot)

@@ -1,0 +1,165 @@
+"""What the Python API answers: predictions, figures of a test, cross-validated figures. Each prints as a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+
+import numpy as np
+
+NONE = "none of these"
+SHOWN = 20  # rows of a table; the middle is left out of longer ones
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns of text, the first row being their heads."""
+    half = SHOWN // 2
+    if len(rows) > SHOWN + 1:
+        rows = [*rows[: half + 1], ["..."] * len(rows[0]), *rows[-half:]]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable `names` of one image, best first, and their probabilities. `name` is the best one, or "none of
+    these" where it is less probable than was asked for."""
+
+    path: str
+    names: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    at_least: float = 0.0
+
+    @property
+    def name(self) -> str:
+        return self.names[0] if self.probabilities[0] >= self.at_least else NONE
+
+    def __str__(self):
+        return str(Predictions([self]))
+
+
+class Predictions(list):
+    """A list of Prediction."""
+
+    def __str__(self):
+        rows = [["image", "name", "probability", "next"]]
+        for found in self:
+            pairs = [f"{name} {share:.1%}" for name, share in zip(found.names, found.probabilities)]
+            rest = pairs if found.name == NONE else pairs[1:]
+            rows.append([found.path, found.name, f"{found.probabilities[0]:.1%}", ", ".join(rest[:2])])
+        return table(rows)
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`labels` and `predicted` are positions in `classnames`, [N] each."""
+
+    classnames: tuple[str, ...]
+    labels: np.ndarray
+    predicted: np.ndarray
+    paths: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def accuracy(self) -> float:
+        """In percent of the images."""
+        return float((self.labels == self.predicted).mean() * 100)
+
+    @property
+    def per_class(self) -> dict[str, float]:
+        """{class name: percent of its images}; classes without images are not there."""
+        hits = self.labels == self.predicted
+        present = [i for i in range(len(self.classnames)) if (self.labels == i).any()]
+        return {self.classnames[i]: float(hits[self.labels == i].mean() * 100) for i in present}
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """[C, C] numbers of images: row is the true class, column the predicted one."""
+        found: np.ndarray = np.zeros((len(self.classnames),) * 2, dtype=np.int64)
+        np.add.at(found, (self.labels, self.predicted), 1)
+        return found
+
+    def picture(self, path=None):
+        """Both as a figure of Matplotlib, which is also written to `path`."""
+        from matplotlib.figure import Figure  # not pyplot, which would keep it
+
+        shares = self.per_class
+        size = max(3.0, 0.25 * len(self.classnames) + 1)
+        figure = Figure(figsize=(2 * size + 2, size + 1), layout="constrained")
+        bars, matrix = figure.subplots(1, 2)
+        bars.barh(list(shares), list(shares.values()))
+        bars.invert_yaxis()
+        bars.set(
+            xlabel="accuracy in percent", xlim=(0, 100), title=f"{self.accuracy:.1f}% of {len(self.labels)} images"
+        )
+        counts = self.confusion
+        matrix.imshow(counts / counts.sum(1, keepdims=True).clip(min=1), cmap="Blues", vmin=0, vmax=1)
+        places = range(len(self.classnames))
+        matrix.set_xticks(places, self.classnames, rotation=90)
+        matrix.set_yticks(places, self.classnames)
+        matrix.set(xlabel="predicted", ylabel="true")
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+    def __str__(self):
+        rows = [["class", "images", "accuracy", "most taken for"]]
+        counts = self.confusion
+        for i, name in enumerate(self.classnames):
+            total, wrong = counts[i].sum(), counts[i].copy()
+            wrong[i] = 0
+            if total:
+                most = f"{self.classnames[wrong.argmax()]} ({wrong.max()})" if wrong.any() else ""
+                rows.append([name, str(total), f"{counts[i, i] / total:.1%}", most])
+        return f"accuracy {self.accuracy:.1f}% of {len(self.labels)} images\n{table(rows)}"
+
+    __repr__ = __str__
+
+
+METRICS = {
+    "base": "trained classes, among their names",
+    "new": "classes known by name alone, among their names",
+    "H": "harmonic mean of both",
+    "all": "all images, among all names",
+    "all_H": "harmonic mean of the trained and of the other classes, among all names",
+}
+
+
+class Scores(dict):
+    """{metric: percent}, the means over folds of leave-classes-out inside the training images; `errors` are their
+    standard errors, `zero_shot` what CLIP reaches without training. Empty where nothing can be estimated, and `reason`
+    says why."""
+
+    def __init__(self, folds: Sequence[dict] = (), zero_shot: Sequence[dict] = (), reason: str = ""):
+        super().__init__({name: fmean(fold[name] for fold in folds) for name in METRICS if folds})
+        spread = len(folds) ** 0.5
+        self.errors = {name: stdev(fold[name] for fold in folds) / spread for name in self}
+        self.zero_shot = {name: fmean(fold[name] for fold in zero_shot) for name in self}
+        self.folds, self.reason = len(folds), reason
+
+    def record(self) -> dict:
+        """What results.json keeps."""
+        return {"values": dict(self), "errors": self.errors, "zero_shot": self.zero_shot} | {
+            "folds": self.folds,
+            "reason": self.reason,
+        }
+
+    @classmethod
+    def recorded(cls, record: dict) -> "Scores":
+        """The same from results.json."""
+        found = cls(reason=record["reason"])
+        found.update(record["values"])
+        found.errors, found.zero_shot, found.folds = record["errors"], record["zero_shot"], record["folds"]
+        return found
+
+    def __str__(self):
+        if not self:
+            return f"cannot be estimated: {self.reason}"
+        rows = [["", "percent", "", "zero-shot"]]
+        rows += [
+            [METRICS[name], f"{value:.1f}", f"+- {self.errors[name]:.1f}", f"{self.zero_shot[name]:.1f}"]
+            for name, value in self.items()
+        ]
+        return f"estimated in {self.folds} folds, half of the classes by name alone, half of the images\n{table(rows)}"
+
+    __repr__ = __str__

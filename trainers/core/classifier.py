@@ -1,0 +1,216 @@
+"""A trained classifier as a program has it: asked about images, given further names, kept, exported."""
+
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from . import export, memory, memory_data, process, run
+from .answers import Evaluation, Prediction, Predictions
+from .files import UserError, plain, read_results, require_different, write_results
+from .heads import Blocks, is_joint
+from .memory_data import from_folder, listed
+from .process import ONE_AT_A_TIME
+from .randomness import preserved_randomness
+
+
+class Linear(NamedTuple):
+    """logits = scale * (f @ weight^T + bias) of unit features f [N, d]: weight [C, d], bias [C]."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    scale: float
+
+
+class Model:
+    """What `fit` and `load` give.
+
+    classnames: all names that it chooses among; base_names: those with training images; scores: figures from
+    cross-validation.
+    """
+
+    def __init__(self, trainer, base_names, blocks, keep, scores, folder=""):
+        """`blocks`: names that became part of it together, each with its own head (None: made when it is needed);
+        `keep`: which of all these names are in use. `folder`: where the run lies on disk, if it does."""
+        self._trainer, self._blocks, self._keep, self._folder = trainer, blocks, keep, folder
+        self.base_names, self.scores, self._head = tuple(base_names), scores, None
+
+    @property
+    def classnames(self) -> tuple[str, ...]:
+        names = [name for block, _ in self._blocks for name in block]
+        return tuple(names[i] for i in self._keep)
+
+    def __repr__(self):
+        kind = f"{self._trainer.cfg.TRAINER.NAME} on {self._trainer.backbone.name}"
+        return f"Model({kind}: {len(self.classnames)} classes, {len(self.base_names)} of them with images)"
+
+    # ---- asking
+
+    def predict(self, images, top: int = 5, at_least: float = 0.0) -> Predictions:
+        """The `top` most probable names of each image, a path, a folder, a PIL image, an array, or several of these. An
+        image whose best name is less probable than `at_least` is "none of these"."""
+        features, keys = self._features(images)
+        values, places = self._probabilities(features).topk(min(max(top, 1), len(self._keep)), dim=1)
+        names = self.classnames
+        return Predictions(
+            Prediction(key, tuple(names[i] for i in row), tuple(shares), at_least)
+            for key, row, shares in zip(keys, places.tolist(), values.tolist())
+        )
+
+    def probabilities(self, images) -> np.ndarray:
+        """[N, C] float32, columns as in `classnames`; features [N, d] may stand for the images."""
+        return self._probabilities(self._features(images)[0]).cpu().numpy()
+
+    def logits(self, images) -> np.ndarray:
+        """[N, C] float32."""
+        return self._trainer.logits(self.head(), self._features(images)[0]).cpu().numpy()
+
+    def features(self, images) -> np.ndarray:
+        """Unit features [N, d] float32 of the images, which may be given in their place everywhere."""
+        return self._features(images)[0].cpu().numpy()
+
+    def evaluate(self, images, labels=None) -> Evaluation:
+        """Accuracy and confusions on labelled images: with `labels`, a class name each; or of a folder per class, or of
+        the test/ in it."""
+        if labels is None:
+            images, labels = from_folder(images, ("test", "val", "train", ""))
+        place = {plain(name): i for i, name in reversed(list(enumerate(self.classnames)))}
+        unknown = sorted({str(label) for label in labels if plain(str(label)) not in place})
+        if unknown:
+            raise UserError(
+                f"labels that are none of the model's classes: {', '.join(unknown[:5])}; add them with add_classes, or "
+                "leave their images out"
+            )
+        features, keys = self._features(images)
+        if len(keys) != len(labels):
+            raise UserError(f"{len(keys)} images and {len(labels)} labels: each image needs one")
+        predicted = self._trainer.logits(self.head(), features).argmax(1).cpu().numpy()
+        return Evaluation(self.classnames, np.array([place[plain(name)] for name in labels]), predicted, tuple(keys))
+
+    def class_weights(self) -> Linear | None:
+        """The classifier as a matrix; None, with a warning that says why, where it is none."""
+        with torch.no_grad():
+            head = self.head()
+            found = head.as_linear() if hasattr(head, "as_linear") else None
+        if found is None:
+            warnings.warn(
+                f"{self._trainer.cfg.TRAINER.NAME} has no class weights: its logits are no linear function of an "
+                "image's feature",
+                stacklevel=2,
+            )
+            return None
+        weight, bias = (tensor.detach().float().cpu().numpy() for tensor in found)
+        return Linear(weight, bias, head.logit_scale.item())
+
+    # ---- other names
+
+    def add_classes(self, names) -> "Model":
+        """A model that knows `names` too, a list or a text file, without training; this one does not change.
+
+        The logits of the other names stay to the bit for the same images in one batch. Less is promised where logits
+        depend on all names: where base and new are told apart those of base names stay; of log probabilities none do.
+        Raises UserError with the reason where the method cannot have further names.
+        """
+        names = listed(names, "names")
+        require_different(names, self.classnames, "add_classes")
+        self.head()
+        start = sum(len(block) for block, _ in self._blocks)
+        keep = [*self._keep, *range(start, start + len(names))]
+        model = Model(self._trainer, self.base_names, [*self._blocks, (names, None)], keep, self.scores, self._folder)
+        model.head()
+        return model
+
+    def remove_classes(self, names) -> "Model":
+        """A model without `names`; this one does not change."""
+        wanted, known = {plain(name) for name in listed(names, "names")}, {plain(name) for name in self.classnames}
+        if wanted - known or known <= wanted:
+            shown = ", ".join(sorted(wanted - known)) or "all"
+            raise UserError(f"remove_classes: {shown}; known are {', '.join(self.classnames)}, of which one must stay")
+        every = [name for block, _ in self._blocks for name in block]
+        keep = [i for i in self._keep if plain(every[i]) not in wanted]
+        base = [name for name in self.base_names if plain(name) not in wanted]
+        return Model(self._trainer, base, self._blocks, keep, self.scores, self._folder)
+
+    # ---- keeping
+
+    def save(self, path):
+        """Writes the model into the new folder `path`, as a run that `load`, train.py's --model-dir and predict.py
+        read."""
+        path, trainer = os.fspath(path), self._trainer
+        if os.path.isdir(path) and os.listdir(path):
+            raise UserError(f"{path} is not empty: give a folder that does not exist yet")
+        if self._folder:
+            left_out = shutil.ignore_patterns("log.txt*", "tensorboard", "results*.json")
+            shutil.copytree(self._folder, path, ignore=left_out, dirs_exist_ok=True)
+            record = read_results(os.path.join(self._folder, "results.json"))
+        else:
+            cfg = trainer.cfg.clone()
+            cfg.defrost()
+            cfg.OUTPUT_DIR = path
+            with process.quiet():
+                run.save_config(cfg)
+                trainer.save(path)
+            record = run.record(trainer, {}, {"accuracy": memory_data.NO_TEST})
+        write_results(os.path.join(path, "results.json"), {**record, **self.record()})
+
+    def export(self, path, format=None):
+        """Writes the classifier alone to the file `path`: .safetensors (weights, bias, scale; names and preprocessing
+        in its header) or .onnx (uint8 crops in; logits, probabilities and features out)."""
+        format = format or Path(path).suffix.lstrip(".")
+        if format not in ("onnx", "safetensors"):
+            raise UserError(f"export: the format is {format!r}; it must be onnx or safetensors")
+        trainer, head, names = self._trainer, self.head(), self.classnames
+        write = export.write_onnx if format == "onnx" else export.write_safetensors
+        with process.quiet():
+            write(path, trainer, head, names)
+
+    # ---- inside
+
+    def record(self):
+        """What results.json says of it."""
+        blocks = [list(names) for names, _ in self._blocks]
+        classes = {"base": list(self.base_names), "blocks": blocks, "keep": list(self._keep)}
+        return {"classes": classes, "scores": self.scores.record()}
+
+    def _features(self, images):
+        """-> (unit features [N, d] on the model's device, what each image is called)."""
+        trainer = self._trainer
+        rows = memory.as_features(images, trainer.backbone.embed_dim)
+        if rows is not None:
+            return rows.to(trainer.device), [f"image {i}" for i in range(len(rows))]
+        sources = memory.sources_of(images)
+        if not sources:
+            raise UserError("there are no images")
+        keys = memory.keys_of(sources)
+        store = memory.MemoryStore(trainer.cfg, trainer.backbone, dict(zip(keys, sources)), 1)
+        if hasattr(trainer.head, "encode_image"):
+            store.encode_image = trainer.encode_image
+        with ONE_AT_A_TIME, process.quiet():
+            found = store.plain_views(memory_data.labelled(keys, [""] * len(keys)))
+        if store.faults:
+            raise UserError(f"{len(store.faults)} images cannot be read: {'; '.join([*store.faults.values()][:5])}")
+        return found.first().to(trainer.device, torch.float32), keys
+
+    def _probabilities(self, features):
+        return self._trainer.probabilities(self.head(), features)
+
+    def head(self):
+        """The head over `classnames`."""
+        if self._head is None:
+            with ONE_AT_A_TIME, process.quiet(), preserved_randomness(), torch.no_grad():
+                self._head = self._trainer.head_for(list(self.classnames), self._method_head).eval()
+        return self._head
+
+    def _method_head(self, names):
+        """The method's own head over them: a block for each set of names that came together."""
+        trainer = self._trainer
+        if is_joint(trainer.head):
+            return trainer.method_head(names)
+        self._blocks = [(block, head or trainer.method_head(block).eval()) for block, head in self._blocks]
+        heads, keep = [head for _, head in self._blocks], self._keep
+        whole = len(heads) == 1 and len(keep) == len(self._blocks[0][0])
+        return heads[0] if whole else Blocks(heads, keep)

@@ -1,0 +1,182 @@
+"""Labelled images that a program hands over, as a data set and as tasks, in the place of a reader."""
+
+import os
+import random
+import warnings
+from collections import Counter
+from types import SimpleNamespace
+
+from dassl.data.datasets.base_dataset import DatasetBase, Datum
+
+from . import memory, metrics, run
+from .files import UserError, hash_of, names_hash, read_names, require_different
+from .folders import list_images, read_layout
+from .images import VIEWS_BESIDE_IMAGES, FeatureData
+from .leave_out import by_label, leave_out
+from .predictor import Stopwatch
+from .randomness import derive_seed, seed_all
+from .tasks import LeaveClassesOut, Task
+
+NAME = "Images"  # DATASET.NAME of such a data set
+NO_TEST = "all images are trained on; figures come from cross-validation"
+UNEQUAL = 5  # times as many images in one class as in another
+
+
+class MemoryDataset(DatasetBase):
+    """Labelled images to train on, and none to test on. `new_names` have no image."""
+
+    no_test, template, image_dir, fewshot_source = NO_TEST, None, "", ""
+
+    def __init__(self, items: list[Datum], new_names: list[str], shots: int, seed: int):
+        """`shots` images per class are drawn by `seed`; all are taken where it is below 1."""
+        drawn = items
+        if shots >= 1:
+            generator = random.Random(derive_seed(seed, "shots"))
+            groups = by_label(items).values()
+            drawn = [item for group in groups for item in generator.sample(group, min(shots, len(group)))]
+        super().__init__(train_x=drawn, val=[], test=[])
+        taken = {id(item) for item in drawn}
+        self.unused_train = [item for item in items if id(item) not in taken]
+        self.all_classnames, self.items = self.classnames, items
+        labels = [(item.impath, item.label) for item in items]
+        self.split_hash = hash_of([labels, names_hash([*self.classnames, "", *new_names])])
+
+
+class MemoryTask(Task):
+    """All classes with images, beside names without."""
+
+    def __init__(self, cfg, dataset: MemoryDataset, new_names: list[str]):
+        self.cfg, self.dataset, self.new_names = cfg, dataset, new_names
+
+    def label_only_classnames(self):
+        return list(self.new_names)
+
+
+class Fold(LeaveClassesOut):
+    """A fold of leave_out.py over such a data set."""
+
+    def __init__(self, cfg, dataset: MemoryDataset, fold: int):
+        whole, shots = SimpleNamespace(train_x=dataset.items, val=[], test=[]), cfg.DATASET.NUM_SHOTS
+        self.cfg = cfg
+        self.dataset, self.new_half, self.left_over = leave_out(dataset, whole, shots, cfg.SEED, fold)
+        self.share = len(self.dataset.train_x) / len(dataset.train_x)
+
+
+# ---- from images and labels
+
+
+def listed(names, key):
+    """A list of names, or the names in a text file."""
+    if isinstance(names, (str, os.PathLike)):
+        return read_names(os.fspath(names), key)
+    names = list(names)
+    wrong = [name for name in names if not isinstance(name, str) or not name.strip()]
+    if wrong:
+        raise UserError(f"{key}: expected class names, found {wrong[0]!r}")
+    return names
+
+
+def from_folder(folder, parts):
+    """-> (paths, class names) of the images in the first of `parts` that the folder has; with train/ also of val/."""
+    if not isinstance(folder, (str, os.PathLike)) or not os.path.isdir(folder):
+        raise UserError("without labels, images must be one folder that has a folder of images per class")
+    top, layout = os.fspath(folder), read_layout(os.fspath(folder))
+    for note in layout.notes:
+        print(f"{top}: {note}")
+    part = next(part for part in parts if part in layout.parts)
+    found = [
+        (name, place)
+        for kind in ((part, "val") if part == "train" else (part,))
+        for name, place in layout.parts.get(kind, {}).items()
+    ]
+    paths, labels = [], []
+    for name, place in found:
+        images = [os.path.join(top, place, image) for image in list_images(os.path.join(top, place))]
+        paths += images
+        labels += [name] * len(images)
+    return paths, labels
+
+
+def labelled(keys: list[str], labels: list[str]) -> list[Datum]:
+    """Labels are numbered in the order of their names."""
+    place = {name: i for i, name in enumerate(sorted({*labels}))}
+    return [Datum(impath=key, label=place[label], classname=label) for key, label in zip(keys, labels)]
+
+
+def from_user(trainer, images, labels, new_names, skip_bad_images) -> tuple[MemoryTask, memory.MemoryStore]:
+    """The task and the store of what a user gave to train on; of images those that can be read. Raises UserError."""
+    cfg, backbone = trainer.cfg, trainer.backbone
+    rows = memory.as_features(images, backbone.embed_dim)
+    if rows is None and labels is None:
+        images, labels = from_folder(images, ("train", ""))
+    sources = memory.sources_of(images) if rows is None else [None] * len(rows)
+    labels = listed([] if labels is None else labels, "labels")
+    if len(sources) != len(labels) or not labels:
+        raise UserError(f"{len(sources)} images and {len(labels)} labels: each image needs one, a class name")
+    require_different(sorted({*labels}), (), "labels")
+    require_different(new_names, {*labels}, "new_names")
+    if len({*labels}) + len(new_names) < 2:
+        raise UserError(f"there is one class only, {labels[0]}: nothing to tell it from")
+    keys = memory.keys_of(sources)
+    if rows is None:
+        views = cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES
+        store = memory.MemoryStore(cfg, backbone, dict(zip(keys, sources)), views, trainer.hides_bars)
+    else:
+        store = memory.RowStore(rows)
+    dataset = readable(labelled(keys, labels), new_names, cfg, store, skip_bad_images)
+    counts = Counter(item.classname for item in dataset.train_x)
+    if max(counts.values()) > UNEQUAL * min(counts.values()):
+        shown = ", ".join(f"{name} {number}" for name, number in counts.most_common())
+        warnings.warn(f"classes of very different sizes, of which the large ones are favoured: {shown}", stacklevel=3)
+    return MemoryTask(cfg, dataset, new_names), store
+
+
+def readable(items, new_names, cfg, store, skip_bad_images) -> MemoryDataset:
+    """The data set of the images that can be read. Raises UserError that names the others, unless they may be skipped;
+    and where a class would have none."""
+    names = {item.classname for item in items}
+    while True:
+        dataset = MemoryDataset(items, new_names, cfg.DATASET.NUM_SHOTS, cfg.SEED)
+        store.training_views(dataset.train_x)
+        bad = sorted({item.impath for item in items} & store.unreadable)
+        if not bad:
+            return dataset
+        if not skip_bad_images:
+            raise UserError(
+                f"{len(bad)} images cannot be read: {'; '.join(store.faults[key] for key in bad[:5])}. Replace them, "
+                "or leave them out with skip_bad_images=True"
+            )
+        warnings.warn(f"{len(bad)} images cannot be read and are left out: {', '.join(bad[:5])}", stacklevel=4)
+        items = [item for item in items if item.impath not in store.unreadable]
+        lost = sorted(names - {item.classname for item in items})
+        if lost:
+            raise UserError(f"no image can be read of {', '.join(lost)}")
+
+
+def data_of(trainer, task, store) -> FeatureData:
+    """What stands for the features of a run."""
+    return FeatureData(trainer.cfg, task, trainer.backbone, trainer.device, trainer.watch, store)
+
+
+# ---- folds
+
+
+def figures_of_fold(trainer, kind, number: int, store) -> dict[str, float]:
+    """The metrics of a fold of leave_out.py, by the trainer class `kind` with the data and backbone of `trainer`."""
+    cfg = trainer.cfg.clone()
+    cfg.defrost()
+    cfg.OUTPUT_DIR, cfg.TASK, cfg.TRAINER.NAME, cfg.DATASET.FOLD = "", "leave_classes_out", kind.__name__, number
+    cfg.freeze()
+    task, fold = Fold(cfg, trainer.host.task.dataset, number), kind.__new__(kind)
+    given = {"task": task, "backbone": trainer.backbone, "watch": Stopwatch(), "shared": {}, "hides_bars": True}
+    fold.host = SimpleNamespace(**given)
+    fold.__init__(cfg)
+    fold.host.data = data_of(fold, task, store)
+    seed_all(cfg.SEED, "fold", number)
+    fold.open_data(training=True)
+    fold.identity = run.identity_of(fold)
+    fold.prepare()
+    fold.build()
+    fold.fit()
+    fold.tune()
+    return metrics.evaluate(fold)[0]
