@@ -57,7 +57,7 @@ def test_another_run_is_stale_and_says_why(finished):
 def test_the_seed_in_an_option_is_the_runs(finished):
     run = finished("CoOp")
     assert as_if(run, options=(*QUICK, ("DATASET.HALVES_SEED", "{seed}"))).line.startswith(
-        "DATASET.HALVES_SEED was 0, is now 1;"
+        "DATASET.HALVES_SEED was -1, is now 1;"
     )
 
 
