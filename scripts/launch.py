@@ -91,7 +91,7 @@ class Launcher:
         try:
             if run.source and (source := self.states.get(run.source) or state_of(run.source)).name != DONE:
                 raise UserError(f"its source is {source.name}: {run.source.folder}")
-            with locked(run.lock, f"{run.folder}: another launcher is at it; waiting", cancelled=lambda: self.signals):
+            with locked(run.lock, f"{run.folder}: another launcher is at it; waiting", lambda: bool(self.signals)):
                 made = run.results.exists() and not self.force  # by the other launcher
                 state = state_of(run) if made else self.execute(run)
         except (UserError, OSError) as error:
@@ -228,7 +228,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--force", action="store_true", default=bool(given("FORCE")), help="make finished runs anew")
     add("--status", action="store_true", help="show what is done, running, failed, waiting; run nothing")
     add("--dry-run", action="store_true", help="print the commands; run nothing")
-    add("--only", action="append", metavar="FOLDER", help="the run of this folder alone; may be given again")
+    add("--only", action="append", metavar="FOLDER", help="the run of this folder alone, as a Slurm job has it")
     args = parser.parse_intermixed_args(argv[:cut])
     options = argv[cut + 1 :]
     if len(options) % 2:
@@ -246,8 +246,8 @@ def find_runs(args: argparse.Namespace, fields: dict) -> list[Run]:
             lists.change(fields, key, value)
     places = {"output": args.output, "data": os.environ.get("DATA"), "bank": os.environ.get("BANK")}
     places = {name: os.path.abspath(place) for name, place in places.items() if place}
-    found = lists.runs_of(fields, tuple(args.options), **places)
-    found = list(dict.fromkeys([*(run.source for run in found if run.source), *found]))
+    listed = lists.runs_of(fields, tuple(args.options), **places)
+    found = list(dict.fromkeys([run.source for run in listed if run.source] + listed))
     for run in found:
         runs.check(run)
     return [run for run in found if not args.only or run.folder in args.only]
@@ -258,8 +258,6 @@ def main() -> int:
     args = parse(sys.argv[1:])
     fields = lists.read_list(args.list, args.words)
     found = find_runs(args, fields)
-    if not found:
-        raise UserError("the list has no run" + (f" of the folder {args.only[0]}" if args.only else ""))
     os.chdir(ROOT)
     on_slurm = args.slurm is not None and not args.only  # with --only, we are such a job
     gpus = visible_gpus() * args.per_gpu if args.per_gpu and not on_slurm else []

@@ -137,9 +137,8 @@ def variant(data) -> dict:
         data = dict(zip(("trainer", "cfg"), data.split("/", 1)))
     if not {"trainer"} <= data.keys() <= {"trainer", "cfg", "options", "start"}:
         raise UserError(f"a variant has the field trainer, and perhaps cfg, options, start; found {data}")
-    for key, value in data.get("options", {}).items():
-        if not isinstance(value, str):
-            raise UserError(f"the option {key} of {data['trainer']} is a list or a table; quote it: '{value}'")
+    if quoteless := [value for value in data.get("options", {}).values() if not isinstance(value, str)]:
+        raise UserError(f"an option of {data['trainer']} is a list or a table; quote it: '{quoteless[0]}'")
     return data
 
 

@@ -154,7 +154,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: str | Path, waiting: str, cancelled: Callable[[], object] | None = None) -> Iterator[None]:
+def locked(path: str | Path, waiting: str, cancelled: Callable[[], bool] | None = None) -> Iterator[None]:
     """Holds the lock file `path`; prints `waiting` first where another process has it. The system frees the lock of a
     process that died. On a file system without locks work may be done twice. Raises UserError where the disk refuses,
     or where it is `cancelled` while it waits."""
