@@ -64,7 +64,11 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for flag, _, kind, text in FLAGS:
         parser.add_argument(flag, help=text, **kind)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    late = [word for word in args.opts if word.startswith("--")]
+    if late:
+        raise UserError(f"flags stand before the KEY VALUE options: put {late[0]} in front of {args.opts[0]}")
+    return args
 
 
 def setup_cfg(args):

@@ -1,9 +1,9 @@
 """Makes a feature bank of a dataset: every image encoded once, in one safetensors file that trains without the images.
 
-    python scripts/extract_features.py --root DATA --dataset caltech101 --backbone MiniCLIP --out
-    caltech101_miniclip.safetensors
+    python scripts/extract_features.py --root DATA --dataset caltech101 --backbone MiniCLIP --out caltech101.safetensors
 
-Training images get --views random views each, validation and test images the plain view. An interrupted extraction
+Training images get --views random views each, validation and test images the plain view; with --only-drawn, training
+images that no few-shot draw of --seeds at --shots takes get one view. An interrupted extraction
 goes on where it stopped; `torchrun --nproc-per-node N scripts/extract_features.py ...` shares the work.
 """
 
@@ -11,17 +11,20 @@ import argparse
 import json
 import os
 import shutil
+from itertools import product
 from pathlib import Path
 
 import _path
 import torch
 from dassl.config import get_cfg_default
 from dassl.data.datasets import build_dataset
+from dassl.utils import set_random_seed
 from lib.faults import say_errors
 
 import datasets  # noqa: F401  (registers the readers)
 import trainers
 from trainers.core.bank import write_bank
+from trainers.core.data import FeatureTable
 from trainers.core.extraction import ImageStore
 from trainers.core.files import UserError, locked
 from trainers.core.model.backbone import apply_preprocessing, load_backbone
@@ -36,6 +39,9 @@ def parse_args(argv=None):
     add("--backbone", default="MiniCLIP")
     add("--out", required=True, help="the bank to write")
     add("--views", type=int, default=4, help="random views of a training image (scale 0.5 to 1, flipped or not)")
+    add("--only-drawn", action="store_true", help="--views for images of the few-shot draws only, one view elsewhere")
+    add("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    add("--shots", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     add("--workers", type=int, default=2, help="processes that read images")
     add("--note", default="", help="kept in the header: source, licence, whether reduced")
     return parser.parse_args(argv)
@@ -51,6 +57,20 @@ def configure(args):
     cfg.FEATURES.VIEWS, cfg.FEATURES.DIR = args.views, f"{args.out}.work"
     cfg.INPUT.TRANSFORMS, cfg.INPUT.RRCROP_SCALE = ("random_resized_crop", "random_flip", "normalize"), (0.5, 1.0)
     return cfg
+
+
+def training_table(args, cfg, store, files):
+    """FeatureTable of the training images, with as many views of each as the options ask for."""
+    if not args.only_drawn:
+        return store.table(files, args.views)
+    drawn = set()
+    for cfg.SEED, cfg.DATASET.NUM_SHOTS in product(args.seeds, args.shots):
+        set_random_seed(cfg.SEED)
+        drawn |= {item.impath for item in build_dataset(cfg).train_x}
+    groups = [[file for file in files if file in drawn], [file for file in files if file not in drawn]]
+    tables = [store.table(group, views) for group, views in zip(groups, (args.views, 1)) if group]
+    whole = FeatureTable.join(tables).lookup(map(store.relative, files), [0] * len(files))
+    return FeatureTable(whole.features, whole.offsets, map(store.relative, files))
 
 
 def main(argv=None):
@@ -83,7 +103,8 @@ def make(args, rank):
     store = ImageStore(cfg, backbone, dataset.image_dir, args.views)
     tensors, split, names = {}, {}, dataset.lab2cname
     for name, items in (("train", dataset.train_x), ("val", dataset.val or []), ("test", dataset.test)):
-        table = store.table([item.impath for item in items], args.views if name == "train" else 0)
+        files = [item.impath for item in items]
+        table = training_table(args, cfg, store, files) if name == "train" else store.table(files, 0)
         tensors[f"{name}.features"] = table.features
         if name == "train" or table.unreadable:  # else an image has one row
             tensors[f"{name}.offsets"] = table.offsets

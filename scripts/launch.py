@@ -7,156 +7,125 @@
     python scripts/launch.py table1 --slurm partition=gpu time=4:00:00 gpus_per_node=1
 
 Sources come first, finished runs are skipped, and the same command goes on from where it stopped. A run that fails is
-shown with the end of its log and does not stop the others; the exit status says whether one failed.
+shown with the end of its log and does not stop the others; the exit status says whether one failed. A stale run is one
+whose results are another run's; it is not made without --force. KEY VALUE behind -- are configuration options of all
+runs, and name their own folder. Variables of the environment:
+
+DATA=DIR     image root (empty: the shipped feature bank)     BANK=FILE   another feature bank
+OUTPUT=DIR   folder of the results                            PYTHON=..., VENV=DIR   the Python to use
 """
 
 import argparse
 import ctypes
-import math
 import os
-import queue
-import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import _path  # noqa: F401
 from lib import lists, runs
 from lib.faults import say_errors, sentence
-from lib.runs import DONE, ENDED, FAILED, ROOT, STALE, STATES, WAITING, Paths, Run, State, state_of
+from lib.runs import DONE, ENDED, FAILED, ROOT, STALE, STATES, WAITING, Run, State, state_of
+from lib.slurm import Slurm
 
-from trainers.core.files import UserError, read_results, summary
+from trainers.core.files import UserError, locked, read_results, summary
 
-GRACE = 30.0  # seconds that a run has to save and end after SIGTERM
 POLL = 0.1  # seconds between two looks at a process
 TAIL = 20  # lines shown of a run that failed
-STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # before any fork: nothing may be loaded behind it
+# Of a run's process. Ctrl-C reaches the launcher alone, which ends the runs. When the launcher ends, also where it is
+# killed, Linux sends SIGTERM.
+APART = {"start_new_session": True, "preexec_fn": LIBC and (lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM))}
 
 
 # ---- executing runs
 
 
 class Launcher:
-    """Runs, `jobs` of them side by side as processes of this machine, each on one of `gpus`, if there are some. A
+    """Makes runs, `jobs` of them side by side as processes of this machine, each on one of `gpus`, if there are some. A
     source stands in front of what starts from it. `force` makes runs anew that are done or stale."""
 
-    def __init__(self, runs: list[Run], jobs: int = 1, gpus: Sequence[str] = (), force: bool = False):
-        self.runs = runs
-        self.jobs, self.force = jobs, force
-        self.states = {run: State(WAITING) for run in self.runs}
-        self.futures: dict[Run, Future] = {}
-        self.free_gpus: queue.SimpleQueue = queue.SimpleQueue()
-        for number in range(jobs if gpus else 0):
-            self.free_gpus.put(gpus[number % len(gpus)])
-        self.signal, self.deadline = 0, math.inf  # a process that still runs at that time is killed
+    def __init__(self, found: list[Run], jobs: int = 1, gpus: list[str] | None = None, force: bool = False):
+        self.runs, self.jobs, self.force = found, jobs, force
+        self.states = {run: State(WAITING) if force else state_of(run) for run in found}
+        self.free_gpus = gpus or [""] * jobs
+        self.signals: list[int] = []  # the first one lets the runs save and end, a second one ends them at once
 
     def run(self) -> int:
-        """-> the exit status: 0 if every run is done; else the first code of one that failed or is stale; 128 + the
-        signal that interrupted us."""
-        if not self.force:  # here, as it may resolve configurations, which is not for several threads
-            self.states = {run: state_of(run) for run in self.runs}
-        with self.handling_signals(), ThreadPoolExecutor(self.jobs) as pool:
-            for run in self.runs:
-                self.futures[run] = pool.submit(self.make, run)
+        """-> the exit status: 0 if every run is done, 1 if one failed or is stale, 128 + the signal that interrupted
+        us."""
+        self.obey_signals()
+        runs = self.unfinished()
+        with ThreadPoolExecutor(self.jobs) as pool:
             try:
-                for future in as_completed(self.futures.values()):
-                    future.result()
+                list(pool.map(self.make, [run for run in runs if not run.source]))
+                list(pool.map(self.make, [run for run in runs if run.source]))
             except BaseException:  # as where our output has no reader any more
-                self.stop(signal.SIGTERM)
+                self.signals.append(signal.SIGTERM)
                 raise
         return self.conclude()
 
-    @contextmanager
-    def handling_signals(self):
-        """Within it, a signal lets the runs save and end; a second one ends them at once. An ignored one (nohup) stays
-        so."""
-        before = {number: signal.getsignal(number) for number in STOPS}
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, self.stop)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def obey_signals(self):
+        """One that is ignored (nohup) stays so."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda number, frame: self.signals.append(number))
 
-    def stop(self, number: int, frame=None):
-        self.deadline = time.monotonic() + (0 if self.signal else GRACE)
-        self.signal = self.signal or number
+    def unfinished(self) -> list[Run]:
+        """The runs that are to be made. Of the others it says that they are done, or why they are stale."""
+        finished = {run: state for run, state in self.states.items() if state.name in (DONE, STALE)}
+        for run, state in finished.items():
+            self.report(run, state, "done already")
+        return [run for run in self.runs if run not in finished]
 
     def make(self, run: Run):
-        """In a thread of the pool: makes the run, unless it is done, or its source is not."""
-        if run.source in self.futures:
-            self.futures[run.source].result()
-        if self.signal:
+        """In a thread of the pool: makes the run, unless its source is not done."""
+        if self.signals:
             return
-        if self.states[run].name in (DONE, STALE):
-            self.report(run, self.states[run], "done already")
-            return
-        if run.source and (source := self.states.get(run.source) or state_of(run.source)).name != DONE:
-            self.report(run, State(FAILED, f"its source is {source.name}: {run.source.title}", source.code or 2))
-            return
+        begun = time.monotonic()
         try:
-            lock = runs.lock_of(run)
-            if not runs.acquired(lock):
-                self.tell(run, "another launcher is at it; waiting")
-            while not (self.signal or runs.acquired(lock)):
-                pass
-            begun = time.monotonic()
-            if not self.signal:  # while we waited, another launcher may have made it
-                made = run.results.exists() and not self.force
-                self.report(run, state_of(run) if made else self.execute(run), f"{time.monotonic() - begun:.0f} s")
-            runs.release(lock)
-        except OSError as error:
-            self.report(run, State(FAILED, sentence(error), 2))
+            if run.source and (source := self.states.get(run.source) or state_of(run.source)).name != DONE:
+                raise UserError(f"its source is {source.name}: {run.source.folder}")
+            with locked(run.lock, f"{run.folder}: another launcher is at it; waiting", lambda: bool(self.signals)):
+                made = run.results.exists() and not self.force  # by the other launcher
+                state = state_of(run) if made else self.execute(run)
+        except (UserError, OSError) as error:
+            if self.signals:  # it need not be made any more
+                return
+            state = State(FAILED, sentence(error))
+        self.report(run, state, f"{time.monotonic() - begun:.0f} s")
 
     def execute(self, run: Run) -> State:
         """Runs train.py until it ends, or until a signal comes. -> the run's state"""
-        self.tell(run, f"-> {run.folder}")
+        self.tell(run, "begins")
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
         if self.jobs > 1:
             environment.setdefault("OMP_NUM_THREADS", "1")
-        gpu = None if self.free_gpus.empty() else self.free_gpus.get()
-        if gpu:
+        if gpu := self.free_gpus.pop(0):
             environment["CUDA_VISIBLE_DEVICES"] = gpu
         with open(run.log, "wb") as log, open(run.log, encoding="utf-8", errors="replace") as printed:
-            process = subprocess.Popen(
-                [sys.executable, *run.command(self.force)],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches the launcher alone, which ends the runs
-                # It gets SIGTERM when the launcher ends, also where that is killed.
-                preexec_fn=LIBC and (lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)),
-            )
+            command = [sys.executable, *run.command(self.force)]
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, **APART)
             try:
-                while process.poll() is None and not self.signal:
+                while process.poll() is None and not self.signals:
                     self.echo(printed)
                     time.sleep(POLL)
             finally:
                 self.end(process)
-                if gpu:
-                    self.free_gpus.put(gpu)
+                self.free_gpus.append(gpu)
             self.echo(printed)
             code = process.returncode if process.returncode >= 0 else 128 - process.returncode
             if code == 0 and run.results.exists():
                 return State(DONE, summary(read_results(run.results)))
-            if self.signal:
-                return State(WAITING, "interrupted; goes on from its last checkpoint")
-            reason = f"exit code {code}" if code else f"it ended without {run.results.name}"
-            reason = "; ".join([reason, *runs.log_tail(run, 1)])
-            log.write(f"{ENDED}{code or 1}\n".encode())
-            return State(FAILED, reason, code or 1)
+            if not self.signals:
+                reason = "" if code else f"it ended without {run.results.name}\n"
+                log.write(f"{reason}{ENDED}{code or 1}\n".encode())
+        return runs.state_of_log(run)
 
     def echo(self, printed):
         """Passes on what a run has printed, where it is the only one."""
@@ -164,11 +133,9 @@ class Launcher:
             print(printed.read(), end="", flush=True)
 
     def end(self, process: subprocess.Popen):
-        """Lets a process that still runs save and end; at the deadline it is killed, and so are workers it left
-        behind."""
-        if process.poll() is None:
-            process.terminate()  # the process alone: without its workers it could not finish its step
-        while process.poll() is None and time.monotonic() < self.deadline:
+        """Lets a process that still runs save and end. Then its workers are killed, at a second signal with it."""
+        process.terminate()  # the process alone: without its workers it could not finish its step
+        while process.poll() is None and len(self.signals) < 2:
             time.sleep(POLL)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -177,15 +144,15 @@ class Launcher:
     # ---- what is told
 
     def tell(self, run: Run, text: str, file=None):
-        print(f"[{self.runs.index(run) + 1}/{len(self.runs)}] {run.title}: {text}", file=file, flush=True)
+        print(f"[{self.runs.index(run) + 1}/{len(self.runs)}] {run.folder}: {text}", file=file, flush=True)
 
     def report(self, run: Run, state: State, note: str = ""):
         self.states[run] = state
-        if state.name in (FAILED, STALE):
-            tail = runs.log_tail(run, TAIL) if self.jobs > 1 and state.name == FAILED else []
-            self.tell(run, "\n    ".join([f"{state.name.upper()}: {state.line}", *tail]), sys.stderr)
-        else:
+        if state.name not in (FAILED, STALE):
             self.tell(run, f"{state.line}  ({note})")
+            return
+        tail = runs.log_tail(run, TAIL) if self.jobs > 1 and state.name == FAILED else []
+        self.tell(run, "\n    ".join([f"{state.name.upper()}: {state.line}", *tail]), sys.stderr)
 
     def counts(self) -> str:
         """12 done, 1 failed"""
@@ -196,24 +163,21 @@ class Launcher:
         print(f"\n{self.counts()}", flush=True)
         bad = {run: state for run, state in self.states.items() if state.name in (FAILED, STALE)}
         for run, state in bad.items():
-            print(f"{state.name}: {run.title}: {state.line}\n    {run.log}", file=sys.stderr)
-        if self.signal:
+            print(f"{state.name}: {run.folder}: {state.line}\n    {run.log}", file=sys.stderr)
+        if self.signals:
             print("interrupted; the same command goes on from here", file=sys.stderr)
-            return 128 + self.signal
-        return next(iter(bad.values())).code if bad else 0
+            return 128 + self.signals[0]
+        return 1 if bad else 0
 
-    def look(self):
+    def show_status(self):
         """A line for each run, as its files have it."""
-        self.states = {run: state_of(run) for run in self.runs}
-        width = max(len(run.title) for run in self.runs)
         for run, state in self.states.items():
-            print(f"{state.name:<8} {run.title:<{width}}  {state.line}".rstrip())
+            print(f"{state.name:<8} {run.folder}  {state.line}".rstrip())
         print(self.counts())
 
-    def commands(self):
+    def show_commands(self):
         """What would run, and what is done or stale."""
-        for run in self.runs:
-            state = State(WAITING) if self.force else state_of(run)
+        for run, state in self.states.items():
             command = shlex.join(["python", *run.command(self.force)])
             print(f"# {state.name}: {run.folder}" if state.name in (DONE, STALE) else command)
 
@@ -222,59 +186,49 @@ def visible_gpus() -> list[str]:
     """Those of CUDA_VISIBLE_DEVICES, else all that nvidia-smi lists. Raises UserError where there is none."""
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if listed is None:
-        with suppress(OSError):
-            command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-            listed = subprocess.run(command, capture_output=True, text=True).stdout
-    found = re.split(r"[,\s]+", (listed or "").strip())
-    if not found[0]:
-        raise UserError("--per-gpu: no GPU is visible here (CUDA_VISIBLE_DEVICES, nvidia-smi); --jobs N needs none")
-    return found
+        listed = os.popen("nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null").read()
+    if found := lists.words_of(listed):
+        return found
+    raise UserError("--per-gpu: no GPU is visible here (CUDA_VISIBLE_DEVICES, nvidia-smi); --jobs N needs none")
 
 
 # ---- the command line
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"{message}; --help says what there is, options of the configuration come after --")
-
-
-ENVIRONMENT = """\
-KEY VALUE are configuration options of all runs, and name their own folder.
-DATA=DIR     image root (empty: the shipped feature bank)     BANK=FILE   another feature bank
-OUTPUT=DIR   folder of the results                            PYTHON=..., VENV=DIR   the Python to use
-A stale run is one whose results are another run's; it is not made without --force."""
+def pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, found '{text}'")
+    return key, value
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The words and flags; `options` are the (KEY, VALUE) behind --. Raises UserError."""
     cut = argv.index("--") if "--" in argv else len(argv)
-    usage, text = "python scripts/launch.py LIST", __doc__
-    if argv and not argv[0].startswith("-"):
-        usage, text = lists.describe(argv[0])
-    names = {"lists": lists.names(), "data sets": runs.datasets(), "trainers": runs.trainers()}
-    known = "\n".join(f"{what}: {' '.join(found)}" for what, found in names.items())
-    parser = Parser(
+    is_named = argv and not argv[0].startswith("-")
+    usage, text = lists.describe(argv[0]) if is_named else ("python scripts/launch.py LIST", "")
+    known = {"lists": lists.names(), "data sets": runs.datasets(), "trainers": runs.trainers()}
+    parser = argparse.ArgumentParser(
         usage=f"{usage} [--jobs N] [--dry-run] [...] [-- KEY VALUE ...]",
         description=text,
-        epilog=f"{ENVIRONMENT}\n{known}",
+        epilog="\n".join([__doc__, *(f"{what}: {' '.join(names)}" for what, names in known.items())]),
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
+    add, given = parser.add_argument, os.environ.get
     add("list", help=argparse.SUPPRESS)
     add("words", nargs="*", help=argparse.SUPPRESS)
-    for field in ("datasets", "seeds"):
-        add(f"--{field}", nargs="+", default=[], metavar="WORD", help="in the place of the list's")
-    add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="a field of the list, or an option")
-    add("--output", default="", metavar="DIR", help="folder of the results")
-    add("--jobs", default=os.environ.get("JOBS"), metavar="N", help="runs side by side (default: JOBS, else 1)")
+    add("--datasets", nargs="+", metavar="WORD", help="in the place of the list's")
+    add("--seeds", nargs="+", metavar="WORD", help="in the place of the list's")
+    add("--set", nargs="+", action="extend", default=[], type=pair, metavar="KEY=VALUE", help="a field, or an option")
+    add("--output", default=given("OUTPUT"), metavar="DIR", help="folder of the results")
+    add("--jobs", type=int, default=given("JOBS") or 0, metavar="N", help="runs side by side (default: JOBS, else 1)")
     add("--per-gpu", type=int, default=0, metavar="K", help="K runs side by side on each GPU")
-    add("--slurm", nargs="*", metavar="KEY=VALUE", help="Slurm jobs, with these options of sbatch")
-    add("--force", action="store_true", default=bool(os.environ.get("FORCE")), help="make finished runs anew")
+    add("--slurm", nargs="*", type=pair, metavar="KEY=VALUE", help="Slurm jobs, with these options of sbatch")
+    add("--force", action="store_true", default=bool(given("FORCE")), help="make finished runs anew")
     add("--status", action="store_true", help="show what is done, running, failed, waiting; run nothing")
     add("--dry-run", action="store_true", help="print the commands; run nothing")
-    add("--only", nargs="+", default=[], metavar="FOLDER", help="the runs of these folders alone")
+    add("--only", action="append", metavar="FOLDER", help="the run of this folder alone, as a Slurm job has it")
     args = parser.parse_intermixed_args(argv[:cut])
     options = argv[cut + 1 :]
     if len(options) % 2:
@@ -283,59 +237,55 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return args
 
 
-def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
-    args = parse(argv)
-    fields, options = lists.read_list(args.list, args.words), args.options
-    flags = [(field, " ".join(vars(args)[field])) for field in ("datasets", "seeds")]
-    for key, value in lists.pairs("--set", args.set) + flags:
+def find_runs(args: argparse.Namespace, fields: dict) -> list[Run]:
+    """The runs of a list on which the changes of the command line are made, sources in front."""
+    for key, value in [*args.set, ("datasets", args.datasets), ("seeds", args.seeds)]:
         if key.isupper() or "." in key:
-            options.append((key, value))
+            args.options.append((key, value))
         else:
             lists.change(fields, key, value)
-    paths = Paths.from_environment()
-    paths = replace(paths, output=lists.seen_from_user(args.output)) if args.output else paths
-    os.chdir(ROOT)
-    found = lists.runs_of(fields, tuple(options), paths)
-    found = list(dict.fromkeys([*(run.source for run in found if run.source), *found]))
+    places = {"output": args.output, "data": os.environ.get("DATA"), "bank": os.environ.get("BANK")}
+    places = {name: os.path.abspath(place) for name, place in places.items() if place}
+    listed = lists.runs_of(fields, tuple(args.options), **places)
+    found = list(dict.fromkeys([run.source for run in listed if run.source] + listed))
     for run in found:
         runs.check(run)
-    found = [run for run in found if not args.only or run.folder in args.only]
-    if not found:
-        raise UserError(f"--only: no run of this list has the folder {args.only[0]}")
+    return [run for run in found if not args.only or run.folder in args.only]
+
+
+def main() -> int:
+    os.chdir(os.environ.get("SHIP_CALLED_FROM", "."))  # where the user stands: the bash scripts have left that folder
+    args = parse(sys.argv[1:])
+    fields = lists.read_list(args.list, args.words)
+    found = find_runs(args, fields)
+    os.chdir(ROOT)
     on_slurm = args.slurm is not None and not args.only  # with --only, we are such a job
-    gpus = visible_gpus() if args.per_gpu and not on_slurm else []
-    asked = "1" if args.only else args.jobs or fields.get("jobs", "1")
-    jobs = len(gpus) * args.per_gpu or max(1, *lists.numbers("--jobs", asked))
+    gpus = visible_gpus() * args.per_gpu if args.per_gpu and not on_slurm else []
+    jobs = 1 if args.only else args.jobs or int(fields.get("jobs", 1))
     # A job that goes on has begun to make its runs anew already.
-    launcher = Launcher(found, jobs, gpus, args.force and not int(os.environ.get("SLURM_RESTART_COUNT") or 0))
-    if args.dry_run or args.status:
-        launcher.commands() if args.dry_run else launcher.look()
+    force = args.force and not args.status and not int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    launcher = Launcher(found, len(gpus) or max(1, jobs), gpus, force)
+    if args.status or args.dry_run:
+        launcher.show_status() if args.status else launcher.show_commands()
         return 0
     if os.environ.get("SHIP_NO_ENVIRONMENT"):  # any Python may answer questions; to run something, packages are needed
         raise UserError(os.environ["SHIP_NO_ENVIRONMENT"])
-    if on_slurm:
-        from lib.slurm import Slurm
-
-        command = [sys.executable, str(ROOT / "scripts/launch.py"), *argv]
-        code = Slurm(launcher, command, dict(lists.pairs("--slurm", args.slurm)), args.per_gpu).run()
-    else:
-        code = launcher.run()
-    return code if args.only or launcher.signal else max(code, report(fields, launcher))
+    runner = Slurm(launcher, sys.argv[1:], dict(args.slurm), args.per_gpu) if on_slurm else launcher
+    code = runner.run()
+    return code if args.only or launcher.signals else max(code, report(fields, launcher))
 
 
 def report(fields: dict, launcher: Launcher) -> int:
     """Prints the table that the list asks for: one of a paper's has all that there is on its data sets, any other has
     these runs alone. -> exit status"""
-    done = [run for run in launcher.runs if launcher.states[run].name == DONE and run.task == fields["task"]]
+    done = [run for run, state in launcher.states.items() if state.name == DONE and run.task == fields["task"]]
     if not fields.get("report") or not done:
         return 0
-    output = done[0].paths.output
+    output = done[0].output
     words = [word.format(output=output) for word in fields["report"]]
     folders = dict.fromkeys(f"{output}/{run.task}/{run.dataset}" for run in done)
     places = folders if "--table" in words else [str(run.results) for run in done]
-    sys.stdout.flush()
-    return subprocess.run([sys.executable, "scripts/report.py", *places, *words], cwd=ROOT).returncode
+    return subprocess.run([sys.executable, "scripts/report.py", *places, *words]).returncode
 
 
 if __name__ == "__main__":

@@ -53,16 +53,14 @@ esac
 
 code=0
 for table in $tables; do
+  list=table$table on=$datasets changes="cfg=$cfg"
   case $table in
-    1) list=table1 on=$datasets ;;
-    2) list=table2 on=$(printf '%s\n' $datasets | grep -vx "$source" || true) ;;
-    3) list=table3 on=$gzsl ;;
-    *) list=ablation$table on=$datasets ;;
+    2) on=$(printf '%s\n' $datasets | grep -vx "$source" || true) changes="$changes source=$source" ;;
+    3) on=$gzsl changes="cfg=${cfg}_gzsl" ;;
+    [456]) list=ablation_$table ;;
   esac
   [ -n "$on" ] || continue
-  set_source=""
-  [ "$table" != 2 ] || set_source="source=$source"
-  CFG="" SEEDS="" METHODS="" "$PY" scripts/launch.py $list --datasets $on --seeds ${seeds:-1 2 3} --set cfg=$cfg $set_source "$@" ||
+  CFG="" SEEDS="" METHODS="" "$PY" scripts/launch.py $list --datasets $on --seeds ${seeds:-1 2 3} --set $changes "$@" ||
     code=$?
   [ $code -lt 128 ] || exit $code
 done

@@ -14,7 +14,6 @@ from helpers.trees import add_images
 import trainers
 from scripts.lib.lists import runs_of
 from scripts.lib.report import paper
-from scripts.lib.runs import Paths
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -53,7 +52,7 @@ def test_the_table_and_the_sweep_are_of_the_form_that_scripts_read(tmp_path, mon
     table = paper.paper_table.__wrapped__(1, "ship")
     (row,) = table["rows"]
     assert row["values"].keys() <= table["columns"].keys() and row["trainer"] == "CoOp"
-    runs = runs_of(yaml.load(SWEEP, Loader=yaml.BaseLoader), (), Paths())
+    runs = runs_of(yaml.load(SWEEP, Loader=yaml.BaseLoader))
     assert len(runs) == 12 and runs[1].options == (("TRAINER.SHIP.N_CTX", "8"),)
 
 

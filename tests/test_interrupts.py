@@ -18,12 +18,8 @@ LONG = "OPTIM.MAX_EPOCH 30 TRAIN.CHECKPOINT_SECONDS 1000 TRAIN.PRINT_FREQ 1".spl
 
 def test_an_interrupted_run_saves_and_ends_like_one_left_alone(tiny_bank, tmp_path):
     out, alone = tmp_path / "out", tmp_path / "alone"
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *argv(tiny_bank, out, "CoOp", *LONG)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, str(ROOT / "train.py"), *argv(tiny_bank, out, "CoOp", *LONG)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wait_for(lambda: out.is_dir() and "epoch [4/30]" in log(out), seconds=60)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)

@@ -14,4 +14,6 @@ def test_the_methods_of_the_papers_are_there():
 
 @pytest.mark.parametrize("cfg", ["miniclip", "vit_b16"])
 def test_one_configuration_name_serves_a_whole_table(cfg):
-    assert not [trainer for trainer in trainers() if not config_files(trainer, cfg)]
+    """MiniCLIP has no ViT, which methods that tune the image tower need."""
+    served = {name: kind for name, kind in trainers().items() if cfg != "miniclip" or not kind.TUNES_IMAGES}
+    assert not [trainer for trainer in served if not config_files(trainer, cfg)]

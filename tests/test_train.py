@@ -50,8 +50,13 @@ def test_fewshot_task_and_best_val(tiny_bank, tmp_path):
     assert (tmp_path / "prompt_learner/model-best.pth.tar").exists()
 
 
-def test_the_bank_equals_its_images(tmp_path, shared):
-    """A run on a bank made of images equals the run on the images."""
+ONLY_DRAWN = ["--only-drawn", "--seeds", "1", "--shots", "2"]
+
+
+@pytest.mark.parametrize("flags, rows", [([], 16 * 2), (ONLY_DRAWN, 8 * 2 + 8)])
+def test_the_bank_equals_its_images(tmp_path, shared, flags, rows):
+    """A run on a bank made of images equals the run on the images, also where only drawn images (2 of 4 a class) have
+    all views."""
     data, bank, split = tmp_path / "data", tmp_path / "bank.safetensors", {"train": [], "val": [], "test": []}
     source, top = shared / "data/caltech-101/101_ObjectCategories", data / "caltech-101"
     for label, folder in enumerate(["ant", "barrel", "bass", "beaver"]):
@@ -61,11 +66,11 @@ def test_the_bank_equals_its_images(tmp_path, shared):
             part = "train" if i < 4 else "val" if i < 5 else "test"
             split[part].append([f"{folder}/{file.name}", label, folder])
     (top / "split_zhou_Caltech101.json").write_text(json.dumps(split))
-    words = ["--root", data, "--out", bank, "--dataset", "caltech101", "--views", "2", "--workers", "0"]
+    words = ["--root", data, "--out", bank, "--dataset", "caltech101", "--views", "2", "--workers", "0", *flags]
     command = [sys.executable, ROOT / "scripts/extract_features.py", *words]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(load_file(bank)["train.features"]) == 16 * 2
+    assert len(load_file(bank)["train.features"]) == rows
     options = "DATASET.NUM_SHOTS 2 FEATURES.VIEWS 2 DATALOADER.NUM_WORKERS 0 FEATURES.DIR".split()
     options.append(str(tmp_path / "cache"))
     train.main(argv(bank, tmp_path / "bank", "CoOp", *options))

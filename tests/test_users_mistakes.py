@@ -347,3 +347,8 @@ def test_one_image_per_class_is_defined(tiny_bank, tmp_path, capsys):
     train.main(runs.argv(tiny_bank, tmp_path, "PVA", "DATASET.NUM_SHOTS", "1"))
     text = (tmp_path / "results.json").read_text()
     assert "NaN" not in text and json.loads(text)["metrics"]["base"] > 0
+
+
+def test_a_flag_behind_the_options_says_where_it_stands():
+    with pytest.raises(UserError, match="flags stand before the KEY VALUE options: put --seed in front of TASK"):
+        train.parse_args(["--trainer", "CoOp", "TASK", "base2new", "--seed", "1"])

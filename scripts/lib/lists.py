@@ -6,7 +6,6 @@
     task: base2new                      every run's task
     cfg: miniclip                       configuration of every trainer; a trainer without such a file takes the shorter
                                         name (vit_b16_ctxv1 -> vit_b16), a variant may name its own
-    settings: gzsl                      optional: <cfg>_gzsl, where a trainer has it
     datasets: [caltech101, eurosat]     a text of words will do: caltech101 eurosat
     with_data: yes                      optional: of these, the ones without images or a shipped bank are left out
     seeds: [1, 2, 3]
@@ -31,20 +30,12 @@ from pathlib import Path
 
 from trainers.core.files import UserError, nearest
 
-from .runs import CONFIGS, ROOT, Options, Paths, Run, config_files, seen_from_user, shortened
+from .runs import CONFIGS, ROOT, Options, Run, shortened
 
-try:
-    import yaml
-except ImportError:  # before the set-up
-    yaml = None  # type: ignore[assignment]
-
-# What an argument, a variable of the environment or --set may be called -> the field of a list that it fills.
+FIELDS = "base arguments variables task cfg datasets seeds shots variants options source with_data jobs report".split()
+# What an argument, a variable of the environment or --set may be called beside a field's name -> the field it fills.
 ALIASES = {"DATASET": "datasets", "TARGETS": "datasets", "SEED": "seeds", "TRAINER": "variants", "METHODS": "variants"}
-FIELDS = (
-    "base arguments variables task cfg settings datasets seeds shots variants options source source_cfg with_data jobs "
-    "report"
-).split()
-WORDS = ("datasets", "seeds", "shots", "variants")  # fields that are lists; a text of words will do
+CHANGEABLE = "datasets seeds shots variants cfg source source_cfg".split()
 
 
 def names() -> list[str]:
@@ -53,44 +44,41 @@ def names() -> list[str]:
 
 def find(name: str) -> Path:
     """The file of a list: a path, or a name in configs/sweeps/. Raises UserError."""
-    plain = name.replace("_", "")
-    named = [CONFIGS / "sweeps" / f"{known}.yaml" for known in names() if known.replace("_", "") == plain]
-    path = next((path for path in [*named, Path(seen_from_user(name))] if path.is_file()), None)
-    if path is None:
-        raise UserError(f"'{name}' is neither a file nor one of configs/sweeps/; nearest: {nearest(name, names())[:3]}")
-    return path
+    for path in (CONFIGS / f"sweeps/{name}.yaml", Path(name)):
+        if path.is_file():
+            return path
+    raise UserError(f"'{name}' is neither a file nor one of configs/sweeps/; nearest: {nearest(name, names())[:3]}")
 
 
 def describe(name: str) -> tuple[str, str]:
-    """(usage, description) of a list: its arguments, and the comment on top of its file."""
-    path = find(name)
-    text = path.read_text(encoding="utf-8", errors="replace")
+    """(usage, description) of a list: its arguments, and the comment on top of its file. YAML need not be installed."""
+    text = find(name).read_text(encoding="utf-8", errors="replace")
     comment = re.match(r"(#.*\n)*", text).group()
-    arguments = re.search(r'^arguments: *"?(.*?)"?$', text, re.MULTILINE)
+    spec = re.search(r'^arguments: *"?(.*?)"?$|\Z', text, re.MULTILINE).group(1) or ""
     script = f"bash scripts/{name}.sh" if (ROOT / f"scripts/{name}.sh").exists() else f"python scripts/launch.py {name}"
-    return f"{script} {arguments.group(1) if arguments else ''}".rstrip(), re.sub(r"^# ?", "", comment, flags=re.M)
+    return f"{script} {spec}".rstrip(), re.sub(r"^# ?", "", comment, flags=re.MULTILINE)
 
 
 def read_list(name: str, words: list[str] = ()) -> dict:
     """The fields of a list, filled with what the environment and the `words` of a command line give. Raises UserError
     with the name of the file."""
     path = find(name)
-    if yaml is None:
-        raise UserError("reading a list of runs needs PyYAML; run  bash scripts/setup.sh")
     try:
+        import yaml
+
         fields = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # every number stays as written
         if not isinstance(fields, dict) or not fields.keys() <= {*FIELDS}:
             raise UserError(f"expected a table with fields of {', '.join(FIELDS)}; found {str(fields)[:200]}")
         given = arguments(fields.get("arguments", ""), words)
         if "base" in fields:
             fields = {**read_list(fields["base"].format(**given)), **fields}
-        for key in fields.get("variables", "").split():
-            change(fields, key, os.environ.get(key, ""))
-        for key, value in given.items():
+            given.pop("TABLE", "")  # of the base alone
+        variables = {key: os.environ.get(key, "") for key in fields.get("variables", "").split()}
+        for key, value in {**variables, **given}.items():
             change(fields, key, value)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML: {error}") from None
-    except UserError as error:
+    except ImportError:
+        raise UserError("reading a list of runs needs PyYAML; run  bash scripts/setup.sh") from None
+    except (UserError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"{path.name}: {error}") from None
     return fields
 
@@ -106,42 +94,40 @@ def arguments(spec: str, words: list[str]) -> dict[str, str]:
     return dict(zip(keys, words))
 
 
-def change(fields: dict, key: str, value: str):
+def change(fields: dict, key: str, value):
     """Sets the field that `key` means, unless the value is empty. Raises UserError for an unknown one."""
     field = ALIASES.get(key.upper(), key.lower())
-    if field == "source" and value:
-        fields["source"] = {**fields.get("source", {}), "dataset": value}
-    elif field in (*WORDS, "cfg", "source_cfg") and value:
-        fields[field] = value
-        fields.pop({"datasets": "with_data", "cfg": ""}.get(field, ""), None)
-    elif value and field != "table":
-        raise UserError(f"'{key}' cannot be set; it is one of {', '.join(WORDS)}, cfg, source, or a KEY of the config")
+    if field not in CHANGEABLE:
+        raise UserError(f"'{key}' cannot be set; it is one of {', '.join(CHANGEABLE)}, or a KEY of the config")
+    if not value:
+        return
+    if field.startswith("source"):
+        field, value = "source", {**fields.get("source", {}), field.partition("_")[2] or "dataset": value}
+    if field == "datasets":
+        fields.pop("with_data", None)
+    fields[field] = value
 
 
-def runs_of(fields: dict, options: Options, paths: Paths) -> list[Run]:
-    """The runs of a list, `options` in front of each variant's own. Raises UserError for a field that is wrong."""
-    for field in ("task", "datasets", "variants"):
-        if not fields.get(field):
-            raise UserError(f"a list of runs needs the field `{field}`, which is missing or empty")
+def runs_of(fields: dict, options: Options = (), **places: str) -> list[Run]:
+    """The runs of a list, `options` in front of each variant's own. `places`: output, data and bank of a Run. Raises
+    UserError for a field that is wrong."""
+    if missing := [field for field in ("task", "datasets", "variants") if not fields.get(field)]:
+        raise UserError(f"a list of runs needs the field `{missing[0]}`, which is missing or empty")
     cfg, source = fields.get("cfg", "miniclip"), fields.get("source", {})
     seeds, shots = numbers("seeds", fields.get("seeds", "1 2 3")), numbers("shots", fields.get("shots", "16"))
-    found = []
-    for dataset, seed, shot in product(available_datasets(fields, paths), seeds, shots):
-        for one in map(variant, words_of(fields["variants"])):
-            trainer = one["trainer"]
-            start = one.get("start", [] if trainer in source.get("except", ()) else source.get("start", []))
-            origin = None
-            if start and "dataset" not in source:
-                raise UserError("a variant has `start`, so the list needs a `source` with a dataset")
-            if start:  # trained on all classes of the source
-                its_cfg = fields.get("source_cfg") or source.get("cfg") or cfg
-                by = source.get("trainer", trainer)
-                origin = Run("fewshot", source["dataset"], by, shortened(by, its_cfg), seed, shot, options, paths=paths)
-            if origin and origin.dataset == dataset:
-                raise UserError(f"{dataset} is the source: its classes have images")
-            own = one.get("cfg") or cfg_of(trainer, cfg, fields.get("settings", ""))
-            both = (*options, *fields.get("options", {}).items(), *one.get("options", {}).items())
-            found.append(Run(fields["task"], dataset, trainer, own, seed, shot, both, origin, tuple(start), paths))
+    variants, found = [variant(data) for data in words_of(fields["variants"])], []
+    for dataset, seed, shot, one in product(available_datasets(fields, places), seeds, shots, variants):
+        trainer, origin = one["trainer"], None
+        start = one.get("start", [] if trainer in source.get("except", ()) else source.get("start", []))
+        if start:  # trained on all classes of the source
+            if source.get("dataset", dataset) == dataset:
+                raise UserError(f"`start` needs a `source`, a data set other than {dataset}, whose classes have images")
+            by = source.get("trainer", trainer)
+            its_cfg = shortened(by, source.get("cfg", cfg))
+            origin = Run("fewshot", source["dataset"], by, its_cfg, seed, shot, options, **places)
+        own = one.get("cfg") or shortened(trainer, cfg)
+        both = (*options, *fields.get("options", {}).items(), *one.get("options", {}).items())
+        found.append(Run(fields["task"], dataset, trainer, own, seed, shot, both, origin, tuple(start), **places))
     return found
 
 
@@ -149,27 +135,20 @@ def variant(data) -> dict:
     """A variant as a table. Raises UserError."""
     if isinstance(data, str):
         data = dict(zip(("trainer", "cfg"), data.split("/", 1)))
-    known = ("trainer", "cfg", "options", "start")
-    if not isinstance(data, dict) or not data.get("trainer") or not set(known) >= data.keys():
-        raise UserError(f"a variant has the fields {', '.join(known)}, the first of them always; found {data}")
-    for key, value in data.get("options", {}).items():
-        if not isinstance(value, str):
-            raise UserError(f"the option {key} of {data['trainer']} is a list or a table; quote it: '{value}'")
+    if not {"trainer"} <= data.keys() <= {"trainer", "cfg", "options", "start"}:
+        raise UserError(f"a variant has the field trainer, and perhaps cfg, options, start; found {data}")
+    if quoteless := [value for value in data.get("options", {}).values() if not isinstance(value, str)]:
+        raise UserError(f"an option of {data['trainer']} is a list or a table; quote it: '{quoteless[0]}'")
     return data
 
 
-def cfg_of(trainer: str, cfg: str, settings: str) -> str:
-    plain = shortened(trainer, cfg)
-    longer = f"{plain}_{settings}"
-    return longer if settings and config_files(trainer, longer) else plain
-
-
-def available_datasets(fields: dict, paths: Paths) -> list[str]:
+def available_datasets(fields: dict, places: dict[str, str]) -> list[str]:
+    """Those of the list; with `with_data`, the ones that have images or a shipped bank and are not the source."""
     found = words_of(fields["datasets"])
     if fields.get("with_data"):
-        shipped = ROOT / "datasets/banks"
-        found = [name for name in found if paths.data or any(shipped.glob(f"{name}_*.safetensors"))]
-        found = [name for name in found if name != fields.get("source", {}).get("dataset")]
+        banks, source = ROOT / "datasets/banks", fields.get("source", {}).get("dataset")
+        found = [name for name in found if places.get("data") or any(banks.glob(f"{name}_*.safetensors"))]
+        found = [name for name in found if name != source]
     if not found:
         raise UserError("no data set is left: no bank of another one is shipped; give DATA=DIR, the folder of images")
     return found
@@ -185,10 +164,3 @@ def numbers(field: str, value) -> list[int]:
         return [int(word) for word in words_of(value)]
     except ValueError:
         raise UserError(f"{field} should be whole numbers, found '{value}'") from None
-
-
-def pairs(flag: str, words: list[str]) -> list[tuple[str, str]]:
-    """(KEY, VALUE) of words KEY=VALUE. Raises UserError."""
-    if wrong := [word for word in words if "=" not in word]:
-        raise UserError(f"{flag} takes KEY=VALUE, found '{wrong[0]}'")
-    return [(key, value) for key, _, value in (word.partition("=") for word in words)]

@@ -5,39 +5,19 @@ No other place knows these. Nothing here needs PyTorch: the scripts answer at on
 
 import os
 import re
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 from trainers.core import identity
-from trainers.core.files import RESULTS, UserError, nearest, read_results, summary
+from trainers.core.files import RESULTS, UserError, nearest, read_bank_header, read_results, summary
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
-ALL = -1  # shots: all training images
 Options = tuple[tuple[str, str], ...]  # (KEY, VALUE) of the configuration, in the order given
-
-
-def seen_from_user(path: str) -> str:
-    """The absolute path of what the user wrote; scripts/_common.sh changes the folder and notes where it was."""
-    return os.path.abspath(os.path.join(os.environ.get("SHIP_CALLED_FROM", ""), os.path.expanduser(path)))
-
-
-@dataclass(frozen=True)
-class Paths:
-    """Where runs read and write. A folder `output` that is not absolute lies below the repository."""
-
-    output: str = "output"
-    data: str = ""  # image root in CoOp's layout; empty: a feature bank
-    bank: str = ""  # a feature bank; empty: the one that ships with the repository
-
-    @classmethod
-    def from_environment(cls):
-        """The variables OUTPUT, DATA and BANK, seen from where the user stands."""
-        given = {key: os.environ.get(key.upper(), "") for key in ("output", "data", "bank")}
-        return cls(**{key: seen_from_user(path) for key, path in given.items() if path})
 
 
 @dataclass(frozen=True)
@@ -49,11 +29,13 @@ class Run:
     trainer: str
     cfg: str  # name of its file in configs/trainers/<trainer>/
     seed: int
-    shots: int = 16
+    shots: int = 16  # negative: all training images
     options: Options = ()
     source: "Run | None" = None  # a run on another data set that this one starts from ...
     start: tuple[str, ...] = ()  # ... and the options that take the source's folder
-    paths: Paths = Paths()
+    output: str = "output"  # where runs write; below the repository where it is not absolute
+    data: str = ""  # image root in CoOp's layout; empty: a feature bank
+    bank: str = ""  # a feature bank; empty: the one that ships with the repository
 
     @property
     def config(self) -> str:
@@ -63,15 +45,10 @@ class Run:
         return f"{self.cfg}{origin}{re.sub(r'[^A-Za-z0-9._=-]', '_', suffix)}"
 
     @property
-    def title(self) -> str:
-        shots = "" if self.shots == ALL else f"{self.shots} shots, "
-        return f"{self.trainer}/{self.config} on {self.dataset}, {shots}seed {self.seed}"
-
-    @property
     def folder(self) -> str:
         """<output>/<task>/<dataset>/shots_<k>/<Trainer>/<config>/seed<s>, from the repository's root."""
-        shots = f"shots_{'all' if self.shots == ALL else self.shots}"
-        parts = (self.paths.output, self.task, self.dataset, shots, self.trainer, self.config, f"seed{self.seed}")
+        shots = f"shots_{'all' if self.shots < 0 else self.shots}"
+        parts = (self.output, self.task, self.dataset, shots, self.trainer, self.config, f"seed{self.seed}")
         return "/".join(parts)
 
     @property
@@ -94,14 +71,14 @@ class Run:
         return [
             "train.py",
             *(["--force"] if force else []),
-            *(["--root", self.paths.data] if self.paths.data else []),
+            *(["--root", self.data] if self.data else []),
             *("--seed", str(self.seed), "--trainer", self.trainer),
             *("--dataset-config-file", f"configs/datasets/{self.dataset}.yaml"),
             *(word for path in config_files(self.trainer, self.cfg) for word in ("--config-file", path)),
             *("--output-dir", self.folder),
             *("RUN.DATASET", self.dataset, "RUN.CONFIG", self.config),
             *("TASK", self.task, "DATASET.NUM_SHOTS", str(self.shots), "DATASET.SUBSAMPLE_CLASSES", subset),
-            *(["FEATURES.BANK", self.paths.bank] if self.paths.bank else []),
+            *(["FEATURES.BANK", self.bank] if self.bank else []),
             *(word.replace("{seed}", str(self.seed)) for option in self.options for word in option),
             *(word for key in self.start if self.source for word in (key, self.source.folder)),
         ]
@@ -114,24 +91,25 @@ def config_files(trainer: str, cfg: str) -> list[str]:
     """The files of a configuration, from the repository's root: that of the longest prefix of the trainer's name which
     has one, then those of the remaining plug-ins. A trainer whose method has no files at all, as one that was dropped
     in, takes configs/base/<cfg>.yaml. [] where there is no such configuration."""
-    prefix, plugins = trainer, []
-    while not (CONFIGS / "trainers" / prefix / f"{cfg}.yaml").is_file():
-        method, _, last = prefix.rpartition("_")
-        if (CONFIGS / "trainers" / prefix).is_dir() and not (CONFIGS / "plugins" / last).is_dir():
-            return []  # a method of its own (CoOp_VPT, not CoOp with VPT), which lacks this file
-        if not method:
-            break
-        prefix, plugins = method, [last, *plugins]
-    folder = f"trainers/{prefix}" if (CONFIGS / "trainers" / prefix).is_dir() else "base"
-    if not (CONFIGS / folder / f"{cfg}.yaml").is_file():
-        return []
-    added = [(f"plugins/{plugin}", shorter_name(f"plugins/{plugin}", cfg)) for plugin in plugins]
-    return [f"configs/{place}/{name}.yaml" for place, name in [(folder, cfg), *added] if name]
+    own = file_of(f"trainers/{trainer}", cfg)
+    method, _, plugin = trainer.rpartition("_")
+    if own or (CONFIGS / "trainers" / trainer).is_dir() and not (CONFIGS / "plugins" / plugin).is_dir():
+        return own  # [] for a method of its own (CoOp_VPT, not CoOp with VPT) which lacks this file
+    if not method:
+        return file_of("base", cfg)
+    files, profile = config_files(method, cfg), partial(file_of, f"plugins/{plugin}")
+    return files and files + profile(longest(cfg, profile))
 
 
-def shorter_name(folder: str, cfg: str) -> str:
-    """The longest beginning of `cfg` that is a file in a folder of configs/: vit_b16_ctxv1 -> vit_b16; "" if none."""
-    while cfg and not (CONFIGS / folder / f"{cfg}.yaml").is_file():
+def file_of(folder: str, cfg: str) -> list[str]:
+    """[configs/<folder>/<cfg>.yaml], or [] where it does not exist."""
+    path = f"configs/{folder}/{cfg}.yaml"
+    return [path] if (ROOT / path).is_file() else []
+
+
+def longest(cfg: str, files_of: Callable[[str], list]) -> str:
+    """The longest beginning of a name that has files: vit_b16_ctxv1 -> vit_b16; "" if none has."""
+    while cfg and not files_of(cfg):
         cfg = cfg.rpartition("_")[0]
     return cfg
 
@@ -139,11 +117,8 @@ def shorter_name(folder: str, cfg: str) -> str:
 def shortened(trainer: str, cfg: str) -> str:
     """The configuration of `trainer` that stands for `cfg` in a table: vit_b16_ctxv1 -> vit_b16, where it has no such
     file. A name that no trainer has is a typing error and comes back as it is; `check` reports it."""
-    known = {path.stem for path in CONFIGS.glob("trainers/*/*.yaml")}
-    name = cfg
-    while cfg in known and name and not config_files(trainer, name):
-        name = name.rpartition("_")[0]
-    return name or cfg
+    is_known = any(CONFIGS.glob(f"trainers/*/{cfg}.yaml"))
+    return is_known and longest(cfg, partial(config_files, trainer)) or cfg
 
 
 # ---- names
@@ -159,16 +134,16 @@ def trainers() -> list[str]:
 
 
 @cache
+def known_parts() -> set[str]:
+    """Trainers with configuration files, and the classes in trainers/, which plug-ins and dropped-in methods are."""
+    texts = [path.read_text(encoding="utf-8") for path in ROOT.glob("trainers/**/*.py")]
+    return {*trainers(), *re.findall(r"^class (\w+)\(", "\n".join(texts), re.MULTILINE)}
+
+
 def is_trainer(name: str) -> bool:
-    """Whether the method and every plug-in in a trainer's name have configuration files, or a class in trainers/."""
-    if (CONFIGS / "trainers" / name).is_dir():
-        return True
-    classes = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("trainers/**/*.py"))
-    if f"class {name}(" in classes:
-        return True
+    """Whether the method and every plug-in in a trainer's name are known."""
     method, _, plugin = name.rpartition("_")
-    is_plugin = (CONFIGS / "plugins" / plugin).is_dir() or f"class {plugin}(" in classes
-    return bool(method) and is_plugin and is_trainer(method)
+    return name in known_parts() or plugin in known_parts() and is_trainer(method)
 
 
 def check(run: Run):
@@ -178,12 +153,11 @@ def check(run: Run):
     if not is_trainer(run.trainer):
         require("trainer", run.trainer, trainers(), f"configs/trainers/{run.trainer}/")
     if not config_files(run.trainer, run.cfg):
-        known = {path.stem for path in CONFIGS.glob("trainers/*/*.yaml")}
-        known = [cfg for cfg in known if config_files(run.trainer, cfg)]
+        known = {path.stem for path in CONFIGS.glob("trainers/*/*.yaml") if config_files(run.trainer, path.stem)}
         require(f"configuration of {run.trainer},", run.cfg, known, f"configs/trainers/{run.trainer}/{run.cfg}.yaml")
 
 
-def require(what: str, name: str, known: list[str], where: str):
+def require(what: str, name: str, known: Iterable[str], where: str):
     if name not in known:
         raise UserError(f"there is no {what} '{name}' ({where}); nearest: {', '.join(nearest(name, known)[:3])}")
 
@@ -191,7 +165,7 @@ def require(what: str, name: str, known: list[str], where: str):
 # ---- what the files say of a run
 
 DONE, STALE, RUNNING, FAILED, WAITING = STATES = ("done", "stale", "running", "failed", "waiting")
-ENDED = "=== exit code "  # the last line of a failed run's log
+ENDED = "exit code "  # the last line of a failed run's log
 # A run takes these from its backbone, and refuses other values.
 OF_THE_BACKBONE = [f"INPUT.{name}" for name in ("PIXEL_MEAN", "PIXEL_STD", "SIZE", "INTERPOLATION")]
 
@@ -199,83 +173,60 @@ OF_THE_BACKBONE = [f"INPUT.{name}" for name in ("PIXEL_MEAN", "PIXEL_STD", "SIZE
 class State(NamedTuple):
     name: str
     line: str = ""  # the metrics; the reason why it failed or is stale; the last line of its log
-    code: int = 0  # for the exit status
 
 
 def state_of(run: Run) -> State:
+    if not run.results.exists():
+        return State(RUNNING, *log_tail(run, 1)) if is_locked(run) else state_of_log(run)
+    try:
+        record = read_results(run.results)
+        reasons = differences(run, record)
+    except (UserError, OSError) as error:
+        reasons = [str(error)]
+    if not reasons:
+        return State(DONE, summary(record))
+    return State(STALE, f"{'; '.join(reasons)}; --force makes it anew, OUTPUT=DIR names another folder")
+
+
+def state_of_log(run: Run) -> State:
+    """Of a run without results that is not at work."""
     *_, before, last = ["", "", *log_tail(run, 2)]
-    if run.results.exists():
-        try:
-            record = read_results(run.results)
-            reason = differences(run, record)
-        except (UserError, OSError) as error:
-            reason = str(error)
-        reason = reason and f"{reason}; --force makes it anew, OUTPUT=DIR names another folder"
-        return State(STALE, reason, 2) if reason else State(DONE, summary(record))
-    if run.lock.exists():
-        lock = lock_of(run)
-        if not acquired(lock):
-            return State(RUNNING, last)
-        release(lock)
-    if last.startswith(ENDED):
-        code = last.removeprefix(ENDED)
-        return State(FAILED, f"exit code {code}; {before}", int(code))
-    return State(WAITING, last)
+    return State(FAILED, f"{before}; {last}") if last.startswith(ENDED) else State(WAITING, last)
 
 
-def differences(run: Run, record: dict) -> str:
-    """What tells the run from the finished one that `record`, a results.json, is of; "" where it is the same."""
+def differences(run: Run, record: dict) -> list[str]:
+    """What tells the run that train.py would make of the command from the finished one which `record`, a results.json,
+    is of; [] where it is the same. This imports PyTorch."""
     recorded = record.get("identity")
     if not recorded or os.environ.get("SHIP_NO_ENVIRONMENT"):
-        return ""  # an early version did not keep it; and before the set-up nothing can be compared
-    own, defaults, sections, bank = own_identity(run if run.source else replace(run, seed=0))
-    own = {**own, "SEED": run.seed, **{key: recorded[key] for key in OF_THE_BACKBONE if key in recorded}}
-    reasons = identity.differences(own, recorded, defaults, sections)[: identity.SHOWN]
-    if bank and bank != recorded.get("images"):
-        reasons.append("it was made on other data than this feature bank")
-    elif record.get("bank") and not bank:
-        reasons.append("it was made on a feature bank, not on images")
-    return "; ".join(reasons)
-
-
-@cache
-def own_identity(run: Run):
-    """(options, their defaults, sections, digest of the feature bank) of the configuration that train.py makes of a
-    run's command. This imports PyTorch."""
-    from safetensors import safe_open
-
+        return []  # an early version did not keep it; and before the set-up nothing can be compared
     import train
     from trainers.core.run import options_of
 
-    cfg, digest = train.setup_cfg(train.parse_args(run.command()[1:])), ""
+    cfg = train.setup_cfg(train.parse_args(run.command()[1:]))
     cfg.defrost()
     if "normalize" not in cfg.INPUT.TRANSFORMS:
         cfg.INPUT.TRANSFORMS = (*cfg.INPUT.TRANSFORMS, "normalize")  # as every run does
-    if cfg.FEATURES.BANK:
-        with safe_open(cfg.FEATURES.BANK, "pt") as file:
-            header = file.metadata()
-        digest = header.get("header_digest", header.get("digest"))
-    return *options_of(cfg), digest
+    own, defaults, sections = options_of(cfg)
+    own.update({key: recorded[key] for key in OF_THE_BACKBONE if key in recorded})
+    reasons = identity.differences(own, recorded, defaults, sections)[: identity.SHOWN]
+    if bank := cfg.FEATURES.BANK and read_bank_header(cfg.FEATURES.BANK):
+        if bank.get("header_digest", bank.get("digest")) != recorded.get("images"):
+            reasons.append("it was made on other data than this feature bank")
+    elif record.get("bank"):
+        reasons.append("it was made on a feature bank, not on images")
+    return reasons
 
 
-def lock_of(run: Run):
-    from filelock import FileLock  # not at the top: --help is shown before anything is installed
+def is_locked(run: Run) -> bool:
+    """Whether a launcher is at the run now; the lock of one that was killed is free."""
+    if not run.lock.exists():
+        return False
+    from filelock import FileLock, Timeout  # not at the top: --help is shown before anything is installed
 
-    run.lock.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(run.lock)
-
-
-def acquired(lock) -> bool:
-    """Whether we have the lock now, which another launcher may hold."""
-    with suppress(TimeoutError):  # filelock's Timeout is one
-        lock.acquire(timeout=0.1)
-    return lock.is_locked
-
-
-def release(lock):
-    with suppress(OSError):
-        os.remove(lock.lock_file)  # while it is still held: who waits notices it, and takes a new one
-    lock.release(force=True)
+    with suppress(Timeout), FileLock(run.lock, timeout=0):
+        return False
+    return True
 
 
 def log_tail(run: Run, count: int) -> list[str]:

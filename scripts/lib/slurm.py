@@ -16,24 +16,22 @@ import time
 
 from trainers.core.files import UserError, replacing
 
-from .runs import DONE, FAILED, ROOT, STALE, WAITING, state_of
+from .runs import FAILED, ROOT, WAITING, Run, State, state_of
 
-MINUTES = "240"  # of a job, unless `time` says otherwise; one that needs more hands itself back
+TIME = "4:00:00"  # of a job, unless the options say otherwise; one that needs more hands itself back
 HANDS_BACK = 1000  # times that a job may
 SLOWEST = 20.0  # seconds between two looks at the queue
 
 
 class Job:
-    """What a job does: a command, as a process of its own."""
+    """What a job does: a command, as a process of its own. The signal that announces the end is not for that one."""
 
     def __init__(self, command: list[str]):
         self.command = command
 
     def __call__(self):
-        def ignore():  # the signal that announces the end is for this process
-            signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-
-        self.process = subprocess.Popen(self.command, preexec_fn=ignore)
+        ignore = (signal.SIGUSR2, signal.SIG_IGN)
+        self.process = subprocess.Popen(self.command, preexec_fn=lambda: signal.signal(*ignore))
         while self.process.poll() is None:
             time.sleep(0.2)
         sys.exit(self.process.returncode)
@@ -43,60 +41,53 @@ class Job:
         from submitit.helpers import DelayedSubmission
 
         self.process.terminate()
-        os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+        os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)  # __call__, which this interrupts, reaps it
         return DelayedSubmission(Job(self.command))
 
 
 class Slurm:
-    """`command` is the launcher's own. `options`: those of sbatch, with _ for -; `time` in any of its forms."""
+    """`words`: those of the launcher's command line. `options`: those of sbatch, with _ for -."""
 
-    def __init__(self, launcher, command: list[str], options: dict[str, str], per_gpu: int = 0):
-        self.launcher, self.command = launcher, command
-        self.minutes = minutes(options.pop("time", MINUTES))
-        self.options = options
+    def __init__(self, launcher, words: list[str], options: dict[str, str], per_gpu: int = 0):
+        self.launcher, self.words = launcher, words
+        self.options = {"time": TIME, **options}
         self.size = per_gpu * gpus_of(options) or 1  # runs of a job
-        self.folder = ROOT / launcher.runs[0].paths.output / "slurm"
+        self.folder = ROOT / launcher.runs[0].output / "slurm"
         self.record = self.folder / "jobs.json"  # {folder of a run: the job that makes it}
         self.jobs: dict[str, str] = json.loads(self.record.read_text()) if self.record.exists() else {}
 
     def run(self) -> int:
         """Submits what is neither done nor queued, and follows the jobs. -> the launcher's exit status"""
-        launcher, queued, new = self.launcher, queue(), []
-        for run in launcher.runs:
-            state = state_of(run)
-            if self.jobs.get(run.folder) in queued:
-                continue
-            if state.name in (DONE, STALE) and not launcher.force:
-                launcher.report(run, state, "done already")
-            else:
-                new.append(run)
-        with launcher.handling_signals():
-            self.submit([run for run in new if not run.source])
-            self.submit([run for run in new if run.source])
-            self.follow()
-        if launcher.signal:
+        launcher, queued = self.launcher, queue()
+        launcher.obey_signals()
+        unfinished = launcher.unfinished()
+        new = [run for run in unfinished if self.jobs.get(run.folder) not in queued]
+        self.submit([run for run in new if not run.source])
+        self.submit([run for run in new if run.source])
+        self.follow(unfinished)
+        if launcher.signals:
             arrays = " ".join({job.partition("_")[0] for job in self.jobs.values() if job in queue()})
             print(f"the jobs go on; the same command follows them, scancel {arrays} ends them", file=sys.stderr)
         return launcher.conclude()
 
-    def submit(self, runs: list):
+    def submit(self, runs: list[Run]):
         """A run that starts from a source waits until the jobs of the sources have ended."""
         import submitit
 
         groups = [runs[start : start + self.size] for start in range(0, len(runs), self.size)]
         if not groups:
             return
-        before = {self.jobs.get(run.source.folder, "") for run in runs if run.source} & queue()
-        dependency = {"dependency": ":".join(["afterany", *sorted(before)])} if before else {}
+        options = {"requeue": True, **self.options}
+        if before := {self.jobs.get(run.source.folder, "") for run in runs if run.source} & queue():
+            options["dependency"] = ":".join(["afterany", *sorted(before)])
         try:
             executor = submitit.AutoExecutor(self.folder, cluster="slurm", slurm_max_num_timeout=HANDS_BACK)
             executor.update_parameters(
                 name="ship",
-                timeout_min=self.minutes,
                 stderr_to_stdout=True,
                 slurm_array_parallelism=self.launcher.jobs if self.launcher.jobs > 1 else len(groups),
                 slurm_setup=["export PYTHONPATH=" + shlex.quote(f"{ROOT}/scripts:{ROOT}")],
-                slurm_additional_parameters={"requeue": True, **dependency, **self.options},
+                slurm_additional_parameters=options,
             )
             with executor.batch():
                 jobs = [executor.submit(Job(self.command_for(group))) for group in groups]
@@ -108,26 +99,23 @@ class Slurm:
             part.write_text(json.dumps(self.jobs, indent=1))
         print(f"submitted {len(groups)} jobs as {jobs[0].job_id.partition('_')[0]}", flush=True)
 
-    def command_for(self, runs: list) -> list[str]:
-        cut = self.command.index("--") if "--" in self.command else len(self.command)
-        return [*self.command[:cut], "--only", *(run.folder for run in runs), *self.command[cut:]]
+    def command_for(self, runs: list[Run]) -> list[str]:
+        only = [f"--only={run.folder}" for run in runs]
+        return [sys.executable, str(ROOT / "scripts/launch.py"), *only, *self.words]
 
-    def follow(self):
+    def follow(self, runs: list[Run]):
         """Reports each run once its job has left the queue, until a signal comes."""
-        open_runs = [run for run in self.launcher.runs if self.launcher.states[run].name == WAITING]
-        pause, gone = 0.5, set()
-        while open_runs and not self.launcher.signal:
-            time.sleep(pause)
-            pause, queued = min(SLOWEST, 1.2 * pause), queue()
-            for run in [run for run in open_runs if self.jobs.get(run.folder) not in queued]:
+        pause = 0.5
+        while runs and not self.launcher.signals:
+            queued = queue()
+            time.sleep(pause)  # shared folders lag behind the queue
+            pause = min(SLOWEST, 1.2 * pause)
+            for run in [run for run in runs if self.jobs[run.folder] not in queued]:
                 state = state_of(run)
-                if state.name == WAITING and run in gone:  # twice: shared folders lag behind
-                    reason = f"its job {self.jobs.get(run.folder)} ended before it; see {self.folder}"
-                    state = state._replace(name=FAILED, line=reason, code=1)
-                gone.add(run)
-                if state.name != WAITING:
-                    self.launcher.report(run, state, f"job {self.jobs.get(run.folder)}")
-                    open_runs.remove(run)
+                if state.name == WAITING:
+                    state = State(FAILED, f"its job {self.jobs[run.folder]} ended before it; see {self.folder}")
+                self.launcher.report(run, state, f"job {self.jobs[run.folder]}")
+                runs.remove(run)
 
 
 def queue() -> set[str]:
@@ -138,18 +126,6 @@ def queue() -> set[str]:
     except (OSError, subprocess.SubprocessError):
         raise UserError("--slurm: squeue does not answer; leave --slurm out for processes of this machine") from None
     return {line.split()[0] for line in listed.splitlines() if line.strip()}
-
-
-def minutes(text: str) -> int:
-    """Of sbatch's --time: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]]."""
-    if not re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", text):
-        raise UserError(f"time is minutes, hours:minutes:seconds or days-hours:minutes:seconds; found '{text}'")
-    days, dash, rest = text.rpartition("-")
-    numbers = [int(word) for word in rest.split(":")]
-    if not dash and len(numbers) < 3:
-        numbers = [0, *numbers]  # hours come first only with days, or with seconds behind them
-    hours, mins, seconds = (*numbers, 0, 0)[:3]
-    return max(1, int(days or 0) * 1440 + hours * 60 + mins + (seconds > 0))
 
 
 def gpus_of(options: dict[str, str]) -> int:

@@ -52,7 +52,7 @@ def parse_args(words):
 
 
 def setup_cfg(args):
-    return Config(args)
+    return Config(args, SEED=int(args["--seed"]))
 
 
 def main():
@@ -99,7 +99,7 @@ def main():
         "seconds": {{"features": 1.0, "finetune": 30.0}},
         "peak_memory_mb": 800,
         "versions": {{"python": "3.11"}},
-        "identity": {{**options_of(setup_cfg(value))[0], "SEED": int(value["--seed"])}},
+        "identity": options_of(setup_cfg(value))[0],
         "extra": {{}},
     }}
     write_results(folder / "results.json", record)

@@ -43,10 +43,9 @@ def test_every_published_setting_is_listed():
     files = {f"{path.parent.name}/{path.stem}" for path in CONFIGS.glob("trainers/*/vit_b16*.yaml")}
     train_nothing = {f"{trainer}/vit_b16" for trainer in ("ZeroshotCLIP", "Prototype", "GaussianLDA")}
     unread = {"PVA/vit_b16", "PVA/vit_b16_gzsl"}  # the paper's settings could not be read
-    unread.add("f_CLSWGAN/vit_b16")  # the paper's are for features of another network
     ours = {"CoOp/vit_b16_gzsl", "CoOp_SHIP/vit_b16_gzsl"}  # the paper gives none for its Table 3
-    ours |= {"Ensemble/vit_b16", "GaussianLDA_SHIP/vit_b16"}
-    ours |= {f"{method}_SHIP/vit_b16_gaussian" for method in ("CLIP_Adapter", "CoOp", "Tip_Adapter_F")}
+    ours |= {f"{trainer}_SHIP/vit_b16_gaussian" for trainer in ("CoOp", "CLIP_Adapter", "Tip_Adapter_F")}
+    ours |= {f"{trainer}/vit_b16" for trainer in ("Ensemble", "GaussianLDA_SHIP", "f_CLSWGAN")}
     assert files - {config for config, _ in CASES} == train_nothing | unread | ours
 
 

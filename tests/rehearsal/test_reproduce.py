@@ -25,24 +25,9 @@ def reproduce(data, archive, features, tmp_path_factory):
     options += " TRAINER.SHIP.EPOCHS 1"
 
     def run(*flags, root=data, **env):
-        return subprocess.run(
-            [
-                "bash",
-                "scripts/reproduce.sh",
-                str(root),
-                "1",
-                *flags,
-                "--",
-                *options.split(),
-                "TRAINER.SHIP.EPOCHS",
-                "1",
-            ],
-            cwd=ROOT,
-            env={**os.environ, "PYTHON": sys.executable, "OUTPUT": str(out), "OMP_NUM_THREADS": "1", **env},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        command = ["bash", "scripts/reproduce.sh", str(root), "1", *flags, "--", *options.split()]
+        env = {**os.environ, "PYTHON": sys.executable, "OUTPUT": str(out), "OMP_NUM_THREADS": "1", **env}
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
 
     run.out = out
     yield run

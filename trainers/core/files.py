@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -154,9 +154,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: str | Path, waiting: str) -> Iterator[None]:
+def locked(path: str | Path, waiting: str, cancelled: Callable[[], bool] | None = None) -> Iterator[None]:
     """Holds the lock file `path`; prints `waiting` first where another process has it. The system frees the lock of a
-    process that died. On a file system without locks work may be done twice."""
+    process that died. On a file system without locks work may be done twice. Raises UserError where the disk refuses,
+    or where it is `cancelled` while it waits."""
     from filelock import FileLock, Timeout  # not at the top: --help is shown before anything is installed
 
     lock = FileLock(path)
@@ -166,7 +167,7 @@ def locked(path: str | Path, waiting: str) -> Iterator[None]:
             lock.acquire(timeout=0)
         except Timeout:
             print(waiting, flush=True)
-            lock.acquire()
+            lock.acquire(cancel_check=cancelled)
     try:
         yield
     finally:
