@@ -3,12 +3,13 @@ dtypes: nearly as in float32."""
 
 import math
 
-import clip.model
 import pytest
 import torch
 import torch.nn.functional as F
 from helpers.cuda_dtypes import CudaAutocast, CudaDtypes, as_on_a_gpu
 from helpers.rehearsal import command, methods_and_compositions, numbers, rehearse, small, trainers
+
+from trainers.core.model import towers
 
 pytestmark = pytest.mark.rehearsal
 # several steps, whose losses depend on the gradients of those before
@@ -53,7 +54,7 @@ def test_losses_are_nearly_those_of_float32(run, trainer):
 
 
 def test_a_norm_that_forgets_to_cast_stops_a_run(monkeypatch, data, tmp_path):
-    monkeypatch.setattr(clip.model.LayerNorm, "forward", torch.nn.LayerNorm.forward)
+    monkeypatch.setattr(towers.LayerNorm, "forward", torch.nn.LayerNorm.forward)
     argv = command(data, tmp_path / "out", "CoOp/vit_b16", "dtd", *small(tmp_path / "features"))
     with (
         as_on_a_gpu(),

@@ -46,6 +46,7 @@ class HostRun:
     frozen CLIP of our own beside the host's: the generator learns its features of the training images."""
 
     trains, on_features, STEPS_DRAW, USES_TEXT_FEATURES = True, False, True, True
+    hides_bars = None  # progress bars where there is a terminal
     decider = None  # what turns the host's logits into the answer; made when it is first asked
 
     def __init__(self, host):

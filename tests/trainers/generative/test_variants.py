@@ -42,7 +42,13 @@ def pretraining(backbone, directory, **changes):
     cfg = CfgNode({"SEED": 1, "TRAIN": {"CHECKPOINT_SECONDS": 0.0}, "TRAINER": {"SHIP": options}})
     features = few_features(backbone)
     run = SimpleNamespace(
-        cfg=cfg, backbone=backbone, train_set=features, output_dir=str(directory), identity={}, watch=Stopwatch()
+        cfg=cfg,
+        backbone=backbone,
+        train_set=features,
+        output_dir=str(directory),
+        identity={},
+        watch=Stopwatch(),
+        hides_bars=True,
     )
     build = partial(build_framework, options, backbone)
     return GeneratorTraining(build, run, "SHIP", ARCHITECTURE + TRAINING, "SHIP generator", classes)
