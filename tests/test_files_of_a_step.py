@@ -11,6 +11,9 @@ import train
 from trainers.core import checkpoints, metrics
 
 
+OURS = ("train.py", "trainers", "datasets", "scripts")
+
+
 class Files:
     """The files of ours, third_party aside, whose code is executed between `start` and `stop`."""
 
@@ -19,7 +22,7 @@ class Files:
 
     def note(self, frame, event, argument):
         path = Path(frame.f_code.co_filename)
-        if event == "call" and ROOT in path.parents and not path.is_relative_to(ROOT / "third_party"):
+        if event == "call" and ROOT in path.parents and path.relative_to(ROOT).parts[0] in OURS:
             self.seen.add(path.relative_to(ROOT))
         return None
 
@@ -28,7 +31,7 @@ class Files:
 
     def stop(self):
         sys.setprofile(None)
-        return sorted(str(path) for path in self.seen if path.parts[0] != "tests")
+        return sorted(map(str, self.seen))
 
 
 def around(files, function):

@@ -50,9 +50,11 @@ def write_run(tmp_path):
 
 
 @pytest.fixture
-def report(tmp_path, capsys):
+def report(tmp_path, capsys, monkeypatch):
     """Runs scripts/report.py in this process on tmp_path/output: report("--paired").out, .err."""
     from report import main
+
+    monkeypatch.setenv("COLUMNS", "160")  # whatever terminal the tests run in
 
     def run(*arguments, folders=None):
         main([*map(str, folders or [tmp_path / "output"]), *map(str, arguments)])
