@@ -10,7 +10,6 @@ from runs import ROOT, argv, train_killed_before_epoch
 import train
 from trainers.core import checkpoints, metrics
 
-
 OURS = ("train.py", "trainers", "datasets", "scripts")
 
 
