@@ -100,6 +100,22 @@ def test_files_of_equal_size_and_time_have_other_hashes(tmp_path):
     assert content_hashes([str(tmp_path / "none.bmp")], tmp_path / "cache") == [""]
 
 
+def test_other_pixels_are_another_run_and_other_features(tmp_path):
+    """Two folders with equal relative paths, sizes and times, and other pixels (also: archives that set all times to
+    1970) do not share features, and one is not the other's run."""
+    found = []
+    for name, colours in (("one", ("red", "blue")), ("other", ("blue", "red"))):
+        for label, colour in zip(("ant", "bee", "cow", "dog"), colours * 2):
+            for i in range(10):
+                picture(tmp_path / name / "animals" / label / f"{i}.bmp", colour)
+        words = own_words(tmp_path / name, tmp_path / name / "out", "FEATURES.DIR", str(tmp_path / "cache"))
+        trainer = runs.open_data(words)
+        found.append((trainer.train_set.first(), train.run.identity_of(trainer)))
+    (one, identity), (other, its) = found
+    assert not torch.equal(one, other)
+    assert all(identity[key] != its[key] for key in ("content", "test_content")) and identity["images"] == its["images"]
+
+
 # ---- options without effect
 
 

@@ -63,7 +63,7 @@ def identity_of(trainer) -> dict:
         **options,
         "template": " | ".join(templates),
         "images": getattr(store, "digest", "") or _sizes([*trained, *(dataset.val or []), *dataset.test], store),
-        **content_of([*trained, *(dataset.val or []), *dataset.test], store),
+        **content_of(dataset, trained, trainer.cfg.TASK, store),
         "fewshot": hash_of(drawn),
         "weights": trainer.backbone.weights_hash,
         "classnames": names_hash(trainer.head_classnames()),
@@ -71,12 +71,16 @@ def identity_of(trainer) -> dict:
     }
 
 
-def content_of(items, store) -> dict:
-    """{"content": a hash of the images in their order, by their bytes}; {} where a bank stands for them."""
+def content_of(dataset, trained, task, store) -> dict:
+    """Hashes of images in their order, by their bytes: "content" of all that the run sees; "test_content" of those that
+    no seed draws, which all seeds of a row have in common. {} where a bank stands for the images."""
     if not hasattr(store, "folder"):
         return {}
-    hashes = content_hashes([item.impath for item in items], store.folder)
-    return {"content": hash_of([[_relative(store, item.impath), content] for item, content in zip(items, hashes)])}
+    test, seen = list(dataset.test), [*trained, *(dataset.val or []), *dataset.test]
+    hashes = content_hashes([item.impath for item in seen], store.folder)
+    pairs = [[_relative(store, item.impath), content] for item, content in zip(seen, hashes)]
+    found = {"content": hash_of(pairs)}
+    return found if task == "leave_classes_out" else {**found, "test_content": hash_of(pairs[len(seen) - len(test) :])}
 
 
 def _sizes(items, store):
