@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import pytest
 from helpers.coop_checkout import ROOT, make_checkout, run
 
 import trainers as ship
@@ -31,6 +32,7 @@ def finished(checkout, *words):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_checkout_of_maples_shape_trains_its_own_trainer_with_ship(tmp_path):
     declared = 'CTX_INIT = ""\n    cfg.TRAINER.MAPLE = CN({"N_CTX": 2, "CTX_INIT": "a photo of a", "PREC": "fp16"})'
     checkout = make(tmp_path, declared, "ship.adapt(trainers.family.MaPLe)")

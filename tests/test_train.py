@@ -53,7 +53,7 @@ def test_fewshot_task_and_best_val(tiny_bank, tmp_path):
 ONLY_DRAWN = ["--only-drawn", "--seeds", "1", "--shots", "2"]
 
 
-@pytest.mark.parametrize("flags, rows", [([], 16 * 2), (ONLY_DRAWN, 8 * 2 + 8)])
+@pytest.mark.parametrize("flags, rows", [([], 16 * 2), pytest.param(ONLY_DRAWN, 8 * 2 + 8, marks=pytest.mark.slow)])
 def test_the_bank_equals_its_images(tmp_path, shared, flags, rows):
     """A run on a bank made of images equals the run on the images, also where only drawn images (2 of 4 a class) have
     all views."""

@@ -34,6 +34,7 @@ def reproduce(data, archive, features, tmp_path_factory):
     shutil.rmtree(short)
 
 
+@pytest.mark.slow
 def test_a_table_is_made_and_set_beside_the_papers(reproduce):
     of = {"TABLES": "2", "DATASETS": "dtd eurosat", "SOURCE": "dtd", "SKIP": "weights check verify"}
     first = reproduce("--jobs", "2", **of)
