@@ -18,12 +18,11 @@ from lib.console import at_least, image_files
 from lib.faults import say_errors
 
 from trainers import open_run
+from trainers.core.answers import UNREADABLE
 from trainers.core.files import read_names, replacing, require_different
 from trainers.core.memory import MemoryStore
 from trainers.core.memory_data import labelled
 from trainers.core.process import quiet
-
-UNREADABLE = "(unreadable)"  # in place of a name
 
 
 def parse_args(argv=None):

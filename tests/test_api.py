@@ -205,6 +205,12 @@ def test_what_cannot_be_used_is_said(folder, rows, tmp_path):
     with pytest.warns(UserWarning, match="left out: .*broken.png"):
         skipped = ship.fit(paths, names, skip_bad_images=True, **ADAPTER)
     assert np.array_equal(skipped.probabilities(folder), ship.fit(folder, **ADAPTER).probabilities(folder))
+    plain, marked = skipped.predict(paths[:2]), skipped.predict([paths[0], tmp_path / "broken.png", paths[1]])
+    assert [marked[0].names, marked[2].names] == [found.names for found in plain]
+    assert marked[1].name == "(unreadable)" and marked[1].path.endswith("broken.png") and "(unreadable)" in str(marked)
+    for ask, images in ((skipped.predict, paths[-1:]), (skipped.probabilities, paths)):  # no row could stand for it
+        with pytest.raises(UserError, match="cannot be read.*broken.png"):
+            ask(images)
     with pytest.warns(UserWarning, match="very different sizes.*ant 7, beaver 1"):
         ship.fit(features[:8], ["ant"] * 7 + ["beaver"], method="CLIP_Adapter", options=QUICK)
     for arguments, message in (

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 import numpy as np
 
 NONE = "none of these"
+UNREADABLE = "(unreadable)"  # in place of a name
 SHOWN = 20  # rows of a table; the middle is left out of longer ones
 
 
@@ -22,7 +23,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 @dataclass(frozen=True)
 class Prediction:
     """The most probable `names` of one image, best first, and their probabilities. `name` is the best one, or "none of
-    these" where it is less probable than was asked for."""
+    these" where it is less probable than was asked for. An image that cannot be read has no names."""
 
     path: str
     names: tuple[str, ...]
@@ -31,6 +32,8 @@ class Prediction:
 
     @property
     def name(self) -> str:
+        if not self.names:
+            return UNREADABLE
         return self.names[0] if self.probabilities[0] >= self.at_least else NONE
 
     def __str__(self):
@@ -45,7 +48,8 @@ class Predictions(list):
         for found in self:
             pairs = [f"{name} {share:.1%}" for name, share in zip(found.names, found.probabilities)]
             rest = pairs if found.name == NONE else pairs[1:]
-            rows.append([found.path, found.name, f"{found.probabilities[0]:.1%}", ", ".join(rest[:2])])
+            best = f"{found.probabilities[0]:.1%}" if found.names else ""
+            rows.append([found.path, found.name, best, ", ".join(rest[:2])])
         return table(rows)
 
     __repr__ = __str__

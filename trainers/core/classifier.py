@@ -52,13 +52,16 @@ class Model:
 
     def predict(self, images, top: int = 5, at_least: float = 0.0) -> Predictions:
         """The `top` most probable names of each image, a path, a folder, a PIL image, an array, or several of these. An
-        image whose best name is less probable than `at_least` is "none of these"."""
-        features, keys = self._features(images)
+        image whose best name is less probable than `at_least` is "none of these"; one that cannot be read is marked,
+        where others can."""
+        unreadable = {}
+        features, keys = self._features(images, unreadable)
         values, places = self._probabilities(features).topk(min(max(top, 1), len(self._keep)), dim=1)
         names = self.classnames
+        rows = iter(zip(places.tolist(), values.tolist()))
+        found = ((key, *(([], []) if key in unreadable else next(rows))) for key in keys)
         return Predictions(
-            Prediction(key, tuple(names[i] for i in row), tuple(shares), at_least)
-            for key, row, shares in zip(keys, places.tolist(), values.tolist())
+            Prediction(key, tuple(names[i] for i in row), tuple(shares), at_least) for key, row, shares in found
         )
 
     def probabilities(self, images) -> np.ndarray:
@@ -176,8 +179,9 @@ class Model:
         classes = {"base": list(self.base_names), "blocks": blocks, "keep": list(self._keep)}
         return {"classes": classes, "scores": self.scores.record()}
 
-    def _features(self, images):
-        """-> (unit features [N, d] on the model's device, what each image is called)."""
+    def _features(self, images, unreadable=None):
+        """-> (unit features [N, d] on the model's device, what each image is called). Images that cannot be read are an
+        error, or have no row and are collected in the dict `unreadable`."""
         trainer = self._trainer
         rows = memory.as_features(images, trainer.backbone.embed_dim)
         if rows is not None:
@@ -191,8 +195,10 @@ class Model:
             store.encode_image = trainer.encode_image
         with ONE_AT_A_TIME, process.quiet():
             found = store.plain_views(memory_data.labelled(keys, [""] * len(keys)))
-        if store.faults:
+        if store.faults and (unreadable is None or len(store.faults) == len(keys)):
             raise UserError(f"{len(store.faults)} images cannot be read: {'; '.join([*store.faults.values()][:5])}")
+        if unreadable is not None:
+            unreadable |= store.faults
         return found.first().to(trainer.device, torch.float32), keys
 
     def _probabilities(self, features):
