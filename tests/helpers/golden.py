@@ -1,14 +1,14 @@
 """Reference figures of methods that prompt inside the towers: what they are measured on, and one run to compare.
 
-`shared/golden/` beside the repository has the figures of the authors' codes on a small random CLIP. fixtures/ in
-tests/trainers has those that our code, once it agreed with them, gave on another random CLIP, for machines without it.
+The authors' codes were run on a small random CLIP. fixtures/golden.safetensors in tests/trainers holds its weights
+(int8 with scales), the images, and of each method what goes in (init) and what comes out: losses, gradients of the
+first step, logits. `pack` made it from the folder with all that was recorded.
 """
 
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import torch
 from dassl.config import get_cfg_default
 from safetensors.torch import load_file
@@ -21,17 +21,34 @@ from trainers.core.registry import known_trainers
 BASE = "Annual Crop Land,Forest,Herbaceous Vegetation Land,Highway or Road,Industrial Buildings,Pasture Land".split(",")
 NEW = ["Permanent Crop Land", "Residential Buildings", "River", "Sea or Lake"]
 LABELS = torch.tensor([0, 1, 2, 3, 4, 5, 0, 3])
-OWN = Path(__file__).parents[1] / "trainers" / "fixtures" / "prompted_towers.json"
-SIZE, PATCH, WIDTH, DIM, BLOCKS = 32, 8, 64, 32, 12
+FILE = Path(__file__).parents[1] / "trainers" / "fixtures" / "golden.safetensors"
+METHODS = ("TCP", "MaPLe", "PromptSRC", "MMRL")
+PARTS = ("init.", "grad0.", "step0.logits", "after3.logits", "gpa3.")
+AVERAGED = ("after1.", "after2.", "after3.")  # of PromptSRC, which averages its epochs
 
 
-def backbone_of(state):
-    return Backbone(openai_clip.build(state, "golden"), "golden", "", (), (), SIZE)
+def pack(folder):
+    """-> what the fixture holds, from the folder with everything that was recorded."""
+    packed = {f"clip.{name}": value for name, value in load_file(folder / "clip_tiny.safetensors").items()}
+    inputs = load_file(folder / "inputs.safetensors")
+    packed |= {name: inputs[name] for name in ("images", "tokens.templates60.base")}
+    for method in METHODS:
+        tensors = load_file(folder / f"{method.lower()}.safetensors")
+        parts = PARTS + AVERAGED * (method == "PromptSRC")
+        packed |= {f"{method}.{name}": value for name, value in tensors.items() if name.startswith(parts)}
+        steps = json.loads((folder / f"{method.lower()}.json").read_text())["steps"]
+        packed[f"{method}.losses"] = torch.tensor([step["loss"] for step in steps], dtype=torch.float64)
+    return packed
 
 
-def shared_clip(folder):
-    """-> (the reference's backbone, its images)."""
-    packed = load_file(folder / "clip_tiny.safetensors")
+def part(tensors, prefix):
+    """-> the tensors whose name begins with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def clip_of(tensors):
+    """-> the backbone on which the figures were measured."""
+    packed = part(tensors, "clip.")
     rows, ids = packed.pop("token_embedding.rows"), packed.pop("token_embedding.ids").long()
     scale = packed.pop("token_embedding.rows.scale")
     state = {
@@ -39,41 +56,10 @@ def shared_clip(folder):
         for name, value in packed.items()
         if not name.endswith(".scale") and name != "logit_scale"
     }
-    state["token_embedding.weight"] = torch.zeros(49408, WIDTH)
+    state["token_embedding.weight"] = torch.zeros(49408, rows.shape[1])
     state["token_embedding.weight"][ids] = rows.float() * scale
     state["logit_scale"] = packed["logit_scale"].float()
-    return backbone_of(state), load_file(folder / "inputs.safetensors")["images"]
-
-
-def drawn(name, *shape, scale=1.0):
-    """Normal numbers that depend on a name alone; NumPy keeps this generator's stream for good."""
-    draw = np.random.RandomState(sum(i * byte for i, byte in enumerate(name.encode(), 1)))
-    return torch.tensor(draw.standard_normal(shape) * scale, dtype=torch.float32)
-
-
-def own_clip():
-    """The same of our own figures."""
-    shapes = {"conv1.weight": (WIDTH, 3, PATCH, PATCH), "class_embedding": (WIDTH,), "proj": (WIDTH, DIM)}
-    shapes = {f"visual.{name}": shape for name, shape in shapes.items()}
-    shapes |= {"visual.positional_embedding": ((SIZE // PATCH) ** 2 + 1, WIDTH), "positional_embedding": (77, WIDTH)}
-    shapes |= {"token_embedding.weight": (49408, WIDTH), "text_projection": (WIDTH, DIM)}
-    norms = ["visual.ln_pre", "visual.ln_post", "ln_final"]
-    for tower in ("visual.transformer", "transformer"):
-        for block in (f"{tower}.resblocks.{i}" for i in range(BLOCKS)):
-            shapes |= {f"{block}.attn.in_proj_weight": (3 * WIDTH, WIDTH), f"{block}.attn.in_proj_bias": (3 * WIDTH,)}
-            sizes = {"attn.out_proj": (WIDTH, WIDTH), "mlp.c_fc": (4 * WIDTH, WIDTH), "mlp.c_proj": (WIDTH, 4 * WIDTH)}
-            for part, size in sizes.items():
-                shapes |= {f"{block}.{part}.weight": size, f"{block}.{part}.bias": size[:1]}
-            norms += [f"{block}.ln_1", f"{block}.ln_2"]
-    scales = {"visual.conv1.weight": 0.05, "token_embedding.weight": 0.3}
-    state = {
-        name: drawn(name, *shape, scale=scales.get(name, 1.2 * shape[-1] ** -0.5 if len(shape) > 1 else 0.1))
-        for name, shape in shapes.items()
-    }
-    state |= {f"{norm}.weight": torch.ones(WIDTH) for norm in norms}
-    state |= {f"{norm}.bias": drawn(norm, WIDTH, scale=0.1) for norm in norms}
-    state["logit_scale"] = torch.tensor(20.0).log()
-    return backbone_of(state), drawn("images", len(LABELS), 3, SIZE, SIZE)
+    return Backbone(openai_clip.build(state, "golden"), "golden", "", (), (), tensors["images"].shape[-1])
 
 
 def trainer_of(method, backbone, options):
@@ -90,7 +76,7 @@ def trainer_of(method, backbone, options):
 
 
 def run(trainer, images):
-    """Three steps of SGD on one batch -> losses, gradients of the first, logits before; parameters and logits after."""
+    """Three steps of SGD on one batch -> losses, gradients of the first, logits before and after."""
     head, parameters = trainer.head, dict(trainer.head.named_parameters())
     optimizer = torch.optim.SGD(parameters.values(), lr=0.0035, momentum=0.9, weight_decay=5e-4)
     found = SimpleNamespace(losses=[], gradients={}, before=logits(trainer, head, images))
@@ -103,8 +89,7 @@ def run(trainer, images):
         found.losses.append(loss.item())
         found.gradients = found.gradients or {name: value.grad.clone() for name, value in parameters.items()}
         optimizer.step()
-    found.after = {name: value.detach().clone() for name, value in parameters.items()}
-    found.base, found.new = (logits(trainer, part, images) for part in (head, head.for_classes(NEW)))
+    found.base, found.new = (logits(trainer, scored, images) for scored in (head, head.for_classes(NEW)))
     return found
 
 
@@ -112,26 +97,3 @@ def run(trainer, images):
 def logits(trainer, head, images):
     head.eval()
     return head(trainer.encode_image(images))
-
-
-def own_run(method, options, clip):
-    """A run on our own CLIP, from parameters that depend on their names alone -> what the JSON file keeps of it."""
-    backbone, images = clip
-    trainer = trainer_of(method, backbone, options)
-    with torch.no_grad():
-        for name, parameter in trainer.head.named_parameters():
-            parameter.copy_(drawn(name, *parameter.shape, scale=0.1))
-    found = run(trainer, images)
-    return {
-        "losses": found.losses,
-        "gradients": {name: value.norm().item() for name, value in found.gradients.items()},
-        "before": found.before.tolist(),
-        "base": found.base.tolist(),
-        "new": found.new.tolist(),
-    }
-
-
-def record(methods):
-    """Writes the JSON file anew, {method: options}; to be called by hand once the authors' figures hold."""
-    clip = own_clip()
-    OWN.write_text(json.dumps({name: own_run(name, options, clip) for name, options in methods.items()}) + "\n")
