@@ -117,7 +117,6 @@ class MMRL(FeatureTrainer):
         "CHUNK": Range(0),
     }
     LEARNS_PROMPTS, TUNES_IMAGES = True, True
-    REFUSES = {"GATE": "its images have two features each, and the gate's prototypes are of one"}
 
     def build_head(self, classnames):
         options, templates = self.options, self.announced_templates()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .files import find_positions
-from .heads import Head, which_are_base
+from .heads import Head, class_features, which_are_base
 from .model.prompts import encode_classes
 
 # How the mean of a class that has only a name is made up, as in the code of Wang et al. (ICLR 2024): the features
@@ -133,4 +133,4 @@ class GaussianHead(MeansHead):
         return self.weights, self.bias
 
     def forward(self, features):
-        return self.logit_scale * (features @ self.weights.t() + self.bias)
+        return self.logit_scale * (class_features(features, self.weights.shape[1]) @ self.weights.t() + self.bias)

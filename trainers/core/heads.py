@@ -57,6 +57,12 @@ class Head(nn.Module):
         raise NotImplementedError
 
 
+def class_features(features: Tensor, dim: int) -> Tensor:
+    """Unit features [B, dim] of images, of which a method may have more than one [B, n dim]: the first is the one that
+    is compared with text."""
+    return features if features.shape[1] == dim else nn.functional.normalize(features[:, :dim], dim=-1)
+
+
 class ZeroshotHead(Head):
     """Unit image features [B, d] -> logits [B, C]: cosine with the text feature of "a photo of a {}." times the logit
     scale (paper Eq. 1)."""
@@ -67,7 +73,7 @@ class ZeroshotHead(Head):
         self.register_buffer("text_features", encode_classes(backbone, templates, classnames), persistent=False)
 
     def forward(self, features):
-        return self.logit_scale * features @ self.text_features.t()
+        return self.logit_scale * class_features(features, self.text_features.shape[1]) @ self.text_features.t()
 
     def class_weights(self):
         """Unit vectors W [C, d] with logits = scale * f @ W^T."""

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ..core.bank import is_intact, with_digests
 from ..core.files import UserError, replacing
 from ..core.gaussian import NEIGHBOURS, GaussianHead, gaussian_state
-from ..core.heads import ZeroshotHead, which_are_base
+from ..core.heads import ZeroshotHead, class_features, which_are_base
 from ..core.metrics import BATCH
 from ..core.plugin import Plugin
 
@@ -89,7 +89,8 @@ class GATE(Plugin):
             print(f"GATE: {idle}")
             return ""
         train, neighbours = trainer.train_set, round(NEIGHBOURS * task.share)
-        self.statistics = gaussian_state(train.mean(), train.labels, len(base), neighbours=neighbours)
+        features = class_features(train.mean(), trainer.backbone.embed_dim)
+        self.statistics = gaussian_state(features, train.labels, len(base), neighbours=neighbours)
         self.settings = {"base": base, "new": new, "backbone": trainer.backbone.weights_hash}
         print(f"GATE: {len(train)} images of {len(base)} classes make the judge")
         return ""
