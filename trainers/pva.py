@@ -29,6 +29,9 @@ names of the other kind. All names of a transfer's target are novel, all of doma
 has GATE's judge in the place of S and eta. Ablations: VARIATIONAL False has z = mu, no P6 and no second term of P7;
 SEPARATE False takes P12 for every name; RESIDUAL 0. With RESIDUAL to infinity novel names have zero-shot CLIP's logits.
 Where a data set has no validation images, eta is chosen on training images.
+
+S separates no better than prototypes of CLIP's own features do, on leave-classes-out of both shipped banks
+(docs/findings.md); PVA_GATE has another judge in its place.
 """
 
 import torch
