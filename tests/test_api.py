@@ -192,13 +192,19 @@ def test_one_image_per_class_is_enough_and_what_cannot_be_estimated_is_said():
     assert "4 classes with two images or more, and there are 0" in str(model.scores)
 
 
-def test_scores_come_from_folds_and_zero_shot_stands_beside(fitted):
+def test_scores_come_from_folds_and_zero_shot_stands_beside(fitted, rows):
     scores = fitted("GaussianLDA").scores
     assert set(scores) == {"base", "new", "H", "all", "all_H"} and scores.folds == 8
     assert all(0 <= value <= 100 for value in scores.values())
     assert all(scores.zero_shot[name] > 50 for name in scores)  # the features lie around the texts
     assert Scores.recorded(json.loads(json.dumps(scores.record()))) == scores
     assert fitted("CoOp").scores.folds == 3
+    seen, named = scores.with_images, scores.by_name  # of each of 8 folds: half of the classes, 2 images of each
+    assert seen.classnames == tuple(sorted(NAMES)) and len(seen.labels) == len(named.labels) == 8 * 4 * 2
+    right = [sum(found.labels == found.predicted) for found in (seen, named)]
+    assert sum(right) / 128 * 100 == pytest.approx(scores["all"])
+    labels = [rows[1][int(path.removeprefix("image "))] for path in named.paths]
+    assert labels == [named.classnames[i] for i in named.labels]
 
 
 def test_what_cannot_be_used_is_said(folder, rows, tmp_path):
