@@ -42,7 +42,8 @@ def main(argv=None):
     counts = Counter(from_folder(args.folder, ("train", ""))[1])
     least, most = min(counts.values()), max(counts.values())
     per_class = f"{least} to {most}" if least < most else least
-    print(f"{args.folder}: {sum(counts.values())} images of {len(counts)} classes, {per_class} per class")
+    few = f"; {args.few} of each are trained on" if args.few and args.few < most else ""
+    print(f"{args.folder}: {sum(counts.values())} images of {len(counts)} classes, {per_class} per class{few}")
     print(f"names without images: {', '.join(names) or 'none'}", flush=True)
     model = fit(
         args.folder,

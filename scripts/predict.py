@@ -20,7 +20,9 @@ from lib.faults import say_errors
 
 from trainers import load
 from trainers.core.answers import UNREADABLE
-from trainers.core.files import read_names, replacing, require_different
+from trainers.core.files import read_names, replacing
+
+WORKERS, MANY = 4, 256  # processes that read images, and for how many images they are started
 
 
 def parse_args(argv=None):
@@ -84,11 +86,9 @@ def main(argv=None):
     """-> exit code: 1 where an image could not be read."""
     args, faults = parse_args(argv), {}
     files = image_files(args.images)
-    model = load(args.run, epoch=args.load_epoch)
+    model = load(args.run, epoch=args.load_epoch, workers=WORKERS if len(files) >= MANY else 0)
     if args.names:
-        names = read_names(args.names, "--names")
-        require_different(names, (), f"--names {args.names}")
-        model = model.among(names)
+        model = model.among(read_names(args.names, "--names"))
     probabilities = model.probabilities(model.features(files, faults))
     readable = [image for image in files if image not in faults]
     places = (-probabilities).argsort(1, kind="stable")[:, : args.top].tolist()

@@ -43,8 +43,6 @@ from .zsclip import ZeroshotCLIP
 HERE = Path(__file__).resolve().parent
 CONFIGS = {"MiniCLIP": "miniclip"}  # configurations of a backbone; all others are trained as ViT-B/16 is
 FOLDS, FOLDS_OF_SLOW = 8, 3
-# Processes that read images would start the user's program again on some systems.
-QUIETLY = ("VERBOSE", "False", "DATALOADER.NUM_WORKERS", "0")
 
 extend_cfg(get_cfg_default())  # registers the methods
 
@@ -104,12 +102,14 @@ def fit(
     return model
 
 
-def load(folder, device: str | None = None, epoch: int | None = None) -> Model:
+def load(folder, device: str | None = None, epoch: int | None = None, workers: int = 0) -> Model:
     """The model of the finished run in `folder`, whoever made it: `fit`, `Model.save` or train.py. device: cuda or cpu;
-    None takes a GPU where there is one. epoch: another than the last."""
+    None takes a GPU where there is one. epoch: another than the last. workers: processes that read images, which on
+    some systems would start a program again that has no `if __name__ == "__main__"`."""
     folder = os.path.abspath(os.fspath(folder))
+    options = ["VERBOSE", "False", "DATALOADER.NUM_WORKERS", str(workers), "USE_CUDA", str(_uses_cuda(device))]
     with ONE_AT_A_TIME, process.undisturbed(), process.quiet():
-        trainer = open_run(folder, epoch, [*QUIETLY, "USE_CUDA", str(_uses_cuda(device))])
+        trainer = open_run(folder, epoch, options)
         trainer.hides_bars = True
         path = os.path.join(folder, "results.json")
         record = read_results(path) if os.path.isfile(path) else {}

@@ -28,11 +28,9 @@ def widths(address, tmp_path):
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if not program:
         pytest.skip("no chromium to look at the page with")
-    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
-    flags += (
-        f" --hide-scrollbars --allow-file-access-from-files --virtual-time-budget=30000 --user-data-dir={tmp_path}/b"
-    )
-    command = [program, *flags.split(), "--dump-dom", address]
+    flags = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --hide-scrollbars"
+    flags += " --allow-file-access-from-files --virtual-time-budget=30000"
+    command = [program, *flags.split(), f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", address]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
     return re.search("<title>(.*?)</title>", shown)[1]
 
@@ -41,38 +39,32 @@ def widths(address, tmp_path):
 def run(tmp_path_factory):
     top = tmp_path_factory.mktemp("fit")
     (top / "names.txt").write_text("lobster\nstarfish\n")
-    words = [
-        ANIMALS / "images",
-        "--names",
-        top / "names.txt",
-        "--out",
-        top / "run",
-        "--few",
-        2,
-        "--method",
-        "Prototype",
-    ]
-    fit.main([str(word) for word in words])
+    fit.main(words(top / "run"))
     return top / "run"
 
 
+def words(run):
+    """Of the command that makes `run`."""
+    names = run.parent / "names.txt"
+    return [f"{ANIMALS}/images", f"--names={names}", f"--out={run}", "--few=2", "--method=Prototype"]
+
+
 def test_what_is_printed_and_the_page(run, tmp_path, capsys):
-    again = [str(ANIMALS / "images"), "--names", str(run.parent / "names.txt"), "--out", str(run), "--few", "2"]
     page, before = run / "page.html", (run / "results.json").read_bytes()
     text = page.read_text()
-    fit.main([*again, "--method", "Prototype"])
+    fit.main(words(run))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith("images: 30 images of 6 classes, 5 per class") and lines[1].endswith("lobster, starfish")
+    assert lines[0].endswith("images: 30 images of 6 classes, 5 per class; 2 of each are trained on")
+    assert lines[1].endswith("lobster, starfish")
     assert [sum(line.startswith(name) for line in lines) for name in METRICS.values()] == [1] * 5
     assert f"predict.py {run} photos/" in lines[-1]
     assert page.read_text() == text and (run / "results.json").read_bytes() == before  # a run that is done stays
     judged = re.findall(r'<td style="background[^>]*>(\d*)', text)
-    assert len(judged) == 36 and sum(int(count or 0) for count in judged) == 8 * 6  # an image per class and fold
+    assert len(judged) == 36 and sum(map(int, filter(None, judged))) == 8 * 6 * 2  # two images per class and fold
     wrong = sum(int(count or 0) for i, count in enumerate(judged) if i % 7)
     assert wrong and text.count("<img") == text.count('src="data:image/jpeg;base64,') > 0
-    assert (
-        not re.search(r"<link|<script|(src|href)=\"(?!data:)", text) and "lobster, starfish there is no image" in text
-    )
+    assert not re.search(r"<link|<script|(src|href)=\"(?!data:)", text)
+    assert "lobster, starfish there is no image" in text
     (tmp_path / "both.html").write_text(BOTH_WIDTHS.replace("ADDRESS", page.as_uri()))
     assert widths((tmp_path / "both.html").as_uri(), tmp_path) == "1280,390"
 

@@ -194,6 +194,8 @@ def figures_of_fold(trainer, kind, number: int, store) -> tuple[dict[str, float]
     fold.fit()
     fold.tune()
     figures = metrics.evaluate(fold)[0]
+    if fold.decisions is None:
+        raise UserError(f"{kind.__name__} has no head over classes with images and classes without")
     evaluation, answers, labels = fold.decisions
     names, border = evaluation.classnames, evaluation.sides[0].classes
     paths = [item.impath for item in (*evaluation.items, *evaluation.more)]
