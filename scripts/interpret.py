@@ -27,11 +27,11 @@ from lib.console import OPTS, at_least, framework_of, image_files
 from lib.faults import say_errors
 from matplotlib import pyplot as plt
 from PIL import Image, ImageOps
-from predict import features_of
 
 from trainers import open_run
 from trainers.core.bank import BankStore
 from trainers.core.files import UserError, nearest, read_names
+from trainers.core.memory_data import features_of
 from trainers.core.model.vocabulary import listed_words, token_words
 
 COLUMNS = 4  # of the panel
@@ -91,7 +91,7 @@ def open_images(args, trainer):
     if store:
         features = torch.cat([store.plain_views([Datum(impath=name)]).first() for name in names])
         return names, features.to(trainer.device, torch.float32)
-    features, faults = features_of(names, trainer)
+    features, faults = features_of(trainer, names, names)
     if faults:
         raise UserError("; ".join(faults.values()))
     return names, features

@@ -38,7 +38,7 @@ SHARED = {"lib.faults"}  # how an error is shown, by the scripts and by train.py
 MODELS = {"torch", "torchvision", "clip", "miniclip", "open_clip", "timm"}  # data sets know none
 # Packages that a function may import: a run does well without them, or they are one system's own.
 OPTIONAL = {"clip", "fcntl", "filelock", "gdown", "miniclip", "open_clip", "resource", "safetensors", "scipy", "slurm"}
-OPTIONAL |= {"matplotlib", "onnx", "onnxruntime", "tensorboard", "timm", "tqdm"}
+OPTIONAL |= {"gradio", "matplotlib", "onnx", "onnxruntime", "tensorboard", "timm", "tqdm"}
 TESTS = {path.stem for path in (ROOT / "tests").iterdir()} - {"datasets", "trainers", "scripts", "third_party"}
 
 

@@ -43,8 +43,6 @@ from .zsclip import ZeroshotCLIP
 HERE = Path(__file__).resolve().parent
 CONFIGS = {"MiniCLIP": "miniclip"}  # configurations of a backbone; all others are trained as ViT-B/16 is
 FOLDS, FOLDS_OF_SLOW = 8, 3
-# Processes that read images would start the user's program again on some systems.
-QUIETLY = ("VERBOSE", "False", "DATALOADER.NUM_WORKERS", "0")
 
 extend_cfg(get_cfg_default())  # registers the methods
 
@@ -79,43 +77,39 @@ def fit(
     with ONE_AT_A_TIME, process.undisturbed(device != "cpu"), process.logged(progress, out), run.alone_in(out):
         set_random_seed(seed)
         trainer = build_trainer(_configuration(method, backbone, seed, shots, out, template, options, device))
-        trainer.hides_bars = None if progress else True
-        with tqdm(total=2, desc="features", leave=False, disable=None if progress is None else True) as bar:
-            task, store = memory_data.from_user(
-                trainer, images, labels, listed(new_names, "new_names"), skip_bad_images
-            )
-            trainer.host = SimpleNamespace(task=task, data=memory_data.data_of(trainer, task, store))
-            if _is_done(trainer):
-                return load(out)
-            bar.set_description("cross-validation")
-            scores = _scores(trainer, store)
-            bar.update()
-            bar.set_description("training")
-            names = [*task.real_classnames(), *task.label_only_classnames()]
-            model = Model(trainer, task.real_classnames(), [(names, None)], list(range(len(names))), scores, out)
-            given = {"method": method, "backbone": backbone, "shots": shots, "seed": seed}
-            trainer.origin = {
-                "command": ["fit", *(f"{key}={value}" for key, value in given.items())],
-                **model.record(),
-            }
-            set_random_seed(seed)
-            try:
-                trainer.train()
-            finally:
-                trainer.close_writer()
-            bar.update()
+        trainer.hides_bars = True if progress is False else None  # None: shown on a terminal
+        names = listed(new_names, "new_names")
+        task, store = memory_data.from_user(trainer, images, labels, names, skip_bad_images)
+        trainer.host = SimpleNamespace(task=task, data=memory_data.data_of(trainer, task, store))
+        if _is_done(trainer):
+            return load(out)
+        scores = _scores(trainer, store)
+        names = [*task.real_classnames(), *task.label_only_classnames()]
+        model = Model(trainer, task.real_classnames(), [(names, None)], list(range(len(names))), scores, out)
+        given = {"method": method, "backbone": backbone, "shots": shots, "seed": seed}
+        trainer.origin = {
+            "command": ["fit", *(f"{key}={value}" for key, value in given.items())],
+            **model.record(),
+        }
+        set_random_seed(seed)
+        try:
+            trainer.train()
+        finally:
+            trainer.close_writer()
         trainer.hides_bars = True
         model.head()
         print(model.scores)
     return model
 
 
-def load(folder, device: str | None = None) -> Model:
+def load(folder, device: str | None = None, epoch: int | None = None, workers: int = 0) -> Model:
     """The model of the finished run in `folder`, whoever made it: `fit`, `Model.save` or train.py. device: cuda or cpu;
-    None takes a GPU where there is one."""
+    None takes a GPU where there is one. epoch: another than the last. workers: processes that read images, which on
+    some systems would start a program again that has no `if __name__ == "__main__"`."""
     folder = os.path.abspath(os.fspath(folder))
+    options = ["VERBOSE", "False", "DATALOADER.NUM_WORKERS", str(workers), "USE_CUDA", str(_uses_cuda(device))]
     with ONE_AT_A_TIME, process.undisturbed(), process.quiet():
-        trainer = open_run(folder, options=[*QUIETLY, "USE_CUDA", str(_uses_cuda(device))])
+        trainer = open_run(folder, epoch, options)
         trainer.hides_bars = True
         path = os.path.join(folder, "results.json")
         record = read_results(path) if os.path.isfile(path) else {}
@@ -199,11 +193,16 @@ def _scores(trainer, store) -> Scores:
     has_generator = any(plugin.NAME == "SHIP" for part in parts for plugin in part.PLUGINS)
     trains_generator = has_generator and cfg.TRAINER.SHIP.GENERATOR not in GENERATORS
     slow = trains_generator or any(part.LEARNS_PROMPTS for part in parts)
-    folds, zero_shot = [], []
-    for number in range(FOLDS_OF_SLOW if slow else FOLDS):
+    folds, zero_shot, answers = [], [], []
+    numbers = range(FOLDS_OF_SLOW if slow else FOLDS)
+    for number in tqdm(numbers, "cross-validation", leave=False, disable=trainer.hides_bars):
         try:
-            folds.append(memory_data.figures_of_fold(trainer, kind, number, store))
+            figures, found = memory_data.figures_of_fold(trainer, kind, number, store)
         except UserError as error:
             return Scores(reason=str(error))
-        zero_shot.append(memory_data.figures_of_fold(trainer, ZeroshotCLIP, number, store))
-    return Scores(folds, zero_shot)
+        folds.append(figures)
+        answers += found
+        zero_shot.append(memory_data.figures_of_fold(trainer, ZeroshotCLIP, number, store)[0])
+    scores = Scores(folds, zero_shot)
+    scores.keep_answers(dataset.classnames, answers)
+    return scores

@@ -14,6 +14,7 @@ from runs import argv
 from safetensors import safe_open
 
 import train
+from trainers import load, open_run
 from trainers.core.bank import read_bank
 
 
@@ -41,28 +42,35 @@ def images(tmp_path):
 
 
 def test_the_loaded_run_predicts_what_it_was_evaluated_with(run, tiny_bank):
-    trainer = predict.open_run(str(run))
+    model = load(run)
     tensors, metadata = read_bank(tiny_bank)
-    features, names = tensors["test.features"].float(), trainer.trained_classnames
-    test = json.loads(metadata["split"])["test"]
-    ranked = predict.classify(trainer, features, names, top=99)
-    right = sum(pairs[0][0] == item[2] for pairs, item in zip(ranked, test, strict=True))
+    features, test = tensors["test.features"].float(), json.loads(metadata["split"])["test"]
+    found = model.predict(features, top=99)
+    right = sum(answer.name == item[2] for answer, item in zip(found, test, strict=True))
     assert right / len(test) * 100 == pytest.approx(json.loads((run / "results.json").read_text())["metrics"]["all"])
-    assert all(len(pairs) == 7 and sum(p for _, p in pairs) == pytest.approx(1, abs=1e-5) for pairs in ranked)
-    assert all(pairs == sorted(pairs, key=lambda pair: -pair[1]) for pairs in ranked)
-    other = predict.classify(trainer, features[:3], ["zebra", "dog"], top=5)
-    assert {name for pairs in other for name, _ in pairs} == {"zebra", "dog"}
+    assert all(len(answer.names) == 7 and sum(answer.probabilities) == pytest.approx(1, abs=1e-5) for answer in found)
+    assert model.among(["zebra", "dog"]).classnames == ("zebra", "dog") and len(model.classnames) == 7
 
 
 def test_one_unreadable_image_does_not_stop_the_others(run, images, tmp_path, capsys):
     table = tmp_path / "out/p.csv"
-    assert predict.main([str(run), str(images), "--top", "2", "--csv", str(table)]) == 1
+    wide, answers = tmp_path / "out/wide.csv", tmp_path / "out/p.json"
+    outputs = ["--csv", str(table), "--wide", str(wide), "--json", str(answers)]
+    assert predict.main([str(run), str(images), "--top", "2", *outputs]) == 1
     with open(table, newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["image"].rpartition("images/")[2], row["rank"]) for row in rows] == [
         *(("a.png", "1"), ("a.png", "2"), ("broken.png", ""), ("deep/b.jpg", "1"), ("deep/b.jpg", "2"))
     ]
     assert rows[2]["name"] == "(unreadable)" and not rows[2]["probability"]
+    with open(wide, newline="") as file:
+        (_, _, *names), first, broken, _ = csv.reader(file)
+    assert names == list(load(run).classnames) and sum(map(float, first[2:])) == pytest.approx(1, abs=1e-5)
+    best = max(range(7), key=lambda i: float(first[2 + i]))
+    assert first[1] == names[best] == rows[0]["name"] and broken[1:] == ["(unreadable)", *[""] * 7]
+    listed = json.loads(answers.read_text())
+    assert listed[0]["names"] == [rows[0]["name"], rows[1]["name"]] and "broken.png" in listed[1]["error"]
+    assert listed[0]["probabilities"][0] == float(rows[0]["probability"]) and not listed[1]["names"]
     out, err = capsys.readouterr()
     assert f"a.png: {rows[0]['name']} {float(rows[0]['probability']):.1%}" in out and "broken.png: (unreadable)" in out
     assert err.count("error: ") == 1 and "broken.png" in err
@@ -109,9 +117,9 @@ def test_a_configuration_that_was_changed_after_training_is_refused(run, tmp_pat
         assert before in text
         config.write_text(text.replace(before, after))
         with pytest.raises(UserError, match=f"was trained with {key} .*is now"):
-            predict.open_run(str(tmp_path / "run"))
+            load(tmp_path / "run")
     config.write_text(text)
-    predict.open_run(str(tmp_path / "run"), options=["OPTIM.LR", "7"])  # asked for, not changed
+    open_run(str(tmp_path / "run"), options=["OPTIM.LR", "7"])  # asked for, not changed
 
 
 def test_synthesize_exports_features_and_the_weights_the_run_classifies_with(run, tmp_path, tiny_bank):
@@ -123,7 +131,7 @@ def test_synthesize_exports_features_and_the_weights_the_run_classifies_with(run
     assert labels.tolist() == [i for i in range(len(names)) for _ in range(3)]
     assert torch.allclose(features.norm(dim=1), torch.ones(1), atol=1e-5)
     assert features.view(len(names), 3, -1).std(1).max() > 0
-    trainer = predict.open_run(str(run))
+    trainer = open_run(str(run))
     images = read_bank(tiny_bank)[0]["test.features"].float()
     expected = trainer.logits(trainer.head_for(names), images)
     assert torch.allclose(float(header["logit_scale"]) * images @ weights.t(), expected, atol=1e-4)

@@ -132,7 +132,14 @@ METRICS = {
 class Scores(dict):
     """{metric: percent}, the means over folds of leave-classes-out inside the training images; `errors` are their
     standard errors, `zero_shot` what CLIP reaches without training. Empty where nothing can be estimated, and `reason`
-    says why."""
+    says why.
+
+    with_images, by_name: the answers of all folds, among all names, about left-out images of classes that the fold had
+    images of, and of classes that it knew by name alone. None for a model that was loaded.
+    """
+
+    with_images: Evaluation | None = None
+    by_name: Evaluation | None = None
 
     def __init__(self, folds: Sequence[dict] = (), zero_shot: Sequence[dict] = (), reason: str = ""):
         super().__init__({name: fmean(fold[name] for fold in folds) for name in METRICS if folds})
@@ -140,6 +147,17 @@ class Scores(dict):
         self.errors = {name: stdev(fold[name] for fold in folds) / spread for name in self}
         self.zero_shot = {name: fmean(fold[name] for fold in zero_shot) for name in self}
         self.folds, self.reason = len(folds), reason
+
+    def keep_answers(self, classnames: Sequence[str], answers: Sequence[tuple[str, str, str, bool]]):
+        """Of (path, class, answer, whether the fold had images of the class)."""
+        place = {name: i for i, name in enumerate(classnames)}
+
+        def evaluation(side):
+            rows = [(place[name], place[answer], path) for path, name, answer, seen in answers if seen == side]
+            labels, predicted, paths = zip(*rows)
+            return Evaluation(tuple(classnames), np.array(labels), np.array(predicted), paths)
+
+        self.with_images, self.by_name = evaluation(True), evaluation(False)
 
     def record(self) -> dict:
         """What results.json keeps."""

@@ -72,9 +72,10 @@ class Model:
         """[N, C] float32."""
         return self._trainer.logits(self.head(), self._features(images)[0]).cpu().numpy()
 
-    def features(self, images) -> np.ndarray:
-        """Unit features [N, d] float32 of the images, which may be given in their place everywhere."""
-        return self._features(images)[0].cpu().numpy()
+    def features(self, images, unreadable: dict[str, str] | None = None) -> np.ndarray:
+        """Unit features [N, d] float32 of the images, which may be given in their place everywhere. Images that cannot
+        be read are an error, or have no row and are collected in the dict `unreadable`, {path: why}."""
+        return self._features(images, unreadable)[0].cpu().numpy()
 
     def evaluate(self, images, labels=None) -> Evaluation:
         """Accuracy and confusions on labelled images: with `labels`, a class name each; or of a folder per class, or of
@@ -138,6 +139,14 @@ class Model:
         base = [name for name in self.base_names if plain(name) not in wanted]
         return Model(self._trainer, base, self._blocks, keep, self.scores, self._folder)
 
+    def among(self, names) -> "Model":
+        """A model that chooses among `names` alone, a list or a text file, without training; this one does not change.
+        Raises UserError where the method cannot have them."""
+        names, known = listed(names, "names"), {plain(name) for name in self.base_names}
+        require_different(names, (), "names")
+        base = [name for name in names if plain(name) in known]
+        return Model(self._trainer, base, [(names, None)], list(range(len(names))), self.scores, self._folder)
+
     # ---- keeping
 
     def save(self, path):
@@ -190,16 +199,12 @@ class Model:
         if not sources:
             raise UserError("there are no images")
         keys = memory.keys_of(sources)
-        store = memory.MemoryStore(trainer.cfg, trainer.backbone, dict(zip(keys, sources)), 1)
-        if hasattr(trainer.head, "encode_image"):
-            store.encode_image = trainer.encode_image
-        with ONE_AT_A_TIME, process.quiet():
-            found = store.plain_views(memory_data.labelled(keys, [""] * len(keys)))
-        if store.faults and (unreadable is None or len(store.faults) == len(keys)):
-            raise UserError(f"{len(store.faults)} images cannot be read: {'; '.join([*store.faults.values()][:5])}")
+        features, faults = memory_data.features_of(trainer, sources, keys)
+        if faults and (unreadable is None or len(faults) == len(keys)):
+            raise UserError(f"{len(faults)} images cannot be read: {'; '.join([*faults.values()][:5])}")
         if unreadable is not None:
-            unreadable |= store.faults
-        return found.first().to(trainer.device, torch.float32), keys
+            unreadable |= faults
+        return features, keys
 
     def _probabilities(self, features):
         return self._trainer.probabilities(self.head(), features)

@@ -135,7 +135,8 @@ class MemoryStore:
     def _encode(self, keys, views):
         transform, seed = build_transform(self.cfg, is_train=views > 0), self.cfg.FEATURES.SEED
         todo = MemoryViews([self.images[key] for key in keys], keys, transform, views, seed)
-        with preserved_randomness(), tqdm(total=len(keys), desc="encoding", unit="img", disable=self.hides_bars) as bar:
+        options = {"leave": False, "disable": self.hides_bars}
+        with preserved_randomness(), tqdm(total=len(keys), desc="encoding", unit="img", **options) as bar:
             dtype = torch.float32 if self.encode_image else torch.float16
             found = encode(self.backbone, todo, self.cfg.DATALOADER.NUM_WORKERS, bar, self.encode_image, dtype)
         self.faults |= {keys[i]: reason for i, reason in todo.faults.items()}

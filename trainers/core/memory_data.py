@@ -6,6 +6,7 @@ import warnings
 from collections import Counter
 from types import SimpleNamespace
 
+import torch
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 
 from . import memory, metrics, run
@@ -14,6 +15,7 @@ from .folders import list_images, read_layout
 from .images import VIEWS_BESIDE_IMAGES, FeatureData
 from .leave_out import by_label, leave_out
 from .predictor import Stopwatch
+from .process import ONE_AT_A_TIME, quiet
 from .randomness import derive_seed, seed_all
 from .tasks import LeaveClassesOut, Task
 
@@ -158,11 +160,23 @@ def data_of(trainer, task, store) -> FeatureData:
     return FeatureData(trainer.cfg, task, trainer.backbone, trainer.device, trainer.watch, store)
 
 
+def features_of(trainer, sources, keys):
+    """-> (unit features [N, d], on the trainer's device, of the N paths, PIL images or arrays that can be read; {key:
+    why it cannot} of the others)."""
+    store = memory.MemoryStore(trainer.cfg, trainer.backbone, dict(zip(keys, sources)), 1)
+    if hasattr(trainer.head, "encode_image"):
+        store.encode_image = trainer.encode_image
+    with ONE_AT_A_TIME, quiet():
+        found = store.plain_views(labelled(keys, [""] * len(keys)))
+    return found.first().to(trainer.device, torch.float32), store.faults
+
+
 # ---- folds
 
 
-def figures_of_fold(trainer, kind, number: int, store) -> dict[str, float]:
-    """The metrics of a fold of leave_out.py, by the trainer class `kind` with the data and backbone of `trainer`."""
+def figures_of_fold(trainer, kind, number: int, store) -> tuple[dict[str, float], list[tuple[str, str, str, bool]]]:
+    """A fold of leave_out.py by the trainer class `kind`, with the data and backbone of `trainer` -> (its metrics, and
+    among all names (path, class, answer, whether the class had images) of each image that judges)."""
     cfg = trainer.cfg.clone()
     cfg.defrost()
     cfg.OUTPUT_DIR, cfg.TASK, cfg.TRAINER.NAME, cfg.DATASET.FOLD = "", "leave_classes_out", kind.__name__, number
@@ -179,4 +193,11 @@ def figures_of_fold(trainer, kind, number: int, store) -> dict[str, float]:
     fold.build()
     fold.fit()
     fold.tune()
-    return metrics.evaluate(fold)[0]
+    figures = metrics.evaluate(fold)[0]
+    if fold.decisions is None:
+        raise UserError(f"{kind.__name__} has no head over classes with images and classes without")
+    evaluation, answers, labels = fold.decisions
+    names, border = evaluation.classnames, evaluation.sides[0].classes
+    paths = [item.impath for item in (*evaluation.items, *evaluation.more)]
+    rows = zip(paths, labels.tolist(), answers.tolist(), strict=True)
+    return figures, [(path, names[label], names[answer], label < border) for path, label, answer in rows]

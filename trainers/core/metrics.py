@@ -230,7 +230,8 @@ def evaluate(trainer):
     """Runs the evaluations of a trainer's task and prints their lines -> (metrics, unsupported: {metric: why it has no
     value}, subset: {metric: on how many of the test images}).
 
-    Joint metrics follow from the logits of an evaluation; where that is unsupported they are just not there.
+    Joint metrics follow from the logits of an evaluation; where that is unsupported they are just not there. Its
+    answers [N] and labels [N] stay in `trainer.decisions`.
     """
     task, metrics, jointly, unsupported, subset, judged = trainer.task, {}, {}, {}, {}, []
     for evaluation in task.evaluations():
@@ -248,6 +249,7 @@ def evaluate(trainer):
             subset.update({name: {"images": images, "of": side.images} for name, (_, side, images) in further.items()})
         if evaluation.sides:
             judged.append((evaluation, *found))
+            trainer.decisions = evaluation, found[0].argmax(1), found[1]
     task.summarise(metrics)  # H in front of the joint metrics
     metrics = task.summarise({**metrics, **jointly})
     for name in task.H_OF:

@@ -63,6 +63,7 @@ class Predictor(TrainerX):
         self.hides_bars = getattr(host, "hides_bars", None)  # True: no progress bars
         self.history, self.batch = [], {}  # history: the means of each epoch
         self.versions = run.versions()  # now, as files may change under a long run
+        self.decisions = None  # of the last joint evaluation: (evaluation, answers [N], labels [N])
         self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
         self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
         self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"

@@ -27,7 +27,9 @@ def write_page(path: str | Path, runs: pd.DataFrame, tables: list[Table], warnin
     lines = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
     body.append(f"<details><summary>Warnings</summary><ul class='notes'>{lines}</ul></details>" if lines else "")
     body.append(f"<details><summary>All runs</summary><div class='scroll'>{every(runs, path)}</div></details>")
-    text = Template(TEMPLATE.read_text("utf-8")).substitute(about=escape(about), body="\n".join(body))
+    text = Template(TEMPLATE.read_text("utf-8")).substitute(
+        title="Few-shot results", about=escape(about), body="\n".join(body)
+    )
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8", errors="replace")
     return path
