@@ -163,7 +163,7 @@ def test_a_killed_run_fails_alone_and_a_killed_launcher_takes_its_runs_along(rea
     done = {path.parent for path in ready.root.rglob("results.json")}
     result = ready.run(*FEWSHOT, **SHOTS)
     assert result.returncode == 0 and "3 done" in result.stdout
-    assert all((folder / "started").read_text() == "once\n" for folder in done)
+    assert all(len((folder / "started").read_text().split()) == 1 for folder in done)
 
 
 def test_two_launchers_never_make_one_run_twice(ready):
