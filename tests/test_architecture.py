@@ -108,6 +108,9 @@ def test_arrows(name):
 
 HELP = "import atexit, runpy; atexit.register(check); sys.argv = ['train.py', '--help']; "
 HELP += "runpy.run_path('train.py', run_name='__main__')"
+NO_GPU = (
+    "import torch; torch._C._cuda_init = torch._C._cuda_getDeviceCount = lambda: os._exit(9); "  # a fork needs that
+)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +119,7 @@ HELP += "runpy.run_path('train.py', run_name='__main__')"
         (f"import {', '.join(BOTTOM)}; check()", "torch"),
         (HELP, "torch numpy"),
         ("import train; train.with_defaults(); check()", "torchvision torch._dynamo timm clip open_clip"),
+        (NO_GPU + "from scripts.lib import worker; worker.load(); check()", "clip open_clip"),
     ],
 )
 def test_what_costs_seconds_is_imported_where_it_is_needed(code, absent):

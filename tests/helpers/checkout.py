@@ -130,6 +130,8 @@ class Checkout:
         self.root = tmp_path / "a checkout"
         self.log = tmp_path / "python.log"
         shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+        worker = self.root / "scripts/lib/worker.py"
+        worker.write_text(worker.read_text().replace('"torch._dynamo", "torchvision", "timm", ', ""))
         shutil.copytree(ROOT / "configs/sweeps", self.root / "configs/sweeps")
         (self.root / "trainers/core").mkdir(parents=True)
         for name in ("files", "identity"):
