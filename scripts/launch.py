@@ -35,6 +35,7 @@ from trainers.core.files import UserError, locked, read_results, summary
 
 POLL = 0.1  # seconds between two looks at a run
 TAIL = 20  # lines shown of a run that failed
+BAD = (FAILED, STALE)
 
 
 class Launcher:
@@ -78,10 +79,10 @@ class Launcher:
 
     def unfinished(self) -> list[Run]:
         """The runs that are to be made. Of the others it says that they are done, or why they are stale."""
-        finished = {run: state for run, state in self.states.items() if state.name in (DONE, STALE)}
-        for run, state in finished.items():
-            self.report(run, state, "done already")
-        return [run for run in self.runs if run not in finished]
+        for run, state in self.states.items():
+            if state.name in (DONE, STALE):
+                self.report(run, state, "done already")
+        return [run for run, state in self.states.items() if state.name not in (DONE, STALE)]
 
     def make(self, run: Run):
         """In a thread of the pool: makes the run, unless its source is not done."""
@@ -106,8 +107,8 @@ class Launcher:
         run.log.write_bytes(b"")
         worker = self.workers.pop(0)
         with open(run.log, encoding="utf-8", errors="replace") as printed:
-            worker.start(run.command(self.force), run.log)
             try:
+                worker.start(run.command(self.force), run.log)
                 while worker.poll() is None and not self.signals:
                     self.echo(printed)
                     time.sleep(POLL)
@@ -146,11 +147,11 @@ class Launcher:
 
     def report(self, run: Run, state: State, note: str = ""):
         self.states[run] = state
-        if state.name not in (FAILED, STALE):
+        if state.name in BAD:
+            tail = runs.log_tail(run, TAIL) if self.jobs > 1 and state.name == FAILED else []
+            self.tell(run, "\n    ".join([f"{state.name.upper()}: {state.line}", *tail]), sys.stderr)
+        else:
             self.tell(run, f"{state.line}  ({note})")
-            return
-        tail = runs.log_tail(run, TAIL) if self.jobs > 1 and state.name == FAILED else []
-        self.tell(run, "\n    ".join([f"{state.name.upper()}: {state.line}", *tail]), sys.stderr)
 
     def counts(self) -> str:
         """12 done, 1 failed"""
@@ -159,8 +160,8 @@ class Launcher:
 
     def conclude(self) -> int:
         print(f"\n{self.counts()}", flush=True)
-        bad = {run: state for run, state in self.states.items() if state.name in (FAILED, STALE)}
-        for run, state in bad.items():
+        bad = [(run, state) for run, state in self.states.items() if state.name in BAD]
+        for run, state in bad:
             print(f"{state.name}: {run.folder}: {state.line}\n    {run.log}", file=sys.stderr)
         if self.signals:
             print("interrupted; the same command goes on from here", file=sys.stderr)
@@ -206,13 +207,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     is_named = argv and not argv[0].startswith("-")
     usage, text = lists.describe(argv[0]) if is_named else ("python scripts/launch.py LIST", "")
     known = {"lists": lists.names(), "data sets": runs.datasets(), "trainers": runs.trainers()}
-    parser = argparse.ArgumentParser(
-        usage=f"{usage} [--jobs N] [--dry-run] [...] [-- KEY VALUE ...]",
-        description=text,
-        epilog="\n".join([__doc__, *(f"{what}: {' '.join(names)}" for what, names in known.items())]),
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.usage, parser.description = f"{usage} [--jobs N] [--dry-run] [...] [-- KEY VALUE ...]", text
+    parser.epilog = "\n".join([__doc__, *(f"{what}: {' '.join(names)}" for what, names in known.items())])
     add, given = parser.add_argument, os.environ.get
     add("list", help=argparse.SUPPRESS)
     add("words", nargs="*", help=argparse.SUPPRESS)

@@ -36,9 +36,9 @@ class Worker:
         self.pid = self.code = None
         if self.process is None or self.process.poll() is not None:
             command = [sys.executable, "-m", "scripts.lib.worker"]
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0, "cwd": ROOT}
-            # Ctrl-C reaches the launcher alone, which ends the runs.
-            self.process = subprocess.Popen(command, env=self.environment, start_new_session=True, **pipes)
+            pipes = dict.fromkeys(("stdin", "stdout"), subprocess.PIPE)
+            where = {"cwd": ROOT, "start_new_session": True}  # Ctrl-C reaches the launcher alone, which ends the runs
+            self.process = subprocess.Popen(command, bufsize=0, env=self.environment, **pipes, **where)
         self.process.stdin.write(json.dumps([words, str(log)]).encode() + b"\n")
 
     def poll(self) -> int | None:
