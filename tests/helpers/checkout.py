@@ -28,7 +28,8 @@ esac
 """
 
 # FAKE_FAILS: part of the folders whose runs fail; FAKE_NO_RESULTS: ends without them; FAKE_SECONDS: how long one takes;
-# FAKE_GO: a file that has to be there before one ends; FAKE_STUBBORN: SIGTERM does not end it.
+# FAKE_GO: a file that has to be there before one ends; FAKE_STUBBORN: SIGTERM does not end it; FAKE_SAVES: the seconds
+# that it then takes to save.
 FAKE_TRAIN = r"""
 import os, signal, sys, time
 from pathlib import Path
@@ -54,11 +55,20 @@ def setup_cfg(args):
     return Config(args, SEED=int(args["--seed"]))
 
 
+def save(folder):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(float(os.environ["FAKE_SAVES"]))
+    (folder / "saved").touch()
+    sys.exit(143)
+
+
 def main():
     with open({log!r}, "a") as file:
         file.write(" ".join(["train.py", *sys.argv[1:]]) + "\n")
     if "FAKE_STUBBORN" in os.environ:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "FAKE_SAVES" in os.environ:
+        signal.signal(signal.SIGTERM, lambda *_: save(folder))
     value = parse_args(sys.argv[1:])
     folder = Path(value["--output-dir"])
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from helpers.waiting import wait_for
@@ -19,6 +20,10 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="a process tells only
 def fewshot(ready):
     """fewshot(*flags, **environment) -> the finished fewshot.sh on eurosat with CoOp, three runs."""
     return lambda *flags, **env: ready.run(*FEWSHOT, *flags, **{**SHOTS, **env})
+
+
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def trainers(calls):
@@ -147,6 +152,16 @@ def test_a_second_interrupt_does_not_wait(ready):
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=10) == 130 and not ready.processes()
+
+
+@linux
+def test_a_signal_to_every_process_at_once_lets_the_run_save(ready):
+    process = ready.start("base2new.sh", "eurosat", "1", "CoOp", FAKE_SECONDS="60", FAKE_SAVES="2")
+    wait_for(ready.processes)
+    (run,) = ready.processes()
+    for pid in (process.pid, parent(run), run):  # as a cluster or systemd sends it
+        os.kill(pid, signal.SIGTERM)
+    assert process.wait(timeout=30) == 143 and any(ready.root.rglob("saved"))
 
 
 @linux
