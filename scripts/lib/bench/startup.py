@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -17,14 +18,14 @@ STARTS = {  # (before, now): arguments of Python
     "train.py --help": (EVERYTHING, ["train.py", "--help"]),
     "import of train.py and the trainers": (EVERYTHING, ["-c", "import train; train.with_defaults()"]),
 }
-TRAINERS = ("ZeroshotCLIP", "Tip_Adapter", "CLIP_Adapter")
+TRAINERS, SEEDS = ("ZeroshotCLIP", "Tip_Adapter", "CLIP_Adapter"), (1, 2, 3)
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def rows(repeats: int) -> list[dict]:
     """Medians of `repeats` turns: seconds before and now, their ratio, and what it costs now in imports of PyTorch."""
     steps = {what: [lambda words=words: python(words) for words in pair] for what, pair in STARTS.items()}
-    steps[f"runs of {', '.join(TRAINERS)}"] = [in_processes, in_a_worker]
+    steps[f"{len(SEEDS)} runs each of {', '.join(TRAINERS)}"] = [in_processes, in_a_worker]
     unit, *measured = medians([lambda: python(["-c", "import torch"]), *sum(steps.values(), [])], repeats)
     pairs = zip(steps, measured[::2], measured[1::2], strict=True)
     return [
@@ -50,7 +51,10 @@ def python(words: list[str]):
 
 
 def commands(output: str) -> list[list[str]]:
-    return [Run("base2new", "caltech101", trainer, "miniclip", 1, output=output).command() for trainer in TRAINERS]
+    found = product(TRAINERS, SEEDS)
+    return [
+        Run("base2new", "caltech101", trainer, "miniclip", seed, output=output).command() for trainer, seed in found
+    ]
 
 
 def in_processes():
