@@ -16,25 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 sys.path[:0] = [path for path in (str(ROOT), str(ROOT / "third_party")) if path not in sys.path]
 
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until something can be lost, Ctrl-C ends it without a traceback
-
-import torch  # noqa: E402
-from dassl.config import get_cfg_default  # noqa: E402
-from dassl.config.files import with_bases  # noqa: E402
-from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
-from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
-from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa: E402
-
-import datasets  # noqa: E402, F401  (registers the readers)
-import trainers  # noqa: E402
 from scripts.lib.faults import say_errors  # noqa: E402
-from trainers.core import identity, run  # noqa: E402
-from trainers.core.files import UserError, nearest, sha256_of  # noqa: E402
-from trainers.core.signals import Interrupted, interruptible  # noqa: E402
+from trainers.core.files import UserError  # noqa: E402
 
-BANKS = ROOT / "datasets" / "banks"
-SEEDS = 2**32  # that NumPy takes, from 0
 TEXT, NUMBER, WORDS, SWITCH = {"default": ""}, {"type": int}, {"nargs": "+"}, {"action": "store_true"}
 FILES = {"action": "append", "default": []}
 FLAGS = [  # flag, the option that it sets, what argparse needs to know, help
@@ -69,6 +53,28 @@ def parse_args(argv=None):
     if late:
         raise UserError(f"flags stand before the KEY VALUE options: put {late[0]} in front of {args.opts[0]}")
     return args
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until something can be lost, Ctrl-C ends it without a traceback
+    if {"-h", "--help"} & {*sys.argv}:
+        say_errors(parse_args)  # before PyTorch is loaded
+
+import torch  # noqa: E402
+from dassl.config import get_cfg_default  # noqa: E402
+from dassl.config.files import with_bases  # noqa: E402
+from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
+from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
+from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa: E402
+
+import datasets  # noqa: E402, F401  (registers the readers)
+import trainers  # noqa: E402
+from trainers.core import identity, run  # noqa: E402
+from trainers.core.files import nearest, sha256_of  # noqa: E402
+from trainers.core.signals import Interrupted, interruptible  # noqa: E402
+
+BANKS = ROOT / "datasets" / "banks"
+SEEDS = 2**32  # that NumPy takes, from 0
 
 
 def setup_cfg(args):

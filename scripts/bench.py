@@ -8,6 +8,7 @@
 text_encoder  forward and backward of a context that all names share
 step          a step of SHIP's generator, of CoOp and of CoOp + SHIP (or one of: generator, coop, coop_ship), 32 images
 run           CoOp and CoOp + SHIP on the shipped Caltech101 features, whole, at equal epochs
+startup       imports, and short runs in one worker beside a process for each
 
 Plain: all 77 positions of every prompt, and synthetic features made batch by batch. `with images`: the ratio where the
 plain formulation also encodes its 32 images in every step, which takes `images, s`. Of more than 100 names the plain
@@ -24,13 +25,18 @@ from itertools import cycle, islice, product
 import _path
 import pandas
 import torch
-from lib.bench import plain, whole
+from lib.bench import plain, startup, whole
 from lib.bench.steps import BATCH, OURS, PLAIN, STEPS
 from lib.bench.towers import TOWERS
 from torch.utils.benchmark import Measurement, Timer
 from torch.utils.benchmark.utils.timer import timer as wall_time
 
-KINDS = {**{name: [name] for name in STEPS}, "step": ["generator", "coop", "coop_ship"], "run": ["run"]}
+KINDS = {
+    **{name: [name] for name in STEPS},
+    "step": ["generator", "coop", "coop_ship"],
+    "run": ["run"],
+    "startup": ["startup"],
+}
 
 
 def parse_arguments(argv=None):
@@ -115,6 +121,8 @@ def main(argv=None):
         chart(tables, arguments.chart)
     if "run" in arguments.kinds:
         tables["run"] = pandas.DataFrame(whole.runs(arguments.epochs))
+    if "startup" in arguments.kinds:
+        tables["startup"] = pandas.DataFrame(startup.rows(arguments.repeats))
     form = "github" if arguments.markdown else "simple"
     for kind, table in tables.items():
         print(f"\n{kind}\n\n{table.dropna(axis=1).to_markdown(index=False, tablefmt=form, floatfmt='.3g')}")

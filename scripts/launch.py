@@ -16,7 +16,6 @@ OUTPUT=DIR   folder of the results                            PYTHON=..., VENV=D
 """
 
 import argparse
-import ctypes
 import os
 import shlex
 import signal
@@ -24,37 +23,37 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 
 import _path  # noqa: F401
 from lib import lists, runs
 from lib.faults import say_errors, sentence
 from lib.runs import DONE, ENDED, FAILED, ROOT, STALE, STATES, WAITING, Run, State, state_of
 from lib.slurm import Slurm
+from lib.worker import Worker
 
 from trainers.core.files import UserError, locked, read_results, summary
 
-POLL = 0.1  # seconds between two looks at a process
+POLL = 0.1  # seconds between two looks at a run
 TAIL = 20  # lines shown of a run that failed
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # before any fork: nothing may be loaded behind it
-# Of a run's process. Ctrl-C reaches the launcher alone, which ends the runs. When the launcher ends, also where it is
-# killed, Linux sends SIGTERM.
-APART = {"start_new_session": True, "preexec_fn": LIBC and (lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM))}
-
-
-# ---- executing runs
+BAD = (FAILED, STALE)
 
 
 class Launcher:
-    """Makes runs, `jobs` of them side by side as processes of this machine, each on one of `gpus`, if there are some. A
-    source stands in front of what starts from it. `force` makes runs anew that are done or stale."""
+    """Makes runs, `jobs` of them side by side, each in a worker that has one of `gpus`, if there are some. A source
+    stands in front of what starts from it. `force` makes runs anew that are done or stale."""
 
     def __init__(self, found: list[Run], jobs: int = 1, gpus: list[str] | None = None, force: bool = False):
         self.runs, self.jobs, self.force = found, jobs, force
         self.states = {run: State(WAITING) if force else state_of(run) for run in found}
-        self.free_gpus = gpus or [""] * jobs
+        self.workers = [Worker(self.environment(gpu)) for gpu in gpus or [""] * jobs]  # those that are free
         self.signals: list[int] = []  # the first one lets the runs save and end, a second one ends them at once
+
+    def environment(self, gpu: str) -> dict[str, str]:
+        """The variables that a worker and its runs have."""
+        threads = {"OMP_NUM_THREADS": "1"} if self.jobs > 1 else {}
+        device = {"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}
+        output = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
+        return {**threads, **os.environ, **device, **output}
 
     def run(self) -> int:
         """-> the exit status: 0 if every run is done, 1 if one failed or is stale, 128 + the signal that interrupted
@@ -68,6 +67,8 @@ class Launcher:
             except BaseException:  # as where our output has no reader any more
                 self.signals.append(signal.SIGTERM)
                 raise
+        for worker in self.workers:
+            worker.close()
         return self.conclude()
 
     def obey_signals(self):
@@ -78,10 +79,10 @@ class Launcher:
 
     def unfinished(self) -> list[Run]:
         """The runs that are to be made. Of the others it says that they are done, or why they are stale."""
-        finished = {run: state for run, state in self.states.items() if state.name in (DONE, STALE)}
-        for run, state in finished.items():
-            self.report(run, state, "done already")
-        return [run for run in self.runs if run not in finished]
+        for run, state in self.states.items():
+            if state.name in (DONE, STALE):
+                self.report(run, state, "done already")
+        return [run for run, state in self.states.items() if state.name not in (DONE, STALE)]
 
     def make(self, run: Run):
         """In a thread of the pool: makes the run, unless its source is not done."""
@@ -103,27 +104,23 @@ class Launcher:
     def execute(self, run: Run) -> State:
         """Runs train.py until it ends, or until a signal comes. -> the run's state"""
         self.tell(run, "begins")
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
-        if self.jobs > 1:
-            environment.setdefault("OMP_NUM_THREADS", "1")
-        if gpu := self.free_gpus.pop(0):
-            environment["CUDA_VISIBLE_DEVICES"] = gpu
-        with open(run.log, "wb") as log, open(run.log, encoding="utf-8", errors="replace") as printed:
-            command = [sys.executable, *run.command(self.force)]
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, **APART)
+        run.log.write_bytes(b"")
+        worker = self.workers.pop(0)
+        with open(run.log, encoding="utf-8", errors="replace") as printed:
             try:
-                while process.poll() is None and not self.signals:
+                worker.start(run.command(self.force), run.log)
+                while worker.poll() is None and not self.signals:
                     self.echo(printed)
                     time.sleep(POLL)
             finally:
-                self.end(process)
-                self.free_gpus.append(gpu)
+                code = self.end(worker)
+                self.workers.append(worker)
             self.echo(printed)
-            code = process.returncode if process.returncode >= 0 else 128 - process.returncode
-            if code == 0 and run.results.exists():
-                return State(DONE, summary(read_results(run.results)))
-            if not self.signals:
-                reason = "" if code else f"it ended without {run.results.name}\n"
+        if code == 0 and run.results.exists():
+            return State(DONE, summary(read_results(run.results)))
+        if not self.signals:
+            reason = "" if code else f"it ended without {run.results.name}\n"
+            with open(run.log, "ab") as log:
                 log.write(f"{reason}{ENDED}{code or 1}\n".encode())
         return runs.state_of_log(run)
 
@@ -132,14 +129,16 @@ class Launcher:
         if self.jobs == 1:
             print(printed.read(), end="", flush=True)
 
-    def end(self, process: subprocess.Popen):
-        """Lets a process that still runs save and end. Then its workers are killed, at a second signal with it."""
-        process.terminate()  # the process alone: without its workers it could not finish its step
-        while process.poll() is None and len(self.signals) < 2:
+    def end(self, worker: Worker) -> int:
+        """Lets a run that goes on still save and end; at a second signal it is killed. -> its exit code, as a shell has
+        it"""
+        if worker.poll() is None:
+            worker.end(signal.SIGTERM)
+        while worker.poll() is None:
+            if len(self.signals) > 1:
+                worker.end(signal.SIGKILL)
             time.sleep(POLL)
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        return worker.code if worker.code >= 0 else 128 - worker.code
 
     # ---- what is told
 
@@ -148,11 +147,11 @@ class Launcher:
 
     def report(self, run: Run, state: State, note: str = ""):
         self.states[run] = state
-        if state.name not in (FAILED, STALE):
+        if state.name in BAD:
+            tail = runs.log_tail(run, TAIL) if self.jobs > 1 and state.name == FAILED else []
+            self.tell(run, "\n    ".join([f"{state.name.upper()}: {state.line}", *tail]), sys.stderr)
+        else:
             self.tell(run, f"{state.line}  ({note})")
-            return
-        tail = runs.log_tail(run, TAIL) if self.jobs > 1 and state.name == FAILED else []
-        self.tell(run, "\n    ".join([f"{state.name.upper()}: {state.line}", *tail]), sys.stderr)
 
     def counts(self) -> str:
         """12 done, 1 failed"""
@@ -161,8 +160,8 @@ class Launcher:
 
     def conclude(self) -> int:
         print(f"\n{self.counts()}", flush=True)
-        bad = {run: state for run, state in self.states.items() if state.name in (FAILED, STALE)}
-        for run, state in bad.items():
+        bad = [(run, state) for run, state in self.states.items() if state.name in BAD]
+        for run, state in bad:
             print(f"{state.name}: {run.folder}: {state.line}\n    {run.log}", file=sys.stderr)
         if self.signals:
             print("interrupted; the same command goes on from here", file=sys.stderr)
@@ -208,13 +207,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     is_named = argv and not argv[0].startswith("-")
     usage, text = lists.describe(argv[0]) if is_named else ("python scripts/launch.py LIST", "")
     known = {"lists": lists.names(), "data sets": runs.datasets(), "trainers": runs.trainers()}
-    parser = argparse.ArgumentParser(
-        usage=f"{usage} [--jobs N] [--dry-run] [...] [-- KEY VALUE ...]",
-        description=text,
-        epilog="\n".join([__doc__, *(f"{what}: {' '.join(names)}" for what, names in known.items())]),
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.usage, parser.description = f"{usage} [--jobs N] [--dry-run] [...] [-- KEY VALUE ...]", text
+    parser.epilog = "\n".join([__doc__, *(f"{what}: {' '.join(names)}" for what, names in known.items())])
     add, given = parser.add_argument, os.environ.get
     add("list", help=argparse.SUPPRESS)
     add("words", nargs="*", help=argparse.SUPPRESS)

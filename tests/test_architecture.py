@@ -106,10 +106,26 @@ def test_arrows(name):
         assert not in_function or late or words & OPTIONAL, f"{name} imports {target} inside a function"
 
 
-def test_the_bottom_needs_no_torch():
-    code = f"import sys, {', '.join(BOTTOM)}; sys.exit('torch' in sys.modules)"
+HELP = "import atexit, runpy; atexit.register(check); sys.argv = ['train.py', '--help']; "
+HELP += "runpy.run_path('train.py', run_name='__main__')"
+NO_GPU = (
+    "import torch; torch._C._cuda_init = torch._C._cuda_getDeviceCount = lambda: os._exit(9); "  # a fork needs that
+)
+
+
+@pytest.mark.parametrize(
+    "code, absent",
+    [
+        (f"import {', '.join(BOTTOM)}; check()", "torch"),
+        (HELP, "torch numpy"),
+        ("import train; train.with_defaults(); check()", "torchvision torch._dynamo timm clip open_clip"),
+        (NO_GPU + "from scripts.lib import worker; worker.load(); check()", "clip open_clip"),
+    ],
+)
+def test_what_costs_seconds_is_imported_where_it_is_needed(code, absent):
+    check = f"import os, sys; check = lambda: os._exit(len({{*sys.modules}} & {{*{absent.split()}}})); "
     paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'third_party'}"}
-    assert subprocess.run([sys.executable, "-c", code], env=paths).returncode == 0
+    assert subprocess.run([sys.executable, "-c", check + code], env=paths, cwd=ROOT).returncode == 0
 
 
 def test_no_cycles():

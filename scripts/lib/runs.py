@@ -5,14 +5,14 @@ No other place knows these. Nothing here needs PyTorch: the scripts answer at on
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from trainers.core import identity
+from trainers.core import files, identity
 from trainers.core.files import RESULTS, UserError, nearest, read_bank_header, read_results, summary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,9 +47,9 @@ class Run:
     @property
     def folder(self) -> str:
         """<output>/<task>/<dataset>/shots_<k>/<Trainer>/<config>/seed<s>, from the repository's root."""
-        shots = f"shots_{'all' if self.shots < 0 else self.shots}"
-        parts = (self.output, self.task, self.dataset, shots, self.trainer, self.config, f"seed{self.seed}")
-        return "/".join(parts)
+        shots = "all" if self.shots < 0 else self.shots
+        place = f"{self.output}/{self.task}/{self.dataset}/shots_{shots}"
+        return f"{place}/{self.trainer}/{self.config}/seed{self.seed}"
 
     @property
     def results(self) -> Path:
@@ -84,44 +84,16 @@ class Run:
         ]
 
 
-# ---- configuration files
+# ---- names
 
-
-def config_files(trainer: str, cfg: str) -> list[str]:
-    """The files of a configuration, from the repository's root: that of the longest prefix of the trainer's name which
-    has one, then those of the remaining plug-ins. A trainer whose method has no files at all, as one that was dropped
-    in, takes configs/base/<cfg>.yaml. [] where there is no such configuration."""
-    own = file_of(f"trainers/{trainer}", cfg)
-    method, _, plugin = trainer.rpartition("_")
-    if own or (CONFIGS / "trainers" / trainer).is_dir() and not (CONFIGS / "plugins" / plugin).is_dir():
-        return own  # [] for a method of its own (CoOp_VPT, not CoOp with VPT) which lacks this file
-    if not method:
-        return file_of("base", cfg)
-    files, profile = config_files(method, cfg), partial(file_of, f"plugins/{plugin}")
-    return files and files + profile(longest(cfg, profile))
-
-
-def file_of(folder: str, cfg: str) -> list[str]:
-    """[configs/<folder>/<cfg>.yaml], or [] where it does not exist."""
-    path = f"configs/{folder}/{cfg}.yaml"
-    return [path] if (ROOT / path).is_file() else []
-
-
-def longest(cfg: str, files_of: Callable[[str], list]) -> str:
-    """The longest beginning of a name that has files: vit_b16_ctxv1 -> vit_b16; "" if none has."""
-    while cfg and not files_of(cfg):
-        cfg = cfg.rpartition("_")[0]
-    return cfg
+config_files = partial(files.config_files, ROOT)  # (trainer, cfg) -> its files, from the repository's root
 
 
 def shortened(trainer: str, cfg: str) -> str:
     """The configuration of `trainer` that stands for `cfg` in a table: vit_b16_ctxv1 -> vit_b16, where it has no such
     file. A name that no trainer has is a typing error and comes back as it is; `check` reports it."""
     is_known = any(CONFIGS.glob(f"trainers/*/{cfg}.yaml"))
-    return is_known and longest(cfg, partial(config_files, trainer)) or cfg
-
-
-# ---- names
+    return is_known and files.longest(cfg, partial(config_files, trainer)) or cfg
 
 
 def datasets() -> list[str]:

@@ -1,7 +1,6 @@
 """A small copy of the repository in which the real scripts run, with a Python, a train.py and a report.py that only
 note what they were asked."""
 
-import contextlib
 import os
 import shutil
 import subprocess
@@ -29,7 +28,8 @@ esac
 """
 
 # FAKE_FAILS: part of the folders whose runs fail; FAKE_NO_RESULTS: ends without them; FAKE_SECONDS: how long one takes;
-# FAKE_GO: a file that has to be there before one ends; FAKE_STUBBORN: SIGTERM does not end it.
+# FAKE_GO: a file that has to be there before one ends; FAKE_STUBBORN: SIGTERM does not end it; FAKE_SAVES: the seconds
+# that it then takes to save.
 FAKE_TRAIN = r"""
 import os, signal, sys, time
 from pathlib import Path
@@ -55,17 +55,26 @@ def setup_cfg(args):
     return Config(args, SEED=int(args["--seed"]))
 
 
+def save(folder):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    time.sleep(float(os.environ["FAKE_SAVES"]))
+    (folder / "saved").touch()
+    sys.exit(143)
+
+
 def main():
     with open({log!r}, "a") as file:
         file.write(" ".join(["train.py", *sys.argv[1:]]) + "\n")
     if "FAKE_STUBBORN" in os.environ:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if "FAKE_SAVES" in os.environ:
+        signal.signal(signal.SIGTERM, lambda *_: save(folder))
     value = parse_args(sys.argv[1:])
     folder = Path(value["--output-dir"])
     folder.mkdir(parents=True, exist_ok=True)
     print(*(f"{{name}} {{os.environ.get(name)}}" for name in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")))
     with open(folder / "started", "a") as file:
-        file.write("once\n")
+        file.write(f"{{os.getpid()}}\n")
     for step in range(25):
         print(f"step {{step}} of {{folder}}")
     print("80 ± 1 → 81")
@@ -131,6 +140,8 @@ class Checkout:
         self.root = tmp_path / "a checkout"
         self.log = tmp_path / "python.log"
         shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+        worker = self.root / "scripts/lib/worker.py"
+        worker.write_text(worker.read_text().replace('"torch._dynamo", "torchvision", "timm", ', ""))
         shutil.copytree(ROOT / "configs/sweeps", self.root / "configs/sweeps")
         (self.root / "trainers/core").mkdir(parents=True)
         for name in ("files", "identity"):
@@ -202,12 +213,8 @@ class Checkout:
 
     def processes(self) -> list[int]:
         """The processes of this checkout's train.py that are alive (Linux)."""
-        found = []
-        for place in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # ended since
-                if b"train.py" in (place / "cmdline").read_bytes() and os.readlink(place / "cwd") == str(self.root):
-                    found.append(int(place.name))
-        return found
+        found = [int(line) for path in self.root.rglob("started") for line in path.read_text().splitlines()]
+        return [pid for pid in found if os.path.exists(f"/proc/{pid}")]
 
     def started(self) -> list[str]:
         """The folders of runs that were started, each as often as it was."""

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import torch
-from dassl.data.transforms import build_transform
+from dassl.data import transforms
 from dassl.utils import read_image
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -167,7 +167,7 @@ class ImageStore:
         return tensors
 
     def _todo(self, files, paths, views):
-        transform = build_transform(self.cfg, is_train=views > 0)
+        transform = transforms.build_transform(self.cfg, is_train=views > 0)
         return Views(files, paths, transform, views, self.cfg.FEATURES.SEED)
 
     def _note(self, unreadable):

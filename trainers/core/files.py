@@ -10,6 +10,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 try:
@@ -180,23 +181,29 @@ def locked(path: str | Path, waiting: str, cancelled: Callable[[], bool] | None 
 
 
 def config_files(root: str | Path, trainer: str, cfg: str) -> list[str]:
-    """The files of a configuration, from the folder `root` that holds configs/: the trainer's own, or that of the
-    longest start of its name that has one, and those of the remaining plug-ins (vit_b16_ctxv1 -> vit_b16, where a
-    plug-in has no such file). [] where there are none."""
-    method = trainer
-    plugins: list[str] = []
-    while not Path(root, found := f"configs/trainers/{method}/{cfg}.yaml").is_file():
-        method, _, plugin = method.rpartition("_")
-        if not method or not Path(root, "configs/plugins", plugin).is_dir():
-            return []
-        plugins.insert(0, plugin)
-    files = [found]
-    for plugin in plugins:
-        name = cfg
-        while "_" in name and not Path(root, f"configs/plugins/{plugin}/{name}.yaml").is_file():
-            name = name.rpartition("_")[0]
-        files.append(f"configs/plugins/{plugin}/{name}.yaml")
-    return files if all(Path(root, file).is_file() for file in files) else []
+    """The files of a configuration, from the folder `root` that holds configs/: that of the longest prefix of the
+    trainer's name which has one, then those of the remaining plug-ins. A trainer whose method has no files at all, as
+    one that was dropped in, takes configs/base/<cfg>.yaml. [] where there is no such configuration."""
+
+    def file_of(folder: str, name: str) -> list[str]:
+        path = f"configs/{folder}/{name}.yaml"
+        return [path] if Path(root, path).is_file() else []
+
+    own = file_of(f"trainers/{trainer}", cfg)
+    method, _, plugin = trainer.rpartition("_")
+    if own or Path(root, "configs/trainers", trainer).is_dir() and not Path(root, "configs/plugins", plugin).is_dir():
+        return own  # [] for a method of its own (CoOp_VPT, not CoOp with VPT) which lacks this file
+    if not method:
+        return file_of("base", cfg)
+    files, profile = config_files(root, method, cfg), partial(file_of, f"plugins/{plugin}")
+    return files and files + profile(longest(cfg, profile))
+
+
+def longest(cfg: str, files_of: Callable[[str], list]) -> str:
+    """The longest beginning of a name that has files: vit_b16_ctxv1 -> vit_b16; "" if none has."""
+    while cfg and not files_of(cfg):
+        cfg = cfg.rpartition("_")[0]
+    return cfg
 
 
 # ---- results.json

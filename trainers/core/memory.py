@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from dassl.data.transforms import build_transform
+from dassl.data import transforms
 from dassl.utils import read_image
 from PIL import Image
 from tqdm import tqdm
@@ -133,7 +133,7 @@ class MemoryStore:
         return self.tables[views].lookup([item.impath for item in items], [item.label for item in items])
 
     def _encode(self, keys, views):
-        transform, seed = build_transform(self.cfg, is_train=views > 0), self.cfg.FEATURES.SEED
+        transform, seed = transforms.build_transform(self.cfg, is_train=views > 0), self.cfg.FEATURES.SEED
         todo = MemoryViews([self.images[key] for key in keys], keys, transform, views, seed)
         options = {"leave": False, "disable": self.hides_bars}
         with preserved_randomness(), tqdm(total=len(keys), desc="encoding", unit="img", **options) as bar:

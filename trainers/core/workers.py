@@ -7,9 +7,9 @@ import signal
 import sys
 
 import torch
+from dassl.data import transforms
 from dassl.data.data_manager import DatasetWrapper
 from dassl.data.samplers import build_sampler
-from dassl.data.transforms import build_transform
 from torch.utils.data import DataLoader
 
 from .files import UserError
@@ -42,7 +42,9 @@ class ImageLoader:
 
     def __init__(self, cfg, items):
         c = cfg.DATALOADER.TRAIN_X
-        self.images = AugmentedImages(cfg, items, transform=build_transform(cfg, is_train=True), is_train=True)
+        self.images = AugmentedImages(
+            cfg, items, transform=transforms.build_transform(cfg, is_train=True), is_train=True
+        )
         self.loader = image_batches(
             self.images,
             cfg.DATALOADER.NUM_WORKERS,

@@ -5,9 +5,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from ..utils import UserError, read_image
+from . import transforms
 from .datasets import build_dataset
 from .samplers import build_sampler
-from .transforms import build_plain_transform, build_transform
 
 
 def build_data_loader(
@@ -48,8 +48,8 @@ class DataManager:
 
     def __init__(self, cfg, custom_tfm_train=None, custom_tfm_test=None, dataset_wrapper=None):
         self.dataset = dataset = build_dataset(cfg)
-        tfm_train = custom_tfm_train or build_transform(cfg, is_train=True)
-        tfm_test = custom_tfm_test or build_transform(cfg, is_train=False)
+        tfm_train = custom_tfm_train or transforms.build_transform(cfg, is_train=True)
+        tfm_test = custom_tfm_test or transforms.build_transform(cfg, is_train=False)
 
         def train_loader(items, c):
             return build_data_loader(
@@ -119,7 +119,7 @@ class DatasetWrapper(TorchDataset):
         self.return_img0 = cfg.DATALOADER.RETURN_IMG0
         if self.k_tfm > 1 and transform is None:
             raise UserError(f"DATALOADER.K_TRANSFORMS is {self.k_tfm} but INPUT.NO_TRANSFORM leaves nothing to apply")
-        self.to_tensor = build_plain_transform(cfg)
+        self.to_tensor = transforms.build_plain_transform(cfg)
 
     def __len__(self):
         return len(self.data_source)
@@ -131,8 +131,8 @@ class DatasetWrapper(TorchDataset):
         if self.transform is None:
             output["img"] = image
         else:
-            transforms = self.transform if isinstance(self.transform, (list, tuple)) else [self.transform]
-            for i, transform in enumerate(transforms, 1):
+            several = self.transform if isinstance(self.transform, (list, tuple)) else [self.transform]
+            for i, transform in enumerate(several, 1):
                 copies = [transform(image) for _ in range(self.k_tfm)]
                 output["img" if i == 1 else f"img{i}"] = copies[0] if self.k_tfm == 1 else copies
         if self.return_img0:
