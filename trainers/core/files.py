@@ -192,7 +192,7 @@ def config_files(root: str | Path, trainer: str, cfg: str) -> list[str]:
     own = file_of(f"trainers/{trainer}", cfg)
     method, _, plugin = trainer.rpartition("_")
     if own or Path(root, "configs/trainers", trainer).is_dir() and not Path(root, "configs/plugins", plugin).is_dir():
-        return own  # [] for a method of its own (CoOp_VPT, not CoOp with VPT) which lacks this file
+        return own  # [] for a method of its own which lacks this file, whatever its name begins with
     if not method:
         return file_of("base", cfg)
     files, profile = config_files(root, method, cfg), partial(file_of, f"plugins/{plugin}")
