@@ -17,8 +17,8 @@ import pandas as pd
 from lib.faults import say_errors
 from lib.report import paper as papers
 from lib.report.pairs import paired
-from lib.report.runs import COST, NAMES, load, rank, shots_word, summarise, values_of, with_averages, with_rows
-from lib.report.table import FORMS, Table, arrange, footnotes, with_words
+from lib.report.runs import COST, NAMES, load, rank, summarise, values_of, with_averages, with_rows
+from lib.report.table import FORMS, Table, arrange, footnotes, shots_word, with_words
 
 from trainers.core.files import UserError
 
