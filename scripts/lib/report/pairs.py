@@ -11,7 +11,7 @@ def simpler(row: pd.Series, rows: pd.DataFrame) -> list[int]:
     method, *plugins = row["parts"]
     fewer = {(method, *(name for name in plugins if name != one)) for one in plugins}
     found = []
-    for parts in sorted(fewer | {(method,)} - {row["parts"]}, key=len, reverse=True):
+    for parts in sorted(fewer | {(method,)} - {row["parts"]}, key=lambda parts: (-len(parts), parts)):
         alike = rows[(rows["parts"] == parts) & (rows["backbone"] == row["backbone"])]
         same = alike[alike["config"] == row["config"]]
         found += [*(alike if same.empty and len(alike) == 1 else same).index]

@@ -40,15 +40,21 @@ def load(places: list[str]) -> tuple[pd.DataFrame, list[str]]:
     if not records:
         raise UserError("no run is left to report:\n" + "\n".join(warnings))
     records.sort(key=lambda run: run["path"].stat().st_mtime_ns)
-    facts = pd.DataFrame([run.pop("facts") for run in records], dtype=object)
-    # what was not recorded is "-", but for a template's text, which older versions did not keep
-    facts = facts.where(facts.notna() | (facts.columns == "template"), "-")
-    facts = facts.loc[:, facts.nunique() > 1].add_prefix(FACT)
-    runs = pd.DataFrame(records).join(facts)
+    runs = pd.DataFrame(records).drop(columns="facts").join(unlike_facts(records).add_prefix(FACT))
     runs = pd.concat([with_variants(group) for _, group in runs.groupby(ROW)]).sort_index()
     older = runs.duplicated([*ROW, "config", "dataset", "shots", "seed"], keep="last")
     warnings += [f"two results of the same run: left out the older, {path}" for path in runs.loc[older, "path"]]
     return runs[~older], warnings + unlike_data(runs[~older])
+
+
+def unlike_facts(records: list[dict]) -> pd.DataFrame:
+    """[runs x facts]: those in which any two runs differ. What was not recorded is "-", as are values that older
+    versions had without recording them; but a template's text, which they did not keep either, is not compared."""
+    facts = pd.DataFrame([run["facts"] for run in records], dtype=object)
+    facts = facts.loc[:, facts.nunique(dropna=False) > 1]
+    for key in facts.columns.drop("template", errors="ignore"):
+        facts[key] = ["-" if value is None or value != value or is_first(key, value) else value for value in facts[key]]
+    return facts
 
 
 def unlike_data(runs: pd.DataFrame) -> list[str]:
@@ -123,8 +129,8 @@ def facts_of(data: dict) -> dict:
     identity, draw = data.get("identity") or {}, str(data.get("fewshot") or "")
     facts = {"weights": data["backbone"].get("sha256"), "options": "recorded" if identity else "not recorded"}
     facts["few-shot images"] = "sampled" if draw.endswith(".pkl") else re.sub(r"seed_?\d+", "", Path(draw).name)
-    run = (data["trainer"], bool(data.get("bank")), "version" in identity)
-    facts |= {key: value for key, value in identity.items() if counts(key, *run) and not is_first(key, value)}
+    kept = counted(tuple(identity), data["trainer"], bool(data.get("bank")))
+    facts |= {key: identity[key] for key in kept}
     if facts.get("DATASET.HALVES_SEED", -1) >= 0:  # the half is the repetition, as the seed is
         facts["DATASET.HALVES_SEED"] = "drawn"
         facts.pop("classnames", None)
@@ -137,13 +143,17 @@ def is_first(key: str, value) -> bool:
 
 
 @cache
-def counts(key: str, trainer: str, has_bank: bool, is_old: bool) -> bool:
-    """Whether this key of an identity tells rows apart. Old versions recorded the options of all methods: those count
-    whose section is in the trainer's name."""
-    if key in BY_SEED or key.endswith(STARTS) or (key in BY_IMAGES and not has_bank):
-        return False
-    sections = [name for name in key.split(".")[1:2] if name.replace("_", "") in trainer.replace("_", "").upper()]
-    return not is_old or not key[0].isupper() or "REVISION" in key or is_read(key, sections)
+def counted(keys: tuple[str, ...], trainer: str, has_bank: bool) -> list[str]:
+    """Which keys of an identity tell rows apart. Old versions recorded the options of all methods: those count whose
+    section is in the trainer's name."""
+    letters, dropped = trainer.replace("_", "").upper(), BY_SEED if has_bank else BY_SEED + BY_IMAGES
+    kept = []
+    for key in keys:
+        sections = [name for name in key.split(".")[1:2] if name.replace("_", "") in letters]
+        is_option = "version" in keys and key[0].isupper() and "REVISION" not in key
+        if key not in dropped and not key.endswith(STARTS) and (not is_option or is_read(key, sections)):
+            kept.append(key)
+    return kept
 
 
 def rank(names: Iterable[str], name: str) -> tuple[int, str]:
@@ -159,12 +169,14 @@ def with_variants(group: pd.DataFrame) -> pd.DataFrame:
     """With the `config` and `note` of these runs: where they differ in more than their seed on a data set, their
     configurations are "cfg", "cfg #2", ..., the same on all data sets, and the note says what differs from most."""
     facts, cells = facts_frame(group), [group["dataset"], group["shots"]]
+    facts = facts.loc[:, facts.nunique() > 1]
     facts = facts.loc[:, (facts.groupby(cells).nunique() > 1).any()]
     for key in facts.columns.intersection(BY_DATASET):  # the hash that most runs on a data set have is #1
         facts[key] = facts.groupby(cells)[key].transform(by_frequency)
     common = {key: facts[key].value_counts().index[0] for key in facts}
-    unlike = pd.Series([differences(run, common) for run in facts.to_dict("records")], index=group.index, dtype=object)
-    unlike = unlike.fillna("")
+    unlike = pd.Series("", index=group.index)
+    if common:
+        unlike = unlike + [differences(run, common) for run in facts.to_dict("records")]
     frequency = unlike.value_counts()
     order = sorted(frequency.index, key=lambda words: (words != "", -frequency[words], words))
     config = group["cfg"] + unlike.map(lambda words: f" #{order.index(words) + 1}" * (words != order[0]))
@@ -210,7 +222,7 @@ def with_rows(runs: pd.DataFrame) -> pd.DataFrame:
 
 def values_of(runs: pd.DataFrame) -> pd.DataFrame:
     """[row, shots, dataset, seed] x metrics and costs; a metric that runs only have notes of is there too."""
-    lines = [dict.fromkeys(run.notes) | run.metrics for run in runs.itertuples()]
+    lines = [dict.fromkeys(notes) | metrics for notes, metrics in zip(runs["notes"], runs["metrics"], strict=True)]
     index = pd.MultiIndex.from_frame(runs[[*PLACE, "seed"]])
     return with_h(pd.DataFrame(lines, index=index, dtype=float))
 

@@ -58,7 +58,7 @@ def footnotes(runs: pd.DataFrame) -> list[str]:
     for (_, shots), members in runs.groupby(["row", "shots"]):
         reasons = {}
         measured = {name for names in members["metrics"] for name in names if not name.startswith(COST)}
-        for run in members.itertuples():
+        for run in members[["seed", "dataset", "metrics", "notes"]].itertuples():
             lacking = dict.fromkeys(measured - {*run.metrics}, f"not measured by seed {run.seed} on {run.dataset}")
             for metric, reason in {**lacking, **run.notes}.items():
                 reasons.setdefault(reason, set()).add(metric)
