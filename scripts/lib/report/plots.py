@@ -1,7 +1,9 @@
 """Charts of tables: bars per metric, or curves over the number of shots. Never two backbones in one chart."""
 
+import io
 import math
 import re
+from base64 import b64encode
 from itertools import cycle
 from pathlib import Path
 
@@ -24,17 +26,23 @@ FORMATS = (".png", ".pdf", ".svg")
 
 def draw(tables: list[Table], path: str | Path) -> list[Path]:
     """A file per chart: `path` where there is one chart, else path-<title>. Returns what was written."""
-    path, found = Path(path), charts(tables)
+    path, written, shown = Path(path), [], charts(tables)
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"--plot {path}: the name should end in {', '.join(FORMATS)}")
-    written = []
-    for title, cells in found.items():
-        name = "-" + re.sub(r"[^\w.-]+", "_", title) if len(found) > 1 else ""
-        target = path.with_name(f"{path.stem}{name}{path.suffix}")
-        with replacing(target) as part:
+    for title, cells in shown.items():
+        name = "-" + re.sub(r"[^\w.-]+", "_", title) if len(shown) > 1 else ""
+        written.append(path.with_name(f"{path.stem}{name}{path.suffix}"))
+        with replacing(written[-1]) as part:
             save_figure(chart(title, cells), part, format=path.suffix[1:].lower(), dpi=160)
-        written.append(target)
     return written
+
+
+def as_image(title: str, cells: pd.DataFrame) -> str:
+    """The address of a chart that lies within a page; the same runs make the same one."""
+    out = io.BytesIO()
+    with plt.rc_context({"svg.hashsalt": title}):
+        save_figure(chart(title, cells), out, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + b64encode(out.getvalue()).decode()
 
 
 def charts(tables: list[Table]) -> dict[str, pd.DataFrame]:
@@ -53,7 +61,7 @@ def chart(title: str, cells: pd.DataFrame):
     """A panel per data set: bars grouped by metric with error bars over seeds, or accuracy against shots."""
     over_shots = cells["at"].nunique() > 1 and {*cells["metric"]} == {"accuracy"}
     colours = dict(zip(cells.sort_values("row")["method"].unique(), cycle(COLOURS)))
-    panels = [panel for _, panel in cells.groupby(["place"] if over_shots else ["place", "at"])]
+    panels = [panel for _, panel in cells.dropna(subset="mean").groupby(["place"] if over_shots else ["place", "at"])]
     width = 4.2 if over_shots else max(3.4, 0.3 * len(colours) * cells["metric"].nunique() + 1.2)
     across = max(1, min(len(panels), int(15 // width)))
     down = math.ceil(len(panels) / across)
@@ -61,7 +69,7 @@ def chart(title: str, cells: pd.DataFrame):
         figure = plt.figure(figsize=(width * across, 3.2 * down + 1), layout="constrained")
         for number, panel in enumerate(panels, 1):
             axis = figure.add_subplot(down, across, number)
-            draw_panel(axis, panel, colours, over_shots)
+            draw_panel(axis, panel.sort_values("order"), colours, over_shots)
             shots = f", {panel['shots'].iloc[0]} shots" * (cells["at"].nunique() > 1 and not over_shots)
             axis.set(title=panel["data set"].iloc[0] + shots, ylabel="accuracy (%)")
         handles = [plt.Rectangle((0, 0), 1, 1, color=shade, label=method) for method, shade in colours.items()]
@@ -73,16 +81,15 @@ def chart(title: str, cells: pd.DataFrame):
 
 def draw_panel(axis, panel: pd.DataFrame, colours: dict[str, str], over_shots: bool):
     """Bars for each metric, or a curve over the number of shots."""
-    key = "at" if over_shots else "metric"
-    table = panel.sort_values("order").pivot(index=key, columns="method", values=["mean", "spread"]).astype(float)
-    mean, spread = table["mean"].reindex(columns=colours), table["spread"].reindex(columns=colours)
+    table = panel.pivot_table(["mean", "spread"], "at" if over_shots else "metric", "method", sort=False, dropna=False)
+    mean, spread = (table[name].reindex(columns=colours).astype(float) for name in ("mean", "spread"))
     if over_shots:
+        mean, spread = mean.sort_index(), spread.sort_index()
         mean.plot(ax=axis, yerr=spread, color=colours, marker="o", legend=False, logx=True)
         axis.minorticks_off()
         axis.set(xlabel="labelled images per class", xticks=mean.index, xticklabels=mean.index)
     else:
-        order = panel.sort_values("order")["metric"].unique()
-        mean.loc[order].plot.bar(ax=axis, yerr=spread.loc[order], color=colours, width=0.84, legend=False, rot=0)
+        mean.plot.bar(ax=axis, yerr=spread, color=colours, width=0.84, legend=False, rot=0)
         axis.set(xlabel="", ylim=(0, 100))
 
 

@@ -61,18 +61,18 @@ def unlike_data(runs: pd.DataFrame) -> list[str]:
     """Warnings of runs on one data set that have other splits or class names."""
     warnings = []
     for key, what in (("split_hash", "splits"), ("classnames_hash", "class names")):
-        for (task, dataset), members in runs[runs[key] != ""].groupby(["task", "dataset"]):
-            users = members.drop_duplicates(key)
-            if len(users) > 1:
-                words = "; ".join(users[key] + ": " + users["trainer"] + " seed " + users["seed"].astype(str))
-                warnings.append(f"{task} {dataset}: results of different {what} should not be compared ({words})")
+        users = runs[runs[key] != ""].drop_duplicates(["task", "dataset", key])
+        words = users[key] + ": " + users["trainer"] + " seed " + users["seed"].astype(str)
+        for place, about in words.groupby([users["task"], users["dataset"]]):
+            text = f"{' '.join(place)}: results of different {what} should not be compared ({'; '.join(about)})"
+            warnings += [text] if len(about) > 1 else []
     return warnings
 
 
 def find(places: list[Path]) -> list[Path]:
     """The results.json files in and below folders. Raises UserError where there is none."""
     paths = [path for place in places for path in (sorted(place.rglob(RESULTS)) or [place])]
-    missing = next((path for path in paths if path.name != RESULTS or not path.is_file()), None)
+    missing = next((path for path in paths if not path.is_file()), None)
     if missing:
         begun = sorted(missing.rglob("log.txt"))
         hint = f"\nNot finished yet, or broken off: {begun[0].parent} ({len(begun)} in all)" if begun else ""

@@ -20,7 +20,7 @@ LAYOUTS = {
 }
 FORMS = ("text", "markdown", "csv", "latex", "html")
 WIDTH = 120  # characters, where the output is no terminal
-LATEX_COLUMNS = 11  # of a part of a table, so that it fits a page: three data sets side by side
+LATEX_WIDTH = 122  # characters in footnotesize on a page with margins of 2 cm
 LOWER = ("crossed", "ece")  # begin the names of metrics of which less is better
 ON_PURPOSE = ("DATASET.", "RUN.", "few-shot", *BY_DATASET)  # begin facts in which data sets differ
 BOLD = {"text": "{}*", "markdown": "**{}**", "latex": r"\textbf{{{}}}", "html": "<b>{}</b>"}
@@ -85,7 +85,7 @@ def arrange(title: str, cells: pd.DataFrame, layout: str, notes: list[str]) -> "
     cells = cells.assign(line=cells.groupby(lines).ngroup(), column=cells.groupby(order).ngroup())
     counts = cells[cells["count"] > 0].groupby("line")["count"]
     seeds = {line: "-".join(map(str, sorted({count.min(), count.max()}))) for line, count in counts}
-    cells["seeds"] = cells["line"].map(seeds).fillna("")
+    cells["seeds"] = cells["line"].map(lambda line: seeds.get(line, ""))
     cells["config"] = cells.groupby("line")["config"].transform(one_of)
     index = [word for word in index if word != "options" or cells["options"].any()]
     if cells["backbone"].nunique() > 1:
@@ -109,19 +109,24 @@ class Table:
 
     def render(self, form: str) -> str:
         """As text, markdown, csv, latex or html."""
-        return getattr(self, form)()
-
-    def text(self) -> str:
-        table, fixed = self.strings("text"), len(self.index)
-        widths = [max(len(word) for word in [*name, *table[name]]) + 2 for name in table]
-        room = shutil.get_terminal_size((WIDTH, 24)).columns
-        grids = [grid(part, fixed, "simple") for part in parts(table, fixed, widths, room)]
-        return "\n\n".join([self.title, *grids, "\n".join(self.notes)]).rstrip() + "\n"
-
-    def markdown(self) -> str:
-        title, *notes = self.said("markdown")
-        table = grid(self.strings("markdown"), len(self.index), "pipe")
-        return "\n\n".join([f"**{title}**", table, "  \n".join(notes)]).rstrip() + "\n"
+        if form == "csv":
+            return self.csv()
+        table, fixed = self.strings(form), len(self.index)
+        title, *notes = (escaped(text, form) for text in [self.title, *self.notes])
+        if form == "text":
+            grids = [grid(table.iloc[:, part], fixed, "simple") for part in self.parts(terminal_width())]
+            return "\n\n".join([title, *grids, "\n".join(notes)]).rstrip() + "\n"
+        if form == "markdown":
+            return "\n\n".join([f"**{title}**", grid(table, fixed, "pipe"), "  \n".join(notes)]).rstrip() + "\n"
+        table = table if any(group for group, _ in table) else table.droplevel(0, axis=1)
+        if form == "html":
+            lines = "".join(f"<li>{note}</li>" for note in notes)
+            text = table.to_html(index=False, escape=False, border=0)
+            return f'<h3>{title}</h3><div class="scroll">{text}</div><ul class="notes">{lines}</ul>'
+        parts = [latex(table.iloc[:, part], fixed) for part in self.parts(LATEX_WIDTH)]
+        notes = [f"\\par\\footnotesize {note}\n" for note in notes]
+        start = f"\\begin{{table*}}\n\\centering\\footnotesize\\setlength{{\\tabcolsep}}{{4pt}}\n\\caption{{{title}}}\n"
+        return start + "\\par\\medskip\n".join(parts) + "".join(notes) + "\\end{table*}\n"
 
     def csv(self) -> str:
         """Numbers to four decimals, in two columns each: the value and its spread."""
@@ -130,32 +135,17 @@ class Table:
         table = self.pivot(pd.concat([self.cells, spreads]).astype({"mean": float}), "mean")
         return table.set_axis(headings(table), axis=1).to_csv(index=False, float_format="%.4f")
 
-    def latex(self) -> str:
-        """For booktabs, in parts that fit a page; the deviations small."""
-        title, *notes = self.said("latex")
-        table, fixed, body = self.strings("latex"), len(self.index), ""
-        for part in parts(table, fixed, [1] * table.shape[1], LATEX_COLUMNS):
-            letters = "l" * fixed + "r" * (part.shape[1] - fixed)
-            rules = "".join(rf"\cmidrule(lr){{{one[0] + 1}-{one[-1] + 1}}}" for one in spans(part) if len(one) > 1)
-            words = part.droplevel(0, axis=1) if not any(group for group, _ in part) else part
-            text = words.to_latex(index=False, escape=False, column_format=letters, multicolumn_format="c")
-            body += text.replace("\\\\\n", f"\\\\\n{rules}\n", 1) if rules else text
-            body += "\\par\\medskip\n"
-        body += "".join(f"\\par\\footnotesize {note}\n" for note in notes)
-        return f"\\begin{{table*}}\n\\centering\\small\\setlength{{\\tabcolsep}}{{4pt}}\n\\caption{{{title}}}\n" + (
-            body + "\\end{table*}\n"
-        )
-
-    def html(self) -> str:
-        title, *notes = self.said("html")
-        table = self.strings("html")
-        table = table if any(group for group, _ in table) else table.droplevel(0, axis=1)
-        lines, text = "".join(f"<li>{note}</li>" for note in notes), table.to_html(index=False, escape=False, border=0)
-        return f'<h3>{title}</h3><div class="scroll">{text}</div><ul class="notes">{lines}</ul>'
-
-    def said(self, form: str) -> list[str]:
-        """The title and the footnotes."""
-        return [escaped(text, form) for text in [self.title, *self.notes]]
+    def parts(self, room: int) -> Iterator[list[int]]:
+        """The columns of each part of the table, in which no line is longer than `room` characters. A part begins with
+        the words of the lines, and none divides the columns below one heading."""
+        table, fixed = self.strings("text"), len(self.index)
+        widths = [max(len(word) for word in [*name, *table[name]]) + 2 for name in table]
+        groups = spans(table)[fixed:]
+        while groups:
+            part = [*range(fixed), *groups.pop(0)]
+            while groups and sum(widths[i] for i in part + groups[0]) <= room:
+                part += groups.pop(0)
+            yield part
 
     def pivot(self, cells: pd.DataFrame, value: str) -> pd.DataFrame:
         """The words of lines, and these values of the cells below the two headings of each column."""
@@ -168,7 +158,7 @@ class Table:
     def strings(self, form: str) -> pd.DataFrame:
         """The whole table in words, "-" for what was not measured, the best values bold."""
         texts, best = [], self.best()
-        spread_form = r"{{\scriptsize$\,\pm\,${:.2f}}}" if form == "latex" else " ± {:.2f}"
+        spread_form = r" {{\scriptsize$\pm$ {:.2f}}}" if form == "latex" else " ± {:.2f}"
         for cell in self.cells.itertuples():
             text = escaped(f"{cell.mean:{'+' * cell.plus}.2f}" if pd.notna(cell.mean) else "-", form)
             text += spread_form.format(cell.spread) if pd.notna(cell.spread) else ""
@@ -190,15 +180,17 @@ def spans(table: pd.DataFrame) -> list[list[int]]:
     return [list(same) for _, same in groupby(range(table.shape[1]), key=lambda i: table.columns[i][0] or i)]
 
 
-def parts(table: pd.DataFrame, fixed: int, widths: list[int], room: int) -> Iterator[pd.DataFrame]:
-    """The table in parts that are no wider than `room`; each begins with the first `fixed` columns, and none divides
-    the columns below one heading."""
-    groups = spans(table)[fixed:]
-    while groups:
-        shown = [*range(fixed), *groups.pop(0)]
-        while groups and sum(widths[i] for i in shown + groups[0]) <= room:
-            shown += groups.pop(0)
-        yield table.iloc[:, shown]
+def latex(table: pd.DataFrame, fixed: int) -> str:
+    """A tabular for booktabs, with a rule below each heading of several columns."""
+    letters = "l" * fixed + "r" * (table.shape[1] - fixed)
+    text = table.to_latex(index=False, escape=False, column_format=letters, multicolumn_format="c")
+    groups = spans(table) if table.columns.nlevels > 1 else []
+    rules = "".join(rf"\cmidrule(lr){{{one[0] + 1}-{one[-1] + 1}}}" for one in groups[fixed:])
+    return text.replace("\\\\\n", f"\\\\\n{rules}\n", 1) if rules else text
+
+
+def terminal_width() -> int:
+    return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
 def headings(table: pd.DataFrame) -> list[str]:
