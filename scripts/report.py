@@ -18,7 +18,7 @@ from lib.faults import say_errors
 from lib.report import paper as papers
 from lib.report.pairs import paired
 from lib.report.runs import COST, NAMES, load, rank, summarise, values_of, with_averages, with_rows
-from lib.report.table import FORMS, Table, arrange, footnotes, shots_word, with_words
+from lib.report.table import FORMS, Table, arrange, footnotes, with_words
 
 from trainers.core.files import UserError
 
@@ -82,8 +82,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def tables_of(task: str, runs: pd.DataFrame, options: argparse.Namespace, wanted: dict | None) -> list[Table]:
     """The tables of one task: one for each source and, in a paper's layout, for each number of shots."""
-    known = {"title": task, "layout": "list"} | NAMES["tasks"].get(task, {})
-    title, layout = known["title"], "paper" if wanted else known["layout"]
+    known = NAMES["tasks"].get(task, {})
+    title, layout = known.get("title", task), "paper" if wanted else known.get("layout", "list")
     is_printed = NAMES["papers"][options.paper]["backbone"] in {*runs["backbone"]}
     printed = papers.main_table(task, options.paper) if is_printed and not wanted else wanted
     if wanted and wanted["variants"]:
@@ -128,7 +128,7 @@ def parts_of(runs: pd.DataFrame, by_shots: bool) -> dict[str, pd.DataFrame]:
     parts, free = {}, runs[runs["source"] == ""]
     for (base, source, *shots), members in runs.groupby(["base", "source", *["shots"] * by_shots]):
         about = [base, f"trained on {NAMES['datasets'].get(source, source)}" if source else ""]
-        about += [f"{shots_word(count)} shots" for count in shots]
+        about += [f"{count if count > 0 else 'all'} shots" for count in shots]
         if source:
             here = free["dataset"].isin(members["dataset"]) & free["shots"].isin(shots or members["shots"])
             members = pd.concat([members, free[here].assign(source=source)])

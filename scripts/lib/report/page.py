@@ -13,22 +13,16 @@ from .plots import as_image, charts
 from .runs import COST
 from .table import Table
 
-TEMPLATE = Path(__file__).with_name("page.html")
-COLUMNS = ["task", "dataset", "shots", "trainer", "config", "seed"]
-
 
 def write_page(path: str | Path, runs: pd.DataFrame, tables: list[Table], warnings: list[str]) -> Path:
     path, seeds = Path(path), ", ".join(map(str, sorted({*runs["seed"]})))
     about = " · ".join([f"{len(runs)} runs", *sorted({*runs["backbone"]}), f"seeds {seeds}"])
-    body = [
-        f'<figure><img alt="{escape(title)}" src="{as_image(title, cells)}"></figure>'
-        for title, cells in charts(tables).items()
-    ]
+    body = [f"<figure>{as_image(title, cells)}</figure>" for title, cells in charts(tables).items()]
     body += [table.render("html") for table in tables]
     lines = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
     body.append(f"<details><summary>Warnings</summary><ul class='notes'>{lines}</ul></details>" if lines else "")
     body.append(f"<details><summary>All runs</summary><div class='scroll'>{every(runs, path)}</div></details>")
-    text = Template(TEMPLATE.read_text("utf-8")).substitute(
+    text = Template(Path(__file__).with_name("page.html").read_text("utf-8")).substitute(
         title="Few-shot results", about=escape(about), body="\n".join(body)
     )
     with replacing(path) as part:
@@ -39,7 +33,7 @@ def write_page(path: str | Path, runs: pd.DataFrame, tables: list[Table], warnin
 def every(runs: pd.DataFrame, page: Path) -> str:
     """A line per run: its metrics, and its folder as a link."""
     runs, start = runs.sort_values("path"), page.resolve().parent
-    table = runs[COLUMNS].astype(str).map(escape)
+    table = runs[["task", "dataset", "shots", "trainer", "config", "seed"]].astype(str).map(escape)
     folders = [Path(os.path.relpath(path.resolve().parent, start)).as_posix() for path in runs["path"]]
     table["seed"] = [f'<a href="{escape(folder)}/">' for folder in folders] + table["seed"] + "</a>"
     metrics = pd.DataFrame([*runs["metrics"]], index=runs.index)

@@ -4,6 +4,7 @@ import io
 import math
 import re
 from base64 import b64encode
+from html import escape
 from itertools import cycle
 from pathlib import Path
 
@@ -21,14 +22,13 @@ from .table import Table  # noqa: E402
 COLOURS = "#0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #8C6D31 #332288 #882255 #999933".split()
 STYLE = {"axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True, "text.parse_math": False}  # names may hold $
 CHARTED = ("accuracy", "base", "new", "unseen", "seen", "H", "all", "all_H")
-FORMATS = (".png", ".pdf", ".svg")
 
 
 def draw(tables: list[Table], path: str | Path) -> list[Path]:
     """A file per chart: `path` where there is one chart, else path-<title>. Returns what was written."""
     path, written, shown = Path(path), [], charts(tables)
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"--plot {path}: the name should end in {', '.join(FORMATS)}")
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise UserError(f"--plot {path}: the name should end in .png, .pdf, .svg")
     for title, cells in shown.items():
         name = "-" + re.sub(r"[^\w.-]+", "_", title) if len(shown) > 1 else ""
         written.append(path.with_name(f"{path.stem}{name}{path.suffix}"))
@@ -38,11 +38,12 @@ def draw(tables: list[Table], path: str | Path) -> list[Path]:
 
 
 def as_image(title: str, cells: pd.DataFrame) -> str:
-    """The address of a chart that lies within a page; the same runs make the same one."""
+    """A chart as an image that lies within a page; the same runs make the same one."""
     out = io.BytesIO()
     with plt.rc_context({"svg.hashsalt": title}):
         save_figure(chart(title, cells), out, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + b64encode(out.getvalue()).decode()
+    data = b64encode(out.getvalue()).decode()
+    return f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
 
 
 def charts(tables: list[Table]) -> dict[str, pd.DataFrame]:
@@ -59,7 +60,8 @@ def charts(tables: list[Table]) -> dict[str, pd.DataFrame]:
 
 def chart(title: str, cells: pd.DataFrame):
     """A panel per data set: bars grouped by metric with error bars over seeds, or accuracy against shots."""
-    over_shots = cells["at"].nunique() > 1 and {*cells["metric"]} == {"accuracy"}
+    several = cells["at"].nunique() > 1
+    over_shots = several and {*cells["metric"]} == {"accuracy"}
     colours = dict(zip(cells.sort_values("row")["method"].unique(), cycle(COLOURS)))
     panels = [panel for _, panel in cells.dropna(subset="mean").groupby(["place"] if over_shots else ["place", "at"])]
     width = 4.2 if over_shots else max(3.4, 0.3 * len(colours) * cells["metric"].nunique() + 1.2)
@@ -70,7 +72,7 @@ def chart(title: str, cells: pd.DataFrame):
         for number, panel in enumerate(panels, 1):
             axis = figure.add_subplot(down, across, number)
             draw_panel(axis, panel.sort_values("order"), colours, over_shots)
-            shots = f", {panel['shots'].iloc[0]} shots" * (cells["at"].nunique() > 1 and not over_shots)
+            shots = f", {panel['shots'].iloc[0]} shots" * (several and not over_shots)
             axis.set(title=panel["data set"].iloc[0] + shots, ylabel="accuracy (%)")
         handles = [plt.Rectangle((0, 0), 1, 1, color=shade, label=method) for method, shade in colours.items()]
         beside = max(1, int(width * across / (0.085 * max(map(len, colours)) + 0.6)))

@@ -51,9 +51,10 @@ def unlike_facts(records: list[dict]) -> pd.DataFrame:
     """[runs x facts]: those in which any two runs differ. What was not recorded is "-", as are values that older
     versions had without recording them; but a template's text, which they did not keep either, is not compared."""
     facts = pd.DataFrame([run["facts"] for run in records], dtype=object)
-    facts = facts.loc[:, facts.nunique(dropna=False) > 1]
+    facts = facts.loc[:, facts.nunique(dropna=False) > 1].copy()
     for key in facts.columns.drop("template", errors="ignore"):
-        facts[key] = ["-" if value is None or value != value or is_first(key, value) else value for value in facts[key]]
+        unrecorded = [is_idle(key, value) or (value == 1 and "REVISION" in key) for value in facts[key]]
+        facts[key] = facts[key].where(facts[key].notna() & ~np.array(unrecorded), "-")
     return facts
 
 
@@ -137,11 +138,6 @@ def facts_of(data: dict) -> dict:
     return facts
 
 
-def is_first(key: str, value) -> bool:
-    """Whether older versions, which did not record this key, had this value: the first REVISION, an idle option."""
-    return is_idle(key, value) or (value == 1 and "REVISION" in key)
-
-
 @cache
 def counted(keys: tuple[str, ...], trainer: str, has_bank: bool) -> list[str]:
     """Which keys of an identity tell rows apart. Old versions recorded the options of all methods: those count whose
@@ -184,11 +180,6 @@ def with_variants(group: pd.DataFrame) -> pd.DataFrame:
     return group.assign(config=config, note=note.str.strip("; "))
 
 
-def by_frequency(hashes: pd.Series) -> pd.Series:
-    """#1 for the most frequent one, #2 for the next one, and so on."""
-    return hashes.map({value: f"#{number}" for number, value in enumerate(hashes.value_counts().index, 1)})
-
-
 def facts_frame(runs: pd.DataFrame) -> pd.DataFrame:
     """[runs x facts] of those facts in which any two runs of the report differ."""
     facts = runs[[name for name in runs if name.startswith(FACT)]]
@@ -200,6 +191,11 @@ def differences(facts: dict, common: dict, without: tuple[str, ...] = ()) -> str
     `without`."""
     unlike = [key for key in sorted(facts) if facts[key] != common[key] and not key.startswith(without)]
     return "; ".join(f"{key} {short(facts[key])} instead of {short(common[key])}" for key in unlike)
+
+
+def by_frequency(hashes: pd.Series) -> pd.Series:
+    """#1 for the most frequent one, #2 for the next one, and so on."""
+    return hashes.map({value: f"#{number}" for number, value in enumerate(hashes.value_counts().index, 1)})
 
 
 def short(value) -> str:

@@ -39,16 +39,12 @@ def with_words(cells: pd.DataFrame, runs: pd.DataFrame, metrics: list[str]) -> p
     cells["place"] = cells["dataset"].map(lambda name: (name == AVERAGE, rank(NAMES["datasets"], name)))
     cells["order"] = cells["metric"].map(metrics.index)
     cells["data set"] = cells["dataset"].map(lambda name: NAMES["datasets"].get(name, name))
-    cells["shots"] = cells["shots"].map(shots_word)
+    cells["shots"] = cells["shots"].astype(str).where(cells["shots"] > 0, "all")
     return cells.assign(**{"k-shot": cells["shots"] + "-shot"})
 
 
 def one_of(words: pd.Series) -> str:
     return words.iloc[0] if words.nunique() == 1 else "(several)"
-
-
-def shots_word(shots: int) -> str:
-    return str(shots) if shots > 0 else "all"
 
 
 def footnotes(runs: pd.DataFrame) -> list[str]:
@@ -114,7 +110,8 @@ class Table:
         table, fixed = self.strings(form), len(self.index)
         title, *notes = (escaped(text, form) for text in [self.title, *self.notes])
         if form == "text":
-            grids = [grid(table.iloc[:, part], fixed, "simple") for part in self.parts(terminal_width())]
+            room = shutil.get_terminal_size((WIDTH, 24)).columns
+            grids = [grid(table.iloc[:, part], fixed, "simple") for part in self.parts(room)]
             return "\n\n".join([title, *grids, "\n".join(notes)]).rstrip() + "\n"
         if form == "markdown":
             return "\n\n".join([f"**{title}**", grid(table, fixed, "pipe"), "  \n".join(notes)]).rstrip() + "\n"
@@ -187,10 +184,6 @@ def latex(table: pd.DataFrame, fixed: int) -> str:
     groups = spans(table) if table.columns.nlevels > 1 else []
     rules = "".join(rf"\cmidrule(lr){{{one[0] + 1}-{one[-1] + 1}}}" for one in groups[fixed:])
     return text.replace("\\\\\n", f"\\\\\n{rules}\n", 1) if rules else text
-
-
-def terminal_width() -> int:
-    return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
 def headings(table: pd.DataFrame) -> list[str]:
