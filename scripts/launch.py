@@ -271,16 +271,19 @@ def main() -> int:
 
 
 def report(fields: dict, launcher: Launcher) -> int:
-    """Prints the table that the list asks for: one of a paper's has all that there is on its data sets, any other has
-    these runs alone. -> exit status"""
+    """Prints the table that the list asks for, and its closing words. A paper's table, and one that names the folder of
+    a data set, has all that there is; any other has these runs alone. -> exit status"""
     done = [run for run, state in launcher.states.items() if state.name == DONE and run.task == fields["task"]]
     if not fields.get("report") or not done:
         return 0
-    output = done[0].output
-    words = [word.format(output=output) for word in fields["report"]]
-    folders = dict.fromkeys(f"{output}/{run.task}/{run.dataset}" for run in done)
-    places = folders if "--table" in words else [str(run.results) for run in done]
-    return subprocess.run([sys.executable, "scripts/report.py", *places, *words]).returncode
+    places = {"output": done[0].output, "dataset": done[0].dataset, "seed": done[0].seed}
+    words = [word.format(**places) for word in fields["report"]]
+    folders = dict.fromkeys(f"{run.output}/{run.task}/{run.dataset}" for run in done)
+    shown = folders if {"--table", *folders} & {*words} else [str(run.results) for run in done]
+    words = [word for word in words if word not in folders]
+    code = subprocess.run([sys.executable, "scripts/report.py", *shown, *words]).returncode
+    print(fields.get("closing", "").format(**places), end="")
+    return code
 
 
 if __name__ == "__main__":

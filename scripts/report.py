@@ -17,7 +17,7 @@ import pandas as pd
 from lib.faults import say_errors
 from lib.report import paper as papers
 from lib.report.pairs import paired
-from lib.report.runs import COST, NAMES, load, rank, shots_word, summarise, values_of, with_averages, with_rows
+from lib.report.runs import COST, NAMES, load, rank, summarise, values_of, with_averages, with_rows
 from lib.report.table import FORMS, Table, arrange, footnotes, with_words
 
 from trainers.core.files import UserError
@@ -82,39 +82,43 @@ def main(argv: list[str] | None = None) -> None:
 
 def tables_of(task: str, runs: pd.DataFrame, options: argparse.Namespace, wanted: dict | None) -> list[Table]:
     """The tables of one task: one for each source and, in a paper's layout, for each number of shots."""
-    known, tables = {"title": task, "layout": "list"} | NAMES["tasks"].get(task, {}), []
-    task_title, layout = known["title"], "paper" if wanted else known["layout"]
-    printed = NAMES["papers"][options.paper]["backbone"] in {*runs["backbone"]}
-    own = papers.main_table(task, options.paper) if printed and not wanted else wanted
+    known = NAMES["tasks"].get(task, {})
+    title, layout = known.get("title", task), "paper" if wanted else known.get("layout", "list")
+    is_printed = NAMES["papers"][options.paper]["backbone"] in {*runs["backbone"]}
+    printed = papers.main_table(task, options.paper) if is_printed and not wanted else wanted
     if wanted and wanted["variants"]:
-        task_title, runs = f"{wanted['title']} ({wanted['name']})", papers.ablation(wanted, runs)
-    spread = f"mean ± {'95% interval' if options.ci95 else 'population deviation'} over seeds"
-    if runs.empty:
-        return []
+        title, runs = f"{wanted['title']} ({wanted['name']})", papers.ablation(wanted, runs)
+    tables = []
     for about, members in parts_of(runs, by_shots=layout == "paper").items():
-        members = with_rows(members)
-        name = ", ".join(filter(None, [task_title, about, *sorted({*members["backbone"]})]))
-        values = values_of(members)
-        metrics = sorted((one for one in values if not one.startswith(COST)), key=lambda one: rank(METRICS, one))
-        main = [one for one in metrics if layout != "paper" or one in MAIN]
-        shown = [one for one in options.metrics if one in metrics] or main or metrics
-        notes = [note for start, note in NAMES["footnotes"].items() if any(one.startswith(start) for one in shown)]
-        whole = with_averages(values[metrics], options.mean_of_h)
-        cells = with_words(summarise(whole, options.ci95, options.mean_of_h), members, shown)
-        if own:
-            cells = papers.with_printed(cells, own, options.beside, options.mean_of_h)
-        more = footnotes(members) + (papers.not_run(wanted, members) if wanted else [])
-        form = "beside" if options.beside else layout
-        tables.append(arrange(f"{name}: {spread}, percent", cells, form, notes + more))
-        pairs = paired(whole[shown], members, options.ci95) if options.paired else None
-        if pairs:
-            title = f"{name}: paired differences per seed, {spread}, points"
-            tables.append(arrange(title, pairs[0], "paired", notes + pairs[1]))
-        costs = sorted({*values} - {*metrics}, key=lambda one: rank(STAGES, one))
-        if options.seconds and costs:
-            seconds = with_words(summarise(values[costs], False, True).assign(spread=None), members, costs)
-            seconds["metric"] = seconds["metric"].str.removeprefix(COST)
-            tables.append(arrange(f"{name}: seconds per stage, mean over seeds", seconds, "list", []))
+        name = ", ".join(filter(None, [title, about, *sorted({*members["backbone"]})]))
+        tables += tables_of_part(name, with_rows(members), layout, options, printed, wanted)
+    return tables
+
+
+def tables_of_part(name, runs, layout: str, options, printed: dict | None, wanted: dict | None) -> list[Table]:
+    """The table of these runs, with the `printed` figures of a paper, and the paired differences and costs."""
+    spread = f"mean ± {'95% interval' if options.ci95 else 'population deviation'} over seeds"
+    values = values_of(runs)
+    costs = sorted((one for one in values if one.startswith(COST)), key=lambda one: rank(STAGES, one))
+    metrics = sorted({*values} - {*costs}, key=lambda one: rank(METRICS, one))
+    main = [one for one in metrics if layout != "paper" or one in MAIN]
+    shown = [one for one in options.metrics if one in metrics] or main or metrics
+    notes = [note for start, note in NAMES["footnotes"].items() if any(one.startswith(start) for one in shown)]
+    whole = with_averages(values[metrics], options.mean_of_h)
+    cells = with_words(summarise(whole, options.ci95, options.mean_of_h), runs, shown)
+    if printed:
+        cells = papers.with_printed(cells, printed, options.beside, options.mean_of_h)
+    more = footnotes(runs) + (papers.not_run(wanted, runs) if wanted else [])
+    form = "beside" if options.beside else layout
+    tables = [arrange(f"{name}: {spread}, percent", cells, form, notes + more)]
+    if options.paired and (pairs := paired(whole[shown], runs, options.ci95)):
+        tables.append(
+            arrange(f"{name}: paired differences per seed, {spread}, points", pairs[0], "paired", notes + pairs[1])
+        )
+    if options.seconds and costs:
+        seconds = with_words(summarise(values[costs], False, True).assign(spread=None), runs, costs)
+        seconds["metric"] = seconds["metric"].str.removeprefix(COST)
+        tables.append(arrange(f"{name}: seconds per stage, mean over seeds", seconds, "list", []))
     return tables
 
 
@@ -124,7 +128,7 @@ def parts_of(runs: pd.DataFrame, by_shots: bool) -> dict[str, pd.DataFrame]:
     parts, free = {}, runs[runs["source"] == ""]
     for (base, source, *shots), members in runs.groupby(["base", "source", *["shots"] * by_shots]):
         about = [base, f"trained on {NAMES['datasets'].get(source, source)}" if source else ""]
-        about += [f"{shots_word(count)} shots" for count in shots]
+        about += [f"{count if count > 0 else 'all'} shots" for count in shots]
         if source:
             here = free["dataset"].isin(members["dataset"]) & free["shots"].isin(shots or members["shots"])
             members = pd.concat([members, free[here].assign(source=source)])

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import trainers
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -68,3 +70,14 @@ def test_commands_name_files_that_exist():
     )
     missing = [name for name in named if not (ROOT / name).exists()]
     assert named and not missing
+
+
+def test_the_first_lines_of_python_do_what_they_say(monkeypatch):
+    """Ten photos of two classes that have only a name; a further name changes no probability of the printed ones."""
+    monkeypatch.setitem(sys.modules, "ship_trainers", trainers)
+    monkeypatch.chdir(ROOT)
+    found = {}
+    exec(re.search(r"```python\n(import ship_trainers as ship\n.*?)```", README, re.S).group(1), found)
+    photos = sorted((ROOT / "datasets/animals/photos").iterdir())
+    named = [prediction.name for prediction in found["model"].remove_classes(["octopus"]).predict(photos)]
+    assert named == ["lobster"] * 5 + ["starfish"] * 5 and found["model"].classnames[-1] == "octopus"

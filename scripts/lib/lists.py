@@ -15,6 +15,7 @@
     options: {DATASET.HALVES_SEED: "{seed}"}       optional: of all variants; {seed} stands for the run's seed
     jobs: 2                             optional: runs side by side
     report: [--table, 4]                optional: arguments of scripts/report.py for the table of these runs
+    closing: What one sees.             optional: printed behind it; {output}, {dataset} and {seed} are the first run's
     variants:                           a trainer, <trainer>/<cfg>, or a table
       - CoOp
       - {trainer: CoOp_SHIP, options: {TRAINER.SHIP.FRAMEWORK: gan}}
@@ -32,7 +33,8 @@ from trainers.core.files import UserError, nearest
 
 from .runs import CONFIGS, ROOT, Options, Run, shortened
 
-FIELDS = "base arguments variables task cfg datasets seeds shots variants options source with_data jobs report".split()
+FIELDS = "base arguments variables task cfg datasets seeds shots variants options source with_data jobs".split()
+FIELDS += ["report", "closing"]
 # What an argument, a variable of the environment or --set may be called beside a field's name -> the field it fills.
 ALIASES = {"DATASET": "datasets", "TARGETS": "datasets", "SEED": "seeds", "TRAINER": "variants", "METHODS": "variants"}
 CHANGEABLE = "datasets seeds shots variants cfg source source_cfg".split()

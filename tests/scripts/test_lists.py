@@ -147,15 +147,26 @@ def test_reproduce_shows_its_checks_and_every_table(tmp_path):
     assert "is no folder" in subprocess.run(command, env=where, capture_output=True, text=True).stderr
 
 
-def test_quickstart_and_its_table(ready):
-    ready.add_configs("trainers/CoOp/miniclip_ep20", "trainers/CoOp_SHIP/miniclip_ep20")
-    result = ready.run("launch.py", "quickstart", "--seeds", "1", "2", "--datasets", "eurosat", "--output", "out")
+def test_quickstart_shows_the_point_in_few_lines(ready):
+    for name in ("CoOp/miniclip_ep20", "CoOp_SHIP/miniclip_ep20", "GaussianLDA/miniclip", "Ensemble_GATE/miniclip"):
+        ready.add_configs(f"trainers/{name}")
+    result = ready.run("launch.py", "quickstart", "--datasets", "eurosat", "--output", "out")
     assert result.returncode == 0, result.stderr
     *calls, report = [call.replace(f"{ready.root}/", "") for call in ready.calls("")]
-    names = ("ZeroshotCLIP/miniclip", "CoOp/miniclip_ep20", "CoOp_SHIP/miniclip_ep20")
-    made = [f"out/base2new/eurosat/shots_16/{name}/seed{seed}" for seed in (1, 2) for name in names]
-    files = " ".join(f"{one}/results.json" for one in made)
-    assert folders(calls) == made and report == f"scripts/report.py {files} --seconds --plot out/base2new.png"
+    trained = ("ZeroshotCLIP/miniclip", "GaussianLDA/miniclip", "Ensemble_GATE/miniclip")
+    names = {*trained, "CoOp/miniclip_ep20", "CoOp_SHIP/miniclip_ep20"}
+    assert {*folders(calls)} == {f"out/base2new/eurosat/shots_16/{name}/seed1" for name in names}
+    assert report.endswith("--metrics base new H all all_H --plot out/base2new.png")
+    lines = result.stdout.splitlines()
+    assert len(lines) < 30 and lines[-1].strip() == "bash scripts/base2new.sh eurosat 1 KgCoOp"  # what to try next
+
+
+def test_one_run_ends_with_the_table_of_its_data_set(ready):
+    result = ready.run("base2new.sh", "eurosat", "1", "CoOp")
+    assert ready.calls("scripts/report.py") == [
+        "scripts/report.py output/base2new/eurosat --metrics base new H all all_H"
+    ]
+    assert result.stdout.splitlines()[-1].strip() == "bash scripts/base2new.sh eurosat 1 Ensemble_GATE"
 
 
 # ---- lists of one's own

@@ -44,14 +44,13 @@ def stands_for(table: dict, theirs: dict, ours) -> bool:
     return theirs["method"] == ours.title if table["variants"] else theirs.get("trainer") == ours.trainer
 
 
-def printed(table: dict, cell, mean_of_h: bool) -> float | None:
-    """The figure that may stand beside a cell of ours: of the same backbone, source and number of shots. For an average
-    over all of its data sets the printed one; over some of them theirs, by the same rule."""
+def printed(table: dict, cell, places: list[str], mean_of_h: bool) -> float | None:
+    """The figure that may stand beside a cell of ours on these data sets: of the same backbone, source and number of
+    shots. For an average over all of its data sets the printed one; over some of them theirs, by the same rule."""
     same = cell.backbone == table["backbone"] and cell.source in (table["source"], "") and table["verified"]
     if not same or table["shots"] not in (None, cell.at) or cell.metric not in table["metrics"]:
         return None
     values = next((row["values"] for row in table["rows"] if stands_for(table, row, cell)), {})
-    places = cell.places
     if {*places} == table["datasets"] and AVERAGE in values and not mean_of_h:
         places = [AVERAGE]
     if not {*places} <= values.keys():
@@ -63,7 +62,11 @@ def printed(table: dict, cell, mean_of_h: bool) -> float | None:
 
 def with_printed(cells: pd.DataFrame, table: dict, beside: bool, mean_of_h: bool) -> pd.DataFrame:
     """With the paper's figures in lines below ours, or `beside` ours with the difference."""
-    means = [printed(table, cell, mean_of_h) for cell in cells.itertuples()]
+    measured = cells[cells["dataset"] != AVERAGE].groupby("at")["dataset"].unique()
+    means = []
+    for cell in cells.itertuples():
+        places = [*measured[cell.at]] if cell.dataset == AVERAGE else [cell.dataset]
+        means.append(printed(table, cell, places, mean_of_h))
     theirs = cells.assign(mean=pd.Series(means, dtype=float), spread=None, count=0, whose=1)
     if beside:
         unlike = theirs.assign(mean=cells["mean"] - theirs["mean"], whose=2, of="diff.", plus=True)
@@ -89,7 +92,8 @@ def nothing_of(table: dict) -> UserError:
 
 def own_table(table: dict) -> Table:
     """The table as printed, on its own, so that its numbers stand beside no other backbone's."""
-    cells, titles = [], table["columns"] if len(table["columns"]) > 1 else {AVERAGE: ""}
+    cells, titles = [], dict(sorted(table["columns"].items(), key=lambda item: item[0] == AVERAGE))
+    titles = titles if len(titles) > 1 else {AVERAGE: ""}
     for line, row in enumerate(table["rows"]):
         said = [row[key] for key in ("features", "flags") if key in row]
         method = row["method"] + f" ({'; '.join(said)})" * bool(said)

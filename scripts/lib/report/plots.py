@@ -1,7 +1,10 @@
 """Charts of tables: bars per metric, or curves over the number of shots. Never two backbones in one chart."""
 
+import io
 import math
 import re
+from base64 import b64encode
+from html import escape
 from itertools import cycle
 from pathlib import Path
 
@@ -19,22 +22,28 @@ from .table import Table  # noqa: E402
 COLOURS = "#0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #8C6D31 #332288 #882255 #999933".split()
 STYLE = {"axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True, "text.parse_math": False}  # names may hold $
 CHARTED = ("accuracy", "base", "new", "unseen", "seen", "H", "all", "all_H")
-FORMATS = (".png", ".pdf", ".svg")
 
 
 def draw(tables: list[Table], path: str | Path) -> list[Path]:
     """A file per chart: `path` where there is one chart, else path-<title>. Returns what was written."""
-    path, found = Path(path), charts(tables)
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"--plot {path}: the name should end in {', '.join(FORMATS)}")
-    written = []
-    for title, cells in found.items():
-        name = "-" + re.sub(r"[^\w.-]+", "_", title) if len(found) > 1 else ""
-        target = path.with_name(f"{path.stem}{name}{path.suffix}")
-        with replacing(target) as part:
+    path, written, shown = Path(path), [], charts(tables)
+    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise UserError(f"--plot {path}: the name should end in .png, .pdf, .svg")
+    for title, cells in shown.items():
+        name = "-" + re.sub(r"[^\w.-]+", "_", title) if len(shown) > 1 else ""
+        written.append(path.with_name(f"{path.stem}{name}{path.suffix}"))
+        with replacing(written[-1]) as part:
             save_figure(chart(title, cells), part, format=path.suffix[1:].lower(), dpi=160)
-        written.append(target)
     return written
+
+
+def as_image(title: str, cells: pd.DataFrame) -> str:
+    """A chart as an image that lies within a page; the same runs make the same one."""
+    out = io.BytesIO()
+    with plt.rc_context({"svg.hashsalt": title}):
+        save_figure(chart(title, cells), out, format="svg", metadata={"Date": None})
+    data = b64encode(out.getvalue()).decode()
+    return f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
 
 
 def charts(tables: list[Table]) -> dict[str, pd.DataFrame]:
@@ -51,9 +60,10 @@ def charts(tables: list[Table]) -> dict[str, pd.DataFrame]:
 
 def chart(title: str, cells: pd.DataFrame):
     """A panel per data set: bars grouped by metric with error bars over seeds, or accuracy against shots."""
-    over_shots = cells["at"].nunique() > 1 and {*cells["metric"]} == {"accuracy"}
+    several = cells["at"].nunique() > 1
+    over_shots = several and {*cells["metric"]} == {"accuracy"}
     colours = dict(zip(cells.sort_values("row")["method"].unique(), cycle(COLOURS)))
-    panels = [panel for _, panel in cells.groupby(["place"] if over_shots else ["place", "at"])]
+    panels = [panel for _, panel in cells.dropna(subset="mean").groupby(["place"] if over_shots else ["place", "at"])]
     width = 4.2 if over_shots else max(3.4, 0.3 * len(colours) * cells["metric"].nunique() + 1.2)
     across = max(1, min(len(panels), int(15 // width)))
     down = math.ceil(len(panels) / across)
@@ -61,8 +71,8 @@ def chart(title: str, cells: pd.DataFrame):
         figure = plt.figure(figsize=(width * across, 3.2 * down + 1), layout="constrained")
         for number, panel in enumerate(panels, 1):
             axis = figure.add_subplot(down, across, number)
-            draw_panel(axis, panel, colours, over_shots)
-            shots = f", {panel['shots'].iloc[0]} shots" * (cells["at"].nunique() > 1 and not over_shots)
+            draw_panel(axis, panel.sort_values("order"), colours, over_shots)
+            shots = f", {panel['shots'].iloc[0]} shots" * (several and not over_shots)
             axis.set(title=panel["data set"].iloc[0] + shots, ylabel="accuracy (%)")
         handles = [plt.Rectangle((0, 0), 1, 1, color=shade, label=method) for method, shade in colours.items()]
         beside = max(1, int(width * across / (0.085 * max(map(len, colours)) + 0.6)))
@@ -73,16 +83,15 @@ def chart(title: str, cells: pd.DataFrame):
 
 def draw_panel(axis, panel: pd.DataFrame, colours: dict[str, str], over_shots: bool):
     """Bars for each metric, or a curve over the number of shots."""
-    key = "at" if over_shots else "metric"
-    table = panel.sort_values("order").pivot(index=key, columns="method", values=["mean", "spread"]).astype(float)
-    mean, spread = table["mean"].reindex(columns=colours), table["spread"].reindex(columns=colours)
+    table = panel.pivot_table(["mean", "spread"], "at" if over_shots else "metric", "method", sort=False, dropna=False)
+    mean, spread = (table[name].reindex(columns=colours).astype(float) for name in ("mean", "spread"))
     if over_shots:
+        mean, spread = mean.sort_index(), spread.sort_index()
         mean.plot(ax=axis, yerr=spread, color=colours, marker="o", legend=False, logx=True)
         axis.minorticks_off()
         axis.set(xlabel="labelled images per class", xticks=mean.index, xticklabels=mean.index)
     else:
-        order = panel.sort_values("order")["metric"].unique()
-        mean.loc[order].plot.bar(ax=axis, yerr=spread.loc[order], color=colours, width=0.84, legend=False, rot=0)
+        mean.plot.bar(ax=axis, yerr=spread, color=colours, width=0.84, legend=False, rot=0)
         axis.set(xlabel="", ylim=(0, 100))
 
 

@@ -2,7 +2,8 @@
 and left out; runs that differ in more than their seed get rows of their own."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ PAPERS = Path(__file__).resolve().parents[3] / "configs" / "papers"
 NAMES = yaml.safe_load((PAPERS / "names.yaml").read_text(encoding="utf-8"))
 PLUGINS = NAMES["plugins"]
 ROW = ["task", "source", "backbone", "trainer", "cfg"]  # names a run but for its data set, shots and seed
+FACT = "fact: "  # begins the columns that hold what the seeds of one row have in common
 BY_SEED = ("SEED", "fewshot", "version")  # keys of an identity that tell no rows apart
+BY_IMAGES = ("images", "content")  # without a bank they are hashes of the images that the seed drew
 STARTS = (".INIT_FROM", ".INIT_WEIGHTS")  # ends of keys that name the run that this one started from: nor do these
 BY_DATASET = ("images", "test_content", "classnames", "split", "template")  # facts with other values for each data set
 PLACE = ["row", "shots", "dataset"]
@@ -36,32 +39,47 @@ def load(places: list[str]) -> tuple[pd.DataFrame, list[str]]:
             warnings.append(f"left out: {error}")
     if not records:
         raise UserError("no run is left to report:\n" + "\n".join(warnings))
-    runs = pd.DataFrame(sorted(records, key=lambda run: run["path"].stat().st_mtime_ns))
-    for _, group in runs.groupby(ROW):
-        runs.loc[group.index, ["config", "note"]] = with_variants(group)
+    records.sort(key=lambda run: run["path"].stat().st_mtime_ns)
+    runs = pd.DataFrame(records).drop(columns="facts").join(unlike_facts(records).add_prefix(FACT))
+    runs = pd.concat([with_variants(group) for _, group in runs.groupby(ROW)]).sort_index()
     older = runs.duplicated([*ROW, "config", "dataset", "shots", "seed"], keep="last")
     warnings += [f"two results of the same run: left out the older, {path}" for path in runs.loc[older, "path"]]
-    runs = runs[~older]
-    for (task, dataset), members in runs.groupby(["task", "dataset"]):
-        for key, what in (("split", "splits"), ("names", "class names")):
-            users = members[members[key] != ""].drop_duplicates(key)
-            if len(users) > 1:
-                words = users[key] + ": " + users["trainer"] + " seed " + users["seed"].astype(str)
-                what = f"results of different {what} should not be compared"
-                warnings.append(f"{task} {dataset}: {what} ({'; '.join(words)})")
-    return runs, warnings
+    return runs[~older], warnings + unlike_data(runs[~older])
+
+
+def unlike_facts(records: list[dict]) -> pd.DataFrame:
+    """[runs x facts]: those in which any two runs differ. What was not recorded is "-", as are values that older
+    versions had without recording them; but a template's text, which they did not keep either, is not compared."""
+    facts = pd.DataFrame([run["facts"] for run in records], dtype=object)
+    facts = facts.loc[:, facts.nunique(dropna=False) > 1].copy()
+    for key in facts.columns.drop("template", errors="ignore"):
+        unrecorded = [is_idle(key, value) or (value == 1 and "REVISION" in key) for value in facts[key]]
+        facts[key] = facts[key].where(facts[key].notna() & ~np.array(unrecorded), "-")
+    return facts
+
+
+def unlike_data(runs: pd.DataFrame) -> list[str]:
+    """Warnings of runs on one data set that have other splits or class names."""
+    warnings = []
+    for key, what in (("split_hash", "splits"), ("classnames_hash", "class names")):
+        users = runs[runs[key] != ""].drop_duplicates(["task", "dataset", key])
+        words = users[key] + ": " + users["trainer"] + " seed " + users["seed"].astype(str)
+        for place, about in words.groupby([users["task"], users["dataset"]]):
+            text = f"{' '.join(place)}: results of different {what} should not be compared ({'; '.join(about)})"
+            warnings += [text] if len(about) > 1 else []
+    return warnings
 
 
 def find(places: list[Path]) -> list[Path]:
     """The results.json files in and below folders. Raises UserError where there is none."""
-    found = [path for place in places for path in (sorted(place.rglob(RESULTS)) or [place])]
-    missing = next((path for path in found if not path.is_file()), None)
+    paths = [path for place in places for path in (sorted(place.rglob(RESULTS)) or [place])]
+    missing = next((path for path in paths if not path.is_file()), None)
     if missing:
         begun = sorted(missing.rglob("log.txt"))
         hint = f"\nNot finished yet, or broken off: {begun[0].parent} ({len(begun)} in all)" if begun else ""
         what = f"there is no {RESULTS} below {missing}" if missing.is_dir() else f"{missing} does not exist"
         raise UserError(f"{what}; a run writes it when it is done.{hint}\n{MAKE_SOME}")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(paths))
 
 
 def read(path: Path) -> dict:
@@ -77,15 +95,15 @@ def read(path: Path) -> dict:
 
 
 def run_of(data: dict, path: Path) -> dict:
-    values = {name: float(value) for name, value in data["metrics"].items() if value is not None}
-    if not all(0 <= value <= 100 for value in values.values()):
+    metrics = {name: float(value) for name, value in data["metrics"].items() if value is not None}
+    if not all(0 <= value <= 100 for value in metrics.values()):
         raise ValueError("a metric that is no percentage")
     if seconds := data.get("seconds"):
         costs = {**seconds, "total": sum(seconds.values()), "peak MB": data.get("peak_memory_mb")}
-        values |= {COST + name: value for name, value in costs.items()}
+        metrics |= {COST + name: value for name, value in costs.items()}
     by_name = re.split(f"_(?=(?:{'|'.join(PLUGINS)})(?:_|$))", data["trainer"])  # in the first versions
     method, plugins = data.get("method", by_name[0]), data.get("plugins", by_name[1:])
-    notes = dict(data.get("unsupported") or {})
+    notes = dict(data.get("unsupported") or {}) if data["metrics"] else {"accuracy": "there are no test images"}
     for name, part in (data.get("subset") or {}).items():
         notes[name] = f"on a fixed subset, {part['images']:,} of {part['of']:,} test images"
     copies, unseeded = data.get("test_images_trained_on"), data.get("unseeded") or data["seed"] < 0
@@ -94,6 +112,7 @@ def run_of(data: dict, path: Path) -> dict:
     return {
         **{name: data[name] for name in ("task", "dataset", "trainer", "config")},
         **{name: int(data[name]) for name in ("seed", "shots")},
+        **{name: data.get(name, "") for name in ("split_hash", "classnames_hash")},
         "source": data.get("source") or (data.get("extra") or {}).get("source") or "",
         "backbone": data["backbone"]["name"],
         "cfg": data["config"],  # `config` also tells variants apart
@@ -101,35 +120,36 @@ def run_of(data: dict, path: Path) -> dict:
         "title": " + ".join([NAMES["methods"].get(method, method.replace("_", "-")), *plugins]),
         "rank": (tuple(rank(PLUGINS, name) for name in plugins), rank(NAMES["methods"], method), data["trainer"]),
         **{"options": "", "base": ""},  # of an ablation's rows
-        "path": path,
-        "metrics": values,
-        "notes": notes if data["metrics"] else {"accuracy": "there are no test images"},
+        **{"path": path, "metrics": metrics, "notes": notes, "note": "; ".join(general)},
         "facts": facts_of(data) | {"seed": "drawn" if unseeded else "given"},
-        "note": "; ".join(general),
-        "split": data.get("split_hash", ""),
-        "names": data.get("classnames_hash", ""),
     }
 
 
 def facts_of(data: dict) -> dict:
     """The run's identity without what belongs to its seed or did nothing."""
-    identity, letters = data.get("identity") or {}, data["trainer"].replace("_", "").upper()
-    ignored = {*BY_SEED} if data.get("bank") else {*BY_SEED, "images", "content"}  # those of the images drawn
+    identity, draw = data.get("identity") or {}, str(data.get("fewshot") or "")
     facts = {"weights": data["backbone"].get("sha256"), "options": "recorded" if identity else "not recorded"}
-    draw = str(data.get("fewshot") or "")
     facts["few-shot images"] = "sampled" if draw.endswith(".pkl") else re.sub(r"seed_?\d+", "", Path(draw).name)
-    for key, value in identity.items():
-        is_revision = "REVISION" in key
-        # older versions recorded the options of all methods: those count whose section is in the trainer's name
-        sections = [name for name in key.split(".")[1:2] if name.replace("_", "") in letters]
-        unread = "version" in identity and key[0].isupper() and not is_revision and not is_read(key, sections)
-        first = is_revision and value == 1  # older versions did not record it
-        if not (key in ignored or key.endswith(STARTS) or first or unread or is_idle(key, value)):
-            facts[key] = value
+    kept = counted(tuple(identity), data["trainer"], bool(data.get("bank")))
+    facts |= {key: identity[key] for key in kept}
     if facts.get("DATASET.HALVES_SEED", -1) >= 0:  # the half is the repetition, as the seed is
         facts["DATASET.HALVES_SEED"] = "drawn"
         facts.pop("classnames", None)
     return facts
+
+
+@cache
+def counted(keys: tuple[str, ...], trainer: str, has_bank: bool) -> list[str]:
+    """Which keys of an identity tell rows apart. Old versions recorded the options of all methods: those count whose
+    section is in the trainer's name."""
+    letters, dropped = trainer.replace("_", "").upper(), BY_SEED if has_bank else BY_SEED + BY_IMAGES
+    kept = []
+    for key in keys:
+        sections = [name for name in key.split(".")[1:2] if name.replace("_", "") in letters]
+        is_option = "version" in keys and key[0].isupper() and "REVISION" not in key
+        if key not in dropped and not key.endswith(STARTS) and (not is_option or is_read(key, sections)):
+            kept.append(key)
+    return kept
 
 
 def rank(names: Iterable[str], name: str) -> tuple[int, str]:
@@ -142,38 +162,40 @@ def rank(names: Iterable[str], name: str) -> tuple[int, str]:
 
 
 def with_variants(group: pd.DataFrame) -> pd.DataFrame:
-    """`config` and `note` of runs: where they differ in more than their seed on a data set, their configurations are
-    "cfg", "cfg #2", ..., the same on all data sets, and the note says what differs from most of them."""
+    """With the `config` and `note` of these runs: where they differ in more than their seed on a data set, their
+    configurations are "cfg", "cfg #2", ..., the same on all data sets, and the note says what differs from most."""
     facts, cells = facts_frame(group), [group["dataset"], group["shots"]]
+    facts = facts.loc[:, facts.nunique() > 1]
     facts = facts.loc[:, (facts.groupby(cells).nunique() > 1).any()]
     for key in facts.columns.intersection(BY_DATASET):  # the hash that most runs on a data set have is #1
         facts[key] = facts.groupby(cells)[key].transform(by_frequency)
     common = {key: facts[key].value_counts().index[0] for key in facts}
-    unlike = pd.Series([differences(found, common) for found in facts.to_dict("records")], index=group.index)
-    counts = unlike.value_counts()
-    order = sorted(counts.index, key=lambda words: (words != "", -counts[words], words))
+    unlike = pd.Series("", index=group.index)
+    if common:
+        unlike = unlike + [differences(run, common) for run in facts.to_dict("records")]
+    frequency = unlike.value_counts()
+    order = sorted(frequency.index, key=lambda words: (words != "", -frequency[words], words))
     config = group["cfg"] + unlike.map(lambda words: f" #{order.index(words) + 1}" * (words != order[0]))
     note = (config + " has " + unlike).where(unlike != "", "") + "; " + group["note"]
-    return pd.DataFrame({"config": config, "note": note.str.strip("; ")})
+    return group.assign(config=config, note=note.str.strip("; "))
+
+
+def facts_frame(runs: pd.DataFrame) -> pd.DataFrame:
+    """[runs x facts] of those facts in which any two runs of the report differ."""
+    facts = runs[[name for name in runs if name.startswith(FACT)]]
+    return facts.rename(columns=lambda name: name.removeprefix(FACT))
+
+
+def differences(facts: dict, common: dict, without: tuple[str, ...] = ()) -> str:
+    """ "OPTIM.MAX_EPOCH 20 instead of 50": the facts that are not the common ones, but for those that begin with one of
+    `without`."""
+    unlike = [key for key in sorted(facts) if facts[key] != common[key] and not key.startswith(without)]
+    return "; ".join(f"{key} {short(facts[key])} instead of {short(common[key])}" for key in unlike)
 
 
 def by_frequency(hashes: pd.Series) -> pd.Series:
     """#1 for the most frequent one, #2 for the next one, and so on."""
     return hashes.map({value: f"#{number}" for number, value in enumerate(hashes.value_counts().index, 1)})
-
-
-def facts_frame(runs: pd.DataFrame) -> pd.DataFrame:
-    """[runs x facts]; what was not recorded is "-", but for a template's text, which older versions did not keep."""
-    facts = pd.DataFrame([*runs["facts"]], index=runs.index, dtype=object)
-    known = facts.where(facts.notna(), "-")
-    return known.assign(template=facts["template"]) if "template" in facts else known
-
-
-def differences(facts: Mapping, common: Mapping, without: tuple[str, ...] = ()) -> str:
-    """ "OPTIM.MAX_EPOCH 20 instead of 50": the facts that are not the common ones, but for those that begin with one of
-    `without`."""
-    unlike = [key for key in sorted(facts) if facts[key] != common[key] and not key.startswith(without)]
-    return "; ".join(f"{key} {short(facts[key])} instead of {short(common[key])}" for key in unlike)
 
 
 def short(value) -> str:
@@ -191,21 +213,12 @@ def with_rows(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(row=runs.groupby(["backbone", "rank", named]).ngroup())
 
 
-def one_of(words: Iterable[str]) -> str:
-    words = {*words}
-    return words.pop() if len(words) == 1 else "(several)"
-
-
-def shots_word(shots: int) -> str:
-    return str(shots) if shots > 0 else "all"
-
-
 # ---- numbers
 
 
 def values_of(runs: pd.DataFrame) -> pd.DataFrame:
     """[row, shots, dataset, seed] x metrics and costs; a metric that runs only have notes of is there too."""
-    lines = [dict.fromkeys(run.notes) | run.metrics for run in runs.itertuples()]
+    lines = [dict.fromkeys(notes) | metrics for notes, metrics in zip(runs["notes"], runs["metrics"], strict=True)]
     index = pd.MultiIndex.from_frame(runs[[*PLACE, "seed"]])
     return with_h(pd.DataFrame(lines, index=index, dtype=float))
 
@@ -222,14 +235,14 @@ def with_h(values: pd.DataFrame) -> pd.DataFrame:
 def with_averages(values: pd.DataFrame, mean_of_h: bool) -> pd.DataFrame:
     """With a run per row and seed that is the mean over all data sets. It has a value where all seeds of the row have
     one on each data set. `values`: [row, shots, dataset, seed] x metrics."""
-    found = [values]
+    parts = [values]
     for _, part in values.groupby(level="shots"):
         if part.index.get_level_values("dataset").nunique() > 1:
             means = pd.DataFrame({name: part[name].unstack("dataset").mean(axis=1, skipna=False) for name in part})
             means = means.where(means.notna().groupby(level="row").transform("all"))
             means = means if mean_of_h else with_h(means)
-            found.append(pd.concat({AVERAGE: means}, names=["dataset"]).reorder_levels(values.index.names))
-    return pd.concat(found)
+            parts.append(pd.concat({AVERAGE: means}, names=["dataset"]).reorder_levels(values.index.names))
+    return pd.concat(parts)
 
 
 def summarise(values: pd.DataFrame, ci95: bool, mean_of_h: bool) -> pd.DataFrame:
