@@ -108,9 +108,8 @@ def test_arrows(name):
 
 HELP = "import atexit, runpy; atexit.register(check); sys.argv = ['train.py', '--help']; "
 HELP += "runpy.run_path('train.py', run_name='__main__')"
-NO_GPU = (
-    "import torch; torch._C._cuda_init = torch._C._cuda_getDeviceCount = lambda: os._exit(9); "  # a fork needs that
-)
+# A process that has touched a GPU cannot be forked.
+NO_GPU = "import torch; torch._C._cuda_init = torch._C._cuda_getDeviceCount = lambda: os._exit(9); "
 
 
 @pytest.mark.parametrize(
