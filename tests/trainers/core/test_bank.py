@@ -5,6 +5,7 @@ import random
 
 import pytest
 import torch
+from dassl.data.datasets import Datum
 from dassl.utils import UserError
 from safetensors.torch import save_file
 from tiny_data import make_split
@@ -82,6 +83,21 @@ def test_no_flipped_bit_gives_another_bank(tmp_path):
         except UserError:
             refused += 1
     assert refused > 700
+
+
+def test_a_damaged_row_is_found_when_it_is_read(tmp_path):
+    path, (tensors, header) = tmp_path / "bank.safetensors", content()
+    write_bank(path, tensors, header)
+    row = tensors["train.features"][2].numpy().tobytes()
+    path.write_bytes(path.read_bytes().replace(row, row[:-1] + bytes([row[-1] ^ 1])))
+    items = [
+        Datum(impath=name, label=label, classname=kind) for name, label, kind in json.loads(header["split"])["train"]
+    ]
+    store = BankStore(path, Backbone())
+    found = store.training_views([items[3], items[0]])
+    assert torch.equal(found.features, tensors["train.features"][[3, 0]]) and found.labels.tolist() == [1, 0]
+    with pytest.raises(UserError, match="bank.safetensors is damaged"):
+        store.training_views(items[2:])
 
 
 def test_an_old_bank_is_used_with_a_word_or_checked_by_the_file_beside_it(tmp_path, capsys):
