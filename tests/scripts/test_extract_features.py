@@ -118,7 +118,7 @@ def test_images_that_cannot_be_read_leave_the_others_their_features(extract, tmp
     offsets = stores[1].tables["test"].offsets.tolist()
     assert offsets == [0, 1, 2, 3, *range(3, len(items))]
     rows = [i for i in range(len(items)) if i != 3]
-    found, expected = (store.tables["test"].features for store in stores)
+    expected, found = (store.tables["test"].features for store in stores)
     assert found[torch.arange(len(found))].equal(expected[torch.tensor(rows)])
 
 
