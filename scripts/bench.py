@@ -3,16 +3,19 @@
 
     python scripts/bench.py text_encoder --classes 10 100 --cpu-time --markdown
     python scripts/bench.py step --towers MiniCLIP --context 4 --chart cost.png
-    python scripts/bench.py run
+    python scripts/bench.py peers --cpu-time --classes 100 --context 4
+    python scripts/bench.py bank
 
 text_encoder  forward and backward of a context that all names share
-step          a step of SHIP's generator, of CoOp and of CoOp + SHIP (or one of: generator, coop, coop_ship), 32 images
-run           CoOp and CoOp + SHIP on the shipped Caltech101 features, whole, at equal epochs
+step          a step of SHIP's generator, of CoOp and of CoOp + SHIP, 32 images
+peers         these, CoCoOp, ProDA, CLIP-Adapter, Tip-Adapter-F and evaluation (each is a name of its own, too)
+bank          a made-up feature bank of 10 thousand and of 1.25 million training images
 startup       imports, and short runs in one worker beside a process for each
 
-Plain: all 77 positions of every prompt, and synthetic features made batch by batch. `with images`: the ratio where the
-plain formulation also encodes its 32 images in every step, which takes `images, s`. Of more than 100 names the plain
-formulation is measured on 100, to which its cost is proportional.
+Plain: all 77 positions of every prompt, synthetic features made batch by batch, texts encoded in every step and for
+every batch, a cache's product with one-hot labels. `with images`: the ratio where the plain formulation also encodes
+its 32 images in every step, which takes `images, s`. Of more than 100 names the plain formulation is measured on 100,
+where its cost is proportional to them.
 """
 
 import argparse
@@ -25,18 +28,15 @@ from itertools import cycle, islice, product
 import _path
 import pandas
 import torch
-from lib.bench import plain, startup, whole
-from lib.bench.steps import BATCH, OURS, PLAIN, STEPS
+from lib.bench import bank, plain, startup
+from lib.bench.steps import BATCH, BY_NAMES, OURS, PEERS, PLAIN, STEPS
 from lib.bench.towers import TOWERS
 from torch.utils.benchmark import Measurement, Timer
 from torch.utils.benchmark.utils.timer import timer as wall_time
 
-KINDS = {
-    **{name: [name] for name in STEPS},
-    "step": ["generator", "coop", "coop_ship"],
-    "run": ["run"],
-    "startup": ["startup"],
-}
+IMAGES = ["generator", "coop", "coop_ship"]  # where published code encodes images in every step
+KINDS = {name: [name] for name in (*STEPS, "bank", "startup")}
+KINDS |= {"step": IMAGES, "peers": [step.__name__ for step in PEERS]}
 
 
 def parse_arguments(argv=None):
@@ -47,7 +47,6 @@ def parse_arguments(argv=None):
     add("--context", type=int, nargs="+", default=[4, 16], metavar="N", help="tokens (4 16)")
     add("--towers", nargs="+", default=list(TOWERS), choices=TOWERS, help="default: both")
     add("--repeats", type=int, default=2, metavar="N", help="rounds, of whose calls the median counts (2)")
-    add("--epochs", type=int, default=50, metavar="N", help="of `run` (50)")
     add("--cpu-time", action="store_true", help="seconds of one CPU thread: where others compute too")
     add("--markdown", action="store_true", help="tables in Markdown")
     add("--chart", default="", metavar="FILE", help="a PNG: seconds of a step against names")
@@ -75,16 +74,16 @@ def measure(kind, tower, device, arguments):
     backbone = TOWERS[tower]().to(device)
     images = torch.randn(BATCH, 3, *[backbone.input_size] * 2, device=device, dtype=backbone.dtype)
     encode = torch.no_grad()(lambda: backbone.encode_image(images))
-    image_seconds = seconds(arguments, encode)[0] if kind != "text_encoder" else 0.0
+    image_seconds = seconds(arguments, encode)[0] if kind in IMAGES else 0.0
     for count, n_ctx in product(arguments.classes, arguments.context):
-        few = min(count, plain.NAMES) if kind != "generator" else count  # its cost does not depend on the names
+        few = min(count, plain.NAMES) if kind in BY_NAMES else count
         our_step, our_count = STEPS[kind](OURS, backbone, class_names(count), n_ctx)
         plain_step, _ = STEPS[kind](PLAIN, backbone, class_names(few), n_ctx)
         ours, theirs = seconds(arguments, our_step, plain_step)
         ours, theirs = ours / our_count, theirs * count / few
         row = {"tower": tower, "names": count, "context": n_ctx, "plain, s": theirs, "ours, s": ours}
         row["ratio"] = theirs / ours
-        if kind != "text_encoder":
+        if kind in IMAGES:
             row |= {"images, s": image_seconds, "with images": (theirs + image_seconds) / ours}
         print(f"{kind}: {row}", file=sys.stderr)
         yield row
@@ -119,8 +118,8 @@ def main(argv=None):
         tables[kind] = pandas.DataFrame(rows)
     if arguments.chart and tables:
         chart(tables, arguments.chart)
-    if "run" in arguments.kinds:
-        tables["run"] = pandas.DataFrame(whole.runs(arguments.epochs))
+    if "bank" in arguments.kinds:
+        tables["bank"] = pandas.DataFrame(bank.rows([10_000, 1_250_000]))
     if "startup" in arguments.kinds:
         tables["startup"] = pandas.DataFrame(startup.rows(arguments.repeats))
     form = "github" if arguments.markdown else "simple"

@@ -69,8 +69,7 @@ def training_table(args, cfg, store, files):
         drawn |= {item.impath for item in build_dataset(cfg).train_x}
     groups = [[file for file in files if file in drawn], [file for file in files if file not in drawn]]
     tables = [store.table(group, views) for group, views in zip(groups, (args.views, 1)) if group]
-    whole = FeatureTable.join(tables).lookup(map(store.relative, files), [0] * len(files))
-    return FeatureTable(whole.features, whole.offsets, map(store.relative, files))
+    return FeatureTable.join(tables).take(map(store.relative, files))
 
 
 def main(argv=None):
@@ -110,12 +109,12 @@ def make(args, rank):
             tensors[f"{name}.offsets"] = table.offsets
         split[name] = [[store.relative(item.impath), item.label, names[item.label]] for item in items]
     if rank == 0:
-        write_bank(args.out, tensors, header(cfg, backbone, split, args.note))
+        write_bank(args.out, tensors, header(cfg, backbone, dataset.split_hash, split, args.note))
         images = ", ".join(f"{len(items)} {name}" for name, items in split.items())
         print(f"{args.out}: images: {images}; {os.path.getsize(args.out) / 2**20:.1f} MB")
 
 
-def header(cfg, backbone, split, note):
+def header(cfg, backbone, split_hash, split, note):
     """What the header of a feature bank says, as write_bank takes it."""
     given = cfg.INPUT
     preprocess = {"size": given.SIZE, "interpolation": given.INTERPOLATION}
@@ -125,6 +124,7 @@ def header(cfg, backbone, split, note):
         "backbone": backbone.name,
         "backbone_hash": backbone.weights_hash,
         "split": json.dumps(split),
+        "split_hash": split_hash,
         "preprocess": json.dumps(preprocess),
         "transforms": json.dumps({"transforms": given.TRANSFORMS, "rrcrop_scale": given.RRCROP_SCALE}),
         "views": str(cfg.FEATURES.VIEWS),

@@ -99,7 +99,7 @@ def open_images(args, trainer):
 
 def rows_of(store, places):
     """Relative paths in the bank: those named, and those below folders that are named."""
-    known = list(dict.fromkeys(path for table in store.tables.values() for path in table.row))
+    known = list(dict.fromkeys(path for table in store.tables.values() for path in table.paths))
     rows = []
     for place in places:
         below = [path for path in known if path == place or path.startswith(f"{place.rstrip('/')}/")]

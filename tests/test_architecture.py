@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "third_party": set(),
 }
 MAY_IMPORT["scripts"] = {*MAY_IMPORT}
-BOTTOM = [f"trainers.core.{name}" for name in ("contents", "download", "files", "folders", "version")]
+BOTTOM = [f"trainers.core.{name}" for name in ("bank_header", "contents", "download", "files", "folders", "version")]
 SHARED = {"lib.faults"}  # how an error is shown, by the scripts and by train.py; it imports nothing of ours
 MODELS = {"torch", "torchvision", "clip", "miniclip", "open_clip", "timm"}  # data sets know none
 # Packages that a function may import: a run does well without them, or they are one system's own.

@@ -53,7 +53,6 @@ class TipHead(RowHead):
         self.register_buffer("alpha", torch.tensor(float(alpha), dtype=torch.float64))
         self.register_buffer("beta", torch.tensor(float(beta), dtype=torch.float64))
         self.register_buffer("text_features", text_features, persistent=False)
-        self.register_buffer("values", F.one_hot(labels, len(self.classnames)).float(), persistent=False)
 
     def set(self, alpha, beta):
         self.alpha.fill_(alpha)
@@ -64,12 +63,14 @@ class TipHead(RowHead):
         return self.logit_scale * features @ self.text_features.t()
 
     def affinity(self, features):
-        """f @ K^T [B, N]."""
-        return features @ self.keys.t()
+        """K @ f^T [N, B]."""
+        return self.keys @ features.t()
 
     def cache(self, affinity, beta):
-        """The cache's logits for alpha 1 [B, C]."""
-        return (-beta * (1 - affinity)).exp() @ self.values
+        """The cache's logits for alpha 1 [B, C]: the product with V as sums over the keys of each class."""
+        answers = (-beta * (1 - affinity)).exp()
+        sums = answers.new_zeros(len(self.classnames), answers.shape[1])
+        return sums.index_add(0, self.labels, answers).t()
 
     def forward(self, features):
         return self.zero_shot(features) + self.alpha * self.cache(self.affinity(features), self.beta)
@@ -186,6 +187,8 @@ class Tip_Adapter_F(FeatureTrainer):
         for group in optimizer.param_groups:
             if "eps" in group:
                 group["eps"] = self.options.EPS
+            if "fused" in group:  # one pass over the keys
+                group["fused"] = True
         return optimizer
 
     def head_from_checkpoint(self, classnames, state_dict):

@@ -1,22 +1,35 @@
-"""Items from the header of a feature bank, so that a dataset loads without its images (tensors are read elsewhere)."""
+"""Items from a feature bank, so that a dataset loads without its images (features are read elsewhere)."""
 
-import json
+import gc
+from contextlib import contextmanager
 
 from dassl.utils import UserError
 
-from trainers.core.files import read_bank_header
+from trainers.core import bank_header
 
-from .splits import check_split
+from .splits import Item, Split, check_split, split_hash
+
+
+@contextmanager
+def _without_collection():
+    """Within it Python does not look for cycles: it would look through a million new items again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def read_bank_split(path, dataset, needs_train=True):
-    """Split in the header of the bank at `path`, which must be one of `dataset` (a reader's name). Raises UserError."""
-    header = read_bank_header(path)
+    """(split, its hash) of the bank at `path`, which must be one of `dataset` (a reader's name). Raises UserError."""
+    header = bank_header.read_bank_header(path)
     if header.get("dataset") != dataset:
         raise UserError(f"{path} is a bank of {header.get('dataset')!r}, but DATASET.NAME is {dataset!r}")
-    source = f"the split in the header of {path}"
-    try:
-        raw = json.loads(header.get("split", ""))
-    except ValueError as error:
-        raise UserError(f"{source} is damaged: {error}") from None
-    return check_split(raw, source, needs_train)
+    with _without_collection():
+        raw = bank_header.read_bank_split(path, Item)
+    if "split_hash" in header:  # by scripts/extract_features.py, from a split that was checked
+        return Split(**raw), header["split_hash"]
+    split = check_split(raw, f"the split in {path}", needs_train)
+    return split, split_hash(split)

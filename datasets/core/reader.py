@@ -40,20 +40,21 @@ class Reader(DatasetBase):
         bank = cfg.get("FEATURES", {}).get("BANK", "")
         if bank:
             self.dataset_dir = self.image_dir = ""
-            split = read_bank_split(bank, type(self).__name__, self.needs_train)
+            self._whole = lambda: read_bank_split(bank, type(self).__name__, self.needs_train)[0]  # a million items
+            split, self.split_hash = read_bank_split(bank, type(self).__name__, self.needs_train)
         else:
             self.locate(cfg.DATASET.ROOT)
             split = self.load_split()
-        self.split_hash = splits.split_hash(split)
+            self.split_hash = splits.split_hash(split)
+            self._whole = lambda: split
         self.all_classnames = splits.class_names(split)
         repeated = [name for name, count in Counter(map(plain, self.all_classnames)).items() if count > 1]
         if repeated:
             print(f"{len(repeated)} class names stand for more than one class: {first_five(repeated)}")
         selected = self.select_fewshot(split, cfg.DATASET.NUM_SHOTS, cfg.SEED)
-        half = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"), cfg.DATASET.get("HALVES_SEED", -1)
-        train, val, test = splits.subsample(selected, *half)
-        drawn = {item.path for item in train}
-        self._unused = [item for item in splits.subsample(split, *half).train if item.path not in drawn]
+        self._half = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"), cfg.DATASET.get("HALVES_SEED", -1)
+        train, val, test = splits.subsample(selected, *self._half)
+        self._drawn = {item.path for item in train}
         train, val, test = (sampling.to_datums(part, self.image_dir) for part in (train, val, test))
         # Sets for testing only have no training images; as in CoOp, a stock DataManager gets their test images instead.
         super().__init__(train_x=train or test, val=val, test=test)
@@ -63,7 +64,8 @@ class Reader(DatasetBase):
         """Training images (Datum) of the kept classes that the few-shot selection left over, labelled as train_x; []
         where it took all.
         """
-        return sampling.to_datums(self._unused, self.image_dir)
+        items = splits.subsample(self._whole(), *self._half).train
+        return sampling.to_datums([item for item in items if item.path not in self._drawn], self.image_dir)
 
     def locate(self, root):
         """Sets the folders for DATASET.ROOT `root`."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trainers.core import files, identity
-from trainers.core.files import RESULTS, UserError, nearest, read_bank_header, read_results, summary
+from trainers.core.bank_header import read_bank_header
+from trainers.core.files import RESULTS, UserError, nearest, read_results, summary
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"

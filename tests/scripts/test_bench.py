@@ -1,15 +1,16 @@
 """scripts/bench.py: both formulations compute the same, and every benchmark fills its table."""
 
-import json
-import subprocess
-
 import bench
 import pytest
 import torch
-from lib.bench import plain, steps, whole
+from lib.bench import bank, plain, steps
+from plain import unit
 from tiny_clip import tiny_clip
 
+from trainers.cocoop import CoCoOpHead
+from trainers.coop import CoOpHead
 from trainers.core.model.prompts import ClassTokens
+from trainers.proda import ProDAHead
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +20,21 @@ def tiny():
 
 def test_both_formulations_compute_the_same(tiny):
     torch.manual_seed(0)
-    names, ctx = bench.class_names(5), 0.02 * torch.randn(3, tiny.width)
-    ours, theirs = (kind.head(tiny, names, ctx).text_features() for kind in (steps.OURS, steps.PLAIN))
-    assert torch.allclose(ours, theirs, atol=1e-5)
-    classes, z, labels = ClassTokens(names, tiny), torch.randn(4, 6), torch.tensor([3, 0, 0, 4])
-    ours, theirs = (kind.generator(tiny, 3, 6, 8) for kind in (steps.OURS, steps.PLAIN))
+    names, ctx, features = bench.class_names(5), 0.02 * torch.randn(4, 3, tiny.width), unit(6, tiny.embed_dim)
+    for kind, contexts in ((CoOpHead, ctx[0]), (CoCoOpHead, ctx[0]), (ProDAHead, ctx)):
+        ours = steps._prompts(steps.OURS, tiny, kind, names, contexts)
+        theirs = steps._prompts(steps.PLAIN, tiny, kind, names, contexts)
+        theirs.load_state_dict(ours.state_dict())
+        torch.testing.assert_close(ours(features), theirs(features), atol=1e-4, rtol=0)
+    classes, z, labels = ClassTokens(names, tiny), torch.randn(4, tiny.width), torch.tensor([3, 0, 0, 4])
+    ours, theirs = (steps._generator(kind, tiny, 3) for kind in (steps.OURS, steps.PLAIN))
     theirs.load_state_dict(ours.state_dict())
-    assert torch.allclose(ours(z, labels, classes), theirs(z, labels, classes), atol=1e-5)
+    torch.testing.assert_close(ours(z, labels, classes), theirs(z, labels, classes), atol=1e-5, rtol=0)
+    ours, theirs = (kind.zero_shot(tiny, names)(features) for kind in (steps.OURS, steps.PLAIN))
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    given = torch.eye(5, tiny.embed_dim), unit(7, tiny.embed_dim), torch.tensor([4, 0, 1, 2, 3, 0, 0]), 1.2, 2.0, True
+    ours, theirs = (kind.tip(tiny, names, *given)(features) for kind in (steps.OURS, steps.PLAIN))
+    torch.testing.assert_close(ours, theirs, atol=3e-6, rtol=1e-6)
 
 
 def test_class_names_are_as_many_as_asked():
@@ -44,7 +53,7 @@ def test_the_steps_run_and_their_costs_are_scaled(tiny, monkeypatch, tmp_path, c
     monkeypatch.setattr(plain, "NAMES", 4)
     monkeypatch.setattr(bench, "seconds", seconds)
     chart = tmp_path / "cost.png"
-    words = f"text_encoder step --towers tiny --classes 4 6 --context 2 --chart {chart} --markdown --cpu-time"
+    words = f"text_encoder peers --towers tiny --classes 4 6 --context 2 --chart {chart} --markdown --cpu-time"
     bench.main(words.split())
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| tiny")]
     cells = [[cell.strip() for cell in line.split("|")[2:-1]] for line in lines]
@@ -57,6 +66,9 @@ def test_the_steps_run_and_their_costs_are_scaled(tiny, monkeypatch, tmp_path, c
         ["6", "2", "36", "8", "4.5", "8", "5.5"],
         ["4", "2", "24", "0.5", "48", "8", "64"],  # CoOp + SHIP, 16 steps at once
         ["6", "2", "36", "0.5", "72", "8", "88"],
+        *[["4", "2", "24", "8", "3"], ["6", "2", "36", "8", "4.5"]] * 3,  # CoCoOp, ProDA, CLIP-Adapter
+        *[["4", "2", "24", "8", "3"], ["6", "2", "24", "8", "3"]],  # Tip-Adapter-F
+        *[["4", "2", "24", "8", "3"], ["6", "2", "36", "8", "4.5"]],  # evaluation
     ]
     assert chart.stat().st_size > 5000
 
@@ -70,15 +82,8 @@ def test_steps_take_turns_and_their_median_counts():
     assert [letter for letter, before in zip(order, ["", *order], strict=False) if letter != before] == ["a", "b"] * 2
 
 
-def test_whole_runs_are_compared_at_equal_epochs(monkeypatch):
-    def finished(command, **_):
-        assert command[command.index("OPTIM.MAX_EPOCH") + 1] == command[command.index("TRAINER.SHIP.EPOCHS") + 1] == "7"
-        seconds = {"finetune": 2.0, "evaluate": 0.5}
-        if "CoOp_SHIP" in command:
-            seconds = {"finetune": 5.0, "generator": 4.0, "evaluate": 1.0}
-        out = whole.Path(command[command.index("--output-dir") + 1])
-        (out / "results.json").write_text(json.dumps({"seconds": seconds, "metrics": {"H": 50.0}}))
-
-    monkeypatch.setattr(subprocess, "run", finished)
-    coop, ship = whole.runs(7)
-    assert coop["sum, s"] == 2.5 and ship["times CoOp's"] == 4.0
+def test_a_made_up_bank_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(bank, "CLASSES", 10)
+    bank.make(tmp_path / "bank", 400)
+    few, whole = (bank.measure(tmp_path / "bank", shots) for shots in (16, -1))
+    assert [(row["training images"], row["test images"]) for row in (few, whole)] == [(160, 400), (400, 400)]

@@ -1,14 +1,24 @@
-"""Feature banks: features by image in a safetensors file, read back only when it verifies."""
+"""Feature banks: features by image in a safetensors file, of which no row is used that does not verify."""
 
 import hashlib
 import json
 import os
+import zlib
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
+from .bank_header import BANK_FORMAT, OLDEST, has_sha256, header_digest, pack_split, read_bank_header, read_bank_split
 from .data import FeatureTable
-from .files import BANK_FORMAT, OLD_BANK, UserError, first_five, has_sha256, header_digest, read_bank_header, replacing
+from .files import UserError, first_five, replacing
+
+BLOCK = 1024  # rows at a time: what is read of a file, and so the memory that reading takes
+
+
+def blocks(count):
+    """The rows 0 to `count`, BLOCK at a time."""
+    return torch.arange(count).split(BLOCK) if count else ()
 
 
 def _digest(tensors):
@@ -31,47 +41,113 @@ def is_intact(metadata, tensors):
     return metadata.get("digest") == _digest(tensors) and metadata.get("header_digest") == header_digest(metadata)
 
 
+def _checks(rows):
+    """A checksum of each row [n, d] -> int32 [n]."""
+    found = [zlib.crc32(row) for row in rows.contiguous().view(torch.uint8).numpy()]
+    return torch.tensor(found, dtype=torch.int64).to(torch.int32)
+
+
+class StoredRows:
+    """Features [R, d] in a file. `[rows]` reads some of them, and raises UserError where one is not what was written.
+
+    The file is mapped for as long as that takes: pages that were read would count as memory of this process.
+    """
+
+    def __init__(self, path, name, checks):
+        self.path, self.name, self.checks = path, name, checks
+        with safe_open(path, framework="pt") as file:
+            tensor = file.get_tensor(name)  # mapped, not read
+        self.shape, self.dtype = tensor.shape, tensor.dtype
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        features = torch.empty(len(rows), self.shape[1], dtype=self.dtype)
+        for part, out in zip(rows.split(BLOCK), features.split(BLOCK)):
+            with safe_open(self.path, framework="pt") as file:
+                torch.index_select(file.get_tensor(self.name), 0, part, out=out)
+            if not torch.equal(_checks(out), self.checks[part]):
+                raise UserError(
+                    f"feature bank {self.path} is damaged (its content does not match its digest); delete it and make "
+                    "it again"
+                )
+        return features
+
+
 def write_bank(path, tensors, metadata):
     """Writes a safetensors file, whole or not at all; equal content makes equal bytes.
 
-    `metadata` (str -> str) gains the format and the two digests that `read_bank` verifies. Raises UserError where the
-    disk refuses.
+    Of `tensors`, those called features [R, d] may be any rows that `[index]` reads, and gain a checksum of each row.
+    `metadata` (str -> str) gains the format and the digests that are verified; its "split" becomes a tensor. Raises
+    UserError where the disk refuses.
     """
+    metadata, tensors = {**metadata, "format": BANK_FORMAT}, dict(tensors)
+    if "split" in metadata:
+        packed = pack_split(json.loads(metadata.pop("split")))
+        metadata["split_digest"] = hashlib.sha256(packed).hexdigest()
+        tensors["split"] = torch.frombuffer(bytearray(packed), dtype=torch.uint8)
+    for name in [name for name in tensors if name.endswith("features")]:
+        checks = [_checks(tensors[name][rows]) for rows in blocks(len(tensors[name]))]
+        tensors[f"{name}.checks"] = torch.cat([torch.empty(0, dtype=torch.int32), *checks])
     with replacing(path) as part:
-        _save(part, tensors, with_digests({**metadata, "format": BANK_FORMAT}, tensors))
+        _save(part, tensors, with_digests(metadata, _without_rows(tensors)))
+
+
+def _without_rows(tensors):
+    """The tensors of a bank; of features, which have checksums, an empty one of their width."""
+    return {
+        name: torch.empty(0, value.shape[1], dtype=value.dtype) if f"{name}.checks" in tensors else value
+        for name, value in tensors.items()
+    }
 
 
 def _save(path, tensors, metadata):
     """What safetensors.torch.save_file does, which has a random order for the metadata."""
-    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # keeps each of them aligned
+    names = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # keeps each of them aligned
     header, end = {"__metadata__": dict(sorted(metadata.items()))}, 0
     for name in names:
-        tensor = tensors[name]
-        kind = f"{'F' if tensor.is_floating_point() else 'I'}{8 * tensor.element_size()}"
-        start, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, end]}
+        dtype, shape = tensors[name].dtype, tensors[name].shape
+        kind = "F" if dtype.is_floating_point else "U" if dtype == torch.uint8 else "I"
+        start, end = end, end + shape.numel() * dtype.itemsize
+        header[name] = {"dtype": f"{kind}{8 * dtype.itemsize}", "shape": list(shape), "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for name in names:
-            file.write(tensors[name].contiguous().numpy())
+            for rows in blocks(len(tensors[name])):
+                file.write(tensors[name][rows].contiguous().numpy())
         file.flush()
         os.fsync(file.fileno())
 
 
-def read_bank(path):
-    """-> (tensors, metadata). Raises UserError when the file is missing, damaged, or not a feature bank."""
+def open_bank(path):
+    """-> (tensors, header), features as StoredRows. Raises UserError when the file is missing, damaged, or not a
+    feature bank."""
     metadata = read_bank_header(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"feature bank {path} is damaged ({error}); delete it and make it again") from None
-    if metadata.get("digest") != _digest(tensors):
+    if metadata.get("digest") != _digest(_without_rows(tensors)):
         raise UserError(
             f"feature bank {path} is damaged (its content does not match its digest); delete it and make it again"
         )
+    stored = {
+        name: StoredRows(path, name, tensors[f"{name}.checks"]) for name in tensors if f"{name}.checks" in tensors
+    }
+    tensors = {name: value for name, value in tensors.items() if not name.endswith(".checks") and name != "split"}
+    return {**tensors, **stored}, metadata
+
+
+def read_bank(path):
+    """-> (tensors, header with the split), all of it read. Raises UserError as `open_bank` does."""
+    tensors, metadata = open_bank(path)
+    tensors = {name: value[torch.arange(len(value))] for name, value in tensors.items()}
+    if "split_digest" in metadata:
+        metadata["split"] = json.dumps(read_bank_split(path))
     return tensors, metadata
 
 
@@ -82,7 +158,7 @@ class BankStore:
 
     def __init__(self, path, backbone):
         state = os.stat(path) if os.path.isfile(path) else None  # first: the file may be replaced while it is read
-        tensors, metadata = read_bank(path)
+        tensors, metadata = open_bank(path)
         self.path, self.digest = path, metadata.get("header_digest", metadata["digest"])
         self.about = {"path": os.path.abspath(path), "sha256": self.digest, "size": state.st_size}
         self.about["mtime_ns"] = state.st_mtime_ns
@@ -92,28 +168,29 @@ class BankStore:
                 f"{metadata.get('backbone_hash', 'unknown')[:12]}), but the run uses {backbone.name} "
                 f"({backbone.weights_hash[:12]}): set MODEL.BACKBONE.NAME, or use images with --root"
             )
-        if metadata["format"] == OLD_BANK and not has_sha256(path):
+        if metadata["format"] == OLDEST and not has_sha256(path):
             print(
                 f"feature bank {path} is of an old format without a digest of its header (split, class names): changes "
                 f"there cannot be noticed. From now on they are with: sha256sum {path} > {path}.sha256"
             )
         try:
-            self.tables = self._read_tables(tensors, json.loads(metadata["split"]))
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            self.tables = self._tables(tensors, read_bank_split(path))
+        except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise UserError(f"feature bank {path} has no usable split in its header: {error!r}") from None
 
-    def _read_tables(self, tensors, split):
+    def _tables(self, tensors, split):
         """{part: FeatureTable}; an image has one row where there are no offsets."""
         tables = {}
         for name, items in split.items():
             features = tensors[f"{name}.features"]
             offsets = tensors.get(f"{name}.offsets", torch.arange(len(features) + 1))
-            if len(offsets) != len(items) + 1 or offsets[-1] != len(features):
+            paths = [item[0] for item in items]
+            if len(offsets) != len(paths) + 1 or offsets[-1] != len(features):
                 raise UserError(
                     f"feature bank {self.path} has {len(features)} rows of {len(offsets) - 1} {name} images, but its "
-                    f"split names {len(items)}: make it again with scripts/extract_features.py"
+                    f"split names {len(paths)}: make it again with scripts/extract_features.py"
                 )
-            tables[name] = FeatureTable(features, offsets, [item[0] for item in items])
+            tables[name] = FeatureTable(features, offsets, paths)
         return tables
 
     @property
@@ -125,9 +202,9 @@ class BankStore:
         paths = [item.impath for item in items]
         for name in order:
             table = self.tables.get(name)
-            if table is not None and table.row.keys() >= {*paths}:
+            if table is not None and table.find(paths).keys() >= {*paths}:
                 return table.lookup(paths, [item.label for item in items])
-        known = set().union(*(table.row for table in self.tables.values()))
+        known = set().union(*(table.find(paths) for table in self.tables.values()))
         raise UserError(
             f"feature bank {self.path} does not hold {first_five(path for path in paths if path not in known)}; make a "
             "new bank with scripts/extract_features.py, or use --root"

@@ -14,7 +14,7 @@ from .files import UserError, nearest
 from .identity import leaves
 from .tasks import TASKS
 
-PRECISIONS = ("auto", "fp32", "fp16", "amp")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "amp")
 ASIDE = "SHIP"  # this project's name: the node for keys of ours whose name a checkout has taken
 ALIKE = 0.85  # from this similarity on a method's name is taken for a misspelt hook
 
@@ -183,13 +183,17 @@ def extend_cfg(cfg):
 
 def resolve_precision(requested, device, key):
     """-> (dtype of the frozen tower, whether to autocast). auto is fp16 on a GPU and fp32 on a CPU, where fp16 is
-    refused.
+    refused; bf16 runs on both.
 
     `key` is the config key that holds `requested`; errors name it.
     """
     on_cpu = torch.device(device).type == "cpu"
     if on_cpu and requested in ("fp16", "amp"):
         raise UserError(f"{key} {requested} needs a GPU; on a CPU set {key} fp32 (or auto, which chooses by device)")
+    if requested == "bf16":
+        if not on_cpu and torch.cuda.get_device_capability(device) < (8, 0):
+            raise UserError(f"{key} bf16: {torch.cuda.get_device_name(device)} has no bfloat16; set {key} fp16")
+        return torch.bfloat16, False
     if requested == "fp16" or (requested == "auto" and not on_cpu):
         return torch.float16, False
     return torch.float32, requested == "amp"

@@ -42,9 +42,10 @@ class FeatureSet:
     def draw(self, index: Tensor) -> Tensor:
         """One view at random for each image of `index` [B] -> features [B, d], by torch's global generator."""
         index = to_device(index, self.offsets.device)
-        views = self.views[index]
+        first = self.offsets[index]
+        views = self.offsets[index + 1] - first  # of the batch alone: an epoch over many images has many batches
         pick = (to_device(torch.rand(len(index)), views.device) * views).long()
-        return self.features[self.offsets[index] + pick.clamp(max=views - 1)]
+        return self.features[first + pick.clamp(max=views - 1)]
 
     def mean(self) -> Tensor:
         """The average over views of each image, back on the unit sphere [N, d]."""
@@ -55,10 +56,9 @@ class FeatureSet:
     def select(self, keep: Tensor | Sequence[int]) -> "FeatureSet":
         """The images of `keep` (indices or a boolean mask, [N])."""
         keep = torch.as_tensor(keep, device=self.labels.device)
-        keep = keep.nonzero().flatten() if keep.dtype == torch.bool else keep
-        rows = [torch.arange(self.offsets[i], self.offsets[i + 1], device=self.labels.device) for i in keep.tolist()]
-        offsets = torch.cat([self.offsets.new_zeros(1), self.views[keep].cumsum(0)])
-        return FeatureSet(self.features[torch.cat(rows)] if rows else self.features[:0], offsets, self.labels[keep])
+        keep = keep.nonzero().flatten() if keep.dtype == torch.bool else keep.long()
+        rows, offsets = rows_of(self.offsets, keep)
+        return FeatureSet(self.features[rows], offsets, self.labels[keep])
 
     @staticmethod
     def join(sets: Iterable["FeatureSet"]) -> "FeatureSet":
@@ -68,36 +68,79 @@ class FeatureSet:
         return FeatureSet(torch.cat([s.features for s in sets]), offsets, torch.cat([s.labels for s in sets]))
 
 
-class FeatureTable:
-    """Features by image path: what one list of images became. features [R, d], offsets [N + 1], paths N relative
-    paths."""
+def rows_of(offsets: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of the views of `images` [n], one image after another, and the offsets among them [n + 1]."""
+    views = offsets.diff()[images]
+    among = torch.cat([offsets.new_zeros(1), views.cumsum(0)])
+    rows = torch.arange(int(among[-1]), device=offsets.device)
+    return rows + (offsets[images] - among[:-1]).repeat_interleave(views), among
 
-    def __init__(self, features: Tensor, offsets: Tensor, paths: Iterable[str]):
-        self.features, self.offsets = features, offsets
-        self.row = {path: i for i, path in enumerate(paths)}
+
+class Rows:
+    """Rows [R, d] of several tensors (or of what a file holds), one after another, or the rows `index` of them; read
+    when `[rows]` asks for them."""
+
+    def __init__(self, pieces: Sequence, index: Tensor | None = None):
+        self.pieces, self.index = list(pieces), index
+        self.ends = torch.tensor([len(piece) for piece in pieces]).cumsum(0)
+        self.dtype = pieces[0].dtype
+        self.shape = torch.Size([int(self.ends[-1]) if index is None else len(index), pieces[0].shape[1]])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        rows = rows if self.index is None else self.index[rows]
+        owner = torch.bucketize(rows, self.ends, right=True)
+        features = torch.empty(len(rows), self.shape[1], dtype=self.dtype)
+        for i in owner.unique().tolist():
+            here = (owner == i).nonzero().flatten()
+            features[here] = self.pieces[i][rows[here] - self.ends[i] + len(self.pieces[i])]
+        return features
+
+
+class FeatureTable:
+    """Features by image path: what one list of images became. features [R, d], a tensor or what reads rows when they
+    are asked for; offsets [N + 1]; paths N relative paths."""
+
+    def __init__(self, features, offsets: Tensor, paths: Iterable[str]):
+        self.features, self.offsets, self.paths = features, offsets, list(paths)
 
     @property
     def unreadable(self) -> set[str]:
         """Paths of the images without a view."""
-        paths = list(self.row)
-        return {paths[i] for i in (self.offsets.diff() == 0).nonzero().flatten().tolist()}
+        return {self.paths[i] for i in (self.offsets.diff() == 0).nonzero().flatten().tolist()}
+
+    def find(self, paths: Iterable[str]) -> dict[str, int]:
+        """{path: place} of those `paths` that the table has."""
+        wanted = {*paths}
+        return {path: i for i, path in enumerate(self.paths) if path in wanted}
 
     @staticmethod
     def join(tables: Sequence["FeatureTable"]) -> "FeatureTable":
-        """One table of the images of several, which have no image in common."""
+        """One table of the images of several, which have no image in common; nothing is copied."""
         if len(tables) == 1:
             return tables[0]
         offsets = torch.cat([torch.zeros(1, dtype=torch.long)] + [table.offsets.diff() for table in tables]).cumsum(0)
         return FeatureTable(
-            torch.cat([table.features for table in tables]), offsets, [path for table in tables for path in table.row]
+            Rows([table.features for table in tables]), offsets, [path for table in tables for path in table.paths]
         )
+
+    def take(self, paths: Iterable[str]) -> "FeatureTable":
+        """The images at `paths`, in this order; nothing is copied."""
+        paths = list(paths)
+        place = self.find(paths)
+        rows, offsets = rows_of(self.offsets, torch.tensor([place[path] for path in paths], dtype=torch.long))
+        return FeatureTable(Rows([self.features], rows), offsets, paths)
 
     def lookup(self, paths: Iterable[str], labels: Sequence[int]) -> FeatureSet:
         """-> FeatureSet of the images at `paths`; images without a view (skipped as unreadable) are left out."""
-        rows = torch.tensor([self.row[path] for path in paths], dtype=torch.long)
-        images = FeatureSet(self.features, self.offsets, torch.zeros(len(self.row), dtype=torch.long)).select(rows)
-        images = FeatureSet(images.features, images.offsets, torch.tensor(labels, dtype=torch.long))
-        return images if bool((images.views > 0).all()) else images.select(images.views > 0)
+        paths = list(paths)
+        place = self.find(paths)
+        images = torch.tensor([place[path] for path in paths], dtype=torch.long)
+        has_view = self.offsets.diff()[images] > 0
+        rows, offsets = rows_of(self.offsets, images[has_view])
+        return FeatureSet(self.features[rows], offsets, torch.tensor(labels, dtype=torch.long)[has_view])
 
 
 def batches(count, batch_size, drop_last):

@@ -90,8 +90,8 @@ def write_onnx(path, trainer, head, names):
         reason = getattr(part, "NO_EXPORT", "")
         if reason:
             raise UserError(f"{trainer.cfg.TRAINER.NAME} cannot be exported to ONNX: {reason}")
-    if trainer.device.type != "cpu":
-        raise UserError("export to ONNX works on a CPU: save the model and load it with device='cpu'")
+    if trainer.device.type != "cpu" or trainer.backbone.dtype != torch.float32:
+        raise UserError("export to ONNX works in float32 on a CPU: load the saved model with device='cpu', PREC fp32")
     size = trainer.backbone.input_size
     found = head.as_linear() if hasattr(head, "as_linear") else None
     head = head if found is None else LinearHead(*found, head.logit_scale)

@@ -19,7 +19,7 @@ from dassl.utils import read_image
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from .bank import read_bank, write_bank
+from .bank import blocks, open_bank, write_bank
 from .contents import content_hashes
 from .data import FeatureTable
 from .files import UserError, first_five, locked
@@ -122,7 +122,8 @@ class ImageStore:
     def _features(self, items, views):
         paths, labels = [self.relative(item.impath) for item in items], [item.label for item in items]
         tables = self.tables.setdefault(views, [])
-        new = [item.impath for item, path in zip(items, paths) if not any(path in table.row for table in tables)]
+        known = FeatureTable.join(tables).find(paths) if tables else {}
+        new = [item.impath for item, path in zip(items, paths) if path not in known]
         if new:
             tables.append(self.table(new, views))
         return FeatureTable.join(tables).lookup(paths, labels)
@@ -208,11 +209,10 @@ class ImageStore:
             if rank:
                 return _wait_for(cached)
             tables = [FeatureTable(**_wait_for(part), paths=paths[chunk]) for part, chunk in chunks.items()]
-            joined = FeatureTable.join(tables)
-            tensors = {"features": joined.features, "offsets": joined.offsets}
-            write_bank(cached, tensors, {})
+            joined = FeatureTable.join(tables)  # read and written block by block: memory stays flat
+            write_bank(cached, {"features": joined.features, "offsets": joined.offsets}, {})
             shutil.rmtree(parts, ignore_errors=True)
-            return tensors
+            return open_bank(cached)[0]
 
 
 class TunedImages(ImageStore):
@@ -231,11 +231,14 @@ class TunedImages(ImageStore):
 
 
 def _verified(bank):
-    """The tensors of a bank; None where it is missing or damaged."""
+    """The tensors of a bank, features to be read when they are used; None where it is missing or damaged."""
     try:
-        return read_bank(bank)[0]
+        tensors = open_bank(bank)[0]
+        for rows in blocks(len(tensors["features"])):
+            tensors["features"][rows]  # raises where a row does not verify
     except UserError:
         return None
+    return tensors
 
 
 def _wait_for(bank):

@@ -24,7 +24,6 @@ except ImportError:  # an upstream dassl has no such class
 RESULTS = "results.json"  # a run is done if and only if it exists: it is written last and atomically
 BLOCK = 1 << 20  # bytes read at a time
 EXPECTED = "it must be a text file with a name a line"
-BANK_FORMAT, OLD_BANK = "ship-bank-2", "ship-bank-1"
 
 
 class ClassesUnsupported(UserError):
@@ -84,42 +83,6 @@ def verified_sha256(path: str | Path) -> str:
 def hash_of(value) -> str:
     """16 hex digits that stand for any JSON value."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
-
-
-def header_digest(header: dict[str, str]) -> str:
-    """sha256 of what the header of a feature bank says, its own digest left out; the tensors' digest is in it."""
-    rest = {key: value for key, value in header.items() if key != "header_digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def read_bank_header(path: str | Path) -> dict[str, str]:
-    """The header of the feature bank `path`, without its tensors. Raises UserError where the file is missing or no
-    bank, or where the header is not the one that was written."""
-    from safetensors import safe_open
-
-    if not os.path.isfile(path):
-        raise UserError(
-            f"feature bank {path} (FEATURES.BANK) does not exist; make one with scripts/extract_features.py, or give "
-            "--root to use images"
-        )
-    if has_sha256(path):
-        verified_sha256(path)
-    try:
-        with safe_open(path, framework="numpy") as bank:
-            header = bank.metadata() or {}
-    except Exception as error:  # safetensors' own error type, OSError, and more for damaged headers
-        raise UserError(f"feature bank {path} is damaged ({error}); delete it and make it again") from None
-    form = header.get("format")
-    if form not in (BANK_FORMAT, OLD_BANK):
-        raise UserError(f"{path} is no feature bank: its header says format {form!r}, not {BANK_FORMAT!r}")
-    if form == BANK_FORMAT and header.get("header_digest") != header_digest(header):
-        raise UserError(f"feature bank {path} is damaged (its header does not match its digest); make it again")
-    return header
-
-
-def has_sha256(path: str | Path) -> bool:
-    """Whether a file beside `path` has its sha256."""
-    return os.path.isfile(f"{path}.sha256")
 
 
 # ---- writing

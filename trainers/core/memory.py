@@ -125,7 +125,7 @@ class MemoryStore:
 
     def _features(self, items, views):
         tables = [self.tables[views]] if views in self.tables else []
-        known = tables[0].row if tables else {}
+        known = tables[0].find(item.impath for item in items) if tables else {}
         missing = [item.impath for item in items if item.impath not in known]
         if missing or not tables:
             tables.append(self._encode(list(dict.fromkeys(missing)), views))

@@ -55,7 +55,7 @@ class FeatureTrainer(Predictor):
     """
 
     SECTION = None
-    OPTIONS: dict[str, object] = {"PREC": "auto"}  # fp32, fp16, amp; auto: fp16 on a GPU, fp32 on a CPU
+    OPTIONS: dict[str, object] = {"PREC": "auto"}  # fp32, fp16, bf16, amp; auto: fp16 on a GPU, fp32 on a CPU
     LIMITS: dict[str, object] = {"PREC": PRECISIONS}
     MODEL_NAME = "head"
     REVISION = 1

@@ -5,29 +5,37 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
+from trainers.clip_adapter import CLIPAdapterHead, bottleneck
+from trainers.cocoop import CoCoOpHead
 from trainers.coop import CoOpHead
+from trainers.core.heads import ZeroshotHead
 from trainers.core.model.prompts import ClassTokens
+from trainers.core.model.text_encoder import TextEncoder
 from trainers.generative.generator import PromptGenerator
 from trainers.generative.vae import VAE
+from trainers.proda import ProDAHead, upper_bound_logits
+from trainers.tip_adapter import TipHead
 
-from .plain import PlainCoOpHead, PlainGenerator
+from .plain import TEMPLATE, PlainEncoder, PlainTipHead, PlainZeroshot
 
 BATCH, HIDDEN = 32, 4096  # images of a step, as in CoOp's settings; hidden units of the generator's networks
+ADAPTED, SHOTS, TEST = 256, 16, 1000  # images of an adapter's step; keys of a class; images of an evaluation
 
 
 class Formulation(NamedTuple):
-    head: type
-    generator: type
+    encoder: type
+    zero_shot: type
+    tip: type
     at_once: int  # steps whose synthetic features are made in one pass of the generator
 
 
-OURS = Formulation(CoOpHead, PromptGenerator, at_once=16)
-PLAIN = Formulation(PlainCoOpHead, PlainGenerator, at_once=1)
+OURS = Formulation(TextEncoder, lambda backbone, names: ZeroshotHead(backbone, [TEMPLATE], names), TipHead, at_once=16)
+PLAIN = Formulation(PlainEncoder, PlainZeroshot, PlainTipHead, at_once=1)
 
 
 def text_encoder(formulation, backbone, names, n_ctx):
     """Forward and backward of a context that all names share."""
-    head = formulation.head(backbone, names, _context(backbone, n_ctx)).to(backbone.device)
+    head = _prompts(formulation, backbone, CoOpHead, names, _context(backbone, n_ctx))
     direction = torch.randn(len(names), backbone.embed_dim, device=backbone.device)  # any loss will do
     return lambda: (head.encode_names(head.tokens) * direction).sum().backward(), 1
 
@@ -35,8 +43,7 @@ def text_encoder(formulation, backbone, names, n_ctx):
 def generator(formulation, backbone, names, n_ctx):
     """A step of SHIP's VAE."""
     classes = ClassTokens(names, backbone, n_ctx)
-    prompts = formulation.generator(backbone, n_ctx, backbone.width, HIDDEN)
-    vae = VAE(prompts, backbone.embed_dim, HIDDEN).to(backbone.device)
+    vae = VAE(_generator(formulation, backbone, n_ctx), backbone.embed_dim, HIDDEN).to(backbone.device)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, fused=True)
     x, labels = _batch(backbone, len(names))
     return lambda: vae.step(x, labels.cpu(), classes, [optimizer]), 1
@@ -44,17 +51,16 @@ def generator(formulation, backbone, names, n_ctx):
 
 def coop(formulation, backbone, names, n_ctx):
     """A step of CoOp."""
-    learn = _learner(formulation, backbone, names, n_ctx)
-    x, labels = _batch(backbone, len(names))
-    return lambda: learn(x, labels), 1
+    head = _prompts(formulation, backbone, CoOpHead, names, _context(backbone, n_ctx))
+    return _learner(head, *_batch(backbone, len(names))), 1
 
 
 def coop_ship(formulation, backbone, names, n_ctx):
     """Steps of CoOp + SHIP, each on a batch of images and as many synthetic features of the second half of names."""
-    learn = _learner(formulation, backbone, names, n_ctx)
+    learn = _learner(_prompts(formulation, backbone, CoOpHead, names, _context(backbone, n_ctx)))
     base = len(names) // 2
     classes = ClassTokens(names[base:], backbone, 4)
-    make = formulation.generator(backbone, 4, backbone.width, HIDDEN).to(backbone.device)
+    make = _generator(formulation, backbone, 4).to(backbone.device)
     x, labels = _batch(backbone, base)
     new = torch.randint(len(classes), (formulation.at_once, BATCH))
 
@@ -68,27 +74,89 @@ def coop_ship(formulation, backbone, names, n_ctx):
     return steps, formulation.at_once
 
 
-STEPS = {"text_encoder": text_encoder, "generator": generator, "coop": coop, "coop_ship": coop_ship}
+def cocoop(formulation, backbone, names, n_ctx):
+    """A step of CoCoOp: one image, with prompts of its own."""
+    head = _prompts(formulation, backbone, CoCoOpHead, names, _context(backbone, n_ctx))
+    return _learner(head, *_batch(backbone, len(names), 1)), 1
+
+
+def proda(formulation, backbone, names, n_ctx):
+    """A step of ProDA: 4 of 32 prompts, and the orthogonality of all."""
+    head = _prompts(formulation, backbone, ProDAHead, names, torch.stack([_context(backbone, n_ctx)] * 32))
+    head.chosen = range(7, 32, 8)  # names in front, in the middle, and twice at the end
+
+    def loss(features, labels):
+        logits = upper_bound_logits(features, labels, head.weights(head.tokens, head.chosen), head.logit_scale)
+        return F.cross_entropy(logits, labels) + 0.1 * head.semantic_orthogonality()
+
+    return _learner(head, *_batch(backbone, len(names)), loss), 1
+
+
+def clip_adapter(formulation, backbone, names, n_ctx):
+    """A step of CLIP-Adapter, which the plain formulation encodes all texts for."""
+    head = CLIPAdapterHead(bottleneck(backbone.embed_dim, 4), 0.2, formulation.zero_shot(backbone, names))
+    return _learner(head.to(backbone.device), *_batch(backbone, len(names))), 1
+
+
+def tip_adapter(formulation, backbone, names, n_ctx):
+    """A step of Tip-Adapter-F, both with the keys and the optimiser of their formulation."""
+    labels = torch.arange(len(names), device=backbone.device).repeat_interleave(SHOTS)
+    text, keys = (F.normalize(torch.randn(n, backbone.embed_dim), dim=-1) for n in (len(names), len(labels)))
+    head = formulation.tip(backbone, names, text, keys, labels, 1.17, 1.0, learned=True).to(backbone.device)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, eps=1e-4, fused=formulation is OURS)
+    return _learner(head, *_batch(backbone, len(names), ADAPTED), optimizer=optimizer), 1
+
+
+def evaluation(formulation, backbone, names, n_ctx):
+    """CoOp's logits of test images in batches of 100, for which the plain formulation encodes the prompts each time."""
+    head = _prompts(formulation, backbone, CoOpHead, names, _context(backbone, n_ctx))
+    batches = _batch(backbone, len(names), TEST)[0].split(100)
+
+    @torch.no_grad()
+    def evaluate():
+        head.eval()  # forgets what it kept
+        for features in batches:
+            head(features) if formulation is OURS else head.encode_names(head.tokens) @ features.t()
+
+    return evaluate, 1
+
+
+PEERS = [generator, coop, coop_ship, cocoop, proda, clip_adapter, tip_adapter, evaluation]
+STEPS = {step.__name__: step for step in (text_encoder, *PEERS)}
+BY_NAMES = {name for name in STEPS if name not in ("generator", "tip_adapter")}  # cost proportional to their number
 
 
 def _context(backbone, n_ctx):
     return 0.02 * torch.randn(n_ctx, backbone.width)
 
 
-def _batch(backbone, classes):
+def _prompts(formulation, backbone, kind, names, ctx):
+    """A prompt head with the text encoder of a formulation."""
+    head = kind(backbone, names, ctx).to(backbone.device)
+    head._encoder = formulation.encoder(backbone)
+    return head
+
+
+def _generator(formulation, backbone, n_ctx):
+    make = PromptGenerator(backbone, n_ctx, backbone.width, HIDDEN)
+    make.encode = formulation.encoder(backbone)
+    return make
+
+
+def _batch(backbone, classes, size=BATCH):
     """Unit features [B, d] and labels [B]."""
-    features = torch.randn(BATCH, backbone.embed_dim, device=backbone.device)
-    return F.normalize(features, dim=-1), torch.randint(classes, (BATCH,), device=backbone.device)
+    features = torch.randn(size, backbone.embed_dim, device=backbone.device)
+    return F.normalize(features, dim=-1), torch.randint(classes, (size,), device=backbone.device)
 
 
-def _learner(formulation, backbone, names, n_ctx):
-    """f(features, labels): a step of SGD on the cross-entropy over the names."""
-    head = formulation.head(backbone, names, _context(backbone, n_ctx)).to(backbone.device)
-    optimizer = torch.optim.SGD(head.parameters(), lr=0.002)
+def _learner(head, x=None, y=None, loss=None, optimizer=None):
+    """f(features, labels): a step on the cross-entropy over the names, by default of SGD on the batch x, y."""
+    optimizer = optimizer or torch.optim.SGD(head.parameters(), lr=0.002)
+    loss = loss or (lambda features, labels: F.cross_entropy(head(features), labels))
 
-    def learn(features, labels):
+    def learn(features=x, labels=y):
         optimizer.zero_grad()
-        F.cross_entropy(head(features), labels).backward()
+        loss(features, labels).backward()
         optimizer.step()
 
     return learn

@@ -41,6 +41,16 @@ def test_images_without_views_are_left_out():
     assert images.labels.tolist() == [2, 0] and images.views.tolist() == [2, 1]
 
 
+def test_joined_tables_are_read_row_by_row_and_in_any_order():
+    tables = [
+        FeatureTable(torch.arange(3.0)[:, None], torch.tensor([0, 1, 3]), ["a", "b"]),
+        FeatureTable(torch.arange(3.0, 6)[:, None], torch.tensor([0, 0, 3]), ["c", "d"]),
+    ]
+    images = FeatureTable.join(tables).take(["d", "c", "b", "a"]).lookup(["a", "d", "c"], [7, 8, 9])
+    assert images.features.flatten().tolist() == [0, 3, 4, 5] and images.offsets.tolist() == [0, 1, 4]
+    assert images.labels.tolist() == [7, 8]
+
+
 @pytest.mark.parametrize(
     "count, size, drop_last, sizes",
     [(10, 4, True, [4, 4]), (10, 4, False, [4, 4, 2]), (3, 4, True, [3]), (3, 4, False, [3]), (8, 4, True, [4, 4])],

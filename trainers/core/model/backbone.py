@@ -113,7 +113,7 @@ def known_backbones():
 def load_backbone(cfg, dtype=torch.float32, device="cpu"):
     """The frozen backbone that cfg.MODEL.BACKBONE.NAME asks for; UserError when there is none or it cannot run so."""
     name, device = cfg.MODEL.BACKBONE.NAME, torch.device(device)
-    if device.type == "cpu" and dtype != torch.float32:
+    if device.type == "cpu" and dtype == torch.float16:
         raise UserError(
             f"{str(dtype).removeprefix('torch.')} does not run on the CPU: set {_precision_keys(cfg)} to fp32 or auto"
         )
@@ -142,7 +142,7 @@ def load_backbone(cfg, dtype=torch.float32, device="cpu"):
 def _precision_keys(cfg):
     """The PREC keys that ask for half precision, as one types them."""
     sections = [(key, value) for key, value in cfg.get("TRAINER", {}).items() if hasattr(value, "get")]
-    keys = [f"TRAINER.{key}.PREC" for key, value in sections if value.get("PREC") in ("fp16", "bf16")]
+    keys = [f"TRAINER.{key}.PREC" for key, value in sections if value.get("PREC") == "fp16"]
     return " and ".join(keys) or "the trainer's PREC (TRAINER.<its section>.PREC)"
 
 

@@ -10,6 +10,7 @@ import clip.model
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from dassl.config import get_cfg_default
 from helpers.cuda_dtypes import CudaDtypes
 from helpers.http_server import serving
@@ -21,7 +22,7 @@ from yacs.config import CfgNode
 from trainers.core.files import UserError
 from trainers.core.model import openai_clip
 from trainers.core.model.backbone import Backbone, apply_preprocessing, known_backbones, load_backbone
-from trainers.core.model.prompts import tokenize
+from trainers.core.model.prompts import encode_texts, tokenize
 from trainers.core.model.text_encoder import TextEncoder
 
 
@@ -227,6 +228,17 @@ def test_no_network(monkeypatch, tmp_path):
     place, key = f"{tmp_path}/.cache/clip/ViT-B-16.pt", "set MODEL.BACKBONE.NAME to the file's path"
     for part in ("http://127.0.0.1:9/abc123/ViT-B-16.pt", place, "sha256: abc123", key.partition(" to ")[2]):
         assert part in str(caught.value)
+
+
+def test_bfloat16_runs_on_a_cpu_and_float16_does_not(miniclip_backbone):
+    half, images = load_backbone(config("MiniCLIP"), torch.bfloat16), torch.rand(2, 3, 224, 224)
+    texts = [encode_texts(backbone, ["a dog", "a grand piano"]).float() for backbone in (half, miniclip_backbone)]
+    with torch.no_grad():
+        seen = [backbone.encode_image(images).float() for backbone in (half, miniclip_backbone)]
+    for ours, exact in (texts, seen):
+        assert half.dtype == torch.bfloat16 and F.cosine_similarity(ours, exact).min() > 0.995
+    with pytest.raises(UserError, match="float16 does not run on the CPU"):
+        load_backbone(config("MiniCLIP"), torch.float16)
 
 
 # ---- open_clip

@@ -1,0 +1,62 @@
+"""A made-up bank of ImageNet's form: what opening it takes, and an epoch."""
+
+import json
+import multiprocessing
+import resource
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from dassl.config import get_cfg_default
+from dassl.data.datasets import build_dataset
+
+import datasets  # noqa: F401  (registers the readers)
+import trainers
+from trainers.core.bank import BankStore, write_bank
+from trainers.core.data import FeatureLoader
+
+WIDTH, CLASSES = 512, 1000
+BACKBONE = SimpleNamespace(name="made up", weights_hash="0" * 64)
+
+
+def rows(counts: list[int]) -> list[dict]:
+    """For each number of training images a row with 16 shots and one with all images, each measured in a process of its
+    own."""
+    found = []
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "bank.safetensors")
+            make(path, count)
+            for shots in (16, -1):
+                with multiprocessing.get_context("spawn").Pool(1) as pool:
+                    found.append(pool.apply(measure, (path, shots)))
+    return found
+
+
+def make(path, count):
+    """A bank of `count` training images with one view each, and up to 50,000 test images."""
+    features, split = {}, {}
+    for part, size in (("train", count), ("val", 0), ("test", min(count, 50_000))):
+        labels = [i % CLASSES for i in range(size)]
+        split[part] = [[f"{part}/n{y:08d}/n{y:08d}_{i}.JPEG", y, f"class {y}"] for i, y in enumerate(labels)]
+        features[f"{part}.features"] = torch.rand(size, WIDTH).half()
+    about = {"dataset": "ImageNet", "backbone": BACKBONE.name, "backbone_hash": BACKBONE.weights_hash}
+    write_bank(path, features, {**about, "split": json.dumps(split), "split_hash": "made up"})
+
+
+def measure(path, shots):
+    """CPU seconds until the bank is open and training and test features are read, and per row of an epoch."""
+    cfg = get_cfg_default()
+    trainers.extend_cfg(cfg)
+    cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS, cfg.FEATURES.BANK = "ImageNet", shots, str(path)
+    start = time.process_time()
+    dataset, store = build_dataset(cfg), BankStore(path, BACKBONE)
+    opened = time.process_time()
+    train, test = store.training_views(dataset.train_x), store.plain_views(dataset.test)
+    read, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    batches = sum(1 for _ in FeatureLoader(train.to("cpu", torch.float32), 256))
+    epoch = (time.process_time() - read) / batches / 256
+    row = {"training images": len(train), "test images": len(test), "shots": shots, "open, s": opened - start}
+    return {**row, "read, s": read - opened, "peak, MB": memory, "epoch, us per row": epoch * 1e6}
