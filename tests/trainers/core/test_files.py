@@ -115,8 +115,11 @@ def test_a_damaged_one_is_a_sentence(tmp_path, content):
 
 def test_a_list_of_names(tmp_path):
     path = tmp_path / "names.txt"
-    path.write_text("# a comment\nzebra\n\n  grand piano \n", encoding="utf-8-sig")
-    assert read_names(path, "KEY") == ["zebra", "grand piano"]
+    path.write_bytes("\ufeff# new classes\r\nant\r\n\r\n\ufeff  sea\u00a0horse \r\n#crab\r\n".encode())
+    assert read_names(path, "KEY") == ["ant", "sea\u00a0horse"]
+    path.write_bytes("ant\n".encode("utf-16"))
+    with pytest.raises(UserError, match="KEY .* cannot be read as UTF-8"):
+        read_names(path, "KEY")
     path.write_text("# nothing\n\n")
     for wrong, problem in ((path, "holds no name"), (tmp_path, "is a folder"), (tmp_path / "no", "does not exist")):
         with pytest.raises(UserError, match=f"KEY {wrong} {problem}; it must be a text file with a name a line"):

@@ -21,19 +21,14 @@ def coloured_images(tmp_path_factory):
     return root
 
 
-def slow(trainer):
-    return pytest.param(trainer, marks=pytest.mark.slow)
-
-
 def on_images(root, out, trainer, *options, task="base2new"):
     options = ["DATALOADER.NUM_WORKERS", "0", "FEATURES.DIR", out / "cache", *options]
     return ["--root", str(root), *argv("", out / "run", trainer, *options, task=task, dataset="imagefolder")]
 
 
-@pytest.mark.parametrize("trainer", ["CoOp_SHIP", slow("Tip_Adapter_F"), slow("f_VAEGAN")])
-def test_on_the_fly_what_trains_on_features_has_random_views(coloured_images, tmp_path, monkeypatch, trainer):
-    """FEATURES.VIEWS 0: batches are of images; generator and cache get stored random views, not centre crops."""
-    args = on_images(coloured_images, tmp_path, trainer, "FEATURES.VIEWS", 0, "OPTIM.MAX_EPOCH", 1)
+def test_on_the_fly_what_trains_on_features_has_random_views(coloured_images, tmp_path, monkeypatch):
+    """FEATURES.VIEWS 0: batches are of images; the generator gets stored random views, not centre crops."""
+    args = on_images(coloured_images, tmp_path, "CoOp_SHIP", "FEATURES.VIEWS", 0, "OPTIM.MAX_EPOCH", 1)
     train_set = Recorded(monkeypatch, args).trainer.train_set
     assert train_set.views.tolist() == [16] * len(train_set)
     assert results(tmp_path / "run")["metrics"]["base"] >= 0

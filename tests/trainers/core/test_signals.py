@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.waiting import wait_for
+from helpers.waiting import is_alive, wait_for
 
 from trainers.core.signals import Interrupted, Rolling, interruptible
 
@@ -60,13 +60,6 @@ def start():
     for process in started:
         process.kill()
         process.wait()
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
