@@ -2,7 +2,6 @@
 "In your CoOp checkout")."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -30,7 +29,7 @@ def test_the_twin_trains_is_evaluated_and_opened_by_our_scripts(checkout):
     base = "TASK base2new DATASET.NUM_SHOTS 2 TRAINER.COOP.PREC fp32 TRAINER.COOP.THEIRS 3".split()
     done = run(checkout, *ship, str(out), *base)  # the checkout's SUBSAMPLE_CLASSES is all: the task's is base
     assert done.returncode == 0, done.stderr
-    assert "CoOp_SHIP: 6 classes" in done.stdout
+    assert "CoOp is registered already, by trainers.coop" in done.stdout and "CoOp_SHIP: 6 classes" in done.stdout
     found = json.loads((out / "results.json").read_text())
     assert {"base", "new", "H", "all"} <= set(found["metrics"]) and found["dataset"] == "Colours"
     assert (found["method"], found["plugins"]) == ("CoOp", ["SHIP"])
@@ -81,17 +80,3 @@ def test_every_twin_runs_in_a_coop_checkout(checkout):
         assert set(found["plugins"]) == set(name.split("_")) & {"SHIP", "SAR", "GATE"}
         for plugin, report in (("SHIP", "generator"), ("SAR", "sar"), ("GATE", "gate")):
             assert report in found["extra"] or plugin not in found["plugins"], name
-
-
-def test_a_taken_name_stays_with_its_owner(checkout):
-    code = (
-        "import trainers.coop as stock, trainers.ship_trainers as ship\n"
-        "from dassl.config import get_cfg_default\nfrom dassl.engine import TRAINER_REGISTRY as r\n"
-        "ship.extend_cfg(get_cfg_default())\nassert r.get('CoOp') is stock.CoOp\nprint(r.get('CoOp_SHIP').__module__)"
-    )
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "third_party")}
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=checkout / "checkout", env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    printed = ["CoOp is registered already, by trainers.coop", "trainers.ship_trainers.coop"]
-    assert done.stdout.splitlines() == printed

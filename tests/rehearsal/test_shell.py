@@ -87,9 +87,10 @@ def test_generalized_zero_shot_learning(table, dataset):
         assert table("gzsl", dataset, "1", trainer, "vit_b16") == [(dataset, trainer)]
 
 
-def test_an_ablation(table, rows):
-    assert table("ablation", "4", "dtd", "1", "vit_b16") == [("dtd", "CoOp_SHIP")] * 4
-    assert rows("--table", "4")
+@pytest.mark.parametrize("number", ["4", "5", "6"])
+def test_an_ablation(table, rows, number):
+    assert table("ablation", number, "dtd", "1", "vit_b16") == [("dtd", "CoOp_SHIP")] * 4
+    assert rows("--table", number)
 
 
 def test_a_script_runs_as_it_is_and_skips_what_is_done(shell, archive, features, tmp_path):

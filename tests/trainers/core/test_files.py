@@ -103,13 +103,6 @@ def test_what_is_written_is_read_and_an_edited_one_is_refused(tmp_path):
         files.read_results(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"metrics": 1}', b'{"metrics": {}, "digest": 4}'])
-def test_a_damaged_one_is_a_sentence(tmp_path, content):
-    (tmp_path / "results.json").write_bytes(content)
-    with pytest.raises(UserError, match="results.json is damaged"):
-        files.results_beside(tmp_path / "head/model.pth.tar-3")
-
-
 # ---- names
 
 
@@ -127,7 +120,3 @@ def test_a_list_of_names(tmp_path):
     require_different(["a", "b"], ["c"], "here")
     with pytest.raises(UserError, match="here: 'Grand_piano' repeats the class 'grand piano'; 'B' repeats 'b'"):
         require_different(["Grand_piano", "b", "B"], ["grand piano"], "here")
-
-
-def test_equal_names_stand_for_each_place_in_turn():
-    assert files.find_positions(["b", "a", "b", "b"], ["a", "b", "c", "b"]) == ([1, 0, 3], ["b"])

@@ -55,11 +55,6 @@ def test_a_wrapper_is_entered_and_what_is_no_class_is_left_out_and_named(tree, w
     assert not wrapper or f"{wrapper.rstrip('/')}/ is the only folder there" in said
 
 
-def test_a_class_may_be_called_train_or_hold_folders(tree):
-    parts, _ = read_layout(tree("train/1.jpg", "plane/1.jpg", "plane/more/2.jpg"))
-    assert parts == {"": {"plane": "plane", "train": "train"}}
-
-
 @pytest.mark.parametrize(
     "paths, fault",
     [

@@ -59,8 +59,16 @@ def test_too_few_classes_or_shots_are_refused(classes, shots):
         leave_out(dataset(drawn), dataset(drawn), shots, seed=1)
 
 
-@pytest.mark.parametrize("trainer", ["GaussianLDA_GATE", "CLIP_Adapter_SHIP", "Tip_Adapter_F_SHIP_GATE", "PVA"])
-def test_no_choice_reads_a_test_image_or_an_image_of_a_new_class(tmp_path, monkeypatch, miniclip_backbone, trainer):
+@pytest.mark.parametrize(
+    "trainer, task",
+    [
+        *((trainer, "base2new") for trainer in ("GaussianLDA_SHIP_GATE", "Tip_Adapter_F_SHIP_GATE", "PVA", "Ensemble")),
+        *((trainer, "gzsl") for trainer in ("CoOp_SHIP_SAR", "f_VAEGAN", "f_CLSWGAN")),
+    ],
+)
+def test_no_choice_reads_a_test_image_or_an_image_of_a_new_class(
+    tmp_path, monkeypatch, miniclip_backbone, trainer, task
+):
     """A store that fails when it is asked for one: a fold runs to its figures, a run to its end before evaluation."""
     names = [*NAMES, "chair"]
     bank = make_bank(tmp_path / "bank.safetensors", miniclip_backbone, names=names, train=8, val=4, noise=4.0)
@@ -75,7 +83,7 @@ def test_no_choice_reads_a_test_image_or_an_image_of_a_new_class(tmp_path, monke
     options = ["DATASET.NUM_SHOTS", "8", "TRAINER.SHIP.GENERATOR", "gaussian"]
     train.main(argv(bank, tmp_path / "fold", trainer, *options, task="leave_classes_out"))
     assert {"H", "all", "all_H", "ausuc"} <= results(tmp_path / "fold")["metrics"].keys()
-    train.main(argv(bank, tmp_path / "run", trainer, *options, "TEST.NO_TEST", "True"))
+    train.main(argv(bank, tmp_path / "run", trainer, *options, "TEST.NO_TEST", "True", task=task))
 
 
 def test_a_fold_says_what_it_has_and_scales_what_grows_with_the_data(tmp_path, miniclip_backbone):
