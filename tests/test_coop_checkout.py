@@ -26,7 +26,7 @@ def test_the_twin_trains_is_evaluated_and_opened_by_our_scripts(checkout):
     """config.yaml is written by the trainer; the keys of the checkout's own trainers do not stand in the way."""
     out, photo = checkout / "out", next((checkout / "data/colours/red").glob("*.png"))
     ship = "--trainer CoOp_SHIP --output-dir".split()
-    base = "TASK base2new DATASET.NUM_SHOTS 2 TRAINER.COOP.PREC fp32 TRAINER.COOP.THEIRS 3".split()
+    base = "TASK base2new DATASET.NUM_SHOTS 2 FEATURES.VIEWS 1 TRAINER.COOP.PREC fp32 TRAINER.COOP.THEIRS 3".split()
     done = run(checkout, *ship, str(out), *base)  # the checkout's SUBSAMPLE_CLASSES is all: the task's is base
     assert done.returncode == 0, done.stderr
     assert "CoOp is registered already, by trainers.coop" in done.stdout and "CoOp_SHIP: 6 classes" in done.stdout

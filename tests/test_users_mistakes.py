@@ -19,6 +19,7 @@ from trainers.core import FeatureTrainer, Plugin, UserError
 from trainers.core.contents import content_hashes
 from trainers.core.files import read_results, write_results
 from trainers.core.registry import known_trainers
+from trainers.core.run import alone_in
 
 # ---- what is loaded is compared with what is asked
 
@@ -156,23 +157,16 @@ def test_a_text_in_yaml_stays_text(written, value, tmp_path):
 
 def test_a_second_run_waits_and_finds_the_first_one_done(tiny_bank, tmp_path, capsys):
     words = runs.argv(tiny_bank, tmp_path / "run", "CLIP_Adapter")
-    threads = [threading.Thread(target=train.execute, args=(train.parse_args(words), *configured(words)))]
-    from trainers.core.run import alone_in
-
+    args = train.parse_args(words)
+    cfg = train.setup_cfg(args)
     with alone_in(str(tmp_path / "run")):
         second = threading.Thread(target=train.main, args=(words,))
         second.start()
         second.join(2)
         assert second.is_alive() and not (tmp_path / "run/config.yaml").exists()
-        threads[0].run()
+        train.execute(args, cfg, train.origin(words, args, cfg))
     second.join(60)
     assert "done already" in capsys.readouterr().out
-
-
-def configured(words):
-    args = train.parse_args(words)
-    cfg = train.setup_cfg(args)
-    return cfg, train.origin(words, args, cfg)
 
 
 def test_another_evaluation_is_set_aside(adapter, tiny_bank, tmp_path, capsys):
@@ -211,13 +205,16 @@ def test_results_have_no_nan(tmp_path):
 # ---- draws depend on what they should
 
 
-@pytest.mark.parametrize(
-    "name", sorted(name for name, kind in known_trainers().items() if not getattr(kind, "PLUGINS", 1))
-)
+LOSSES = {
+    name: kind
+    for name, kind in sorted(known_trainers().items())
+    if issubclass(kind, FeatureTrainer) and not kind.PLUGINS and kind.trains and not kind.TUNES_IMAGES
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_a_method_whose_loss_draws_says_so(name, tiny_bank, tmp_path, monkeypatch):
-    kind, drew = known_trainers()[name], []
-    if not issubclass(kind, FeatureTrainer) or not kind.trains or kind.TUNES_IMAGES:
-        pytest.skip("it has no loss of features")
+    kind, drew = LOSSES[name], []
     compute_loss = kind.compute_loss
 
     def watched(trainer, features, labels):
@@ -245,12 +242,6 @@ def test_what_a_plug_in_draws_after_training_does_not_depend_on_its_length(tiny_
 # ---- a crash after the work is done
 
 
-def own_folder(root, classes=("ant", "bee", "cow", "dog"), images=10):
-    for name in classes:
-        add_images(root / "animals" / name, [f"{name}_{i}.png" for i in range(images)])
-    return root / "animals"
-
-
 def own_words(root, out, *options):
     words = ["--root", root / "animals", "--trainer", "CLIP_Adapter", "--backbone", "MiniCLIP"]
     words += ["--seed", 1, "--output-dir", out]
@@ -261,10 +252,12 @@ def own_words(root, out, *options):
 
 def test_what_an_error_advises_goes_on_from_there(tmp_path, capsys):
     """A test image of no bytes is found before anything is trained; both ways out work."""
-    folder, words = own_folder(tmp_path), own_words(tmp_path, tmp_path / "out", "TASK", "base2new")
+    for name in ("ant", "bee", "cow", "dog"):
+        add_images(tmp_path / "animals" / name, [f"{name}_{i}.png" for i in range(10)])
+    words = own_words(tmp_path, tmp_path / "out", "TASK", "base2new")
     runs.open_data(words)  # makes the split
     listed = json.loads(next((tmp_path / "cache/splits").glob("*.json")).read_text())
-    broken = next((folder / path for path, label, _ in listed["test"] if label == 3))
+    broken = next((tmp_path / "animals" / path for path, label, _ in listed["test"] if label == 3))
     whole = broken.read_bytes()
     broken.write_bytes(b"")
     with pytest.raises(UserError, match="Replace them, or set DATASET.SKIP_BAD_IMAGES True"):

@@ -157,20 +157,6 @@ def test_causes(changed, cause):
     assert known.judge(vit("caltech101", **changed), "caltech101")[2] == causes  # also where the figure agrees
 
 
-@pytest.mark.parametrize(
-    "name, digest, backbone",
-    [
-        ("weights/ViT-B-16.pt", "", "ViT-B/16"),
-        ("open_clip:ViT-B-16/openai", "", "ViT-B/16"),
-        ("renamed.pt", "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f", "ViT-B/16"),
-        ("open_clip:ViT-B-16/laion2b_s34b_b88k", "", None),
-        ("RN50", "", None),
-    ],
-)
-def test_backbones_are_known_by_weights_or_name(name, digest, backbone):
-    assert known.known_page(name, digest).get("backbone") == backbone
-
-
 def test_known_preprocessing_and_hashes_are_the_backbones_own(miniclip_backbone):
     clip = pytest.importorskip("clip.clip")
     assert known.known_page("ViT-B/16")["sha256"] == clip._MODELS["ViT-B/16"].split("/")[-2]

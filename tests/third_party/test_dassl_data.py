@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 import torch
 from dassl.config import get_cfg_default
-from dassl.data import DataManager
 from dassl.data.data_manager import build_data_loader
-from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum, read_fewshot, write_fewshot
-from dassl.data.samplers import build_sampler
+from dassl.data.datasets import DatasetBase, Datum, read_fewshot, write_fewshot
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
 from dassl.utils import MissingFile, UserError, set_random_seed
 from PIL import Image
@@ -143,16 +141,6 @@ def test_train_transforms_apply_what_the_config_lists():
     assert build_transform(config(INPUT__GB_K=3), choices=every.split())(noise()).shape == (3, 8, 8)
 
 
-def test_domain_samplers_share_each_batch():
-    data = items([0] * 12, domains=[0] * 5 + [1] * 4 + [2] * 3)
-    for name in ("RandomDomainSampler", "SeqDomainSampler"):
-        sampler = build_sampler(name, data_source=data, batch_size=3)
-        order = list(sampler)
-        assert len(order) == len(sampler) == 9 and len(set(order)) == 9
-        assert all(sorted(data[i].domain for i in order[start : start + 3]) == [0, 1, 2] for start in (0, 3, 6))
-    assert [data[i].domain for i in order] == [0, 1, 2] * 3
-
-
 @pytest.mark.parametrize("count, sizes", [(3, [3]), (4, [4]), (7, [4]), (8, [4, 4])])
 def test_training_drops_the_last_partial_batch_iff_there_is_a_full_one(tmp_path, count, sizes):
     data, tfm = pictures(tmp_path / "p", count), build_transform(config())
@@ -171,22 +159,3 @@ def test_an_unreadable_image_is_named_also_by_a_worker(tmp_path, workers):
     with pytest.raises(UserError, match="cannot read the image .*2.png") as error:
         list(loader)
     assert "\n" not in str(error.value)
-
-
-def test_data_manager(tmp_path, capsys):
-    data = pictures(tmp_path / "p", 6)
-
-    @DATASET_REGISTRY.register(force=True)
-    class Pictures(DatasetBase):
-        def __init__(self, cfg):
-            super().__init__(train_x=data, val=data[:2] if cfg.SEED == 1 else None, test=data[:5])
-
-    cfg = config(DATASET__NAME="Pictures", SEED=1, VERBOSE=True, DATALOADER__TRAIN_X__BATCH_SIZE=4)
-    manager = DataManager(cfg)
-    assert manager.num_classes == 2 and manager.lab2cname == {0: "even", 1: "odd"} and manager.num_source_domains == 0
-    assert len(manager.train_loader_x) == 1 and manager.train_loader_u is None
-    assert next(iter(manager.test_loader))["img"].shape == (5, 3, 8, 8) and len(manager.val_loader) == 1
-    out = capsys.readouterr().out
-    assert "# classes  2\n# train_x  6\n# val      2\n# test     5\n" in out
-    cfg.SEED = 2
-    assert DataManager(cfg, custom_tfm_test=lambda image: torch.zeros(1)).val_loader is None

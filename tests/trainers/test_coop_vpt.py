@@ -99,16 +99,6 @@ def test_evaluation_draws_the_same_samples_whatever_came_before(miniclip_backbon
         assert not torch.equal(head(features), head(features))
 
 
-@pytest.mark.parametrize("options", [OPTIONS, SHARED])
-def test_for_classes_keeps_what_was_trained(miniclip_backbone, options):
-    head = make_head(miniclip_backbone, options).eval()
-    features = unit(2, miniclip_backbone.embed_dim)
-    with torch.no_grad():
-        few, all_classes = head.for_classes([NAMES[4], NAMES[1]]).eval(), head
-        assert few(features).shape == (2, 2) and few.state_dict().keys() == all_classes.state_dict().keys()
-        assert relative(head.for_classes(NAMES[::-1]).eval()(features), head(features).flip(1)) <= 1e-5
-
-
 @pytest.mark.parametrize("conditional", [True, False])
 def test_losses_equal_the_plain_formulation(tiny_bank, tmp_path, monkeypatch, miniclip_backbone, conditional):
     options = [*EVERY_STEP, "DATALOADER.TRAIN_X.BATCH_SIZE", "4", "OPTIM.MAX_EPOCH", "1"]

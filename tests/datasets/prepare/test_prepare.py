@@ -7,7 +7,6 @@ import hashlib
 import importlib
 import io
 import json
-import multiprocessing
 import os
 import tarfile
 import zipfile
@@ -115,26 +114,6 @@ def test_split_that_is_not_coops_is_refused(hosted, server, tmp_path):
         with pytest.raises(UserError, match="another split than CoOp's|not a valid split|not valid JSON"):
             prepare("Caltech101", str(tmp_path / "D"))
         assert not (tmp_path / "D" / "caltech-101" / SPLIT).exists()
-
-
-def test_two_processes_at_once_download_once(hosted, server, tmp_path):
-    context = multiprocessing.get_context("fork")
-    together, results = context.Barrier(3), context.Queue()
-
-    def run():
-        together.wait()
-        try:
-            results.put(prepare("Caltech101", str(tmp_path / "D")))
-        except BaseException as error:
-            results.put(repr(error))
-
-    runs = [context.Process(target=run) for _ in range(3)]
-    for one in runs:
-        one.start()
-    assert [results.get(timeout=60) for _ in runs] == [True] * 3
-    for one in runs:
-        one.join()
-    assert sorted(path for path, _ in server.requests) == ["/caltech-101.zip", "/split.json"]
 
 
 def test_check_names_what_is_missing_and_writes_nothing(data, hosted, tmp_path, capsys):

@@ -3,9 +3,7 @@
 import errno
 import multiprocessing
 import os
-import signal
 import time
-from contextlib import redirect_stdout
 
 import pytest
 
@@ -62,32 +60,6 @@ def test_one_process_at_a_time(tmp_path):
     for process in processes:
         process.join()
     assert number.read_text() == "20"
-
-
-def test_who_waits_says_so_and_the_lock_of_a_dead_process_is_free(tmp_path):
-    held, output = fork.Event(), tmp_path / "output"
-
-    def hold():
-        with locked(tmp_path / "lock", ""):
-            held.set()
-            time.sleep(60)
-
-    def wait():
-        with open(output, "w") as file, redirect_stdout(file), locked(tmp_path / "lock", "another is at it"):
-            pass
-
-    holder, waiter = fork.Process(target=hold, daemon=True), fork.Process(target=wait, daemon=True)
-    holder.start()
-    assert held.wait(60)
-    waiter.start()
-    deadline = time.monotonic() + 30
-    while not (output.exists() and "another is at it" in output.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert waiter.is_alive()
-    os.kill(holder.pid, signal.SIGKILL)
-    waiter.join(30)
-    assert waiter.exitcode == 0
 
 
 # ---- results.json

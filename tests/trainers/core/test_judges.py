@@ -84,11 +84,3 @@ def test_a_run_has_them_and_its_temperature_changes_no_decision(tiny_bank, tmp_p
     logits, shown = trainer.logits(trainer.head, x), trainer.probabilities(trainer.head, x)
     assert torch.equal(logits.argmax(1), shown.argmax(1))
     assert torch.allclose(shown, (logits / found["temperature"]).softmax(1))
-
-
-def test_without_an_image_to_choose_it_by_the_temperature_is_one(tmp_path, miniclip_backbone):
-    from tiny_data import make_bank
-
-    bank = make_bank(tmp_path / "bank.safetensors", miniclip_backbone, train=4, val=0)
-    train.main(argv(bank, tmp_path / "run", "ZeroshotCLIP"))
-    assert results(tmp_path / "run")["temperature"] == 1 and "no image of a trained class" in log(tmp_path / "run")

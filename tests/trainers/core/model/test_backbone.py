@@ -72,28 +72,9 @@ def test_a_local_file_in_any_form(tmp_path, vit, images, file):
     assert (backbone.embed_dim, backbone.width, backbone.context_length, backbone.input_size) == (32, 64, 77, 32)
     assert backbone.dtype == torch.float32 and backbone.pixel_mean == openai_clip.PIXEL_MEAN
     assert torch.equal(backbone.logit_scale, vit.logit_scale) and backbone.interpolation == "bicubic"
-
-
-def test_a_flipped_byte_gives_another_hash_or_is_refused_by_the_digest_beside_the_file(tmp_path, vit):
-    """Image and text tower alike: the hash is over the whole file."""
-    file = "tensors.safetensors"
-    path = tmp_path / file
-    save(vit, path)
-    whole, digest = path.read_bytes(), openai_clip.sha256_of(path)
-    for part in range(2, 10, 3):
-        damaged = bytearray(whole)
-        damaged[len(whole) * part // 10] ^= 1
-        path.write_bytes(damaged)
-        path.with_name(f"{file}.sha256").unlink(missing_ok=True)
-        try:
-            assert load_backbone(config(path)).weights_hash != digest
-        except UserError:
-            pass  # a checksum of the format's own
-        path.with_name(f"{file}.sha256").write_text(f"{digest}  {file}\n")
-        with pytest.raises(UserError, match=f"{file} is damaged: its sha256 is .*{file}.sha256 says '{digest}'"):
-            load_backbone(config(path))
-    path.write_bytes(whole)
-    assert load_backbone(config(path)).weights_hash == digest
+    path.with_name(f"{file}.sha256").write_text(f"{'0' * 64}  {file}\n")
+    with pytest.raises(UserError, match=f"{file} is damaged: its sha256 is .*{file}.sha256 says"):
+        load_backbone(config(path))
 
 
 def in_half(backbone):
