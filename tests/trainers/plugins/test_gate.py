@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 from dassl.utils import UserError
-from runs import argv, log, newest_state, results
-from safetensors.torch import save_file
+from runs import argv, log, newest_state, results, same_state
+from safetensors.torch import load_file, save_file
 from tiny_data import NAMES, make_bank
 from torch import nn
 
@@ -77,8 +77,7 @@ def test_only_joint_figures_move(run, bank, tmp_path):
     train.main(argv(bank, tmp_path, "CoOp"))
     plain, gated = results(tmp_path)["metrics"], results(run)["metrics"]
     assert all(plain[name] == gated[name] for name in ("base", "new", "H")) and plain["all"] != gated["all"]
-    mine, other = newest_state(run), newest_state(tmp_path)
-    assert mine.keys() == other.keys() and all(torch.equal(mine[name], other[name]) for name in mine)
+    assert same_state(run, tmp_path)
 
 
 def test_over_the_judge_itself_no_prediction_changes(bank, tmp_path):
@@ -87,6 +86,8 @@ def test_over_the_judge_itself_no_prediction_changes(bank, tmp_path):
     plain, gated = (results(tmp_path / trainer)["metrics"] for trainer in ("GaussianLDA", "GaussianLDA_GATE"))
     decided = [name for name in plain if name not in ("openworld_auc", "auroc", "ece_base", "ece_new")]
     assert len(decided) > 9 and all(plain[name] == pytest.approx(gated[name]) for name in decided)
+    judge, state = load_file(tmp_path / "GaussianLDA_GATE" / gate.FILE), newest_state(tmp_path / "GaussianLDA")
+    assert judge.keys() == state.keys() and all(torch.equal(judge[name], state[name]) for name in judge)
 
 
 def test_a_file_that_is_missing_damaged_or_of_the_first_form_is_refused(run, tmp_path):

@@ -1,7 +1,6 @@
 """Our towers against those of the package `clip`, on random weights."""
 
 import sys
-from itertools import product
 from types import ModuleType
 
 import clip.model
@@ -16,8 +15,7 @@ from trainers.core.model.prompts import tokenize
 TOKENS = tokenize(["a photo of a dog.", "cat", "a grand piano in a rather small room"])
 # output width; image size, layers, width, patch; positions, vocabulary, text width, heads, layers
 SHAPES = {
-    "ViT-B/16": (512, 224, 12, 768, 16, 77, 49408, 512, 8, 12),
-    "ViT": (32, 32, 3, 128, 8, 77, 49408, 64, 1, 2),
+    "ViT": (32, 32, 3, 128, 8, 77, 49408, 128, 2, 2),
     "ResNet": (32, 64, (1, 2, 1, 1), 16, None, 77, 49408, 64, 1, 2),
 }
 
@@ -38,9 +36,8 @@ def difference(ours, theirs):
     return ((ours.float() - theirs.float()).norm() / theirs.float().norm()).item()
 
 
-@pytest.mark.parametrize(
-    "shape, dtype", [("ViT-B/16", torch.float32), *product(("ViT", "ResNet"), (torch.float32, torch.float16))]
-)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @torch.no_grad()
 def test_features_are_those_of_clip(shape, dtype):
     """In half precision both towers round at the same places: norms in float32, everything else in half. (But the
