@@ -1,10 +1,9 @@
 """The trainers/ folder copied into a CoOp checkout under another name: one import, one line for the defaults (README,
 "In your CoOp checkout")."""
 
+import importlib
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -22,7 +21,7 @@ def checkout(tmp_path):
     return tmp_path
 
 
-def test_the_twin_trains_is_evaluated_and_opened_by_our_scripts(checkout):
+def test_the_twin_trains_is_evaluated_and_opened_by_our_scripts(checkout, monkeypatch, capsys):
     """config.yaml is written by the trainer; the keys of the checkout's own trainers do not stand in the way."""
     out, photo = checkout / "out", next((checkout / "data/colours/red").glob("*.png"))
     ship = "--trainer CoOp_SHIP --output-dir".split()
@@ -39,10 +38,9 @@ def test_the_twin_trains_is_evaluated_and_opened_by_our_scripts(checkout):
     again = run(checkout, *ship, str(checkout / "new"), "--eval-only", "--model-dir", str(out), *new)
     assert again.returncode == 0, again.stderr
     assert f"* accuracy: {found['metrics']['new']:.1f}%" in again.stdout
-    command = [sys.executable, ROOT / "scripts/predict.py", out, photo]
-    asked = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
-    assert asked.returncode == 0, asked.stderr
-    predicted = asked.stdout.splitlines()[-1].removeprefix(f"{photo}: ").split(", ")
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    importlib.import_module("predict").main([str(out), str(photo)])
+    predicted = capsys.readouterr().out.splitlines()[-1].removeprefix(f"{photo}: ").split(", ")
     assert len(predicted) == 3 and {name.split()[0] for name in predicted} <= set(COLOURS)
 
 

@@ -60,12 +60,12 @@ def test_causes_in_a_bank(tmp_path, capsys):
 
 @pytest.fixture
 def tree(shared, tmp_path):
-    """A small Caltech101 in the real layout: 16 classes, 6 test images of each, links to real images."""
+    """A small Caltech101 in the real layout: 8 classes, 3 test images of each, links to real images."""
     source, root = shared / "data/caltech-101", tmp_path / "data"
     split = json.loads((source / "split_zhou_Caltech101.json").read_text())
-    classes = sorted({item[1] for item in split["test"]})[::6][:16]
+    classes = sorted({item[1] for item in split["test"]})[::12][:8]
     small = {part: [] for part in split}
-    for part, count in (("train", 1), ("val", 1), ("test", 6)):
+    for part, count in (("train", 1), ("val", 1), ("test", 3)):
         for new, label in enumerate(classes):
             items = [item for item in split[part] if item[1] == label][:count]
             small[part] += [[path, new, name] for path, _, name in items]

@@ -24,10 +24,8 @@ def checkout(tmp_path_factory):
 
 def command(checkout, name, subset, *flags, **environment):
     """Runs train.py as a user would, into out/`name`; -> (its exit code, its output)."""
-    done = run(
-        checkout, "--trainer", "CoOp", "--output-dir", f"out/{name}", *flags, *OPTIONS, subset,
-        OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="", **environment,
-    )  # fmt: skip
+    words = ["--trainer", "CoOp", "--output-dir", f"out/{name}", *flags, *OPTIONS, subset]
+    done = run(checkout, *words, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="", **environment)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -48,7 +48,7 @@ def test_each_image_has_prompts_of_its_own_and_no_others(miniclip_backbone):
 
 
 def test_losses_equal_the_plain_formulation(tiny_bank, tmp_path, monkeypatch, miniclip_backbone):
-    options = [*EVERY_STEP, "DATALOADER.TRAIN_X.BATCH_SIZE", "4"]
+    options = [*EVERY_STEP, "OPTIM.MAX_EPOCH", "1", "DATALOADER.TRAIN_X.BATCH_SIZE", "4"]
     run = Recorded(monkeypatch, argv(tiny_bank, tmp_path, "CoCoOp", *options))
     names = run.trainer.trained_classnames
 

@@ -71,7 +71,7 @@ def trained(family, out, trainer, *options):
     return made
 
 
-@pytest.mark.parametrize("name", ["CoOp", "KgCoOp", "MaPLe"])
+@pytest.mark.parametrize("name", ["CoOp", "MaPLe"])
 def test_with_weight_zero_it_trains_as_the_trainer_itself(family, tmp_path, name):
     alone = trained(family, tmp_path / "alone", name)
     zero = "TRAINER.SHIP.SHARE", 0.0, "TRAINER.SAR.W", 0.0

@@ -54,15 +54,6 @@ def test_lists_of_another_image_order_are_refused(load, cub, locs, fault):
         load("CUB", cub)
 
 
-def test_missing_and_damaged_files(load, cub):
-    (cub / "CUB_200_2011" / "images.txt").write_text("1 a.jpg\n")
-    with pytest.raises(UserError, match="images.txt: expected 'number class/image'"):
-        load("CUB", cub)
-    (cub / "xlsa17" / "data" / "CUB" / "att_splits.mat").unlink()
-    with pytest.raises(UserError, match="(?s)expected .*att_splits.mat.*prepare CUB"):
-        load("CUB", cub)
-
-
 def test_awa2_follows_the_order_of_res101(load, tmp_path):
     files = ["grizzly+bear/b_1.jpg", "antelope/a_2.jpg", "antelope/a_1.jpg", "bat/c_1.jpg"]
     top = add_awa2(tmp_path, files)

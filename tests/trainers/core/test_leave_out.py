@@ -62,7 +62,7 @@ def test_too_few_classes_or_shots_are_refused(classes, shots):
     "trainer, task",
     [
         *((trainer, "base2new") for trainer in ("GaussianLDA_SHIP_GATE", "Tip_Adapter_F_SHIP_GATE", "PVA", "Ensemble")),
-        *((trainer, "gzsl") for trainer in ("CoOp_SHIP_SAR", "f_VAEGAN", "f_CLSWGAN")),
+        *((trainer, "gzsl") for trainer in ("CoOp_SHIP_SAR", "TF_VAEGAN", "f_CLSWGAN")),
     ],
 )
 def test_no_choice_reads_a_test_image_or_an_image_of_a_new_class(
