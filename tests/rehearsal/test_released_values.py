@@ -1,5 +1,6 @@
 """The published values of every method, released.yaml, are those of our configurations for the papers' backbone."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,16 @@ def plain(value):
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def differences(config, entry, configs=CONFIGS):
+@cache
+def merged(config, dataset):
+    return check_merges(config, dataset, tasks_of(dataset)[0])
+
+
+def differences(config, entry):
     """Lines that name each value of an entry that is not ours."""
     found = []
     for dataset in entry.get("datasets", TABLE1):
-        cfg = check_merges(config, dataset, tasks_of(dataset)[0], configs)
+        cfg = merged(config, dataset)
         for key, released in entry["values"].items():
             ours = cfg
             for part in key.split("."):
