@@ -56,6 +56,13 @@ def test_every_method_compares_its_options(trainer, key, value, tiny_bank, tmp_p
         runs.evaluate(tmp_path / "run", tiny_bank, tmp_path / "other", trainer)
 
 
+def test_a_run_compares_what_it_starts_from(tiny_bank, tmp_path):
+    train.main(runs.argv(tiny_bank, tmp_path / "a", "CoOp", "TRAINER.COOP.CLASS_TOKEN_POSITION", "middle"))
+    start = "MODEL.INIT_WEIGHTS", str(tmp_path / "a")
+    with pytest.raises(UserError, match="CLASS_TOKEN_POSITION middle, and it is now end"):
+        train.main(runs.argv(tiny_bank, tmp_path / "b", "CoOp", *start))
+
+
 def test_a_changed_config_file_is_noticed(adapter, tmp_path):
     model, _ = adapter
     config = model / "config.yaml"
@@ -127,6 +134,12 @@ def test_a_misspelt_hook_names_the_nearest(base, name, meant):
 def test_a_hook_that_is_never_called_says_what_to_override(hook):
     with pytest.raises(UserError, match=f"{hook} would never be called.*override .* instead"):
         type("Mine", (FeatureTrainer,), {hook: lambda self: None})
+
+
+def test_fewer_views_than_a_bank_has_are_used(tiny_bank, tmp_path):
+    one, all_views = (runs.open_data(runs.argv(tiny_bank, tmp_path / n, "CoOp", "FEATURES.VIEWS", n)) for n in "14")
+    assert int(one.train_set.views.max()) == 1 < int(all_views.train_set.views.max())
+    assert torch.equal(one.train_set.first(), all_views.train_set.first())
 
 
 # ---- values that look like something else; those out of their range are in test_train.py

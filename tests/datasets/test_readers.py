@@ -39,6 +39,14 @@ def test_eurosat_from_folders(load, tmp_path, images, shared_names):
     assert data.classnames == shared_names("eurosat") and counts(data) == (50, 20, 30)
 
 
+def test_dtd_from_folders(load, tmp_path, images):
+    for folder in ("banded", "polka-dotted"):
+        images(tmp_path / "dtd" / "images" / folder, [f"{folder}_{i:04d}.jpg" for i in range(10)])
+    (tmp_path / "dtd" / "images" / "banded" / ".directory").touch()  # the published archive has such a file
+    data = load("DescribableTextures", tmp_path)
+    assert data.classnames == ["banded", "polka-dotted"] and counts(data) == (10, 4, 6)
+
+
 def test_flowers_from_annotations(load, tmp_path):
     names = {"1": "pink primrose", "3": "canterbury bells", "2": "globe thistle"}
     top = add_flowers(tmp_path, [3] * 10 + [1] * 10 + [2] * 10, names)
@@ -105,6 +113,13 @@ def test_cars_from_annotations(load, tmp_path, images):
     savemat(top / "devkit" / "cars_meta.mat", {"class_names": cell[:, :2]})
     with pytest.raises(UserError, match="cars_train_annos.mat or .*cars_meta.mat is not an annotation file"):
         load("StanfordCars", tmp_path)
+
+
+def test_food_from_folders(load, tmp_path, images, shared_names):
+    for folder in shared_names("food101"):
+        images(tmp_path / "food-101" / "images" / folder, [f"{i}.jpg" for i in range(4)])
+    data = load("Food101", tmp_path, subset="base")
+    assert data.all_classnames == shared_names("food101") and data.classnames == shared_names("food101")[:51]
 
 
 def test_aircraft_from_lists(load, tmp_path, shared_names):

@@ -153,6 +153,14 @@ def test_a_large_residual_is_zero_shot_clip_on_new_names(run, bank, miniclip_bac
     assert torch.equal(without.logits(without.head_for(NEW), x), without.head_for(NEW).eval().base_expert(x))
 
 
+def test_without_separation_the_base_expert_answers_for_every_name(run, bank):
+    trainer, (x, _) = open_run(str(run), options=["TRAINER.PVA.SEPARATE", "False"]), features_of(bank)
+    joint = trainer.logits(trainer.head_for(NAMES), x)
+    assert torch.allclose(joint[:, 4:], trainer.logits(trainer.head_for(NEW), x), atol=1e-5)
+    assert torch.allclose(joint[:, :4], trainer.logits(trainer.head_for(BASE), x), atol=1e-5)
+    assert not trainer.head_for(NAMES).separates
+
+
 def test_equal_names_are_told_apart_by_position(run):
     head = open_run(str(run)).head.for_classes(["pizza", "cat", "dog", "cat"])
     assert head.is_base.tolist() == [False, True, True, False]

@@ -55,6 +55,17 @@ def test_images_are_evaluated_through_the_tuned_tower(data, run):
     assert metrics.evaluate(trainer)[0] != pytest.approx(found)
 
 
+def test_the_best_epoch_is_chosen_through_the_tower_as_it_then_is(data, tmp_path):
+    """Validation images are encoded anew after each epoch."""
+    train.main(argv(data, tmp_path / "best", "MaPLe", "TEST.FINAL_MODEL", "best_val", "OPTIM.LR", 0.2))
+    trainer = open_run(str(tmp_path / "best"))
+    trainer.open_data(training=False)
+    state = torch.load(tmp_path / "best/head/model-best.pth.tar", weights_only=True)
+    found = trainer.data.val_set
+    predicted = trainer.logits(trainer.head, found.first()).argmax(1)
+    assert (predicted == found.labels).double().mean().item() * 100 == pytest.approx(state["val_result"])
+
+
 @pytest.mark.parametrize(
     "option, value, message",
     [

@@ -55,6 +55,15 @@ def test_half_of_the_classes(load, caltech, subset, names):
         assert [(d.impath, d.label) for d in getattr(half, part)] == expected
 
 
+def test_stock_config_without_our_keys_works(caltech):
+    from dassl.config import get_cfg_default
+    from dassl.data.datasets import DATASET_REGISTRY
+
+    cfg = get_cfg_default()
+    cfg.DATASET.ROOT = str(caltech)
+    assert DATASET_REGISTRY.get("Caltech101")(cfg).num_classes == 4
+
+
 @pytest.mark.parametrize("subset", ["all", "base", "new"])
 @pytest.mark.parametrize("shots", [-1, 4])
 def test_bank_gives_the_same_items_without_images(load, caltech, bank, subset, shots):

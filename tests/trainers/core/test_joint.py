@@ -148,6 +148,15 @@ def test_accuracy_over_the_left_out_images_by_hand(miniclip_backbone, tmp_path):
     assert sorted(names) == sorted(BASE) and 0 < min(hits) and max(hits) < 100
 
 
+def test_seen_classes_of_proposed_splits_are_halved(miniclip_backbone, tmp_path):
+    about = {"dataset": "FLO", "train": 9, "val": 0, "unseen": 2, "noise": 6.0}
+    bank = make_bank(tmp_path / "flo.safetensors", miniclip_backbone, **about)
+    train.main(argv(bank, tmp_path / "out", "CoOp", task="leave_classes_out", dataset="flo"))
+    assert set(results(tmp_path / "out")["metrics"]) == {"base", "new", "all", "H"} | JOINT | JUDGES
+    assert torch.load(tmp_path / "out/prompt_learner/model.pth.tar-3", weights_only=True)["classnames"] != NAMES[:3]
+    assert "3 classes with 6 images to fit, 2 by name alone" in log(tmp_path / "out")
+
+
 def test_it_is_not_evaluated_again(bank, tmp_path):
     train.main(argv(bank, tmp_path / "run", "CoOp", task="leave_classes_out"))
     again = argv(bank, tmp_path / "again", "CoOp", task="leave_classes_out")
