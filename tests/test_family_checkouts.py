@@ -38,7 +38,7 @@ def test_a_checkout_of_maples_shape_trains_its_own_trainer_with_ship(tmp_path):
     checkout = make(tmp_path, declared, "ship.adapt(trainers.family.MaPLe)")
     out = tmp_path / "out"
     said = finished(checkout, "--trainer", "MaPLe_SHIP", "--output-dir", out, *SMALL, *INPUT)
-    assert " synthetic " in said and "* total: 3" in said  # evaluated over its own names, the base ones
+    assert " synthetic " in said and "* total: 6" in said  # evaluated over its own names, the base ones
     assert (out / "MultiModalPromptLearner/model.pth.tar-1").is_file() and (out / "generator").is_dir()
     new = "DATASET.SUBSAMPLE_CLASSES new OPTIM.MAX_EPOCH 1".split()
     for trainer in ("MaPLe_SHIP", "MaPLe"):  # its checkpoint is the trainer's own

@@ -22,20 +22,11 @@ def test_counts_views_and_origin(name, counts, classes, miniclip_backbone):
     assert tuple(len(split[part]) for part in ("train", "val", "test")) == counts
     assert len({item[1] for item in split["train"]}) == classes
     assert tensors["train.offsets"].diff().unique().tolist() == [4]
-    assert all(
-        tensors[f"{part}.features"].shape[1] == 256 and tensors[f"{part}.features"].dtype == torch.float16
-        for part in split
-    )
-    assert all(
-        torch.allclose(t.float().norm(dim=1), torch.ones(len(t)), atol=2e-3)
-        for n, t in tensors.items()
-        if n.endswith("features")
-    )
+    for part in split:
+        features = tensors[f"{part}.features"]
+        assert features.shape[1] == 256 and features.dtype == torch.float16
+        assert torch.allclose(features.float().norm(dim=1), torch.ones(len(features)), atol=2e-3)
     assert metadata["backbone_hash"] == miniclip_backbone.weights_hash
-
-
-def test_together_under_20_mb():
-    assert sum(bank.stat().st_size for bank in BANKS.glob("*.safetensors")) < 20e6
 
 
 def accuracy(head, features, labels):
@@ -55,6 +46,5 @@ def test_zero_shot_equals_the_figures_of_miniclips_readme(miniclip_backbone):
         head = ZeroshotHead(miniclip_backbone, [template], names)
         subset = accuracy(head, tensors["test.features"][order[:2000]], [test[i][1] for i in order[:2000]])
         whole = accuracy(head, tensors["test.features"], [item[1] for item in test])
-        print(f"{template}: {subset:.2f}% on the 2000 images of the README, {whole:.2f}% on all {len(test)}")
         assert subset == pytest.approx(expected, abs=0.3)
         assert whole == pytest.approx(expected, abs=1.5)

@@ -1,12 +1,6 @@
-import json
-import pickle
-
-import numpy as np
 import pytest
-from dassl.data.datasets import Datum
 from dassl.utils import UserError
 from helpers.trees import IMAGENET_V2, IMAGENET_VARIANTS, add_imagenet
-from safetensors.numpy import save_file
 
 from datasets.imagenet import CLASSNAMES, read_classnames
 
@@ -41,19 +35,6 @@ def test_the_validation_images_are_the_test_set_alone(load, imagenet):
     assert {d.impath.split("/")[-3] for d in data.test} == {"val"}
     assert load("ImageNet", imagenet, subset="new").classnames == ["great white shark", "tiger shark"]
     assert not (imagenet / "imagenet" / "split_ImageNet.json").exists()
-
-
-def test_few_shot_pickles_of_coop_hold_no_val(load, imagenet):
-    data = load("ImageNet", imagenet)
-    chosen = [
-        Datum("/far/away/images/train/" + "/".join(d.impath.split("/")[-2:]), d.label, 0, d.classname)
-        for d in data.train_x[::3]
-    ]
-    path = imagenet / "imagenet" / "split_fewshot" / "shot_2-seed_1.pkl"
-    path.parent.mkdir()
-    path.write_bytes(pickle.dumps({"train": chosen}))
-    few = load("ImageNet", imagenet, 2)
-    assert few.fewshot_source == str(path) and [d.impath for d in few.train_x] == [d.impath for d in data.train_x[::3]]
 
 
 def test_names_of_the_user_win_and_are_told(load, imagenet, capsys):
@@ -95,12 +76,3 @@ def test_v2_folders_are_labels(load, tmp_path, images):
     data = load("ImageNetV2", tmp_path)
     assert data.classnames == list(read_classnames(CLASSNAMES).values())
     assert [d.label for d in data.test] == list(range(1000)) and data.test[10].impath.endswith("/10/x.jpeg")
-
-
-def test_a_bank_of_a_test_set_has_no_training_images(load, tmp_path):
-    test = [["n01443537/1.jpg", 0, "goldfish"], ["n01491361/1.jpg", 1, "tiger shark"]]
-    split = {"train": [], "val": [], "test": test}
-    header = {"format": "ship-bank-1", "dataset": "ImageNetA", "split": json.dumps(split)}
-    save_file({"test.features": np.zeros((2, 4), np.float16)}, tmp_path / "bank.safetensors", header)
-    data = load("ImageNetA", "", 16, bank=tmp_path / "bank.safetensors")
-    assert data.num_classes == 2 and [d.impath for d in data.test] == ["n01443537/1.jpg", "n01491361/1.jpg"]

@@ -168,13 +168,3 @@ def test_ucf_from_partitions(load, tmp_path, images, shared_names):
     data = load("UCF101", tmp_path)
     assert data.classnames == names and counts(data) == (404, 101, 101)
     assert data.test[0].impath.endswith("Apply_Eye_Makeup/v_ApplyEyeMakeup_g09_c01.jpg")
-
-
-@pytest.mark.parametrize("name", ["StanfordCars", "SUN397", "UCF101", "FGVCAircraft", "OxfordPets", "OxfordFlowers"])
-def test_missing_annotations_are_named_with_the_command(load, tmp_path, images, name):
-    from dassl.data.datasets import DATASET_REGISTRY
-
-    reader = DATASET_REGISTRY.get(name)
-    images(tmp_path / reader.dataset_dir / reader.image_folder, ["1.jpg"])
-    with pytest.raises(UserError, match=f"(?s)which does not exist.*prepare {name} --root"):
-        load(name, tmp_path)

@@ -10,7 +10,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 DATASETS = ("caltech101", "eurosat")
 TRAINERS = ("ZeroshotCLIP", "CoOp", "CoOp_SHIP")
-OF_THE_QUICKSTART = ("trainers/CoOp/miniclip_ep20", "trainers/CoOp_SHIP/miniclip_ep20")
 
 # A Python that notes its arguments and does what a set-up would leave behind; our scripts run in the real one.
 FAKE_PYTHON = r"""#!/bin/sh

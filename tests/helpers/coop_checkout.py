@@ -1,14 +1,17 @@
-"""A CoOp-shaped checkout, written here: train script, reader, and a stock trainer that already owns the name CoOp."""
+"""A CoOp-shaped checkout, written here: train script with CoOp's flags, a reader with split file and few-shot pickles,
+and a prompt learner that registers alone, keeps class-dependent buffers in its checkpoint and drops them on load."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+from dassl.utils import write_json
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-COLOURS = ["blue", "green", "red", "white", "black", "yellow"]
+COLOURS = ["black", "blue", "green", "red", "white", "yellow"]
+PARTS = {"train": 4, "val": 1, "test": 2}  # images of a colour
 
 TRAIN = """
 import argparse
@@ -37,6 +40,7 @@ parser = argparse.ArgumentParser()
 for flag in ("root", "output-dir", "config-file", "trainer", "model-dir"):
     parser.add_argument("--" + flag, default="")
 parser.add_argument("--seed", type=int, default=1)
+parser.add_argument("--load-epoch", type=int)
 parser.add_argument("--eval-only", action="store_true")
 parser.add_argument("opts", nargs=argparse.REMAINDER)
 args = parser.parse_args()
@@ -51,15 +55,19 @@ set_random_seed(cfg.SEED)
 setup_logger(cfg.OUTPUT_DIR)
 trainer = build_trainer(cfg)
 if args.eval_only:
-    trainer.load_model(args.model_dir)
+    trainer.load_model(args.model_dir, epoch=args.load_epoch)
     trainer.test()
 else:
     trainer.train()
 """
 
 READER = '''
+import math
 import os
-from dassl.data.datasets import DATASET_REGISTRY, Datum, DatasetBase
+import pickle
+
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
+from dassl.utils import mkdir_if_missing, read_json
 
 
 @DATASET_REGISTRY.register()
@@ -69,25 +77,113 @@ class Colours(DatasetBase):
     dataset_dir = "colours"
 
     def __init__(self, cfg):
-        folder = os.path.join(cfg.DATASET.ROOT, self.dataset_dir)
-        self.image_dir = folder
-        names = sorted(os.listdir(folder))
-        half = {"all": names, "base": names[:3], "new": names[3:]}[cfg.DATASET.SUBSAMPLE_CLASSES]
-        items = [
-            Datum(impath=os.path.join(folder, name, file), label=label, classname=name)
-            for label, name in enumerate(half)
-            for file in sorted(os.listdir(os.path.join(folder, name)))
-        ]
-        super().__init__(train_x=items[::2], val=items[1::4], test=items[3::4])
+        folder = self.image_dir = os.path.join(os.path.abspath(cfg.DATASET.ROOT), self.dataset_dir)
+        mkdir_if_missing(os.path.join(folder, "split_fewshot"))
+        parts = {
+            name: [Datum(impath=os.path.join(folder, p), label=int(y), classname=c) for p, y, c in rows]
+            for name, rows in read_json(os.path.join(folder, "split.json")).items()
+        }
+        k = cfg.DATASET.NUM_SHOTS
+        file = os.path.join(folder, "split_fewshot", f"shot_{k}-seed_{cfg.SEED}.pkl")
+        if os.path.exists(file):
+            print("reading " + file)
+            with open(file, "rb") as f:
+                parts.update(pickle.load(f))
+        else:
+            parts["train"] = self.generate_fewshot_dataset(parts["train"], num_shots=k)
+            parts["val"] = self.generate_fewshot_dataset(parts["val"], num_shots=min(k, 4))
+            with open(file, "wb") as f:
+                pickle.dump({n: parts[n] for n in ("train", "val")}, f, protocol=pickle.HIGHEST_PROTOCOL)
+        labels = sorted({x.label for x in parts["train"]})
+        half = math.ceil(len(labels) / 2)
+        kept = {"all": labels, "base": labels[:half], "new": labels[half:]}[cfg.DATASET.SUBSAMPLE_CLASSES]
+        train, val, test = (
+            [Datum(x.impath, kept.index(x.label), x.domain, x.classname) for x in parts[n] if x.label in kept]
+            for n in ("train", "val", "test")
+        )
+        super().__init__(train_x=train, val=val, test=test)
 '''
 
 STOCK = '''
+import os
+from os import path as osp
+
+import torch
+from torch import nn
+from torch.nn import functional as F
 from dassl.engine import TRAINER_REGISTRY, TrainerX
+from dassl.metrics import compute_accuracy
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import load_checkpoint, load_pretrained_weights
+
+
+class PromptLearner(nn.Module):
+    def __init__(self, n_ctx, classnames, letters):
+        super().__init__()
+        self.ctx = nn.Parameter(torch.empty(n_ctx, 8))
+        nn.init.normal_(self.ctx, std=0.02)
+        with torch.no_grad():
+            suffix = [letters(torch.tensor([ord(c) for c in f"{name}."])).mean(dim=0) for name in classnames]
+        self.register_buffer("token_suffix", torch.stack(suffix))
+
+    def forward(self):
+        return self.ctx.mean(dim=0) + self.token_suffix
+
+
+class Model(nn.Module):
+    """Fixed random towers (mean colour -> feature, letters -> feature) and a prompt that learns."""
+
+    def __init__(self, cfg, classnames):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.visual, letters, self.text = nn.Linear(3, 8), nn.Embedding(128, 8), nn.Linear(8, 8)
+        self.prompt_learner = PromptLearner(cfg.TRAINER.COOP.N_CTX, classnames, letters)
+
+    def forward(self, image):
+        x = F.normalize(self.visual(image.mean(dim=(2, 3))), dim=-1)
+        return 10 * x @ F.normalize(self.text(self.prompt_learner()), dim=-1).t()
 
 
 @TRAINER_REGISTRY.register()
 class CoOp(TrainerX):
-    """Stands for CoOp's own trainer: its name is taken."""
+    """Has the shape of CoOp's own trainer, whose name it takes."""
+
+    def check_cfg(self, cfg):
+        assert cfg.TRAINER.COOP.PREC in ["fp16", "fp32", "amp"]
+
+    def build_model(self):
+        cfg = self.cfg
+        self.model = Model(cfg, self.dm.dataset.classnames)
+        for name, p in self.model.named_parameters():
+            p.requires_grad_("prompt_learner" in name)
+        if cfg.MODEL.INIT_WEIGHTS:
+            load_pretrained_weights(self.model.prompt_learner, cfg.MODEL.INIT_WEIGHTS)
+        self.model.to(self.device)
+        self.optim = build_optimizer(self.model.prompt_learner, cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.register_model("prompt_learner", self.model.prompt_learner, self.optim, self.sched)
+
+    def forward_backward(self, batch):
+        image, label = batch["img"].to(self.device), batch["label"].to(self.device)
+        output = self.model(image)
+        loss = F.cross_entropy(output, label)
+        self.model_backward_and_update(loss)
+        if (self.batch_idx + 1) == self.num_batches:
+            self.update_lr()
+        return {"loss": loss.item(), "acc": compute_accuracy(output, label)[0].item()}
+
+    def after_epoch(self):
+        super().after_epoch()
+        if os.environ.get("KILL_AFTER") == str(self.epoch + 1):
+            os._exit(9)
+
+    def load_model(self, directory, epoch=None):
+        for name in self.get_model_names():
+            checkpoint = load_checkpoint(osp.join(directory, name, f"model.pth.tar-{epoch}"))
+            del checkpoint["state_dict"]["token_suffix"]
+            print(f"epoch of the weights: {checkpoint['epoch']}")
+            self._models[name].load_state_dict(checkpoint["state_dict"], strict=False)
 '''
 
 CONFIG = """
@@ -97,37 +193,41 @@ INPUT:
 OPTIM: {NAME: "sgd", LR: 0.002, MAX_EPOCH: 2, LR_SCHEDULER: "cosine"}
 DATALOADER: {NUM_WORKERS: 0, TRAIN_X: {BATCH_SIZE: 4}}
 MODEL: {BACKBONE: {NAME: "MiniCLIP"}}
-TRAINER: {COOP: {CTX_INIT: "a photo of a"}, SHIP: {EPOCHS: 2, BATCH_SIZE: 4, HIDDEN_DIM: 16}}
 """
+OURS = 'TRAINER: {COOP: {CTX_INIT: "a photo of a"}, SHIP: {EPOCHS: 2, BATCH_SIZE: 4, HIDDEN_DIM: 16}}\n'
 
 
-def make_checkout(folder, package):
-    """`folder`/checkout, whose train.py takes our trainers from `package`, and `folder`/data, its images. -> folder"""
+def make_checkout(folder, package=""):
+    """`folder`/checkout, whose train.py takes our trainers from `package`, if any, and `folder`/data. -> folder"""
+    train = TRAIN if package else "".join(line for line in TRAIN.splitlines(True) if "ship" not in line)
     for name, text in {
-        "train.py": TRAIN.replace("PACKAGE", package),
+        "train.py": train.replace("PACKAGE", package),
         "datasets/__init__.py": "",
         "datasets/colours.py": READER,
         "trainers/__init__.py": "",
         "trainers/coop.py": STOCK,
-        "config.yaml": CONFIG,
+        "config.yaml": CONFIG + (OURS if package else ""),
     }.items():
         (folder / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "checkout" / name).write_text(text)
-    for i, name in enumerate(COLOURS):
-        for j in range(4):
-            file = folder / "data/colours" / name / f"{j}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("RGB", (32, 32), (40 * i, 10 * j, 200 - 30 * i)).save(file)
+    top, split = folder / "data/colours", {part: [] for part in PARTS}
+    for label, name in enumerate(COLOURS):
+        (top / name).mkdir(parents=True)
+        for i, part in enumerate(part for part, count in PARTS.items() for _ in range(count)):
+            Image.new("RGB", (32, 32), (40 * label, 10 * i, 200 - 30 * label)).save(top / name / f"{i}.png")
+            split[part].append([f"{name}/{i}.png", label, name])
+    write_json(split, str(top / "split.json"))
     return folder
 
 
-def run(checkout, *flags, path=(), script="train.py"):
+def run(checkout, *flags, path=(), script="train.py", **environment):
     """The checkout's own train.py, or another `script` of it, with the folders `path`, our Dassl runtime and MiniCLIP
     as PYTHONPATH."""
+    path = os.pathsep.join(map(str, [*path, ROOT / "third_party"]))
     return subprocess.run(
         [sys.executable, script, "--root", checkout / "data", "--config-file", "config.yaml", *flags],
         cwd=checkout / "checkout",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT / "third_party"]))},
+        env={**os.environ, "PYTHONPATH": path, **environment},
         capture_output=True,
         text=True,
     )

@@ -5,8 +5,7 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
-from helpers.cuda_dtypes import CudaAutocast, CudaDtypes, as_on_a_gpu
+from helpers.cuda_dtypes import as_on_a_gpu
 from helpers.rehearsal import command, methods_and_compositions, numbers, rehearse, small, trainers
 
 from trainers.core.model import towers
@@ -61,41 +60,3 @@ def test_a_norm_that_forgets_to_cast_stops_a_run(monkeypatch, data, tmp_path):
         pytest.raises(RuntimeError, match="CUDA has no kernel native_layer_norm for tensors of float16"),
     ):
         rehearse(argv)
-
-
-HALF, FULL = torch.ones(4, 4, dtype=torch.float16), torch.ones(4, 4)
-MIXTURES = {
-    "layer_norm": lambda: F.layer_norm(HALF, (4,), FULL[0], FULL[0]),
-    "group_norm": lambda: F.group_norm(HALF, 2, FULL[0], FULL[0]),
-    "linear": lambda: F.linear(HALF, FULL),
-    "matmul": lambda: HALF @ FULL,
-    "bmm": lambda: torch.bmm(HALF[None], FULL[None]),
-    "conv": lambda: F.conv2d(HALF[None, None], FULL[None, None]),
-    "index_put": lambda: HALF.clone().index_put_((torch.tensor([0]),), FULL[:1]),
-    "scatter": lambda: HALF.clone().scatter_(0, torch.zeros(1, 4, dtype=torch.long), FULL[:1]),
-    "attention": lambda: F.scaled_dot_product_attention(HALF[None, None], FULL[None, None], HALF[None, None]),
-    "binary cross-entropy": lambda: F.binary_cross_entropy(HALF, FULL),
-    "singular values": lambda: torch.linalg.svdvals(HALF),
-}
-
-
-@pytest.mark.parametrize("mixture", MIXTURES.values(), ids=MIXTURES)
-def test_mixtures_are_refused(mixture):
-    with CudaDtypes(), pytest.raises(RuntimeError):
-        mixture()
-
-
-def test_norms_in_the_backward_pass_are_watched():
-    weight = FULL[0].clone().requires_grad_()
-    F.layer_norm(HALF, (4,), weight)  # what a CPU forgives
-    with CudaDtypes():
-        F.layer_norm(FULL, (4,), weight).sum().backward()
-        F.batch_norm(HALF, FULL[0], FULL[0], FULL[0], FULL[0])  # what CUDA has
-
-
-def test_autocast_has_cudas_lists():
-    with CudaDtypes(), CudaAutocast(), torch.autocast("cpu"):
-        assert F.linear(FULL, FULL).dtype == torch.float16 and F.layer_norm(HALF, (4,), FULL[0]).dtype == torch.float32
-        assert torch.cat([HALF, FULL]).dtype == torch.float32 and (HALF + HALF).dtype == torch.float16
-        with pytest.raises(RuntimeError, match="unsafe to autocast"):
-            F.binary_cross_entropy(FULL, FULL)

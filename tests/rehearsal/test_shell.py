@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-from helpers.miniatures import GZSL, TABLE1
 from helpers.rehearsal import ROOT, SHOTS, rehearse, small
 
 pytestmark = pytest.mark.rehearsal
@@ -73,23 +72,22 @@ def test_table_1(table, rows):
 
 
 def test_cross_dataset_transfer_starts_with_the_source(table, rows):
-    first, *others = table("cross_dataset", "imagenet", "1", CFG="vit_b16")
+    first, *others = table("cross_dataset", "imagenet", "1", "dtd", "eurosat", CFG="vit_b16")
     assert first == ("imagenet", "CoOp_SHIP")
-    targets = {name for name in TABLE1 if name != "imagenet"}
     methods = ("ZeroshotCLIP", "CoOp", "CoOp_SHIP")
-    assert {*others} == {(target, method) for target in targets for method in methods}
+    assert {*others} == {(target, method) for target in ("dtd", "eurosat") for method in methods}
     assert {"CoOp", "CoOp + SHIP"} <= rows("--table", "2")
 
 
-@pytest.mark.parametrize("dataset", GZSL)
-def test_generalized_zero_shot_learning(table, dataset):
-    for trainer in ("CoOp", "CoOp_SHIP", "TF_VAEGAN"):
-        assert table("gzsl", dataset, "1", trainer, "vit_b16") == [(dataset, trainer)]
+def test_generalized_zero_shot_learning(table):
+    for trainer in ("CoOp_SHIP", "TF_VAEGAN"):
+        assert table("gzsl", "cub", "1", trainer, "vit_b16") == [("cub", trainer)]
 
 
-def test_an_ablation(table, rows):
-    assert table("ablation", "4", "dtd", "1", "vit_b16") == [("dtd", "CoOp_SHIP")] * 4
-    assert rows("--table", "4")
+@pytest.mark.parametrize("number", ["4", "5", "6"])
+def test_an_ablation(table, rows, number):
+    assert table("ablation", number, "dtd", "1", "vit_b16") == [("dtd", "CoOp_SHIP")] * 4
+    assert rows("--table", number)
 
 
 def test_a_script_runs_as_it_is_and_skips_what_is_done(shell, archive, features, tmp_path):

@@ -28,17 +28,6 @@ def test_the_longest_beginning_of_the_name_then_the_other_plugins(trainer, cfg, 
     assert [path.split("/", 2)[2].removesuffix(".yaml") for path in config_files(trainer, cfg)] == expected
 
 
-def test_rows_of_the_tables():
-    for trainer in ("CLIP_Adapter_SHIP", "Tip_Adapter_F_SHIP", "CoOp_SHIP"):
-        for backbone in ("miniclip", "vit_b16"):
-            cfg = cfg_of(trainer, f"{backbone}_gaussian")
-            plain = cfg_of(trainer, backbone)
-            assert cfg.TRAINER.SHIP.GENERATOR == "gaussian" and cfg.OPTIM == plain.OPTIM
-    ensemble = cfg_of("Ensemble_GATE", "miniclip")
-    assert ensemble.OPTIM == cfg_of("CLIP_Adapter", "miniclip").OPTIM
-    assert ensemble.TRAINER.SHIP == cfg_of("GaussianLDA_SHIP", "miniclip").TRAINER.SHIP
-
-
 @pytest.mark.parametrize("backbone", ["miniclip", "vit_b16"])
 def test_the_control_row_trains_as_ship_does(backbone):
     """SGD of 2e-3 without momentum, batches of 256 of which none is left out, 200 epochs."""

@@ -3,13 +3,11 @@
 import interpret
 import pytest
 import torch
-from dassl.utils import UserError
 from PIL import Image
 
 from trainers.core.model.prompts import embed_words
-from trainers.core.model.vocabulary import Vocabulary, listed_words, token_words
-from trainers.generative.gan import WGAN
-from trainers.generative.generator import FeatureGenerator, PromptGenerator
+from trainers.core.model.vocabulary import Vocabulary, token_words
+from trainers.generative.generator import PromptGenerator
 from trainers.generative.vae import VAE
 
 
@@ -28,15 +26,6 @@ def test_the_vocabulary_holds_words_alone_and_counts_the_rest(miniclip_backbone,
     assert "2 special tokens" in vocabulary.describe() and f"{len(vocabulary.words):,} words" in vocabulary.describe()
     place = vocabulary.words.index("sunflower")
     assert torch.equal(vocabulary.vectors[place], embed_words(miniclip_backbone, "sunflower")[0])
-
-
-def test_a_list_of_words(miniclip_backbone):
-    words = listed_words(miniclip_backbone, ["dog", "", "grand piano", "dog", "\u2603\u2603"])
-    assert words.words[:2] == ["dog", "grand piano"]
-    assert torch.allclose(words.vectors[1], embed_words(miniclip_backbone, "grand piano").mean(0))
-    assert len(words.words) + words.left_out["with a token without an embedding"] == 3
-    with pytest.raises(UserError, match="none of the 0 words"):
-        listed_words(miniclip_backbone, ["", " "])
 
 
 def test_nearest_by_euclidean_distance():
@@ -72,14 +61,6 @@ def test_planted_words_are_found(miniclip_backbone, vocabulary):
     assert max(top[0][0][1], top[0][1][1], top[1][0][1]) < 1e-4
 
 
-def test_only_a_vae_of_prompts_can_be_read(miniclip_backbone):
-    d = miniclip_backbone.embed_dim
-    gan = WGAN(PromptGenerator(miniclip_backbone, 2, 2, 4), miniclip_backbone, 4)
-    for framework in (gan, VAE(FeatureGenerator(miniclip_backbone, 2, 4), d, 4)):
-        with pytest.raises(UserError, match="FRAMEWORK vae and GENERATOR clip"):
-            interpret.instance_prompts(framework, torch.zeros(1, d))
-
-
 # ---- the script
 
 
@@ -107,22 +88,3 @@ def test_image_files_and_a_list_of_words(ship_run, tmp_path, capsys):
     assert "grand piano (" in out and "vocabulary: 3 words; left out: none" in out
     assert "vary by 0; their nearest words are" in out  # two equal images
     assert panel.stat().st_size > 1000
-
-
-def test_variation_by_hand():
-    prompts = torch.tensor([[[0.0, 3.0]], [[4.0, 0.0]], [[-4.0, 0.0]]])
-    assert interpret.variation(prompts) == pytest.approx(((4 + 17 + 17) / 3) ** 0.5)
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (["--bank", "dogs/test_0.jpg"], "named like .*dog/test_0.jpg"),
-        (["nowhere.jpg"], "nowhere.jpg"),
-        (["--bank", "dog", "--words", "nowhere.txt"], "--words nowhere.txt does not exist"),
-        (["--bank", "dog", "--opts", "FEATURES.BANK", ""], "leave out --bank"),
-    ],
-)
-def test_bad_input(ship_run, arguments, message):
-    with pytest.raises(UserError, match=message):
-        interpret.main([str(ship_run), *arguments])

@@ -1,11 +1,9 @@
 """scripts/setup.sh and the scripts that call it, with a fake Python: what is made, when it is made again, when not."""
 
-import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from helpers.waiting import wait_for
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 PIP = "-m pip install"
@@ -89,18 +87,3 @@ def test_two_set_ups_at_once_install_once(checkout):
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     if subprocess.run(["bash", "-c", "command -v flock"], capture_output=True).returncode == 0:
         assert len(checkout.calls(PIP)) == 1
-
-
-def test_test_sh_sets_up_and_passes_arguments_on(checkout):
-    assert checkout.run("test.sh", "tests/scripts", "-k", "a or b").returncode == 0
-    calls = checkout.calls("-m p")
-    assert calls[0].startswith(PIP)
-    assert calls[-1].startswith("-m pytest ") and calls[-1].endswith(" tests/scripts -k a or b")
-
-
-def test_a_script_that_is_interrupted_in_its_set_up_does_not_go_on(checkout):
-    process = checkout.start("test.sh", FAKE_PIP_SECONDS="2")
-    wait_for(lambda: checkout.log.exists() and PIP in checkout.log.read_text())
-    process.send_signal(signal.SIGINT)  # the script alone: what it has called ends in its own time
-    process.communicate(timeout=20)
-    assert process.returncode == 130 and not checkout.calls("-m pytest")

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import verify
 from dassl.config import get_cfg_default
-from dassl.utils import UserError
 from lib import verify as known
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -61,12 +60,12 @@ def test_causes_in_a_bank(tmp_path, capsys):
 
 @pytest.fixture
 def tree(shared, tmp_path):
-    """A small Caltech101 in the real layout: 16 classes, 6 test images of each, links to real images."""
+    """A small Caltech101 in the real layout: 8 classes, 3 test images of each, links to real images."""
     source, root = shared / "data/caltech-101", tmp_path / "data"
     split = json.loads((source / "split_zhou_Caltech101.json").read_text())
-    classes = sorted({item[1] for item in split["test"]})[::6][:16]
+    classes = sorted({item[1] for item in split["test"]})[::12][:8]
     small = {part: [] for part in split}
-    for part, count in (("train", 1), ("val", 1), ("test", 6)):
+    for part, count in (("train", 1), ("val", 1), ("test", 3)):
         for new, label in enumerate(classes):
             items = [item for item in split[part] if item[1] == label][:count]
             small[part] += [[path, new, name] for path, _, name in items]
@@ -158,26 +157,6 @@ def test_causes(changed, cause):
     assert known.judge(vit("caltech101", **changed), "caltech101")[2] == causes  # also where the figure agrees
 
 
-def test_splits_without_a_known_hash_and_reduced_ones():
-    assert known.judge(vit("imagenet", split_hash="e" * 12), "imagenet")[0] == "equal"
-    reduced = vit("eurosat", 9.0, split_hash="1ab5a3958fb1", sizes=[2000, 400, 2000])
-    assert known.judge(reduced, "eurosat") == ("unknown", {}, [])  # not held against figures of the full split
-
-
-@pytest.mark.parametrize(
-    "name, digest, backbone",
-    [
-        ("weights/ViT-B-16.pt", "", "ViT-B/16"),
-        ("open_clip:ViT-B-16/openai", "", "ViT-B/16"),
-        ("renamed.pt", "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f", "ViT-B/16"),
-        ("open_clip:ViT-B-16/laion2b_s34b_b88k", "", None),
-        ("RN50", "", None),
-    ],
-)
-def test_backbones_are_known_by_weights_or_name(name, digest, backbone):
-    assert known.known_page(name, digest).get("backbone") == backbone
-
-
 def test_known_preprocessing_and_hashes_are_the_backbones_own(miniclip_backbone):
     clip = pytest.importorskip("clip.clip")
     assert known.known_page("ViT-B/16")["sha256"] == clip._MODELS["ViT-B/16"].split("/")[-2]
@@ -185,25 +164,3 @@ def test_known_preprocessing_and_hashes_are_the_backbones_own(miniclip_backbone)
     assert mini["sha256"] == miniclip_backbone.weights_hash
     assert mini["preprocessing"]["mean"] == list(miniclip_backbone.pixel_mean)
     assert mini["preprocessing"]["std"] == list(miniclip_backbone.pixel_std)
-
-
-# ---- the command line
-
-
-def test_an_error_of_one_data_set_does_not_stop_the_others(tmp_path, capsys):
-    assert verify.main(["caltech101", "eurosat", "DATASET.TEMPLAT", "{}"]) == 2
-    assert capsys.readouterr().err.count("DATASET.TEMPLATE") == 2
-
-
-@pytest.mark.parametrize(
-    "words, message",
-    [
-        (["caltech"], "no data set is called 'caltech'. Known, nearest first: caltech101"),
-        (["--root", "/nowhere/at/all"], "expected /nowhere/at/all/caltech-101, or that of another"),
-        (["--backbone", "RN50"], "caltech101_rn50.safetensors, or that of another"),
-    ],
-)
-def test_errors_say_what_to_type(words, message):
-    with pytest.raises(UserError) as error:
-        verify.main(words)
-    assert message in str(error.value)

@@ -4,11 +4,8 @@ import numpy as np
 import pandas
 import pytest
 import visualise
-from dassl.utils import UserError
 from PIL import Image
-from runs import argv, results
-
-import train
+from runs import results
 
 
 def test_points_are_of_the_runs_own_draw_and_pictures_are_written(ship_run, tmp_path, monkeypatch):
@@ -57,9 +54,3 @@ def test_pca_is_not_fitted_to_unseen_images():
     )
     near, far = (visualise.project(kinds.assign(feature=[*rows[:3], scale * rows[3]]), "pca")[0] for scale in (1, 100))
     assert near[:3] == pytest.approx(far[:3]) and near[3] != pytest.approx(far[3])
-
-
-def test_a_run_without_a_generator(tiny_bank, tmp_path):
-    train.main(argv(tiny_bank, tmp_path / "run", "CoOp", "OPTIM.MAX_EPOCH", "1"))
-    with pytest.raises(UserError, match="no generator.pth.tar"):
-        visualise.main([str(tmp_path / "run"), "--out", str(tmp_path / "pictures")])

@@ -170,15 +170,10 @@ def test_files_that_are_missing_or_do_not_fit_are_named(tmp_path, capsys):
 
 
 def test_pretrained_weights_fit_by_name_and_shape(tmp_path, capsys):
-    model, optimizer, scheduler = trained(1)
-    save_checkpoint(state(model, optimizer, scheduler, 1), str(tmp_path))
-    path = str(tmp_path / "model.pth.tar-1")
-    other = torch.nn.Linear(4, 2)
-    load_pretrained_weights(other, path)
+    model, other = trained(1)[0], torch.nn.Linear(4, 2)
+    save_checkpoint({"state_dict": model.state_dict(), "epoch": 1}, str(tmp_path))
+    load_pretrained_weights(other, str(tmp_path / "model.pth.tar-1"))
     assert torch.equal(other.bias, model.bias)
     assert "Not used, name or shape do not fit: weight" in capsys.readouterr().out
     with pytest.raises(UserError, match="no tensor of .*model.pth.tar-1 fits"):
-        load_pretrained_weights(torch.nn.Linear(4, 3), path)
-    torch.save({"module.bias": torch.ones(2)}, tmp_path / "raw")
-    load_pretrained_weights(other, str(tmp_path / "raw"))
-    assert torch.equal(other.bias, torch.ones(2))
+        load_pretrained_weights(torch.nn.Linear(4, 3), str(tmp_path / "model.pth.tar-1"))

@@ -3,13 +3,11 @@
 import pytest
 from dassl.config import get_cfg_default
 from dassl.utils import MissingFile, UserError
-from yacs.config import CfgNode as CN
 
 
 def test_defaults_that_coop_relies_on():
     cfg = get_cfg_default()
-    assert (cfg.VERSION, cfg.OUTPUT_DIR, cfg.RESUME, cfg.SEED) == (1, "./output", "", -1)
-    assert cfg.USE_CUDA is cfg.VERBOSE is True
+    assert (cfg.OUTPUT_DIR, cfg.RESUME, cfg.SEED, cfg.USE_CUDA) == ("./output", "", -1, True)
     assert (cfg.INPUT.SIZE, cfg.INPUT.INTERPOLATION, cfg.INPUT.RRCROP_SCALE) == ((224, 224), "bilinear", (0.08, 1.0))
     assert cfg.DATASET.NUM_SHOTS == -1 and cfg.DATASET.SOURCE_DOMAINS == ()
     assert cfg.DATALOADER.TRAIN_X.BATCH_SIZE == 32 and cfg.DATALOADER.TEST.SAMPLER == "SequentialSampler"
@@ -21,23 +19,6 @@ def test_defaults_that_coop_relies_on():
     cfg.DATALOADER.TRAIN_X.BATCH_SIZE = 1
     fresh = get_cfg_default()
     assert len(fresh.INPUT.PIXEL_MEAN) == 3 and fresh.DATALOADER.TRAIN_X.BATCH_SIZE == 32
-
-
-def test_stock_extension_files_and_options_merge(tmp_path):
-    cfg = get_cfg_default()
-    cfg.TRAINER.COOP = CN()
-    cfg.TRAINER.COOP.N_CTX = 16
-    file = tmp_path / "coop.yaml"
-    file.write_text(
-        'OPTIM:\n  WARMUP_CONS_LR: 1e-5\n  NAME: "sgd"\nINPUT:\n  SIZE: (32, 32)\nTRAINER:\n  COOP:\n    N_CTX: 4\n'
-    )
-    cfg.merge_from_file(str(file))
-    cfg.merge_from_list(["DATASET.NUM_SHOTS", "16", "TRAINER.COOP.N_CTX", "2"])
-    cfg.freeze()
-    assert cfg.OPTIM.WARMUP_CONS_LR == 1e-5 and cfg.INPUT.SIZE == (32, 32)
-    assert cfg.DATASET.NUM_SHOTS == 16 and cfg.TRAINER.COOP.N_CTX == 2
-    with pytest.raises(AttributeError):
-        cfg.SEED = 3
 
 
 @pytest.mark.parametrize("source", ["file", "options"])
@@ -70,16 +51,6 @@ def test_bad_files_are_named(tmp_path, text, message):
     assert "bad.yaml" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_missing_file_and_bad_options():
-    cfg = get_cfg_default()
-    with pytest.raises(MissingFile, match="no/such.yaml"):
-        cfg.merge_from_file("no/such.yaml")
-    with pytest.raises(UserError, match="pairs"):
-        cfg.merge_from_list(["OPTIM.LR"])
-    with pytest.raises(UserError, match="OPTIM.MAX_EPOCH"):
-        cfg.merge_from_list(["OPTIM.MAX_EPOCH", "many"])
-
-
 def test_whole_numbers_are_taken_for_floats(tmp_path):
     """`LR 1` is a float like `LR 1.0`, on the command line and in a file; a float for an int stays an error."""
     cfg = get_cfg_default()
@@ -88,8 +59,9 @@ def test_whole_numbers_are_taken_for_floats(tmp_path):
     (tmp_path / "c.yaml").write_text("OPTIM:\n  LR: 2\n")
     cfg.merge_from_file(str(tmp_path / "c.yaml"))
     assert cfg.OPTIM.LR == 2.0 and type(cfg.OPTIM.LR) is float
-    with pytest.raises(UserError):
-        cfg.merge_from_list(["OPTIM.MAX_EPOCH", "1.5"])
+    for wrong in ("1.5", "many"):
+        with pytest.raises(UserError, match="OPTIM.MAX_EPOCH"):
+            cfg.merge_from_list(["OPTIM.MAX_EPOCH", wrong])
 
 
 def written(path, text):
@@ -122,9 +94,3 @@ def test_values_of_a_data_set_go_on_top_once_it_is_known(tmp_path):
     wrong = written(tmp_path / "wrong.yaml", "PER_DATASET:\n  EuroSAT: {OPTIM: {MAX_EPOCHS: 100}}\n")
     with pytest.raises(UserError, match="OPTIM.MAX_EPOCHS.*PER_DATASET EuroSAT"):  # also where it is not in force
         get_cfg_default().merge_from_file(wrong)
-
-
-def test_a_single_text_stands_for_a_list_of_one():
-    cfg = get_cfg_default()
-    cfg.merge_from_list(["INPUT.TRANSFORMS", "normalize", "DATASET.SOURCE_DOMAINS", "('a', 'b')"])
-    assert cfg.INPUT.TRANSFORMS == ("normalize",) and cfg.DATASET.SOURCE_DOMAINS == ("a", "b")

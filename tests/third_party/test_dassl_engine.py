@@ -10,7 +10,7 @@ from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from dassl.engine import TRAINER_REGISTRY, SimpleTrainer, TrainerBase, TrainerX, build_trainer
 from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import MissingFile, NonFiniteLoss, UserError, load_checkpoint
+from dassl.utils import NonFiniteLoss, UserError, load_checkpoint
 from PIL import Image
 
 
@@ -110,28 +110,13 @@ def test_order_of_hooks_and_lines(tmp_path, capsys):
     ]  # fmt: skip
     out = capsys.readouterr().out
     assert re.search(
-        r"^epoch \[1/2\] batch \[1/2\] time \d+\.\d{3} \(\d+\.\d{3}\) data \d+\.\d{3} \(\d+\.\d{3}\) "
-        r"loss \d+\.\d{4} \(\d+\.\d{4}\) lr 5\.0000e-02 eta \d:\d\d:\d\d$",
-        out,
-        re.M,
+        r"^epoch \[1/2\] batch \[1/2\] time .* loss \d+\.\d{4} \(\d+\.\d{4}\) lr 5\.0000e-02 eta", out, re.M
     )
     lines = out.splitlines()
     finish = lines.index("Finish training")
     accuracy = [i for i, line in enumerate(lines) if re.fullmatch(r"\* accuracy: [\d.]+%", line)]
     assert len(accuracy) == 1 and accuracy[0] > finish
     assert re.fullmatch(r"Elapsed: \d:\d\d:\d\d", lines[-1])
-
-
-def test_checkpoints_after_every_nth_and_the_last_epoch(tmp_path, capsys):
-    options = ["TRAIN.CHECKPOINT_FREQ", 2, "TRAIN.PRINT_FREQ", 2, "TEST.NO_TEST", True]
-    run(config(tmp_path, "OPTIM.MAX_EPOCH", 5, *options))
-    out, folder = capsys.readouterr().out, tmp_path / "out" / "linear"
-    assert "batch [2/2]" in out and "batch [1/2]" not in out and "* accuracy" not in out
-    assert sorted(os.listdir(folder)) == ["checkpoint", "model.pth.tar-2", "model.pth.tar-4", "model.pth.tar-5"]
-    assert (folder / "checkpoint").read_text() == "model.pth.tar-5\n"
-    assert set(torch.load(folder / "model.pth.tar-5", weights_only=True)) == {
-        "state_dict", "epoch", "optimizer", "scheduler", "val_result",
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize("by_resume_key", [False, True])
@@ -176,20 +161,6 @@ def test_resume_goes_back_to_what_all_models_have(tmp_path, capsys):
     assert [model.weight.item() for model in models.values()] == [1.0, 1.0]
     (tmp_path / "b" / "checkpoint").unlink()
     assert two.resume_model_if_exist(str(tmp_path)) == 0
-
-
-def test_load_model(tmp_path, capsys):
-    trainer = run(config(tmp_path))
-    fresh = build_trainer(config(tmp_path))
-    fresh.load_model(trainer.output_dir, epoch=4)
-    assert torch.equal(weights(fresh), weights(trainer))
-    assert "(epoch = 4)" in capsys.readouterr().out
-    with pytest.raises(FileNotFoundError, match=r"model\.pth\.tar-9, found none \(the newest .* model.pth.tar-4\)"):
-        fresh.load_model(trainer.output_dir, epoch=9)
-    with pytest.raises(MissingFile, match="model-best.pth.tar"):
-        fresh.load_model(trainer.output_dir)
-    with pytest.raises(MissingFile, match="nowhere.*linear"):
-        run(config(tmp_path, "RESUME", str(tmp_path / "nowhere")))
 
 
 def scripted_validation(monkeypatch, results):

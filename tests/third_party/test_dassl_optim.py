@@ -73,15 +73,6 @@ def test_other_warmups(options, expected):
     assert rates(*built(optim_cfg(**options)), len(expected)) == pytest.approx(expected)
 
 
-def test_groups_keep_their_own_base_rate():
-    a, b = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
-    groups = [{"params": a.parameters()}, {"params": b.parameters(), "lr": 0.2}]
-    scheduler, optimizer = built(optim_cfg(**CONSTANT), groups)
-    assert [g["lr"] for g in optimizer.param_groups] == [1e-5, 1e-5]
-    rates(scheduler, optimizer, 1)
-    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.002, 0.2])
-
-
 def test_state_is_plain_and_continues_exactly():
     cfg = optim_cfg(**CONSTANT, WARMUP_RECOUNT=False)
     whole, (scheduler, optimizer), (resumed, fresh) = rates(*built(cfg), 50), built(cfg), built(cfg)
@@ -89,24 +80,6 @@ def test_state_is_plain_and_continues_exactly():
     assert all(type(value) in (int, float, list) for value in scheduler.state_dict().values())
     resumed.load_state_dict(scheduler.state_dict())
     assert rates(resumed, fresh, 30) == whole[20:]
-
-
-@pytest.mark.parametrize(
-    "name, kind, options",
-    [
-        ("sgd", torch.optim.SGD, {"momentum": 0.9, "nesterov": False, "dampening": 0}),
-        ("adam", torch.optim.Adam, {"amsgrad": False, "betas": (0.9, 0.999)}),
-        ("amsgrad", torch.optim.Adam, {"amsgrad": True}),
-        ("adamw", torch.optim.AdamW, {"betas": (0.9, 0.999)}),
-        ("rmsprop", torch.optim.RMSprop, {"alpha": 0.99, "momentum": 0.9}),
-        ("radam", torch.optim.RAdam, {"decoupled_weight_decay": True}),
-    ],
-)
-def test_optimisers(name, kind, options):
-    optimizer = build_optimizer(torch.nn.Linear(2, 2), optim_cfg(NAME=name))
-    group = optimizer.param_groups[0]
-    assert isinstance(optimizer, kind) and group["lr"] == 0.002 and group["weight_decay"] == 5e-4
-    assert {key: group[key] for key in options} == options
 
 
 def test_staged_rates_and_explicit_groups():
@@ -133,3 +106,19 @@ def test_staged_rates_and_explicit_groups():
 def test_bad_options(options, message):
     with pytest.raises(UserError, match=message):
         built(optim_cfg(**options))
+
+
+@pytest.mark.parametrize(
+    "name, kind, options",
+    [
+        ("sgd", torch.optim.SGD, {"momentum": 0.9, "nesterov": False, "dampening": 0}),
+        ("adam", torch.optim.Adam, {"amsgrad": False, "betas": (0.9, 0.999)}),
+        ("adamw", torch.optim.AdamW, {"betas": (0.9, 0.999)}),
+        ("radam", torch.optim.RAdam, {"decoupled_weight_decay": True}),
+    ],
+)
+def test_optimisers(name, kind, options):
+    optimizer = build_optimizer(torch.nn.Linear(2, 2), optim_cfg(NAME=name))
+    group = optimizer.param_groups[0]
+    assert isinstance(optimizer, kind) and group["lr"] == 0.002 and group["weight_decay"] == 5e-4
+    assert {key: group[key] for key in options} == options

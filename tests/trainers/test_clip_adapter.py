@@ -3,12 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from dassl.utils import UserError
 from plain import hand_written, unit
 from runs import Recorded, argv, results
 from tiny_data import NAMES
 
-import train
 from trainers.clip_adapter import CLIPAdapterHead, bottleneck
 from trainers.core import ZeroshotHead
 
@@ -70,17 +68,3 @@ def test_losses_equal_plain_sgd_on_the_plain_formulation(tiny_bank, tmp_path, mo
         for step in run.steps:
             assert len(step.labels) == 16 and (step.labels[:8] < 4).all() and (step.labels[8:] >= 4).all()
             torch.testing.assert_close(step.features.norm(dim=1), torch.ones(16), rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    "options, words",
-    [
-        (["TRAINER.CLIP_ADAPTER.RATIO", "1.5"], "RATIO is 1.5; it must be"),
-        (["TRAINER.CLIP_ADAPTER.REDUCTION", "257"], "REDUCTION is 257"),
-        (["DATASET.TEMPLATE", "no name"], "{}"),
-    ],
-)
-def test_bad_options_are_answered_in_words(tiny_bank, tmp_path, options, words):
-    with pytest.raises(UserError) as error:
-        train.main(argv(tiny_bank, tmp_path, "CLIP_Adapter", *options))
-    assert words in str(error.value)

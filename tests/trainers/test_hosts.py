@@ -2,7 +2,6 @@
 
 import importlib
 import runpy
-import shutil
 
 import miniclip
 import pytest
@@ -30,8 +29,6 @@ def family(tmp_path_factory):
     TRAINER_REGISTRY._obj_map.clear()
     DATASET_REGISTRY._obj_map.pop("Colours", None)
     folder = make_checkout(tmp_path_factory.mktemp("family"), "ship_trainers")
-    for image in (folder / "data/colours").glob("*/*.png"):  # four training images a class: what GATE needs
-        shutil.copy(image, image.with_stem(f"{image.stem}_again"))
     runpy.run_path(str(folder / "checkout/datasets/colours.py"))
     module = importlib.import_module("helpers.family")  # registers
     module.folder = folder
@@ -74,7 +71,7 @@ def trained(family, out, trainer, *options):
     return made
 
 
-@pytest.mark.parametrize("name", ["CoOp", "KgCoOp", "MaPLe"])
+@pytest.mark.parametrize("name", ["CoOp", "MaPLe"])
 def test_with_weight_zero_it_trains_as_the_trainer_itself(family, tmp_path, name):
     alone = trained(family, tmp_path / "alone", name)
     zero = "TRAINER.SHIP.SHARE", 0.0, "TRAINER.SAR.W", 0.0
@@ -143,8 +140,6 @@ def test_what_cannot_be_is_said(family, tmp_path):
 
     with pytest.raises(UserError, match="needs text_features, image_features and logit_scale, or like= one of CoOp"):
         adapt(Novel)
-    with pytest.raises(UserError, match="it is a FeatureTrainer"):
-        adapt(FeatureTrainer)
     TRAINER_REGISTRY.register()(Novel)
     for asked in (ship.register_ship, ship.register_twins):
         with pytest.raises(UserError, match=r"Novel cannot have SHIP: .* adapt\(Novel\)"):

@@ -51,10 +51,6 @@ def head(miniclip_backbone):
     return ProDAHead(miniclip_backbone, NAMES, torch.randn(8, 4, miniclip_backbone.width) * 0.02)
 
 
-def test_positions_are_mixed():
-    assert [positions_of(32).count(position) for position in ("front", "middle", "end")] == [8, 8, 16]
-
-
 def test_weights_orthogonality_and_gradients_equal_the_plain_formulation(head, miniclip_backbone):
     weights, orthogonality = head.weights(head.tokens, [7, 0, 2]), head.semantic_orthogonality()
     (weights.sum() + orthogonality).backward()

@@ -5,10 +5,9 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
-from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import UserError
 from plain import hand_written, unit
-from runs import JUDGES, ROOT, argv, evaluate, newest_state, open_data, results
+from runs import argv, newest_state, open_data, results
 from tiny_data import NAMES, make_bank, poison
 
 import train
@@ -99,14 +98,6 @@ def test_equal_names_are_told_apart_by_position(miniclip_backbone):
 # ---- runs
 
 
-def test_a_run_has_all_metrics_and_trains_nothing(run):
-    method, out = run
-    found = results(out)
-    assert set(found["metrics"]) == {"base", "new", "all", "H"} | JOINT | JUDGES and not found["unsupported"]
-    assert found["selection"] == "nothing trained" and found["trainer"] == method and "finetune" not in found["seconds"]
-    assert (ROOT / f"configs/trainers/{method}/vit_b16.yaml").exists()
-
-
 def test_means_are_of_the_views_mean(run, bank):
     """Of each drawn image the unit mean of its views, of each class the mean of its images."""
     tensors, header = read_bank(bank)
@@ -132,12 +123,6 @@ def test_a_finished_run_answers_for_any_names(run, bank):
     assert torch.allclose(turned[:, 1:].flip(1), logits, atol=1e-4) and torch.isfinite(turned).all()
 
 
-def test_it_is_evaluated_again_without_training_images(run, bank, tmp_path):
-    blind = poison(bank, tmp_path / "blind.safetensors", lambda part, label: part != "test")
-    again = evaluate(run[1], blind, tmp_path / "again", run[0], subset="new")["metrics"]["accuracy"]
-    assert again == pytest.approx(results(run[1])["metrics"]["new"])
-
-
 def test_a_transfer_takes_the_sources_images_along(bank, miniclip_backbone, tmp_path):
     """To a target with one class of the source: its mean is the source's; other names follow the source's offset."""
     target = make_bank(tmp_path / "whole.safetensors", miniclip_backbone, names=TARGET, dataset="EuroSAT", noise=6.0)
@@ -151,22 +136,14 @@ def test_a_transfer_takes_the_sources_images_along(bank, miniclip_backbone, tmp_
         before, after = newest_state(source), newest_state(out)
         assert torch.equal(after["means"][1], before["means"][0]) and after["means"].shape[0] == len(TARGET)
         assert open_run(str(out)).trained_classnames == TARGET
-        with pytest.raises(UserError, match="MODEL.INIT_WEIGHTS"):
-            train.main(argv(target, out, method, task="cross_dataset", dataset="eurosat", seed=2))
 
 
-def test_what_it_cannot_do_is_said(bank, run, tmp_path):
+def test_what_it_cannot_do_is_said(bank, tmp_path):
     with pytest.raises(UserError, match="every class has one image.*use Prototype"):
         train.main(argv(bank, tmp_path / "one", "GaussianLDA", "DATASET.NUM_SHOTS", "1"))
     with pytest.raises(UserError, match="NUM_SHOTS 0.*ZeroshotCLIP"):
         train.main(argv(bank, tmp_path / "none", "Prototype", "DATASET.NUM_SHOTS", "0"))
-    other = METHODS[1 - METHODS.index(run[0])]
-    trainer = open_data(argv(bank, tmp_path / "other", other))
-    with pytest.raises(UserError, match=f"does not fit {other}"):
-        trainer.head_from_checkpoint(BASE, newest_state(run[1]))
-    for method in METHODS:
-        assert "SAR: it learns no prompts" in explain(f"{method}_SAR")
-        assert f"{method}_GATE" in TRAINER_REGISTRY.registered_names()
+    assert "SAR: it learns no prompts" in explain("Prototype_SAR")
 
 
 # ---- the bar on the shipped bank

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from plain import hand_written, plain_text_features
-from runs import EVERY_STEP, Recorded, argv, evaluate, newest_state, results, same_state
+from runs import EVERY_STEP, Recorded, argv, newest_state, results
 from tiny_data import NAMES, accuracy, features_of, make_bank, poison
 
 import train
@@ -143,17 +143,6 @@ def test_prototypes_and_eta_are_those_of_the_base_images(run, bank):
     assert torch.equal(decided, similarity >= state["eta"])
 
 
-def test_evaluation_alone_and_an_opened_run_decide_alike(run, bank, tmp_path):
-    metrics = results(run)["metrics"]
-    for subset in ("base", "new", "all"):
-        again = evaluate(run, bank, tmp_path / subset, "PVA", "TRAINER.PVA.KEEP", "0.8", subset=subset, seed=7)
-        assert again["metrics"]["accuracy"] == pytest.approx(metrics[subset])
-    trainer, (x, labels) = open_run(str(run)), features_of(bank)
-    predicted = trainer.logits(trainer.head_for(NAMES[::-1]), x).argmax(1)
-    assert accuracy(predicted, 6 - labels) == pytest.approx(metrics["all"])
-    assert not trainer.head_for(NEW).separates
-
-
 @torch.no_grad()
 def test_a_large_residual_is_zero_shot_clip_on_new_names(run, bank, miniclip_backbone):
     trainer, x = open_run(str(run), options=["TRAINER.PVA.RESIDUAL", "1e6"]), features_of(bank)[0]
@@ -179,13 +168,6 @@ def test_equal_names_are_told_apart_by_position(run):
     assert open_run(str(run)).head.is_base.tolist() == [True] * 4  # a head over other names leaves the first as it is
 
 
-def test_no_image_of_a_new_class_is_read_before_evaluation(bank, run, tmp_path):
-    poisoned = poison(bank, tmp_path / "poisoned.safetensors", lambda part, label: label >= 4)
-    options = ["OPTIM.MAX_EPOCH", "6", "TRAINER.PVA.KEEP", "0.8", "TEST.NO_TEST", "True"]
-    train.main(argv(poisoned, tmp_path / "out", "PVA", *options))
-    assert same_state(run, tmp_path / "out")
-
-
 def test_with_ship_the_loss_is_over_base_and_new_names(tiny_bank, tmp_path):
     train.main(argv(tiny_bank, tmp_path, "PVA_SHIP"))
     state = newest_state(tmp_path)
@@ -196,24 +178,6 @@ def test_with_ship_the_loss_is_over_base_and_new_names(tiny_bank, tmp_path):
 
 
 # ---- the other tasks
-
-
-def test_generalized_zero_shot(tmp_path, miniclip_backbone):
-    """Where every image of the seen classes is trained on."""
-    path = make_bank(tmp_path / "bank.safetensors", miniclip_backbone, train=6, val=0, test=6)
-    train.main(argv(path, tmp_path, "PVA", "DATASET.NUM_SHOTS", "-1", task="gzsl", cfg="miniclip_gzsl"))
-    found = results(tmp_path)
-    assert set(found["metrics"]) >= {"seen", "unseen", "H"}
-    assert "taken out of its prototype" in found["selection"]
-
-
-def test_few_shot_has_the_base_expert_alone(bank, tmp_path, miniclip_backbone):
-    train.main(argv(bank, tmp_path, "PVA", task="fewshot"))
-    x, labels = features_of(bank)
-    with torch.no_grad():
-        base, *_ = plain_experts(miniclip_backbone, newest_state(tmp_path), x, base=NAMES)
-    expected = accuracy(base.argmax(1), labels)
-    assert results(tmp_path)["metrics"] == {"accuracy": pytest.approx(expected)}
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,12 @@
 """What is special about methods that tune the image tower: images instead of features, and what they refuse."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 from helpers.miniatures import COOP, coop_split
 from helpers.random_clip import write_archive
-from helpers.rehearsal import ROOT, command, small
+from helpers.rehearsal import command, small
 from helpers.trees import add_coop_split
 
 import train
@@ -57,18 +55,6 @@ def test_images_are_evaluated_through_the_tuned_tower(data, run):
     assert metrics.evaluate(trainer)[0] != pytest.approx(found)
 
 
-def test_predictions_of_files(data, run, tmp_path):
-    """predict.py names the class that the head's own logits of the file name."""
-    trainer = open_run(str(run))
-    trainer.open_data(training=False)
-    items = trainer.dataset.test[:3]
-    expected = trainer.logits(trainer.head, trainer.data.plain(items).first()).argmax(1).tolist()
-    words = [sys.executable, str(ROOT / "scripts/predict.py"), str(run), *(item.impath for item in items)]
-    subprocess.run([*words, "--top", "1", "--csv", str(tmp_path / "found.csv")], check=True, capture_output=True)
-    rows = (tmp_path / "found.csv").read_text().splitlines()[1:]
-    assert [row.split(",")[2] for row in rows] == [trainer.trained_classnames[i] for i in expected]
-
-
 def test_the_best_epoch_is_chosen_through_the_tower_as_it_then_is(data, tmp_path):
     """Validation images are encoded anew after each epoch."""
     train.main(argv(data, tmp_path / "best", "MaPLe", "TEST.FINAL_MODEL", "best_val", "OPTIM.LR", 0.2))
@@ -80,24 +66,22 @@ def test_the_best_epoch_is_chosen_through_the_tower_as_it_then_is(data, tmp_path
     assert (predicted == found.labels).double().mean().item() * 100 == pytest.approx(state["val_result"])
 
 
-@pytest.mark.parametrize("trainer", ["MaPLe", "PromptSRC", "MMRL"])
-def test_features_in_place_of_images_are_refused(data, tmp_path, trainer):
-    with pytest.raises(UserError, match="tunes the image tower, and the bank x.safetensors holds .* frozen .*--root"):
-        train.main([*argv(data, tmp_path / "out", trainer), "FEATURES.BANK", "x.safetensors"])
-    with pytest.raises(UserError, match="needs images: give --root FOLDER .* FEATURES.VIEWS 0"):
-        train.main([*argv(data, tmp_path / "out", trainer), "FEATURES.VIEWS", "4"])
-
-
-@pytest.mark.parametrize("trainer", ["MaPLe", "PromptSRC", "MMRL"])
-def test_a_backbone_without_a_vit_is_refused(data, tmp_path, trainer):
-    with pytest.raises(UserError, match="need a ViT .*that of MiniCLIP is a ConSE"):
-        train.main([*argv(data, tmp_path / "out", trainer), "MODEL.BACKBONE.NAME", "MiniCLIP", "TEST.NO_TEST", "True"])
-
-
-def test_blocks_that_are_not_there_are_refused(data, tmp_path):
-    for trainer, option in {"MaPLe": "TRAINER.MAPLE.PROMPT_DEPTH", "TCP": "TRAINER.TCP.LAYER"}.items():
-        with pytest.raises(UserError, match=f"{option} .*9.* 2( blocks|$)"):
-            train.main([*argv(data, tmp_path / trainer, trainer), option, "9"])
+@pytest.mark.parametrize(
+    "option, value, message",
+    [
+        (
+            "FEATURES.BANK",
+            "x.safetensors",
+            "tunes the image tower, and the bank x.safetensors holds .* frozen .*--root",
+        ),
+        ("FEATURES.VIEWS", "4", "needs images: give --root FOLDER .* FEATURES.VIEWS 0"),
+        ("MODEL.BACKBONE.NAME", "MiniCLIP", "need a ViT .*that of MiniCLIP is a ConSE"),
+        ("TRAINER.MAPLE.PROMPT_DEPTH", "9", "PROMPT_DEPTH .*9.* 2( blocks|$)"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(data, tmp_path, option, value, message):
+    with pytest.raises(UserError, match=message):
+        train.main([*argv(data, tmp_path / "out", "MaPLe"), option, value, "TEST.NO_TEST", "True"])
 
 
 def test_synthetic_rows_train_the_text_side_alone(data, tmp_path):

@@ -1,7 +1,6 @@
 import json
 import os
 import re
-import stat
 
 import numpy as np
 import pytest
@@ -66,7 +65,7 @@ def test_stock_config_without_our_keys_works(caltech):
 
 
 @pytest.mark.parametrize("subset", ["all", "base", "new"])
-@pytest.mark.parametrize("shots", [-1, 1, 4])
+@pytest.mark.parametrize("shots", [-1, 4])
 def test_bank_gives_the_same_items_without_images(load, caltech, bank, subset, shots):
     images, before = load("Caltech101", caltech, shots, seed=3, subset=subset), files(caltech)
     items = load("Caltech101", "", shots, seed=3, subset=subset, bank=bank)
@@ -114,20 +113,8 @@ def test_missing_images_are_counted_and_the_first_five_named(load, caltech):
     assert len(re.findall(r"bass/image_\d+\.jpg", str(error.value))) == 5
 
 
-def test_read_only_root_is_read_and_not_written(load, caltech, capsys):
-    top = caltech / "caltech-101"
-    before = files(caltech)
-    top.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    try:
-        data = load("Caltech101", caltech, 4)
-        assert files(caltech) == before and len(data.train_x) == 14
-        assert "could not be kept" in capsys.readouterr().out
-    finally:
-        top.chmod(0o755)
-
-
 @pytest.mark.parametrize("subset", ["all", "base", "new"])
-@pytest.mark.parametrize("shots", [-1, 1, 4])
+@pytest.mark.parametrize("shots", [-1, 4])
 def test_drawn_and_left_over_images_are_all_training_images_of_the_classes(load, caltech, subset, shots):
     whole, few = load("Caltech101", caltech, subset=subset), load("Caltech101", caltech, shots, subset=subset)
     drawn, left = ({(d.impath, d.label, d.classname) for d in part} for part in (few.train_x, few.unused_train))

@@ -1,5 +1,4 @@
 import random
-from collections import Counter
 
 import pytest
 from dassl.data.datasets import DatasetBase
@@ -17,8 +16,8 @@ def make_split(sizes=(20, 20, 3)):
     return Split(items, val, [])
 
 
-@pytest.mark.parametrize("shots", [1, 2, 4, 8, 16])
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("shots", [1, 4, 16])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_draw_equals_coops_draw_from_the_seeded_global_generator(shots, seed):
     split = make_split()
     datums = [sampling.to_datums(part, "") for part in split]
@@ -38,13 +37,6 @@ def test_class_with_too_few_images_keeps_all_in_order_without_a_call():
     without = Split([item for item in split.train if item.label != 1], [], [])
     assert [item for item in train if item.label != 1] == sampling.draw(without, 16, 1)[0]
     assert sampling.small_classes(split, 16) == ["c1"]
-
-
-def test_negative_seed_draws_anew():
-    split = make_split(sizes=(200, 200))
-    state = random.getstate()
-    assert sampling.draw(split, 16, -1) != sampling.draw(split, 16, -1)
-    assert random.getstate() == state  # a draw has a generator of its own
 
 
 def write_elsewhere(path, train, val, top="/home/someone/DATA/caltech-101/101_ObjectCategories"):
@@ -102,11 +94,3 @@ def test_reader_uses_a_valid_pickle_and_ignores_a_foreign_one(load, caltech, cap
     assert sampled.fewshot_source == "sampled" and f"Few-shot file ignored: {path}" in capsys.readouterr().out
     assert [vars(d) for d in sampled.train_x] == [vars(d) for d in first.train_x]
     assert path.read_bytes() == changed, "the user's file was overwritten"
-
-
-def test_reader_says_once_which_classes_are_small(load, caltech, capsys):
-    data = load("Caltech101", caltech, 4)
-    lines = [line for line in capsys.readouterr().out.splitlines() if "fewer than 4" in line]
-    assert lines == ["1 of 4 classes have fewer than 4 training images and keep all of theirs: ant"]
-    assert Counter(d.classname for d in data.train_x) == {"face": 4, "ant": 2, "bass": 4, "crab": 4}
-    assert Counter(d.classname for d in data.val) == dict.fromkeys(["face", "ant", "bass", "crab"], 4)

@@ -1,18 +1,14 @@
 import copy
-import json
-import os
 from collections import Counter
 
 import pytest
-from dassl.utils import UserError, write_json
+from dassl.utils import UserError
 
-from datasets.core.files import missing_files
 from datasets.core.splits import (
     Item,
     Split,
     check_split,
     class_names,
-    read_split,
     split_classes,
     split_hash,
     split_trainval,
@@ -32,19 +28,10 @@ def changed(part, index, entry):
     return raw
 
 
-def test_a_written_split_reads_back_in_coops_form(tmp_path):
-    split = check_split(GOOD, "here")
-    write_json(split._asdict(), tmp_path / "split.json")
-    assert json.loads((tmp_path / "split.json").read_text()) == GOOD
-    assert read_split(tmp_path / "split.json") == split
-
-
 @pytest.mark.parametrize(
     "raw, fault",
     [
         ({"train": [], "val": []}, "expected"),
-        ({"train": [], "val": [], "test": []}, "but 0 is missing"),
-        (changed("val", 0, ["a/2.jpg", 0]), r"val item 0 is not \[path"),
         (changed("test", 1, ["c/3.jpg", "2", "cat"]), r"test item 1 is not \[path, label, class name\]"),
         (changed("train", 0, ["b/1.jpg", -1, "bee"]), "from 0 without a gap, but 3 is missing"),
         (changed("train", 0, ["b/1.jpg", 1, "  "]), "has a class name that is empty"),
@@ -52,10 +39,8 @@ def test_a_written_split_reads_back_in_coops_form(tmp_path):
         (changed("train", 0, ["../b/1.jpg", 1, "bee"]), "leaves the image folder"),
         (changed("train", 0, ["/etc/passwd", 1, "bee"]), "leaves the image folder"),
         (changed("train", 0, ["a\\..\\b", 1, "bee"]), "has a backslash"),
-        (changed("train", 0, ["", 1, "bee"]), "that is empty"),
         (changed("test", 0, ["a/1.jpg", 0, "ant"]), "'a/1.jpg' is listed twice"),
         (changed("test", 0, ["b/3.jpg", 1, "wasp"]), "label 1 has two names, 'bee' and 'wasp'"),
-        ({"train": [["a", 0, "ant"], ["c", 2, "cat"]], "val": [], "test": []}, "without a gap, but 1 is missing"),
         (changed("train", 0, None), "1 classes have no training image, first 'bee'"),
     ],
 )
@@ -106,15 +91,3 @@ def test_split_trainval_takes_a_fifth_of_each_class():
     split = split_trainval(items, test)
     assert Counter(i.label for i in split.val) == {0: 2, 1: 4} and sorted(split.train + split.val) == sorted(items)
     assert split.test == test and split != split_trainval(items, test, seed=1)
-
-
-def test_missing_files_are_found_with_one_listing_a_folder(tmp_path, monkeypatch):
-    for name in ("a/1.jpg", "a/2.jpg", "b/1.jpg", "top.jpg"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    listed = []
-    listdir = os.listdir
-    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))
-    wanted = ["a/1.jpg", "a/2.jpg", "a/3.jpg", "b/1.jpg", "c/1.jpg", "top.jpg", "topmost.jpg"]
-    assert missing_files(str(tmp_path), wanted) == ["a/3.jpg", "c/1.jpg", "topmost.jpg"]
-    assert len(listed) == 4

@@ -7,7 +7,6 @@ from yacs.config import CfgNode as CN
 from trainers import extend_cfg
 from trainers.core import UserError
 from trainers.core.checkout import own_config
-from trainers.core.identity import leaves
 
 
 def config(**taken):
@@ -36,12 +35,6 @@ def test_a_key_of_another_type_stays_the_checkouts(capsys):
     own = own_config(cfg, "COOP")
     assert (own.TASK, own.TRAINER.COOP.CTX_INIT) == ("gzsl", "a picture of")
     assert own_config(config(), "COOP").TRAINER.COOP.CTX_INIT == ""  # False: none
-
-
-def test_without_a_clash_nothing_changes():
-    cfg = get_cfg_default()
-    extend_cfg(cfg)
-    assert own_config(cfg, "COOP") is cfg and not any(key.startswith("SHIP.") for key, _ in leaves(cfg))
 
 
 def test_a_task_that_says_nothing_to_us_is_refused():

@@ -3,9 +3,7 @@
 import errno
 import multiprocessing
 import os
-import signal
 import time
-from contextlib import redirect_stdout
 
 import pytest
 
@@ -64,32 +62,6 @@ def test_one_process_at_a_time(tmp_path):
     assert number.read_text() == "20"
 
 
-def test_who_waits_says_so_and_the_lock_of_a_dead_process_is_free(tmp_path):
-    held, output = fork.Event(), tmp_path / "output"
-
-    def hold():
-        with locked(tmp_path / "lock", ""):
-            held.set()
-            time.sleep(60)
-
-    def wait():
-        with open(output, "w") as file, redirect_stdout(file), locked(tmp_path / "lock", "another is at it"):
-            pass
-
-    holder, waiter = fork.Process(target=hold, daemon=True), fork.Process(target=wait, daemon=True)
-    holder.start()
-    assert held.wait(60)
-    waiter.start()
-    deadline = time.monotonic() + 30
-    while not (output.exists() and "another is at it" in output.read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert waiter.is_alive()
-    os.kill(holder.pid, signal.SIGKILL)
-    waiter.join(30)
-    assert waiter.exitcode == 0
-
-
 # ---- results.json
 
 
@@ -103,20 +75,16 @@ def test_what_is_written_is_read_and_an_edited_one_is_refused(tmp_path):
         files.read_results(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"metrics": 1}', b'{"metrics": {}, "digest": 4}'])
-def test_a_damaged_one_is_a_sentence(tmp_path, content):
-    (tmp_path / "results.json").write_bytes(content)
-    with pytest.raises(UserError, match="results.json is damaged"):
-        files.results_beside(tmp_path / "head/model.pth.tar-3")
-
-
 # ---- names
 
 
 def test_a_list_of_names(tmp_path):
     path = tmp_path / "names.txt"
-    path.write_text("# a comment\nzebra\n\n  grand piano \n", encoding="utf-8-sig")
-    assert read_names(path, "KEY") == ["zebra", "grand piano"]
+    path.write_bytes("\ufeff# new classes\r\nant\r\n\r\n\ufeff  sea\u00a0horse \r\n#crab\r\n".encode())
+    assert read_names(path, "KEY") == ["ant", "sea\u00a0horse"]
+    path.write_bytes("ant\n".encode("utf-16"))
+    with pytest.raises(UserError, match="KEY .* cannot be read as UTF-8"):
+        read_names(path, "KEY")
     path.write_text("# nothing\n\n")
     for wrong, problem in ((path, "holds no name"), (tmp_path, "is a folder"), (tmp_path / "no", "does not exist")):
         with pytest.raises(UserError, match=f"KEY {wrong} {problem}; it must be a text file with a name a line"):
@@ -124,7 +92,3 @@ def test_a_list_of_names(tmp_path):
     require_different(["a", "b"], ["c"], "here")
     with pytest.raises(UserError, match="here: 'Grand_piano' repeats the class 'grand piano'; 'B' repeats 'b'"):
         require_different(["Grand_piano", "b", "B"], ["grand piano"], "here")
-
-
-def test_equal_names_stand_for_each_place_in_turn():
-    assert files.find_positions(["b", "a", "b", "b"], ["a", "b", "c", "b"]) == ([1, 0, 3], ["b"])

@@ -1,10 +1,8 @@
 """What a folder of images may look like. The trees are of public data sets and of public bug reports."""
 
-import unicodedata
-
 import pytest
 
-from trainers.core.files import UserError, read_names, require_different
+from trainers.core.files import UserError
 from trainers.core.folders import image_suffixes, list_images, read_layout
 
 
@@ -57,11 +55,6 @@ def test_a_wrapper_is_entered_and_what_is_no_class_is_left_out_and_named(tree, w
     assert not wrapper or f"{wrapper.rstrip('/')}/ is the only folder there" in said
 
 
-def test_a_class_may_be_called_train_or_hold_folders(tree):
-    parts, _ = read_layout(tree("train/1.jpg", "plane/1.jpg", "plane/more/2.jpg"))
-    assert parts == {"": {"plane": "plane", "train": "train"}}
-
-
 @pytest.mark.parametrize(
     "paths, fault",
     [
@@ -110,15 +103,3 @@ def test_what_pillow_opens_is_listed_and_what_it_does_not_is_counted(tree):
     ]
     assert sorted(others) == ["10.h5", "11.mpeg", "8.heic", "9"]
     assert {".jpg", ".jpeg", ".tif", ".gif"} <= {*image_suffixes()}
-
-
-def test_all_lists_of_names_are_read_alike(tmp_path):
-    path = tmp_path / "names.txt"
-    path.write_bytes("\ufeff# new classes\r\nant\r\n\r\n\ufeff  sea\u00a0horse \r\n#crab\r\n".encode())
-    assert read_names(path, "--names") == ["ant", "sea\u00a0horse"]
-    with pytest.raises(UserError, match="'Sea_Horse' repeats the class 'sea\u00a0horse'; 'ANT' repeats 'ant'"):
-        require_different(["Sea_Horse", "ant", "ANT"], ["sea\u00a0horse"], "here")
-    path.write_bytes("ant\n".encode("utf-16"))
-    with pytest.raises(UserError, match="--names .* cannot be read as UTF-8"):
-        read_names(path, "--names")
-    require_different([unicodedata.normalize("NFD", "naïve"), "naive"], (), "here")  # not the same

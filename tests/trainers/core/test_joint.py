@@ -60,15 +60,6 @@ def test_joint_metrics_by_hand():
     }
 
 
-def test_joint_metrics_of_one_side_by_class():
-    """Class 0: none of two images crosses; class 1: two of three. No metric for the side that has no image."""
-    evaluation = Evaluation("base", list("abcde"), [], "accuracy", per_class=True, sides=SIDES)
-    found = joint(evaluation, PREDICTED[:5], LABELS[:5])
-    assert {name: value for name, (value, _, _) in found.items()} == {
-        "crossed_base": pytest.approx(100 * (0 + 2 / 3) / 2)
-    }
-
-
 def test_a_base_to_new_run_has_them_beside_the_metrics_it_had(bank, miniclip_backbone, tmp_path):
     train.main(argv(bank, tmp_path, "ZeroshotCLIP"))
     rows, found = zero_shot_rows(miniclip_backbone, bank), results(tmp_path)["metrics"]
@@ -120,10 +111,9 @@ def test_gzsl_has_the_crossed_shares_by_class(miniclip_backbone, bank, tmp_path)
 # ---- leave classes out, of which test_leave_out.py has the draw
 
 
-@pytest.mark.parametrize("trainer", ["CoOp_SHIP", "Tip_Adapter_F_SHIP", "f_VAEGAN"])
-def test_methods_run_without_test_images_and_without_new_classes(bank, tmp_path, trainer):
-    """Whole; and with test images, all images of new classes, and the left-out classes' few-shot images unreadable."""
-    train.main(argv(bank, tmp_path / "whole", trainer, task="leave_classes_out"))
+def test_left_out_classes_have_only_a_name(bank, tmp_path):
+    """The same head where their few-shot images cannot be used."""
+    train.main(argv(bank, tmp_path / "whole", "CoOp_SHIP", task="leave_classes_out"))
     found = results(tmp_path / "whole")
     assert set(found["metrics"]) == {"base", "new", "all", "H"} | JOINT | JUDGES
     assert found["task"] == "leave_classes_out" and found["subset"] == {}
@@ -131,12 +121,8 @@ def test_methods_run_without_test_images_and_without_new_classes(bank, tmp_path,
     left_out = [BASE.index(name) for name in names.split(", ")]
     assert len(left_out) == 2 and log(tmp_path / "whole").count("* accuracy: ") == 1
 
-    hidden = poison(bank, tmp_path / "hidden.safetensors", lambda part, label: part == "test" or label >= 4)
-    train.main(argv(hidden, tmp_path / "hidden", trainer, task="leave_classes_out"))
-    assert results(tmp_path / "hidden")["metrics"] == found["metrics"]
-
     blind = poison(bank, tmp_path / "blind.safetensors", lambda part, label: part == "test" or label in left_out)
-    train.main(argv(blind, tmp_path / "blind", trainer, "TEST.NO_TEST", "True", task="leave_classes_out"))
+    train.main(argv(blind, tmp_path / "blind", "CoOp_SHIP", "TEST.NO_TEST", "True", task="leave_classes_out"))
     assert same_state(tmp_path / "whole", tmp_path / "blind")
 
 

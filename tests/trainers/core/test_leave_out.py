@@ -3,10 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
-import torch
 from dassl.data.datasets import Datum
 from dassl.utils import UserError
-from runs import argv, log, results
+from runs import argv, results
 from tiny_data import NAMES, make_bank
 
 import train
@@ -59,8 +58,16 @@ def test_too_few_classes_or_shots_are_refused(classes, shots):
         leave_out(dataset(drawn), dataset(drawn), shots, seed=1)
 
 
-@pytest.mark.parametrize("trainer", ["GaussianLDA_GATE", "CLIP_Adapter_SHIP", "Tip_Adapter_F_SHIP_GATE", "PVA"])
-def test_no_choice_reads_a_test_image_or_an_image_of_a_new_class(tmp_path, monkeypatch, miniclip_backbone, trainer):
+@pytest.mark.parametrize(
+    "trainer, task",
+    [
+        *((trainer, "base2new") for trainer in ("GaussianLDA_SHIP_GATE", "Tip_Adapter_F_SHIP_GATE", "PVA", "Ensemble")),
+        *((trainer, "gzsl") for trainer in ("CoOp_SHIP_SAR", "TF_VAEGAN", "f_CLSWGAN")),
+    ],
+)
+def test_no_choice_reads_a_test_image_or_an_image_of_a_new_class(
+    tmp_path, monkeypatch, miniclip_backbone, trainer, task
+):
     """A store that fails when it is asked for one: a fold runs to its figures, a run to its end before evaluation."""
     names = [*NAMES, "chair"]
     bank = make_bank(tmp_path / "bank.safetensors", miniclip_backbone, names=names, train=8, val=4, noise=4.0)
@@ -75,18 +82,7 @@ def test_no_choice_reads_a_test_image_or_an_image_of_a_new_class(tmp_path, monke
     options = ["DATASET.NUM_SHOTS", "8", "TRAINER.SHIP.GENERATOR", "gaussian"]
     train.main(argv(bank, tmp_path / "fold", trainer, *options, task="leave_classes_out"))
     assert {"H", "all", "all_H", "ausuc"} <= results(tmp_path / "fold")["metrics"].keys()
-    train.main(argv(bank, tmp_path / "run", trainer, *options, "TEST.NO_TEST", "True"))
-
-
-def test_a_fold_says_what_it_has_and_scales_what_grows_with_the_data(tmp_path, miniclip_backbone):
-    bank = make_bank(tmp_path / "bank.safetensors", miniclip_backbone, names=[*NAMES, "chair"], train=8, val=0)
-    args = argv(bank, tmp_path / "fold", "GaussianLDA", "DATASET.NUM_SHOTS", "8", task="leave_classes_out")
-    train.main([*args, "DATASET.FOLD", "3"])
-    assert "fold 3: 2 classes with 8 images to fit, 2 by name alone" in log(tmp_path / "fold")
-    state = torch.load(tmp_path / "fold/gaussians/model.pth.tar-0", weights_only=True)["state_dict"]
-    assert state["blend"].tolist() == [1, 16, 16]  # 64 neighbours, and a quarter of the images
-    with pytest.raises(UserError, match="DATASET.FOLD was 3, is now 4"):
-        train.main([*args, "DATASET.FOLD", "4"])
+    train.main(argv(bank, tmp_path / "run", trainer, *options, "TEST.NO_TEST", "True", task=task))
 
 
 def test_halves_drawn_by_a_seed(tiny_bank, tmp_path):

@@ -1,6 +1,5 @@
 """Interrupts: the first one raises and lets the run save, the second one ends; what Rolling saves and when."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -8,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.waiting import wait_for
+from helpers.waiting import is_alive, wait_for
 
-from trainers.core.signals import Interrupted, Rolling, interruptible
+from trainers.core.signals import Interrupted, Rolling
 
 SIGNALS = Path(__file__).resolve().parents[3] / "trainers/core/signals.py"
 PROGRAM = """
@@ -62,13 +61,6 @@ def start():
         process.wait()
 
 
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_lets_the_run_save_and_names_itself(start, number, code):
     process, _ = start()
@@ -88,18 +80,6 @@ def test_a_second_signal_ends_it_at_once_with_its_workers(start):
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and "saved" not in out
     wait_for(lambda: not is_alive(worker))
-
-
-def test_an_ignored_signal_stays_ignored_and_handlers_come_back():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    own = signal.getsignal(signal.SIGTERM)
-    try:
-        with interruptible():
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert signal.getsignal(signal.SIGTERM) is not own
-        assert signal.getsignal(signal.SIGTERM) is own
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 def test_what_is_newer_than_the_last_saving_is_saved_at_an_interrupt():

@@ -10,7 +10,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import train
 from trainers.coop import CoOp, CoOpHead
-from trainers.core import FeatureTrainer
 from trainers.generative.generator import PromptGenerator
 from trainers.generative.vae import VAE
 from trainers.plugins.sar import distance
@@ -44,17 +43,6 @@ def test_what_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tiny_bank, 
     with pytest.raises(UserError, match=f"{what}.*model-rolling"):
         train.main(argv(tiny_bank, tmp_path, "CoOp"))
     assert torch.load(tmp_path / "prompt_learner/model-rolling.pth.tar", weights_only=True)["epoch"] == 2
-
-
-def test_a_hook_that_is_never_called_is_refused_with_what_to_override_instead():
-    def define(**members):
-        return type("Mine", (FeatureTrainer,), members)
-
-    with pytest.raises(UserError, match="Mine.before_epoch would never be called.*override make_loader"):
-        define(before_epoch=lambda self: None)
-    with pytest.raises(UserError, match="Mine.compute_los is no hook of FeatureTrainer; compute_loss is"):
-        define(compute_los=lambda self: None)
-    define(helper=lambda self: None, build_head=lambda self, names: None)
 
 
 class Reads(TorchDispatchMode):

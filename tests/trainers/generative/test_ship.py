@@ -1,7 +1,5 @@
 """SHIP's model against its formulas written out by hand."""
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,20 +8,7 @@ from tiny_data import NAMES
 from trainers.core.model.prompts import ClassTokens, tokenize
 from trainers.generative.generator import PromptGenerator
 from trainers.generative.training import within_class_std
-from trainers.generative.vae import VAE, kl_to_standard_normal, reconstruction_loss
-
-
-def test_kl_by_hand():
-    """Two samples, two latents: 1/2 sum(mu^2 + var - log var - 1), averaged over the samples."""
-    mu, log_var = torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.tensor([[0.0, 0.0], [math.log(4.0), 0.0]])
-    first, second = 0.5 * 1.0, 0.5 * ((4 - math.log(4) - 1) + 4.0)
-    assert kl_to_standard_normal(mu, log_var).item() == pytest.approx((first + second) / 2)
-
-
-def test_reconstruction_by_hand():
-    """Summed over the dimensions, averaged over the batch."""
-    x, y = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 0.0], [0.0, 3.0]])
-    assert reconstruction_loss(x, y).item() == pytest.approx((1.0 + 4.0) / 2)
+from trainers.generative.vae import VAE
 
 
 def plain_features(generator, backbone, names, z, labels):
@@ -77,14 +62,6 @@ def test_the_loss_is_equation_2(miniclip_backbone):
     assert terms == pytest.approx({"reconstruction": squares.item(), "kl": divergence.item()}, rel=1e-5)
     for ours, parameter in zip(found, vae.parameters()):
         assert ((ours - parameter.grad).norm() / parameter.grad.norm()).item() <= 1e-5
-
-
-def test_only_encoder_mlp_and_global_prompts_learn(miniclip_backbone):
-    vae = VAE(PromptGenerator(miniclip_backbone, 4, 6, 10), miniclip_backbone.embed_dim, 10)
-    names = {name.rsplit(".", 1)[0] for name, _ in vae.named_parameters()}
-    generator = {"generator", "generator.bias.0", "generator.bias.2"}
-    assert names == generator | {"encoder.hidden.0", "encoder.mu", "encoder.log_var"}
-    assert not any(p.requires_grad for p in miniclip_backbone.parameters())
 
 
 def test_initialisation_of_the_released_code(miniclip_backbone):

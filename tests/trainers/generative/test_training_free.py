@@ -6,13 +6,13 @@ import torch.nn.functional as F
 from dassl.utils import UserError
 from plain import hand_written, unit
 from runs import argv, log, results, ship_options
-from tiny_data import NAMES, make_bank, poison
+from tiny_data import NAMES
 
 import train
 from trainers.core.data import FeatureSet
 from trainers.core.gaussian import shrunk_covariance
 from trainers.core.model.prompts import ClassTokens
-from trainers.generative.build import build_framework, load_framework
+from trainers.generative.build import load_framework
 from trainers.generative.training_free import GaussianGenerator, ShiftGenerator
 
 TEMPLATE = "a sketch of a {}."
@@ -88,28 +88,7 @@ def test_it_is_loaded_as_it_was_saved(run, miniclip_backbone, tiny_bank, tmp_pat
         load_framework(str(run[1]), options, miniclip_backbone, "cpu")
 
 
-def test_a_target_draws_from_what_its_source_saved(run, tiny_bank, miniclip_backbone, tmp_path):
-    names = ["forest", "river", "highway"]
-    target = make_bank(tmp_path / "whole.safetensors", miniclip_backbone, names=names, dataset="EuroSAT")
-    target = poison(target, tmp_path / "target.safetensors", lambda part, label: part != "test")
-    source = tmp_path / "source"
-    train.main(argv(tiny_bank, source, "CoOp_SHIP", GENERATOR, run[0], task="fewshot"))
-    start = ["MODEL.INIT_WEIGHTS", source, "TRAINER.SHIP.INIT_FROM", source, GENERATOR, run[0]]
-    train.main(argv(target, tmp_path / "out", "CoOp_SHIP", *start, task="cross_dataset", dataset="eurosat"))
-    assert set(results(tmp_path / "out")["metrics"]) == {"accuracy"}
-    assert str(source) in results(tmp_path / "out")["extra"]["generator"]["loaded_from"]
-
-
-@pytest.mark.parametrize("change", [{"FRAMEWORK": "gan"}, {"KL_WEIGHT_RULE": "auto"}], ids=str)
-def test_options_of_a_training_contradict_it(miniclip_backbone, change):
-    options = ship_options(GENERATOR="shift", **change)
-    with pytest.raises(UserError, match="GENERATOR shift is not pretrained"):
-        build_framework(options, miniclip_backbone)
-
-
 def test_one_image_of_a_class_has_no_covariance(tiny_bank, tmp_path):
     one = ["DATASET.NUM_SHOTS", "1", "OPTIM.MAX_EPOCH", "1"]
     with pytest.raises(UserError, match="every class has one image.*use shift"):
-        train.main(argv(tiny_bank, tmp_path / "gaussian", "CoOp_SHIP", GENERATOR, "gaussian", *one))
-    train.main(argv(tiny_bank, tmp_path / "shift", "CoOp_SHIP", GENERATOR, "shift", *one))
-    assert "H" in results(tmp_path / "shift")["metrics"]
+        train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP", GENERATOR, "gaussian", *one))

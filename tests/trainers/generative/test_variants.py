@@ -1,21 +1,18 @@
-"""The variants of the paper's Tables 4 to 6: their mathematics, the one training loop that they share, and every cell
-as a run."""
+"""The variants of the paper's Tables 4 to 6: their mathematics, and the training loop that they share. As runs:
+tests/rehearsal/test_shell.py."""
 
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
-import yaml
 from dassl.utils import UserError
 from plain import hand_written, relative, unit
-from runs import argv, results, ship_options
+from runs import ship_options
 from tiny_data import NAMES
 from yacs.config import CfgNode
 
-import train
 from trainers.core.data import FeatureLoader, FeatureSet
 from trainers.core.model.prompts import ClassTokens
 from trainers.core.predictor import Stopwatch
@@ -25,9 +22,6 @@ from trainers.generative.gan import BETAS, CRITIC_STEPS, PENALTY_WEIGHT, WGAN
 from trainers.generative.generator import FeatureGenerator, PromptGenerator
 from trainers.generative.training import GeneratorTraining
 from trainers.generative.vae import VAE
-
-PAPER = Path(__file__).resolve().parents[3] / "configs" / "papers" / "ship"
-
 
 SMALL = {"HIDDEN_DIM": 12, "LATENT_DIM": 6, "EPOCHS": 3, "BATCH_SIZE": 4}
 
@@ -58,8 +52,7 @@ def close(found, expected):
     return relative(found, expected) <= 1e-5
 
 
-# ---- the generator from
-# scratch
+# ---- the generator from scratch
 
 
 def test_the_scratch_generator_by_hand(miniclip_backbone):
@@ -190,9 +183,8 @@ def test_the_loop_trains_the_vae_as_written_out(miniclip_backbone, tmp_path):
     assert {"reconstruction", "kl", "spread_real", "spread_synthetic"} == set(report)
 
 
-@pytest.mark.parametrize("framework", ["vae", "gan"])
-def test_a_loss_that_is_not_finite_stops_either_framework(miniclip_backbone, tmp_path, monkeypatch, framework):
-    job = pretraining(miniclip_backbone, tmp_path, FRAMEWORK=framework, GENERATOR="mlp")
+def test_a_loss_that_is_not_finite_stops_the_training(miniclip_backbone, tmp_path, monkeypatch):
+    job = pretraining(miniclip_backbone, tmp_path, GENERATOR="mlp")
     original = FeatureLoader.__iter__
     drawn = []
 
@@ -212,9 +204,8 @@ def test_a_loss_that_is_not_finite_stops_either_framework(miniclip_backbone, tmp
     "change, words",
     [
         ({"FRAMEWORK": "flow"}, ["TRAINER.SHIP.FRAMEWORK", "flow", "vae, gan"]),
-        ({"GENERATOR": "unet"}, ["TRAINER.SHIP.GENERATOR", "unet", "clip, mlp"]),
-        ({"GENERATOR": "mlp", "GLOBAL": False}, ["GENERATOR mlp", "GLOBAL"]),
         ({"GENERATOR": "mlp", "SEQUENTIAL": True}, ["GENERATOR mlp", "SEQUENTIAL"]),
+        ({"GENERATOR": "shift", "KL_WEIGHT_RULE": "auto"}, ["GENERATOR shift is not pretrained"]),
     ],
 )
 def test_options_that_make_no_model(miniclip_backbone, change, words):
@@ -223,34 +214,12 @@ def test_options_that_make_no_model(miniclip_backbone, change, words):
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-# ---- the cells of the
-# tables
-
-
-def cells():
-    """Options of every variant of Tables 4 to 6 but the method as it is, which is in each of them."""
-    rows = [row for number in (4, 5, 6) for row in yaml.safe_load((PAPER / f"table{number}.yaml").read_text())["rows"]]
-    return [row["options"] for row in rows if row.get("options")]
-
-
-@pytest.mark.parametrize(
-    "options", cells(), ids=lambda options: "-".join(f"{key}={value}" for key, value in options.items())
-)
-def test_a_cell_runs(tiny_bank, tmp_path, options):
-    changes = [item for key, value in options.items() for item in (f"TRAINER.SHIP.{key}", str(value))]
-    train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP", "OPTIM.MAX_EPOCH", "1", "TRAINER.SHIP.EPOCHS", "1", *changes))
-    assert set(results(tmp_path)["metrics"]) >= {"base", "new", "H", "all"}
-    saved = yaml.safe_load((tmp_path / "config.yaml").read_text())["TRAINER"]["SHIP"]
-    assert {key: saved[key] for key in options} == options
-    assert {"distance", "penalty"} <= set(results(tmp_path)["extra"]["generator"]) or saved["FRAMEWORK"] == "vae"
-
-
-@pytest.mark.parametrize("change", [{"settings": "{"}, {"state_dict": {}}, None], ids=str)
+@pytest.mark.parametrize("change", [{"settings": "{"}, {"state_dict": {}}], ids=str)
 def test_a_damaged_generator_is_a_sentence_with_its_path(miniclip_backbone, tmp_path, change):
     pretraining(miniclip_backbone, tmp_path, GENERATOR="mlp").run()
     path = tmp_path / "generator/generator.pth.tar"
     state = torch.load(path, weights_only=True)
     state = {key: value for key, value in state.items() if key not in ("identity", "digest")}
-    torch.save({"epoch": 1} if change is None else {**state, **change}, path)
+    torch.save({**state, **change}, path)
     with pytest.raises(UserError, match="generator.pth.tar"):
         load_generator(str(tmp_path), ship_options(**SMALL, GENERATOR="mlp"), miniclip_backbone, "cpu")

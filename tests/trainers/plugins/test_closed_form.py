@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from dassl.utils import UserError
-from runs import argv, evaluate, log, newest_state, results
+from runs import argv, evaluate, log, results, same_state
 from tiny_data import NAMES, poison
 
 import train
@@ -16,17 +16,16 @@ from trainers.tip_adapter import Tip_Adapter
 LDA = ["TRAINER.SHIP.GENERATOR", "gaussian"]
 
 
-@pytest.mark.parametrize("trainer", ["CoOp", "Tip_Adapter_F", "GaussianLDA"])
+@pytest.mark.parametrize("trainer", ["CoOp", "Tip_Adapter_F"])
 def test_share_zero_is_the_method_without_ship_bit_for_bit(tiny_bank, tmp_path, trainer):
     train.main(argv(tiny_bank, tmp_path / "alone", trainer))
     train.main(argv(tiny_bank, tmp_path / "zero", f"{trainer}_SHIP", "TRAINER.SHIP.SHARE", "0"))
-    alone, zero = newest_state(tmp_path / "alone"), newest_state(tmp_path / "zero")
-    assert alone.keys() == zero.keys() and all(torch.equal(alone[name], zero[name]) for name in alone)
+    assert same_state(tmp_path / "alone", tmp_path / "zero")
     assert results(tmp_path / "alone")["metrics"] == results(tmp_path / "zero")["metrics"]
     assert not (tmp_path / "zero" / "generator").exists()
 
 
-@pytest.mark.parametrize("share, rows", [(1.0, 8), (0.5, 4), (0.01, 1)])
+@pytest.mark.parametrize("share, rows", [(0.5, 4), (0.01, 1)])
 def test_a_batch_has_that_share_of_synthetic_rows(tiny_bank, tmp_path, monkeypatch, share, rows):
     from trainers.coop import CoOp
 

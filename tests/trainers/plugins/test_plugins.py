@@ -9,7 +9,7 @@ from runs import Recorded, argv, log, results, same_state
 import train
 from trainers.coop import CoOp
 from trainers.core import Plugin
-from trainers.plugins import PLUGINS, composed, explain, split_name
+from trainers.plugins import PLUGINS, composed, split_name
 
 
 class Idle(Plugin):
@@ -49,28 +49,18 @@ class Idle(Plugin):
 
 
 @pytest.fixture
-def registered():
-    """Registers composed classes for a test, and takes them out again."""
-    names = []
-
-    def register(*classes):
-        for made in classes:
-            TRAINER_REGISTRY.register()(made)
-            names.append(made.__name__)
-
-    yield register
-    for name in names:
-        TRAINER_REGISTRY._obj_map.pop(name)
+def registered(monkeypatch):
+    """Registers a composed class for a test, and takes it out again."""
+    return lambda made: monkeypatch.setitem(TRAINER_REGISTRY._obj_map, made.__name__, made)
 
 
-@pytest.mark.parametrize("plain", ["CoOp_SHIP"])
-def test_a_plug_in_of_weight_zero_leaves_a_run_as_it_is(tiny_bank, tmp_path, monkeypatch, registered, plain):
+def test_a_plug_in_of_weight_zero_leaves_a_run_as_it_is(tiny_bank, tmp_path, monkeypatch, registered):
     """Bit for bit, the loss of each step too; and it composes with SHIP."""
-    with_idle = composed(CoOp, (*TRAINER_REGISTRY.get(plain).PLUGINS, Idle))
+    with_idle = composed(CoOp, (*TRAINER_REGISTRY.get("CoOp_SHIP").PLUGINS, Idle))
     registered(with_idle)
     Idle.calls.clear()
-    before = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "plain", plain))
-    args = argv(tiny_bank, tmp_path / "idle", plain)
+    before = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "plain", "CoOp_SHIP"))
+    args = argv(tiny_bank, tmp_path / "idle", "CoOp_SHIP")
     args[args.index("--trainer") + 1] = with_idle.__name__
     after = Recorded(monkeypatch, args)
     one, two = results(tmp_path / "plain"), results(tmp_path / "idle")
@@ -97,21 +87,11 @@ def test_a_penalty_is_added_to_the_loss_and_logged(tiny_bank, tmp_path, monkeypa
     assert "constant 2.5" in log(tmp_path / "more")
 
 
-def test_every_registered_name_round_trips_through_its_parts():
-    for name in TRAINER_REGISTRY.registered_names():
-        kind = TRAINER_REGISTRY.get(name)
-        if kind.__module__.startswith("trainers."):
-            method, plugins = split_name(name)
-            assert tuple(plugins) == kind.PLUGINS and "_".join([method, *(p.NAME for p in plugins)]) == name
-
-
 def test_the_order_of_plug_ins_in_a_name_is_one(monkeypatch):
     monkeypatch.setattr("trainers.plugins.PLUGINS", (*PLUGINS, Idle))
     assert split_name("Tip_Adapter_F_SHIP_IDLE") == ("Tip_Adapter_F", [PLUGINS[0], Idle])
     with pytest.raises(UserError, match="another order; type CoOp_SHIP_IDLE"):
         split_name("CoOp_IDLE_SHIP")
-    with pytest.raises(UserError, match="type CoOp_SHIP"):
-        split_name("CoOp_SHIP_SHIP")
 
 
 @pytest.mark.parametrize(
@@ -123,6 +103,3 @@ def test_a_refusal_says_why(tiny_bank, tmp_path, name, reason):
     args[args.index("--trainer") + 1] = name
     with pytest.raises(UserError, match=f"{method} cannot have SHIP: {reason}"):
         train.main(args)
-    with pytest.raises(UserError, match=reason):
-        composed(TRAINER_REGISTRY.get(method), (PLUGINS[0],))
-    assert explain("NoSuchMethod_SHIP") == ""

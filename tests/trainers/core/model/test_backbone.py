@@ -16,29 +16,24 @@ from helpers.cuda_dtypes import CudaDtypes
 from helpers.http_server import serving
 from safetensors.torch import save_file
 from tiny_clip import tiny_clip
-from torch import nn
-from yacs.config import CfgNode
 
 from trainers.core.files import UserError
 from trainers.core.model import openai_clip
-from trainers.core.model.backbone import Backbone, apply_preprocessing, known_backbones, load_backbone
+from trainers.core.model.backbone import Backbone, apply_preprocessing, load_backbone
 from trainers.core.model.prompts import encode_texts, tokenize
 from trainers.core.model.text_encoder import TextEncoder
 
 
-def config(name, **precision):
+def config(name):
     cfg = get_cfg_default()
     cfg.MODEL.BACKBONE.NAME = str(name)
-    for section, value in precision.items():
-        cfg.TRAINER[section] = CfgNode({"PREC": value})
     return cfg
 
 
-def small_clip(vision="vit"):
+def small_clip():
     """A random model of OpenAI's own class, small in everything but its vocabulary, float32."""
     torch.manual_seed(0)
-    layers, width, patch, size = (1, 64, 16, 32) if vision == "vit" else ((1, 1, 1, 1), 8, None, 64)
-    return clip.model.CLIP(32, size, layers, width, patch, 77, 49408, 64, 1, 2).eval()
+    return clip.model.CLIP(32, 32, 1, 64, 16, 77, 49408, 64, 1, 2).eval()
 
 
 @pytest.fixture(scope="module")
@@ -78,52 +73,9 @@ def test_a_local_file_in_any_form(tmp_path, vit, images, file):
     assert (backbone.embed_dim, backbone.width, backbone.context_length, backbone.input_size) == (32, 64, 77, 32)
     assert backbone.dtype == torch.float32 and backbone.pixel_mean == openai_clip.PIXEL_MEAN
     assert torch.equal(backbone.logit_scale, vit.logit_scale) and backbone.interpolation == "bicubic"
-
-
-@pytest.mark.parametrize("file", ["plain.pth", "tensors.safetensors"])
-def test_a_flipped_byte_gives_another_hash_or_is_refused_by_the_digest_beside_the_file(tmp_path, vit, file):
-    """Image and text tower alike: the hash is over the whole file."""
-    path = tmp_path / file
-    save(vit, path)
-    whole, digest = path.read_bytes(), openai_clip.sha256_of(path)
-    for part in range(2, 10, 3):
-        damaged = bytearray(whole)
-        damaged[len(whole) * part // 10] ^= 1
-        path.write_bytes(damaged)
-        path.with_name(f"{file}.sha256").unlink(missing_ok=True)
-        try:
-            assert load_backbone(config(path)).weights_hash != digest
-        except UserError:
-            pass  # a checksum of the format's own
-        path.with_name(f"{file}.sha256").write_text(f"{digest}  {file}\n")
-        with pytest.raises(UserError, match=f"{file} is damaged: its sha256 is .*{file}.sha256 says '{digest}'"):
-            load_backbone(config(path))
-    path.write_bytes(whole)
-    assert load_backbone(config(path)).weights_hash == digest
-
-
-def test_a_resnet(tmp_path):
-    model, path = small_clip("resnet"), tmp_path / "rn.pth"
-    save(model, path)
-    backbone, images = load_backbone(config(path)), torch.rand(2, 3, 64, 64)
-    with torch.no_grad():
-        expected = nn.functional.normalize(model.encode_image(images), dim=-1)
-        assert torch.allclose(backbone.encode_image(images), expected, atol=1e-5)
-    assert backbone.input_size == 64
-
-
-class PlainTower(nn.Module):
-    """The smallest image tower with the three kinds of norm that CUDA treats differently, and a mask in a buffer."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv, self.batch_norm, self.group_norm = nn.Conv2d(3, 8, 8, 8), nn.BatchNorm2d(8), nn.GroupNorm(2, 8)
-        self.layer_norm, self.own_norm, self.head = nn.LayerNorm(8), clip.model.LayerNorm(8), nn.Linear(8, 32)
-        self.register_buffer("mask", torch.ones(8))
-
-    def forward(self, images):
-        x = self.group_norm(self.batch_norm(self.conv(images))).flatten(2).mean(-1)
-        return self.head(self.own_norm(self.layer_norm(x) * self.mask))
+    path.with_name(f"{file}.sha256").write_text(f"{'0' * 64}  {file}\n")
+    with pytest.raises(UserError, match=f"{file} is damaged: its sha256 is .*{file}.sha256 says"):
+        load_backbone(config(path))
 
 
 def in_half(backbone):
@@ -133,8 +85,6 @@ def in_half(backbone):
 
 
 TOWERS = {
-    "plain": PlainTower,
-    "OpenAI's ViT": lambda: small_clip().visual,
     "timm's ConvNeXt": partial(timm.create_model, "test_convnext", num_classes=32),
     "timm's ViT with a table of relative positions": partial(
         timm.create_model, "test_vit_relpos", img_size=32, num_classes=32
@@ -158,33 +108,19 @@ def test_half_precision_under_cudas_rules(images, tower):
         assert half.dtype == torch.float16 and (half.float() - exact).norm() < 0.02 * exact.norm()
 
 
-def test_miniclip(miniclip_backbone):
-    assert (miniclip_backbone.name, miniclip_backbone.embed_dim, miniclip_backbone.width) == ("MiniCLIP", 256, 256)
-    assert miniclip_backbone.pixel_mean == (0.498,) * 3 and miniclip_backbone.input_size == 224
-    assert miniclip_backbone.weights_hash.startswith("c8e9501ca95a2da5")
-    assert miniclip_backbone.encode_image(torch.rand(2, 3, 224, 224)).norm(dim=-1).allclose(torch.ones(2))
-
-
-def test_unknown_names(tmp_path):
-    with pytest.raises(UserError, match=r"unknown backbone 'VIT-B16'.* one of ViT-B/16, .*MiniCLIP.*open_clip:<model>"):
-        load_backbone(config("VIT-B16"))
-    with pytest.raises(UserError, match="there is no file .*nowhere.pt"):
-        load_backbone(config(tmp_path / "nowhere.pt"))
-    assert known_backbones()[0] == "MiniCLIP" and {"ViT-B/16", "ViT-B/32", "RN50"} <= set(known_backbones())
-
-
-def test_files_that_are_no_clip(tmp_path):
+def test_what_is_no_backbone_is_refused(tmp_path):
     torch.save({"fc.weight": torch.zeros(2)}, tmp_path / "other.pth")
-    with pytest.raises(UserError, match="not a state dict in OpenAI CLIP's naming: it lacks text_projection"):
-        load_backbone(config(tmp_path / "other.pth"))
     (tmp_path / "noise.pt").write_bytes(b"not weights")
-    with pytest.raises(UserError, match="noise.pt cannot be read as a state dict"):
-        load_backbone(config(tmp_path / "noise.pt"))
-    state = small_clip().state_dict()
-    state["ln_final.weight"] = torch.zeros(3)
-    torch.save(state, tmp_path / "misfit.pth")
-    with pytest.raises(UserError, match="does not fit CLIP's architecture.*ln_final.weight"):
-        load_backbone(config(tmp_path / "misfit.pth"))
+    torch.save(small_clip().state_dict() | {"ln_final.weight": torch.zeros(3)}, tmp_path / "misfit.pth")
+    for name, message in {
+        "VIT-B16": r"unknown backbone 'VIT-B16'.* one of ViT-B/16, .*MiniCLIP.*open_clip:<model>",
+        tmp_path / "nowhere.pt": "there is no file .*nowhere.pt",
+        tmp_path / "other.pth": "not a state dict in OpenAI CLIP's naming: it lacks text_projection",
+        tmp_path / "noise.pt": "noise.pt cannot be read as a state dict",
+        tmp_path / "misfit.pth": "does not fit CLIP's architecture.*ln_final.weight",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            load_backbone(config(name))
 
 
 @pytest.mark.parametrize(
@@ -300,9 +236,3 @@ def test_open_clip(tmp_path):
         load_backbone(config(f"open_clip:small-open/{tmp_path / 'open.pt'}"))
     with pytest.raises(UserError, match="open_clip has no 'ViT-B-32/laion'; nearest: open_clip:ViT-B-32/laion"):
         load_backbone(config("open_clip:ViT-B-32/laion"))
-
-
-def test_open_clip_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(UserError, match="pip install open_clip_torch"):
-        load_backbone(config("open_clip:ViT-B-32/laion2b_s34b_b79k"))

@@ -3,7 +3,7 @@
 import clip
 import pytest
 import torch
-from plain import hand_written, plain_prompts, relative
+from plain import plain_prompts
 from tiny_clip import tiny_clip
 
 from trainers.core.files import UserError
@@ -69,11 +69,6 @@ def test_index_picks_classes(backbone):
     rows = whole(*assemble(ClassTokens(NAMES, backbone), ctx, index=index))
     single = [whole(*assemble(ClassTokens([NAMES[i]], backbone), c[None]))[0] for i, c in zip(index, ctx, strict=True)]
     assert all(torch.equal(a, b) for a, b in zip(rows, single, strict=True))
-    picked = whole(*assemble(ClassTokens(NAMES, backbone), ctx[0], "front", index))
-    each = whole(*assemble(ClassTokens(NAMES, backbone), ctx[0], "front"))
-    assert all(torch.equal(row, each[i]) for row, i in zip(picked, index, strict=True))
-    with pytest.raises(ValueError, match="3 contexts for 13 prompts"):
-        assemble(ClassTokens(NAMES, backbone), ctx)
 
 
 def test_tokenize_is_clips():
@@ -86,37 +81,23 @@ def test_tokenize_is_clips():
 def test_refuses_bad_names(backbone):
     with pytest.raises(UserError, match=r"positions \[1, 2\] are empty"):
         ClassTokens(["dog", "", " _ "], backbone)
-    with pytest.raises(UserError, match="no class names"):
-        ClassTokens([], backbone)
     with pytest.raises(UserError, match="start or end token.*endoftext"):
         ClassTokens(["dog <|endoftext|> cat"], backbone)
     long = "dog " * 60
     with pytest.raises(UserError, match=r"1 prompts exceed 77 tokens with a context of 16.*dog dog.*\(79\)"):
         ClassTokens(["cat", long], backbone, n_ctx=16)
-    with pytest.raises(UserError, match="with a context of 75"):
-        assemble(ClassTokens(["cat"], backbone), torch.zeros(75, backbone.width))
     assert assemble(ClassTokens(["cat"], backbone), torch.zeros(73, backbone.width))[1].tolist() == [76]
-    with pytest.raises(UserError, match="'last'; expected end, middle or front"):
-        assemble(ClassTokens(["cat"], backbone), torch.zeros(4, backbone.width), "last")
 
 
 def test_templates():
     assert len(TEMPLATES) == 15 and all(template.count("{}") == 1 for template in TEMPLATES.values())
     assert templates_for("EuroSAT") == ["a centered satellite photo of {}."]
-    assert templates_for("EuroSAT", "a map of {}.") == ["a map of {}."]
     assert templates_for("EuroSAT", ("a map of {}.", "{}")) == ["a map of {}.", "{}"]
     assert templates_for("MyFolder") == ["a photo of a {}."]
     assert fill(templates_for("DescribableTextures")[0], ["a_{0}b"]) == ["a {0}b texture."]
     for bad in ("a photo", "{} and {}", "a {name}"):
         with pytest.raises(UserError, match="exactly one {}"):
             templates_for("EuroSAT", bad)
-
-
-def test_encode_texts(miniclip_backbone):
-    texts = fill("a photo of a {}.", NAMES)
-    features = encode_texts(miniclip_backbone, texts, batch=5)
-    assert relative(features, hand_written(miniclip_backbone, NAMES)) <= 1e-5
-    assert torch.allclose(features.norm(dim=-1), torch.ones(len(NAMES))) and not features.requires_grad
 
 
 def test_several_templates_are_averaged_on_the_unit_sphere(miniclip_backbone):

@@ -15,8 +15,7 @@ from trainers.core.model.prompts import tokenize
 TOKENS = tokenize(["a photo of a dog.", "cat", "a grand piano in a rather small room"])
 # output width; image size, layers, width, patch; positions, vocabulary, text width, heads, layers
 SHAPES = {
-    "ViT-B/16": (512, 224, 12, 768, 16, 77, 49408, 512, 8, 12),
-    "ViT": (32, 32, 3, 128, 8, 77, 49408, 64, 1, 2),
+    "ViT": (32, 32, 3, 128, 8, 77, 49408, 128, 2, 2),
     "ResNet": (32, 64, (1, 2, 1, 1), 16, None, 77, 49408, 64, 1, 2),
 }
 
