@@ -2,6 +2,7 @@
 
 import gc
 from contextlib import contextmanager
+from functools import partial
 
 from dassl.utils import UserError
 
@@ -28,7 +29,7 @@ def read_bank_split(path, dataset, needs_train=True):
     if header.get("dataset") != dataset:
         raise UserError(f"{path} is a bank of {header.get('dataset')!r}, but DATASET.NAME is {dataset!r}")
     with _without_collection():
-        raw = bank_header.read_bank_split(path, Item)
+        raw = bank_header.read_bank_split(path, partial(tuple.__new__, Item))  # as Item(...), in half of its time
     if "split_hash" in header:  # by scripts/extract_features.py, from a split that was checked
         return Split(**raw), header["split_hash"]
     split = check_split(raw, f"the split in {path}", needs_train)

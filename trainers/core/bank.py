@@ -9,7 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .bank_header import BANK_FORMAT, OLDEST, has_sha256, header_digest, pack_split, read_bank_header, read_bank_split
+from . import bank_header
+from .bank_header import BANK_FORMAT, OLDEST, has_sha256, header_digest, pack_split
 from .data import FeatureTable
 from .files import UserError, first_five, replacing
 
@@ -125,7 +126,7 @@ def _save(path, tensors, metadata):
 def open_bank(path):
     """-> (tensors, header), features as StoredRows. Raises UserError when the file is missing, damaged, or not a
     feature bank."""
-    metadata = read_bank_header(path)
+    metadata = bank_header.read_bank_header(path)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
@@ -147,7 +148,7 @@ def read_bank(path):
     tensors, metadata = open_bank(path)
     tensors = {name: value[torch.arange(len(value))] for name, value in tensors.items()}
     if "split_digest" in metadata:
-        metadata["split"] = json.dumps(read_bank_split(path))
+        metadata["split"] = json.dumps(bank_header.read_bank_split(path))
     return tensors, metadata
 
 
@@ -174,17 +175,16 @@ class BankStore:
                 f"there cannot be noticed. From now on they are with: sha256sum {path} > {path}.sha256"
             )
         try:
-            self.tables = self._tables(tensors, read_bank_split(path))
+            self.tables = self._tables(tensors, bank_header.read_bank_paths(path))
         except (AttributeError, KeyError, IndexError, TypeError) as error:
             raise UserError(f"feature bank {path} has no usable split in its header: {error!r}") from None
 
-    def _tables(self, tensors, split):
+    def _tables(self, tensors, paths_of):
         """{part: FeatureTable}; an image has one row where there are no offsets."""
         tables = {}
-        for name, items in split.items():
+        for name, paths in paths_of.items():
             features = tensors[f"{name}.features"]
             offsets = tensors.get(f"{name}.offsets", torch.arange(len(features) + 1))
-            paths = [item[0] for item in items]
             if len(offsets) != len(paths) + 1 or offsets[-1] != len(features):
                 raise UserError(
                     f"feature bank {self.path} has {len(features)} rows of {len(offsets) - 1} {name} images, but its "

@@ -30,21 +30,34 @@ def read_bank_header(path: str | Path) -> dict[str, str]:
     return _read(path)[0]
 
 
-def read_bank_split(path: str | Path, item: Callable = lambda *entry: entry) -> dict[str, list]:
-    """{part: [item(relative path, label, class name) of each image]}, to be checked by who reads it; of the old formats
-    lists of these three. Raises UserError, also where it is not what was written."""
+def read_bank_split(path: str | Path, item: Callable = tuple) -> dict[str, list]:
+    """{part: [item((relative path, label, class name)) of each image]}, to be checked by who reads it; of the old
+    formats lists of these three. Raises UserError, also where it is not what was written."""
+    split, names = _split(path)
+    if names is None:
+        return split
+    return {
+        part: list(map(item, zip(paths, labels, map(names.__getitem__, labels))))
+        for part, (paths, labels) in split.items()
+    }
+
+
+def read_bank_paths(path: str | Path) -> dict[str, list[str]]:
+    """{part: relative paths of its images}. Raises UserError."""
+    split, names = _split(path)
+    return {part: [item[0] for item in rows] if names is None else rows[0] for part, rows in split.items()}
+
+
+def _split(path):
+    """-> ({part: (paths, labels)}, class names by label); of the old formats ({part: items}, None)."""
     header, packed = _read(path, "split")
     try:
         if packed is None:
-            return json.loads(header.get("split", ""))
+            return json.loads(header.get("split", "")), None
         if hashlib.sha256(packed).hexdigest() != header.get("split_digest"):
             raise ValueError("it does not match its digest")
-        columns = json.loads(zlib.decompress(packed))
-        names = columns.pop("classnames")
-        return {
-            part: list(map(item, paths, labels, map(names.__getitem__, labels)))
-            for part, (paths, labels) in columns.items()
-        }
+        columns = json.loads(zlib.decompress(packed).decode())
+        return columns, columns.pop("classnames")
     except (ValueError, zlib.error) as error:
         raise UserError(f"the split in the feature bank {path} is damaged: {error}") from None
 
