@@ -180,18 +180,17 @@ class f_VAEGAN(FeatureTrainer):
     generator, report = None, {}
 
     def head_classnames(self):
-        new = self.task.label_only_classnames()
-        if not new or not self.task.real_classnames():
+        return super().head_classnames() + self.task.label_only_classnames()
+
+    def prepare(self):
+        real, new = self.task.real_classnames(), self.task.label_only_classnames()
+        if not new or not real:
             missing = "no label-only classes" if not new else "no training images"
             raise UserError(
                 f"{type(self).__name__} learns from images of some classes to make features of label-only ones, but "
                 f"TASK {self.cfg.TASK} has {missing} here: use TASK gzsl or base2new"
             )
-        return super().head_classnames() + new
-
-    def prepare(self):
-        names, real = self.head_classnames(), self.task.real_classnames()
-        seen, unseen = (ClassTokens(part, self.backbone) for part in (real, names[len(real) :]))
+        seen, unseen = ClassTokens(real, self.backbone), ClassTokens(new, self.backbone)
         with self.watch.stage(STAGE):
             keys = tuple(key for key in self.options if key not in ("SYNTHETIC", "PREC"))
             training = GeneratorTraining(

@@ -105,7 +105,6 @@ def test_transfers_from_a_source_run(data, features, source, tmp_path, dataset, 
 
 
 METHODS, _ = methods_and_compositions()
-OF_NEW_NAMES = ("f_VAEGAN", "TF_VAEGAN", "f_CLSWGAN")  # their head needs classes that have only a name
 OTHERS = [name for name in trainers() if name not in METHODS]  # some of them: tests/trainers/plugins/test_ship.py
 
 
@@ -116,7 +115,7 @@ def test_a_killed_run_ends_like_one_left_alone(data, features, tmp_path, monkeyp
     options = [*small(features), "OPTIM.MAX_EPOCH", 2, "TRAIN.CHECKPOINT_SECONDS", 0.0]
     whole, cut = (command(data, tmp_path / name, f"{trainer}/vit_b16", "dtd", *options) for name in ("whole", "cut"))
     expected = rehearse(whole)
-    parts = {"base"} if trainer in OF_NEW_NAMES else {"base", "all"} & expected["metrics"].keys()
+    parts = {"base", "all"} & expected["metrics"].keys()
     for part in parts:
         words = [*options, "DATASET.SUBSAMPLE_CLASSES", part]
         alone = command(data, tmp_path / part, f"{trainer}/vit_b16", "dtd", *words)
