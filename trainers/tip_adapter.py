@@ -39,20 +39,21 @@ from .plugins import register_twins
 
 
 class TipHead(RowHead):
-    """Unit features [B, d] -> logits [B, C]. keys [N, d], of unit norm at first, labels [N], text_features [C, d]."""
+    """Unit features [B, d] -> logits [B, C]. keys [N, d], of unit norm at first, labels [N], text_features [C, d]; these
+    are saved where a generator made them (`keeps_text`)."""
 
     UNKNOWN = (
         "Tip-Adapter's cache has no key for classes it was given no images of; Tip_Adapter_F_SHIP makes keys of "
         "classes from their names"
     )
 
-    def __init__(self, backbone, classnames, text_features, keys, labels, alpha, beta, learned):
+    def __init__(self, backbone, classnames, text_features, keys, labels, alpha, beta, learned, keeps_text=False):
         super().__init__(backbone, classnames)
         self.keys = nn.Parameter(keys.clone(), requires_grad=learned)
         self.register_buffer("labels", labels)
         self.register_buffer("alpha", torch.tensor(float(alpha), dtype=torch.float64))
         self.register_buffer("beta", torch.tensor(float(beta), dtype=torch.float64))
-        self.register_buffer("text_features", text_features, persistent=False)
+        self.register_buffer("text_features", text_features, persistent=keeps_text)
 
     def set(self, alpha, beta):
         self.alpha.fill_(alpha)
@@ -128,7 +129,9 @@ class Tip_Adapter_F(FeatureTrainer):
         "ALPHA_GRID": (0.1, 3.0, 20),  # from, to (not included), count
         "BETA_GRID": (0.1, 7.0, 200),
         "EPS": 1e-4,  # of the Adam family of optimisers
+        "TEXT": "hand_written",  # W: of hand-written prompts, or "synthetic": class means by a generator
     }
+    LIMITS = {"TEXT": ("hand_written", "synthetic")}
     MODEL_NAME = "tip_adapter"
     NEEDS_FEATURES = True
 
@@ -161,9 +164,19 @@ class Tip_Adapter_F(FeatureTrainer):
         print(f"cache: {len(support)} keys, each the mean of an image's {fewest} to {most} views")
         return self._head(classnames, support.mean(), support.labels, self.options.ALPHA, self.options.BETA)
 
-    def _head(self, classnames, keys, labels, alpha, beta):
-        text_features = encode_classes(self.backbone, self.announced_templates(), classnames)
-        return TipHead(self.backbone, classnames, text_features, keys, labels, alpha, beta, learned=self.trains)
+    def _head(self, classnames, keys, labels, alpha, beta, text_features=None):
+        synthetic = self.options.TEXT == "synthetic"
+        if text_features is None:
+            text_features = self.class_means(classnames) if synthetic else self.hand_written(classnames)
+        if text_features is None:
+            raise UserError(
+                f"TRAINER.TIP_ADAPTER.TEXT synthetic needs class means of a generator, which {type(self).__name__} "
+                "does not have: use Tip_Adapter_F_SHIP"
+            )
+        return TipHead(self.backbone, classnames, text_features, keys, labels, alpha, beta, self.trains, synthetic)
+
+    def hand_written(self, classnames):
+        return encode_classes(self.backbone, self.announced_templates(), classnames)
 
     def method_head(self, classnames):
         """With keys from a plug-in's generator for names that came after training, as many per class as others have."""
@@ -203,8 +216,8 @@ class Tip_Adapter_F(FeatureTrainer):
                 f"the checkpoint does not fit {type(self).__name__} as configured: expected keys [N, {width}] and "
                 f"their labels among {count} classes, found {problem}"
             )
-        device = self.device
-        return self._head(classnames, keys.to(device), labels.to(device), state_dict["alpha"], state_dict["beta"])
+        names = ("keys", "labels", "alpha", "beta", "text_features")
+        return self._head(classnames, *(state_dict[name].to(self.device) for name in names if name in state_dict))
 
     def tune(self):
         return "; ".join(filter(None, [self._search(), super().tune()]))

@@ -17,6 +17,8 @@ from runs import Recorded, argv, evaluate, forget_identity, newest_state, result
 from tiny_data import NAMES, make_bank
 
 import train
+from trainers import open_run
+from trainers.core import metrics
 from trainers.core.bank import read_bank, write_bank
 from trainers.core.files import ClassesUnsupported
 from trainers.core.images import held_out, val_is_test
@@ -317,3 +319,16 @@ def test_a_transfer_keeps_the_sources_keys_alpha_and_beta(tiny_bank, tmp_path):
     assert before["alpha"].item() == pytest.approx(0.3)
     assert all(torch.equal(before[name], after[name]) for name in ("keys", "labels", "alpha", "beta"))
     assert results(target)["metrics"]["accuracy"] == results(source)["metrics"]["accuracy"]
+
+
+def test_synthetic_class_means_in_the_place_of_text(tiny_bank, tmp_path, monkeypatch):
+    """What evaluation finds of the saved run is what the run found; without a generator it is refused."""
+    option = ["TRAINER.TIP_ADAPTER.TEXT", "synthetic"]
+    run = Recorded(monkeypatch, [*argv(tiny_bank, tmp_path, "Tip_Adapter_F_SHIP"), *option])
+    head, names = run.trainer.head, run.trainer.trained_classnames
+    assert torch.equal(head.text_features, run.trainer.class_means(names))
+    again = open_run(str(tmp_path))
+    again.open_data(training=False)
+    assert metrics.evaluate(again)[0] == pytest.approx(results(tmp_path)["metrics"])
+    with pytest.raises(UserError, match="TEXT synthetic needs .*use Tip_Adapter_F_SHIP"):
+        train.main([*argv(tiny_bank, tmp_path / "alone", "Tip_Adapter"), *option])
