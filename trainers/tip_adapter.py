@@ -39,7 +39,7 @@ from .plugins import register_twins
 
 
 class TipHead(RowHead):
-    """Unit features [B, d] -> logits [B, C]. keys [N, d], of unit norm at first, labels [N], text_features [C, d]; these
+    """Unit features [B, d] -> logits [B, C]. keys [N, d], of unit norm at first, labels [N], text_features [C, d]; they
     are saved where a generator made them (`keeps_text`)."""
 
     UNKNOWN = (

