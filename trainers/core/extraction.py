@@ -26,7 +26,7 @@ from .files import UserError, first_five, locked
 from .randomness import derive_seed, preserved_randomness
 from .workers import image_batches, rank_and_world
 
-BATCH = {"cpu": 8, "cuda": 256}  # images an encoder pass; a CPU is fastest where activations stay in its cache
+BATCH = {"cpu": 4, "cuda": 256}  # images an encoder pass; a CPU is fastest where activations stay in its cache
 
 
 class Views(Dataset):
