@@ -10,6 +10,7 @@ python scripts/report.py output --paired --seconds --plot chart.png
 """
 
 import argparse
+import gc
 import sys
 
 import _path  # noqa: F401
@@ -138,4 +139,5 @@ def parts_of(runs: pd.DataFrame, by_shots: bool) -> dict[str, pd.DataFrame]:
 
 
 if __name__ == "__main__":
+    gc.disable()  # what thousands of runs hold has no cycles to look for
     say_errors(main)

@@ -172,11 +172,13 @@ def longest(cfg: str, files_of: Callable[[str], list]) -> str:
 # ---- results.json
 
 
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def digest_of(record: dict) -> str:
     """sha256 of what a results.json holds, its own digest left out."""
     rest = {key: value for key, value in record.items() if key != "digest"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(CANONICAL.encode(rest).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def write_results(path: str | Path, record: dict):

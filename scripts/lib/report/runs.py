@@ -50,12 +50,14 @@ def load(places: list[str]) -> tuple[pd.DataFrame, list[str]]:
 def unlike_facts(records: list[dict]) -> pd.DataFrame:
     """[runs x facts]: those in which any two runs differ. What was not recorded is "-", as are values that older
     versions had without recording them; but a template's text, which they did not keep either, is not compared."""
-    facts = pd.DataFrame([run["facts"] for run in records], dtype=object)
+    texts = [repr(run["facts"]) for run in records]  # few differ
+    facts = pd.DataFrame(dict(zip(texts, [run["facts"] for run in records])).values(), dtype=object)
     facts = facts.loc[:, facts.nunique(dropna=False) > 1].copy()
     for key in facts.columns.drop("template", errors="ignore"):
         unrecorded = [is_idle(key, value) or (value == 1 and "REVISION" in key) for value in facts[key]]
         facts[key] = facts[key].where(facts[key].notna() & ~np.array(unrecorded), "-")
-    return facts
+    place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    return facts.iloc[[place[text] for text in texts]].reset_index(drop=True)
 
 
 def unlike_data(runs: pd.DataFrame) -> list[str]:
