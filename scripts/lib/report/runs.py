@@ -1,6 +1,7 @@
 """results.json files -> a frame with a line per run -> mean and spread over seeds. Damaged files and copies are named
 and left out; runs that differ in more than their seed get rows of their own."""
 
+import os
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -74,20 +75,22 @@ def unlike_data(runs: pd.DataFrame) -> list[str]:
 
 def find(places: list[Path]) -> list[Path]:
     """The results.json files in and below folders. Raises UserError where there is none."""
-    paths = [path for place in places for path in (sorted(place.rglob(RESULTS)) or [place])]
-    missing = next((path for path in paths if not path.is_file()), None)
+    below = {
+        place: [Path(folder, RESULTS) for folder, _, files in os.walk(place) if RESULTS in files] for place in places
+    }
+    missing = next((place for place in places if not below[place] and not place.is_file()), None)
     if missing:
         begun = sorted(missing.rglob("log.txt"))
         hint = f"\nNot finished yet, or broken off: {begun[0].parent} ({len(begun)} in all)" if begun else ""
         what = f"there is no {RESULTS} below {missing}" if missing.is_dir() else f"{missing} does not exist"
         raise UserError(f"{what}; a run writes it when it is done.{hint}\n{MAKE_SOME}")
-    return list(dict.fromkeys(paths))
+    return list(dict.fromkeys(path for place in places for path in sorted(below[place]) or [place]))
 
 
 def read(path: Path) -> dict:
     """A run: its fields, `metrics` {name: percent}, `notes` {metric: why it is missing, or how it was measured}, and
     `facts`, which seeds of one row have in common. Raises UserError where the file is damaged or in a wrong place."""
-    data, folder = read_results(path), path.absolute().parent.name
+    data, folder = read_results(path), path.parent.name or path.absolute().parent.name
     if re.fullmatch(r"seed\d+", folder) and folder != f"seed{data.get('seed')}":
         raise UserError(f"{path} is of seed {data.get('seed')}, in the folder of another seed")
     try:
