@@ -7,6 +7,7 @@
     python scripts/bench.py bank
 
 text_encoder  forward and backward of a context that all names share
+image_tower   32 images through the image tower
 step          a step of SHIP's generator, of CoOp and of CoOp + SHIP, 32 images
 peers         these, CoCoOp, ProDA, CLIP-Adapter, Tip-Adapter-F and evaluation (each is a name of its own, too)
 bank          a made-up feature bank of 10 thousand and of 1.25 million training images

@@ -1,5 +1,6 @@
 """The steps that are measured. Each function returns one to call, and how many steps a call of it does."""
 
+from copy import deepcopy
 from typing import NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from trainers.clip_adapter import CLIPAdapterHead, bottleneck
 from trainers.cocoop import CoCoOpHead
 from trainers.coop import CoOpHead
+from trainers.core import extraction
 from trainers.core.heads import ZeroshotHead
 from trainers.core.model.prompts import ClassTokens
 from trainers.core.model.text_encoder import TextEncoder
@@ -38,6 +40,17 @@ def text_encoder(formulation, backbone, names, n_ctx):
     head = _prompts(formulation, backbone, CoOpHead, names, _context(backbone, n_ctx))
     direction = torch.randn(len(names), backbone.embed_dim, device=backbone.device)  # any loss will do
     return lambda: (head.encode_names(head.tokens) * direction).sum().backward(), 1
+
+
+def image_tower(formulation, backbone, names, n_ctx):
+    """Features of a batch of images: as many at a time and in the memory format of extraction, or all as they are."""
+    images = torch.randn(BATCH, 3, *[backbone.input_size] * 2, device=backbone.device, dtype=backbone.dtype)
+    parts = [images]
+    if formulation is OURS:
+        parts = images.to(memory_format=torch.channels_last).split(extraction.BATCH[backbone.device.type])
+    else:
+        backbone = deepcopy(backbone).to(memory_format=torch.contiguous_format)
+    return torch.no_grad()(lambda: [backbone.encode_image(part) for part in parts]), 1
 
 
 def generator(formulation, backbone, names, n_ctx):
@@ -122,8 +135,10 @@ def evaluation(formulation, backbone, names, n_ctx):
 
 
 PEERS = [generator, coop, coop_ship, cocoop, proda, clip_adapter, tip_adapter, evaluation]
-STEPS = {step.__name__: step for step in (text_encoder, *PEERS)}
-BY_NAMES = {name for name in STEPS if name not in ("generator", "tip_adapter")}  # cost proportional to their number
+STEPS = {step.__name__: step for step in (text_encoder, image_tower, *PEERS)}
+BY_NAMES = {
+    name for name in STEPS if name not in ("image_tower", "generator", "tip_adapter")
+}  # cost proportional to their number
 
 
 def _context(backbone, n_ctx):
