@@ -9,6 +9,7 @@ predict.py and demo.py open, has page.html too: accuracy per class, and which cl
 """
 
 import argparse
+import inspect
 import os
 import time
 from collections import Counter
@@ -22,6 +23,12 @@ from trainers import fit
 from trainers.core.files import read_names
 from trainers.core.memory_data import from_folder
 
+KEYWORDS = {  # of fit, which has their defaults
+    "method": "any trainer's name",
+    "backbone": "MODEL.BACKBONE.NAME",
+    "seed": "draws the few images, and trains",
+}
+
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -29,9 +36,10 @@ def parse_args(argv=None):
     parser.add_argument("--names", default="", help="text file of class names without images, a name a line")
     parser.add_argument("--out", required=True, help="folder of the run that is written")
     parser.add_argument("--few", type=at_least(1), help="images per class to train on (default: all)")
-    parser.add_argument("--method", default="Ensemble_GATE", help="any trainer's name (default: %(default)s)")
-    parser.add_argument("--backbone", default="MiniCLIP", help="MODEL.BACKBONE.NAME (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="draws the few images, and trains (default: %(default)s)")
+    defaults = inspect.signature(fit).parameters
+    for name, text in KEYWORDS.items():
+        default = defaults[name].default
+        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{text} (default: {default})")
     parser.add_argument("--skip-bad-images", action="store_true", help="leave out images that cannot be read")
     return parser.parse_args(argv)
 
@@ -48,12 +56,10 @@ def main(argv=None):
     model = fit(
         args.folder,
         new_names=names,
-        method=args.method,
-        backbone=args.backbone,
         shots=args.few,
-        seed=args.seed,
         out=args.out,
         skip_bad_images=args.skip_bad_images,
+        **{name: getattr(args, name) for name in KEYWORDS},
     )
     print(model.scores)
     print(f"{time.perf_counter() - start:.0f} seconds; the model is in {args.out}")

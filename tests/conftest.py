@@ -45,3 +45,17 @@ def tiny_bank(tmp_path_factory, miniclip_backbone):
     from tiny_data import make_bank
 
     return make_bank(tmp_path_factory.mktemp("bank") / "tiny.safetensors", miniclip_backbone)
+
+
+@pytest.fixture(scope="session")
+def rows(miniclip_backbone):
+    from helpers.api import features_near_texts
+
+    return features_near_texts(miniclip_backbone)
+
+
+@pytest.fixture(scope="session")
+def fitted(rows):
+    from helpers.api import Fits
+
+    return Fits(rows)

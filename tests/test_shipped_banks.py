@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.banks import read_bank
 
 from trainers.core import ZeroshotHead
-from trainers.core.bank import read_bank
 
 BANKS = Path(__file__).resolve().parent.parent / "datasets/banks"
 

@@ -60,7 +60,7 @@ def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", noise=
 
 def features_of(bank, part="test"):
     """Features [N, d] and labels [N] of a part of a bank; of training images the first view."""
-    from trainers.core.bank import read_bank
+    from helpers.banks import read_bank
 
     tensors, header = read_bank(bank)
     features = tensors[f"{part}.features"].float()
@@ -77,7 +77,9 @@ def accuracy(predicted, labels):
 def poison(bank, path, hidden):
     """A copy of `bank` whose features of the images with hidden(part, label) are not numbers: whoever reads them gets
     NaN losses. -> path"""
-    from trainers.core.bank import read_bank, write_bank
+    from helpers.banks import read_bank
+
+    from trainers.core.bank import write_bank
 
     tensors, header = read_bank(bank)
     for part, items in json.loads(header["split"]).items():

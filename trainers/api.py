@@ -139,8 +139,9 @@ def _configuration(method, backbone, seed, shots, out, template, options, device
             "pip install . in a checkout of it, then import ship_trainers"
         )
     name = CONFIGS.get(backbone, "vit_b16")
-    files = config_files(root, method, name) or [f"configs/base/{name}.yaml"]
-    settings = {key: value for file in files for key, value in settings_of(root / file).items()}
+    settings = {
+        key: value for file in config_files(root, method, name) for key, value in settings_of(root / file).items()
+    }
     given = {
         "TRAINER.NAME": method,
         "MODEL.BACKBONE.NAME": backbone,

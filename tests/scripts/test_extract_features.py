@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.banks import read_bank
 from helpers.trees import add_images
 from tiny_clip import tiny_clip
 
 from trainers.core import extraction
-from trainers.core.bank import BankStore, read_bank
+from trainers.core.bank import BankStore
 from trainers.core.files import UserError
 
 

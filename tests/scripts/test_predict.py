@@ -9,13 +9,13 @@ import pytest
 import synthesize
 import torch
 from dassl.utils import UserError
+from helpers.banks import read_bank
 from PIL import Image
 from runs import argv
 from safetensors import safe_open
 
 import train
 from trainers import load, open_run
-from trainers.core.bank import read_bank
 
 
 @pytest.fixture(scope="module")

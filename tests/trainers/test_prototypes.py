@@ -6,13 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from dassl.utils import UserError
+from helpers.banks import read_bank
 from plain import hand_written, unit
 from runs import argv, newest_state, open_data, results
 from tiny_data import NAMES, make_bank, poison
 
 import train
 from trainers import explain, open_run
-from trainers.core.bank import read_bank
 from trainers.core.gaussian import means_of, shrunk_covariance, shrunk_precision
 from trainers.prototypes import GaussianHead, PrototypeHead
 

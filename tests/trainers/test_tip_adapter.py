@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from dassl.data.datasets import Datum
 from dassl.utils import UserError
+from helpers.banks import read_bank
 from plain import unit
 from runs import Recorded, argv, evaluate, forget_identity, newest_state, results, same_state
 from tiny_data import NAMES, make_bank
@@ -19,7 +20,7 @@ from tiny_data import NAMES, make_bank
 import train
 from trainers import open_run
 from trainers.core import metrics
-from trainers.core.bank import read_bank, write_bank
+from trainers.core.bank import write_bank
 from trainers.core.files import ClassesUnsupported
 from trainers.core.images import held_out, val_is_test
 from trainers.core.trainer import FeatureTrainer

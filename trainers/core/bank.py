@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import zlib
+from contextlib import suppress
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -143,15 +144,6 @@ def open_bank(path):
     return {**tensors, **stored}, metadata
 
 
-def read_bank(path):
-    """-> (tensors, header with the split), all of it read. Raises UserError as `open_bank` does."""
-    tensors, metadata = open_bank(path)
-    tensors = {name: value[torch.arange(len(value))] for name, value in tensors.items()}
-    if "split_digest" in metadata:
-        metadata["split"] = json.dumps(bank_header.read_bank_split(path))
-    return tensors, metadata
-
-
 class BankStore:
     """Features from one bank file; needs no images. `about` says which it is: path, digest, size and time.
 
@@ -200,9 +192,8 @@ class BankStore:
 
     def _find(self, items, order):
         paths = [item.impath for item in items]
-        for name in order:
-            table = self.tables.get(name)
-            if table is not None and table.find(paths).keys() >= {*paths}:
+        for table in (self.tables[name] for name in order if name in self.tables):
+            with suppress(KeyError):
                 return table.lookup(paths, [item.label for item in items])
         known = set().union(*(table.find(paths) for table in self.tables.values()))
         raise UserError(

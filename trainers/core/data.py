@@ -134,7 +134,8 @@ class FeatureTable:
         return FeatureTable(Rows([self.features], rows), offsets, paths)
 
     def lookup(self, paths: Iterable[str], labels: Sequence[int]) -> FeatureSet:
-        """-> FeatureSet of the images at `paths`; images without a view (skipped as unreadable) are left out."""
+        """-> FeatureSet of the images at `paths`; images without a view (skipped as unreadable) are left out. Raises
+        KeyError for a path that the table does not have."""
         paths = list(paths)
         place = self.find(paths)
         images = torch.tensor([place[path] for path in paths], dtype=torch.long)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from dassl.data.datasets import Datum
 from dassl.utils import UserError
+from helpers.banks import read_bank
 from safetensors.torch import save_file
 from tiny_data import make_split
 
@@ -14,7 +15,7 @@ from datasets.core.bank import read_bank_split
 from datasets.core.splits import class_names
 from train import BANKS
 from trainers.core import bank as banks
-from trainers.core.bank import BankStore, read_bank, write_bank
+from trainers.core.bank import BankStore, write_bank
 from trainers.core.bank_header import has_sha256
 from trainers.core.files import verified_sha256
 

@@ -6,12 +6,12 @@ import re
 import pytest
 import torch
 from dassl.utils import UserError
+from helpers.banks import read_bank
 from plain import hand_written
 from runs import JUDGES, argv, log, open_data, results, same_state
 from tiny_data import NAMES, features_of, make_bank, poison
 
 import train
-from trainers.core.bank import read_bank
 from trainers.core.metrics import Evaluation, Side, joint
 
 BASE = NAMES[:4]

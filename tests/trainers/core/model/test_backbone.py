@@ -4,14 +4,17 @@ import hashlib
 import json
 import sys
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 
 import clip.model
+import numpy as np
 import pytest
 import timm
 import torch
 import torch.nn.functional as F
 from dassl.config import get_cfg_default
+from dassl.utils import read_image
 from helpers.cuda_dtypes import CudaDtypes
 from helpers.http_server import serving
 from safetensors.torch import save_file
@@ -22,6 +25,8 @@ from trainers.core.model import openai_clip
 from trainers.core.model.backbone import Backbone, apply_preprocessing, load_backbone
 from trainers.core.model.prompts import encode_texts, tokenize
 from trainers.core.model.text_encoder import TextEncoder
+
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def config(name):
@@ -168,12 +173,13 @@ def test_no_network(monkeypatch, tmp_path):
 
 def test_bfloat16_runs_on_a_cpu_and_float16_does_not(miniclip_backbone):
     half = load_backbone(config("MiniCLIP"), torch.bfloat16)
-    images = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    photos = [read_image(ROOT / f"datasets/animals/photos/{name}.jpg").resize((224, 224)) for name in ("a1", "b1")]
+    images = torch.stack([torch.from_numpy(np.array(photo)).permute(2, 0, 1) / 127.5 - 1 for photo in photos])
     texts = [encode_texts(backbone, ["a dog", "a grand piano"]).float() for backbone in (half, miniclip_backbone)]
     with torch.no_grad():
         seen = [backbone.encode_image(images).float() for backbone in (half, miniclip_backbone)]
     for ours, exact in (texts, seen):
-        assert half.dtype == torch.bfloat16 and F.cosine_similarity(ours, exact).min() > 0.98
+        assert half.dtype == torch.bfloat16 and F.cosine_similarity(ours, exact).min() > 0.995
     with pytest.raises(UserError, match="float16 does not run on the CPU"):
         load_backbone(config("MiniCLIP"), torch.float16)
 

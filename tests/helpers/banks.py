@@ -1,0 +1,17 @@
+"""All that a feature bank holds."""
+
+import json
+
+import torch
+
+from trainers.core.bank import open_bank
+from trainers.core.bank_header import read_bank_split
+
+
+def read_bank(path):
+    """-> (tensors, header with the split), all of it read. Raises UserError as `open_bank` does."""
+    tensors, metadata = open_bank(path)
+    tensors = {name: value[torch.arange(len(value))] for name, value in tensors.items()}
+    if "split_digest" in metadata:
+        metadata["split"] = json.dumps(read_bank_split(path))
+    return tensors, metadata
