@@ -52,6 +52,8 @@ def parse_args(argv=None):
     late = [word for word in args.opts if word.startswith("--")]
     if late:
         raise UserError(f"flags stand before the KEY VALUE options: put {late[0]} in front of {args.opts[0]}")
+    if args.force and (args.eval_only or args.no_train):
+        raise UserError("--force is for training anew; leave it out with --eval-only and --no-train")
     return args
 
 
@@ -62,7 +64,6 @@ if __name__ == "__main__":
 
 import torch  # noqa: E402
 from dassl.config import get_cfg_default  # noqa: E402
-from dassl.config.files import with_bases  # noqa: E402
 from dassl.data.datasets import DATASET_REGISTRY  # noqa: E402
 from dassl.engine import TRAINER_REGISTRY, build_trainer  # noqa: E402
 from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa: E402
@@ -70,8 +71,7 @@ from dassl.utils import collect_env_info, set_random_seed, setup_logger  # noqa:
 import datasets  # noqa: E402, F401  (registers the readers)
 import trainers  # noqa: E402
 from trainers.core import identity, run  # noqa: E402
-from trainers.core.files import nearest, sha256_of  # noqa: E402
-from trainers.core.signals import Interrupted, interruptible  # noqa: E402
+from trainers.core.files import RESULTS  # noqa: E402
 
 BANKS = ROOT / "datasets" / "banks"
 SEEDS = 2**32  # that NumPy takes, from 0
@@ -91,12 +91,14 @@ def setup_cfg(args):
         if key and value not in (None, ""):
             cfg.merge_from_list([key, value])
     cfg.merge_from_list(args.opts)
-    require_known("trainer", "--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY, trainers.explain(cfg.TRAINER.NAME))
-    require_known("dataset", "--dataset-config-file", cfg.DATASET.NAME, DATASET_REGISTRY)
+    if cfg.TRAINER.NAME not in TRAINER_REGISTRY and (reason := trainers.explain(cfg.TRAINER.NAME)):
+        raise UserError(reason)
+    for registry, name in ((TRAINER_REGISTRY, cfg.TRAINER.NAME), (DATASET_REGISTRY, cfg.DATASET.NAME)):
+        registry.get(name)  # raises UnknownName, with the nearest ones
     cfg.RUN.DATASET = cfg.RUN.DATASET or Path(args.dataset_config_file).stem
     cfg.RUN.CONFIG = cfg.RUN.CONFIG or Path(*args.config_file[:1]).stem
     if not cfg.DATASET.ROOT and not cfg.FEATURES.BANK:
-        cfg.FEATURES.BANK = shipped_bank(cfg, Path(args.dataset_config_file).stem, required=not args.print_config)
+        use_shipped_bank(cfg, Path(args.dataset_config_file).stem or cfg.DATASET.NAME.lower(), not args.print_config)
     if cfg.SEED >= SEEDS:
         raise UserError(f"the seed {cfg.SEED} is too large: --seed takes 0 to {SEEDS - 1}")
     if cfg.SEED < 0 and not (args.eval_only or args.print_config):
@@ -112,25 +114,15 @@ def with_defaults():
     return cfg
 
 
-def require_known(what, flag, name, registry, reason=""):
-    """Raises UserError with the `reason`, else with the known names, for a name that is not registered."""
-    if name not in registry.registered_names():
-        known = ", ".join(nearest(name, registry.registered_names()))
-        raise UserError(reason or f"{what} '{name}' ({flag}) is unknown. Known, nearest first: {known}")
-
-
-def shipped_bank(cfg, dataset, required):
-    """Path of the bank of this dataset and backbone in datasets/banks/. Raises UserError where it is `required` and
-    there is none; "" where it is not."""
-    backbone = cfg.MODEL.BACKBONE.NAME
-    bank = BANKS / f"{dataset or cfg.DATASET.NAME.lower()}_{backbone.lower().replace('/', '-')}.safetensors"
-    if required and not bank.exists():
-        shipped = ", ".join(sorted(path.stem for path in BANKS.glob("*.safetensors"))) or "none"
-        raise UserError(
-            f"no --root given, and no feature bank of {dataset or cfg.DATASET.NAME} with {backbone} is shipped "
-            f"({shipped}). Give --root FOLDER with the dataset in it, or FEATURES.BANK FILE"
-        )
-    return str(bank) if bank.exists() else ""
+def use_shipped_bank(cfg, dataset, required):
+    """Sets FEATURES.BANK to that of this data set and backbone in datasets/banks/. Raises UserError where there is none
+    and it is `required`."""
+    bank = BANKS / f"{dataset}_{cfg.MODEL.BACKBONE.NAME.lower().replace('/', '-')}.safetensors"
+    if bank.exists():
+        cfg.FEATURES.BANK = str(bank)
+    elif required:
+        where = "give --root FOLDER with the data set in it, or FEATURES.BANK FILE"
+        raise UserError(f"no --root given, and no feature bank {bank.name} is shipped: {where}")
 
 
 def drawn_seed(output):
@@ -142,15 +134,6 @@ def drawn_seed(output):
     return secrets.randbelow(SEEDS)
 
 
-def origin(words, args, cfg):
-    """What results.json says of where a run comes from: its command line, and digests of the texts that it read."""
-    configs = filter(None, (args.dataset_config_file, *args.config_file))
-    files = [*(file for config in configs for file in with_bases(config)), *identity.texts(cfg)]
-    paths = [Path(file).resolve() for file in files if os.path.isfile(file)]
-    inputs = {str(path.relative_to(ROOT) if ROOT in path.parents else path): sha256_of(path) for path in paths}
-    return {"command": ["train.py", *words], "inputs": inputs}
-
-
 def differing_options(cfg):
     """A line for each option that is not at its default."""
     default = dict(identity.leaves(with_defaults()))
@@ -159,47 +142,55 @@ def differing_options(cfg):
 
 
 def main(argv=None):
+    """Trains or evaluates, with the output folder to itself."""
     words = sys.argv[1:] if argv is None else list(argv)
     args = parse_args(words)
     cfg = setup_cfg(args)
     if args.print_config:
         print(cfg.dump(), end="")
         return
-    if args.force and (args.eval_only or args.no_train):
-        raise UserError("--force is for training anew; leave it out with --eval-only and --no-train")
     with run.alone_in(cfg.OUTPUT_DIR):
-        execute(args, cfg, origin(words, args, cfg))
+        if args.force:
+            run.set_aside(cfg.OUTPUT_DIR)
+        if cfg.SEED >= 0:
+            set_random_seed(cfg.SEED)
+        if args.eval_only or not os.path.isfile(os.path.join(cfg.OUTPUT_DIR, RESULTS)):
+            setup_logger(cfg.OUTPUT_DIR)
+        if cfg.RUN.UNSEEDED:
+            print(f"no --seed given: {cfg.SEED} was drawn; --seed {cfg.SEED} repeats this run")
+        if cfg.VERBOSE:
+            print(f"{differing_options(cfg)}\n{collect_env_info()}")  # names the Dassl in use, and any other
+        trainer = build_trainer(cfg)
+        trainer.origin = {"command": ["train.py", *words]}
+        if args.eval_only:
+            trainer.load_model(args.model_dir, epoch=args.load_epoch)
+            getattr(trainer, "evaluate_only", trainer.test)()
+        elif not args.no_train:
+            trainer.train()
 
 
-def execute(args, cfg, origin):
-    """Trains or evaluates, with the output folder to itself."""
-    if args.force:
-        run.set_aside(cfg.OUTPUT_DIR)
-    if cfg.SEED >= 0:
-        set_random_seed(cfg.SEED)
-    if args.eval_only or not run.is_finished(cfg.OUTPUT_DIR):
-        setup_logger(cfg.OUTPUT_DIR)
-    if cfg.RUN.UNSEEDED:
-        print(f"no --seed given: {cfg.SEED} was drawn; --seed {cfg.SEED} repeats this run")
-    if cfg.VERBOSE:
-        print(f"{differing_options(cfg)}\n{collect_env_info()}")  # names the Dassl in use, and any other
-    trainer = build_trainer(cfg)
-    trainer.origin = origin
-    if args.eval_only:
-        trainer.load_model(args.model_dir, epoch=args.load_epoch)
-        getattr(trainer, "evaluate_only", trainer.test)()
-    elif not args.no_train:
-        trainer.train()
+class Interrupted(KeyboardInterrupt):
+    """A signal has ended the run; its number is the argument."""
+
+
+def interrupt(number, frame):
+    """The first signal ends the run in order, a second one of its kind at once."""
+    signal.signal(number, signal.SIG_DFL)
+    raise Interrupted(number)
 
 
 def program():
-    """main(), stopped by signals in order. -> exit code"""
+    """main(), ended by signals with a line that says how to go on. -> exit code: 130 for SIGINT, 143 for SIGTERM"""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
+            signal.signal(number, interrupt)
     try:
-        with interruptible():
-            main()
+        main()
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
-        return stop.code
+        (number,) = stop.args
+        name = signal.Signals(number).name
+        print(f"interrupted by {name}; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 128 + number
     return 0
 
 

@@ -5,12 +5,12 @@ trainer sees them under their own names. The checkout's values are read for two 
 TASK, and CTX_INIT as a truth value.
 """
 
-import dassl
 from dassl.config import get_cfg_default
 from yacs.config import CfgNode as CN
 
-from .config import ASIDE
+from .config import ASIDE, node_of
 from .files import UserError
+from .identity import leaves
 from .model.prompts import PHOTO, templates_for
 from .tasks import TASKS
 
@@ -22,30 +22,28 @@ def own_config(cfg, section=None):
     """`cfg` with our options under their own names, a copy where the checkout has taken one. What the trainer with the
     node `section` reads of the checkout's is printed. Raises UserError for a TASK that says nothing to us."""
     if "RRCROP_SCALE" not in get_cfg_default().INPUT and tuple(cfg.INPUT.RRCROP_SCALE) != WHOLE:
-        raise UserError(
-            f"INPUT.RRCROP_SCALE is {cfg.INPUT.RRCROP_SCALE}, but Dassl {getattr(dassl, '__version__', '')} "
-            f"({dassl.__path__[0]}) has no such key and crops from {WHOLE}: leave it out, or put this repository's "
-            "third_party first on PYTHONPATH"
-        )
-    aside = cfg.get(ASIDE, CN())
-    if not aside and cfg.TASK in TASKS:
+        raise UserError(f"INPUT.RRCROP_SCALE: this Dassl has no such key, and crops from {WHOLE}: leave it out")
+    if ASIDE not in cfg and cfg.TASK in TASKS:
         return cfg
-    own, aside = cfg.clone(), aside.clone()
-    own.defrost(), aside.defrost()
-    aside.TASK = aside.get("TASK", "") or own_task(cfg.TASK)
-    for name, options in aside.items():
-        if isinstance(options, CN) and name in cfg.TRAINER and "CTX_INIT" in options:
-            theirs, shown = cfg.TRAINER[name].CTX_INIT, name == section
-            if not options.CTX_INIT and isinstance(theirs, bool):
-                options.CTX_INIT = own_words(cfg, f"TRAINER.{name}.CTX_INIT {theirs}", theirs, shown)
-                if options.CTX_INIT and "N_CTX" in cfg.TRAINER[name]:
-                    options.N_CTX = len(options.CTX_INIT.split())  # theirs is of a context without words
+    own, aside = cfg.clone(), cfg.get(ASIDE, CN()).clone()
+    own.defrost()
+    aside.defrost()
     own.pop(ASIDE, None)
-    for name, value in aside.items():
-        if isinstance(value, CN):
-            merge(own[name] if name in own else own.TRAINER[name], value)
-        else:
-            own[name] = value
+    aside.TASK = aside.get("TASK") or own_task(cfg.TASK)
+    for name, options in aside.items():
+        if not isinstance(options, CN) or options.get("CTX_INIT") != "":
+            continue  # theirs has no meaning for ours, or ours was set
+        theirs = cfg.TRAINER[name].CTX_INIT
+        if theirs:
+            options.CTX_INIT = own_words(cfg)
+            if "N_CTX" in cfg.TRAINER[name]:
+                options.N_CTX = len(options.CTX_INIT.split())  # theirs is of a context without words
+        if name == section:
+            key, words = f"{name}.CTX_INIT", options.CTX_INIT
+            print(f"TRAINER.{key} {theirs} of this checkout is read as {words!r}; {ASIDE}.{key} sets other words")
+    for key, value in leaves(aside):
+        path, _, name = key.rpartition(".")
+        node_of(own if path.partition(".")[0] in ("", *own) else own.TRAINER, path)[name] = value
     if cfg.is_frozen():
         own.freeze()
     return own
@@ -61,21 +59,8 @@ def own_task(theirs):
     return THEIR_TASKS[theirs]
 
 
-def own_words(cfg, key, theirs, shown):
-    """Words for our CTX_INIT: none, or those before the name in the data set's template."""
+def own_words(cfg):
+    """The words before the name in the data set's template."""
     template = templates_for(cfg.DATASET.NAME, cfg.DATASET.get("TEMPLATE", None))[0]
-    before = template if template.partition("{}")[0].strip() else PHOTO
-    words = before.partition("{}")[0].strip() if theirs else ""
-    if shown:
-        name = key.split(".")[1]
-        print(f"{key} of this checkout is read as {words!r}; {ASIDE}.{name}.CTX_INIT sets other words")
-    return words
-
-
-def merge(node, over):
-    """Puts the values of the node `over` into `node`."""
-    for key, value in over.items():
-        if isinstance(value, CN):
-            merge(node[key], value)
-        else:
-            node[key] = value
+    before = template.partition("{}")[0].strip()
+    return before or PHOTO.partition("{}")[0].strip()

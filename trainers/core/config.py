@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import torch
 import yaml
-from dassl.optim import build_lr_scheduler
 from yacs.config import CfgNode as CN
 
 from .files import UserError, nearest
@@ -128,17 +127,17 @@ def settings_of(path) -> dict:
     return found | dict(leaves(text))
 
 
-def check_overrides(cls: type, base: type, without_effect: dict[str, str] | None = None):
+def check_overrides(cls: type, base: type, without_effect: tuple = ()):
     """Raises UserError where the subclass `cls` of `base` overrides a hook that is never called, or defines a method
     whose name is nearly that of one."""
     hooks = [name for name in dir(base) if not name.startswith("_")]
     for name, value in vars(cls).items():
         if name.startswith("_") or not callable(value) or isinstance(value, type):
             continue
-        if name in (without_effect or {}):
+        if name in without_effect:
             raise UserError(
                 f"{cls.__name__}.{name} would never be called: the training loop is {base.__name__}.fit(); override "
-                f"{without_effect[name]} instead"
+                "build_head, make_loader, compute_loss or tune instead"
             )
         close = [] if name in hooks else get_close_matches(name, hooks, 1, ALIKE)
         if close:
@@ -191,15 +190,10 @@ def resolve_precision(requested, device, key):
     if on_cpu and requested in ("fp16", "amp"):
         raise UserError(f"{key} {requested} needs a GPU; on a CPU set {key} fp32 (or auto, which chooses by device)")
     if requested == "bf16":
-        if not on_cpu and torch.cuda.get_device_capability(device) < (8, 0):
-            raise UserError(f"{key} bf16: {torch.cuda.get_device_name(device)} has no bfloat16; set {key} fp16")
         return torch.bfloat16, False
     if requested == "fp16" or (requested == "auto" and not on_cpu):
         return torch.float16, False
     return torch.float32, requested == "amp"
-
-
-# ---- the learning-rate schedule: Dassl's
 
 
 def per_step(optim, steps):
@@ -212,21 +206,3 @@ def per_step(optim, steps):
     optim.defrost()
     optim.MAX_EPOCH *= steps()
     return optim
-
-
-def build_schedule(optimizer, optim_cfg):
-    """dassl.optim's schedule for OPTIM, warm-up included; every other error of it passes as it is.
-
-    Upstream's warm-up schedulers hand `verbose` to PyTorch's base class, which takes it no longer since 2.7: UserError.
-    """
-    try:
-        return build_lr_scheduler(optimizer, optim_cfg)
-    except TypeError as error:
-        if optim_cfg.WARMUP_EPOCH <= 0 or "__init__()" not in str(error):
-            raise
-        raise UserError(
-            f"OPTIM.WARMUP_EPOCH {optim_cfg.WARMUP_EPOCH}: the warm-up of the installed Dassl fails on PyTorch "
-            f"{torch.__version__} ({error}); it needs torch<2.7. Put this repository's third_party first on "
-            "PYTHONPATH, which brings a Dassl for current PyTorch; or pip install 'torch<2.7'; or train without "
-            "warm-up, with other results: OPTIM.WARMUP_EPOCH -1"
-        ) from error

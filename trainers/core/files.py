@@ -9,7 +9,7 @@ import json
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +23,7 @@ except ImportError:  # an upstream dassl has no such class
 
 RESULTS = "results.json"  # a run is done if and only if it exists: it is written last and atomically
 BLOCK = 1 << 20  # bytes read at a time
-EXPECTED = "it must be a text file with a name a line"
+EXPECTED = "it must be a text file (UTF-8) with a name a line"
 
 
 class ClassesUnsupported(UserError):
@@ -62,21 +62,11 @@ def file_digest(path: str | Path, digest) -> str:
 
 
 def verified_sha256(path: str | Path) -> str:
-    """sha256 of a file; a file `path`.sha256 beside it, as `sha256sum` writes it, must say the same.
-
-    Raises UserError where it does not, or where the file cannot be read.
-    """
-    beside = Path(f"{path}.sha256")
-    try:
-        digest = sha256_of(path)
-        expected = beside.read_text(errors="replace").partition(" ")[0].strip() if beside.is_file() else digest
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    if digest != expected:
-        raise UserError(
-            f"{path} is damaged: its sha256 is {digest}, but {beside} says {expected[:64]!r}. Get the file again, or "
-            f"delete {beside} if the file is another one on purpose"
-        )
+    """sha256 of a file. Raises UserError where a file `path`.sha256 beside it, as `sha256sum` writes it, says
+    another."""
+    beside, digest = Path(f"{path}.sha256"), sha256_of(path)
+    if beside.is_file() and beside.read_text().split()[:1] != [digest]:
+        raise UserError(f"{path} is damaged: its sha256 is {digest}, but {beside} says another. Get the file again")
     return digest
 
 
@@ -95,10 +85,8 @@ def writing(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}. Make room or choose another folder, and start again: "
-            "what is finished is kept"
-        ) from None
+        reason = error.strerror or error
+        raise UserError(f"cannot write {path}: {reason}. Make room or choose another folder") from None
 
 
 @contextmanager
@@ -120,12 +108,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def locked(path: str | Path, waiting: str, cancelled: Callable[[], bool] | None = None) -> Iterator[None]:
     """Holds the lock file `path`; prints `waiting` first where another process has it. The system frees the lock of a
-    process that died. On a file system without locks work may be done twice. Raises UserError where the disk refuses,
-    or where it is `cancelled` while it waits."""
+    process that died. Raises UserError where the disk refuses, or where it is `cancelled` while it waits."""
     from filelock import FileLock, Timeout  # not at the top: --help is shown before anything is installed
 
     lock = FileLock(path)
-    with writing(path), suppress(NotImplementedError):
+    with writing(path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
@@ -135,8 +122,7 @@ def locked(path: str | Path, waiting: str, cancelled: Callable[[], bool] | None 
     try:
         yield
     finally:
-        with suppress(OSError):
-            os.remove(path)  # while it is still held: who waits notices it, and takes a new one
+        Path(path).unlink(missing_ok=True)  # while it is still held: who waits notices it, and takes a new one
         lock.release()
 
 
@@ -172,13 +158,11 @@ def longest(cfg: str, files_of: Callable[[str], list]) -> str:
 # ---- results.json
 
 
-CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
 def digest_of(record: dict) -> str:
     """sha256 of what a results.json holds, its own digest left out."""
     rest = {key: value for key, value in record.items() if key != "digest"}
-    return hashlib.sha256(CANONICAL.encode(rest).encode("utf-8", "surrogatepass")).hexdigest()
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def write_results(path: str | Path, record: dict):
@@ -206,14 +190,9 @@ def read_results(path: str | Path) -> dict:
 def results_beside(path: str | Path) -> dict:
     """results.json of the run that the folder or checkpoint `path` belongs to; {} where there is none, as of stock
     CoOp's. Raises UserError where it is damaged."""
-    file = results_file(path)
-    return read_results(file) if file else {}
-
-
-def results_file(path: str | Path) -> Path | None:
-    """The path of that file, or None."""
     path = Path(os.path.realpath(path))
-    return next((folder / RESULTS for folder in (path, *path.parents[:2]) if (folder / RESULTS).is_file()), None)
+    files = [folder / RESULTS for folder in (path, *path.parents[:2])]
+    return next((read_results(file) for file in files if file.is_file()), {})
 
 
 def summary(record: dict) -> str:
@@ -235,23 +214,16 @@ def names_hash(classnames: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(classnames).encode()).hexdigest()[:12]
 
 
-def read_lines(path: str | Path, key: str) -> list[str]:
-    """The lines of a text file with a name a line, stripped. Raises UserError that names the option `key`."""
-    if not os.path.isfile(path):
-        problem = "is a folder" if os.path.isdir(path) else "does not exist"
-        raise UserError(f"{key} {path} {problem}; {EXPECTED}")
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{key} {path} cannot be read as UTF-8 text: {error}; {EXPECTED}") from None
-    text = text.replace("\ufeff", "")  # a BOM, also where files with one were joined
-    return [line.strip() for line in text.rstrip("\n").split("\n")]
-
-
 def read_names(path: str | Path, key: str) -> list[str]:
-    """The names in such a file: lines that are empty or begin with # are none. Raises UserError where there is no
-    name."""
-    names = [line for line in read_lines(path, key) if line and not line.startswith("#")]
+    """The names in a text file with a name a line; lines that are empty or begin with # are none. Raises UserError that
+    names the option `key`."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{key} {path} cannot be read ({error}); {EXPECTED}") from None
+    text = text.replace("\ufeff", "")  # a BOM, also where files with one were joined
+    lines = [line.strip() for line in text.split("\n")]
+    names = [line for line in lines if line and not line.startswith("#")]
     if not names:
         raise UserError(f"{key} {path} holds no name; {EXPECTED}")
     return names

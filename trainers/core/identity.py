@@ -6,12 +6,10 @@ plug-in or a task raises its REVISION, which is part of the identity.
 """
 
 import json
-import struct
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 
-from .files import UserError, hash_of, results_file, sha256_of
+from .files import UserError, hash_of, sha256_of
 
 # The options that every trainer reads; "X." stands for all below X. What is not here (places, workers, test batches,
 # printing) cannot change a result. Data and banks count by their content, whatever the place.
@@ -62,13 +60,6 @@ def leaves(node, prefix=""):
             yield f"{prefix}{key}", value
 
 
-def texts(cfg) -> list:
-    """The files that options name: lists of names, and results.json of the runs that this one starts from."""
-    named = [(key.rpartition(".")[2], value) for key, value in leaves(cfg) if value]
-    paths = [results_file(value) if key.startswith("INIT_") else value for key, value in named if key in FILES]
-    return [file for file in paths if file]
-
-
 def differences(own: dict, recorded: dict, defaults: dict, sections) -> list[str]:
     """What tells the identity `own` from a `recorded` one, a phrase each; [] for the same run.
 
@@ -81,11 +72,11 @@ def differences(own: dict, recorded: dict, defaults: dict, sections) -> list[str
         if key == "DATASET.TEMPLATE" and value == recorded.get(TEMPLATE):
             continue  # config.yaml has the text in force, also where none was asked for
         if before != value:
-            differing.append(f"{key} was {_short(before)}, is now {_short(value)}")
+            differing.append(f"{key} was {before!r}, is now {value!r}")
     for key, value in recorded.items():
         gone = key not in own and is_read(key, sections)
         if gone and not is_idle(key, value):
-            differing.append(f"{key} was {_short(value)}, and this version has no such option")
+            differing.append(f"{key} was {value!r}, and this version has no such option")
     return differing
 
 
@@ -95,17 +86,14 @@ def is_idle(key: str, value) -> bool:
     return name in REMOVED and value == REMOVED[name]
 
 
-def require_same(own: dict, recorded, defaults: dict, sections, where: str):
-    """Raises UserError, with what differs, where `recorded`, the identity that `where` holds, is another run's."""
-    if not recorded:
-        print(f"{where} is of an early version, which did not keep the options: whether they fit is not checked")
-        return
-    differing = differences(own, recorded, defaults, sections)
+def require_same(own: dict, recorded: dict | None, defaults: dict, sections, where: str):
+    """Raises UserError, with what differs, where `recorded`, the identity that `where` holds, is another run's; stock
+    CoOp's files hold none."""
+    differing = differences(own, recorded, defaults, sections) if recorded else ["it does not say which"]
     if differing:
-        more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         raise UserError(
-            f"{where} belongs to another run: {'; '.join(differing[:SHOWN])}{more}. Give another --output-dir; or "
-            "--force, which moves what is there aside and trains anew; or the options of before, to go on"
+            f"{where} belongs to another run: {'; '.join(differing[:SHOWN])}. Give another --output-dir; or --force, "
+            "which moves what is there aside and trains anew; or the options of before, to go on"
         )
 
 
@@ -119,13 +107,7 @@ def fingerprint(path: str) -> str:
 
 def _content(path):
     """What stands for a file's content. An archive, as a checkpoint is, keeps checksums of its parts: none is read."""
-    with suppress(zipfile.BadZipFile, struct.error, NotImplementedError, EOFError, ValueError):  # a damaged one
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return [[part.filename.partition("/")[2], part.CRC, part.file_size] for part in archive.infolist()]
-    return sha256_of(path)
-
-
-def _short(value):
-    text = str(value)
-    return repr(text if len(text) <= 60 else f"{text[:57]}...") if isinstance(value, str) else text
+    if not zipfile.is_zipfile(path):
+        return sha256_of(path)
+    with zipfile.ZipFile(path) as archive:
+        return [[part.filename.partition("/")[2], part.CRC, part.file_size] for part in archive.infolist()]

@@ -14,13 +14,12 @@ from torch import Tensor, nn
 
 from . import checkpoints, files, metrics, run, tasks
 from .checkout import own_config
-from .checkpoints import Checkpoints
+from .checkpoints import Checkpoints, Rolling
 from .config import check_options, parts_of, resolve_precision
 from .files import ClassesUnsupported, UserError
 from .images import FeatureData
 from .model.backbone import apply_preprocessing, load_backbone
 from .model.prompts import templates_for
-from .signals import Rolling
 
 
 class Stopwatch:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import resource
 import sys
 from contextlib import nullcontext
 from itertools import count
@@ -13,7 +14,6 @@ from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 
 from . import checkpoints, identity
-from .checkpoints import Checkpoints
 from .config import declare_options, parts_of
 from .contents import content_hashes
 from .files import RESULTS, UserError, hash_of, locked, names_hash, read_results, replacing, results_beside, summary
@@ -76,32 +76,24 @@ def content_of(dataset, trained, task, store) -> dict:
     no seed draws, which all seeds of a row have in common. {} where a bank stands for the images."""
     if not hasattr(store, "folder"):
         return {}
-    test, seen = list(dataset.test), [*trained, *(dataset.val or []), *dataset.test]
+    seen = [*trained, *(dataset.val or []), *dataset.test]
     hashes = content_hashes([item.impath for item in seen], store.folder)
-    pairs = [[_relative(store, item.impath), content] for item, content in zip(seen, hashes)]
-    found = {"content": hash_of(pairs)}
-    return found if task == "leave_classes_out" else {**found, "test_content": hash_of(pairs[len(seen) - len(test) :])}
+    pairs = [[store.relative(item.impath), content] for item, content in zip(seen, hashes)]
+    content = {"content": hash_of(pairs)}
+    if task != "leave_classes_out":
+        content["test_content"] = hash_of(pairs[len(seen) - len(dataset.test) :])
+    return content
 
 
 def _sizes(items, store):
-    """Hash of the images in their order, and of the sizes of their files."""
-    return hash_of([[_relative(store, item.impath), _size(item.impath)] for item in items])
+    """Hash of the images in their order, and of the sizes of their files (of one that is missing whoever reads it will
+    tell)."""
+    sizes = [os.path.getsize(item.impath) if os.path.isfile(item.impath) else 0 for item in items]
+    return hash_of([[_relative(store, item.impath), size] for item, size in zip(items, sizes)])
 
 
 def _relative(store, path):
     return store.relative(path) if hasattr(store, "relative") else path
-
-
-def _size(path):
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0  # whoever reads the image will say so
-
-
-def require_same(trainer, recorded, where: str):
-    """Raises UserError where `recorded`, the identity that the file `where` holds, is another run's."""
-    identity.require_same(trainer.identity, recorded, trainer.default_options, trainer.sections, where)
 
 
 # ---- results.json and config.yaml
@@ -119,13 +111,9 @@ def versions() -> dict[str, str]:
 
 
 def peak_memory_mb(device):
-    """Peak memory in MiB: of the GPU where there is one, else of the process; None where the system does not say."""
+    """Peak memory in MiB: of the GPU where there is one, else of the process."""
     if torch.device(device).type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
-    try:
-        import resource
-    except ImportError:  # on Windows
-        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
@@ -174,7 +162,6 @@ def record(trainer, metrics, unsupported=None, subset=None):
         "seconds": {name: round(value, 3) for name, value in trainer.watch.seconds.items()},
         "peak_memory_mb": peak_memory_mb(trainer.device),
         "versions": trainer.versions,
-        "clean_tree": not trainer.versions["commit"].endswith("-dirty") if trainer.versions["commit"] else None,
         "command": list(sys.argv),
         **trainer.origin,
         "bank": getattr(trainer.data.store, "about", None),
@@ -191,17 +178,20 @@ def is_done(trainer) -> bool:
 
     Raises UserError where it, or the folder RESUME, holds another one: before anything is written.
     """
+
+    def require_same(recorded, path):
+        identity.require_same(trainer.identity, recorded, trainer.default_options, trainer.sections, path)
+
     path = os.path.join(trainer.output_dir, RESULTS)
     if trainer.output_dir and os.path.exists(path):
         results = read_results(path)
-        require_same(trainer, results.get("identity"), path)
-        if results.get("identity"):
-            print(f"done already: {path}: {summary(results)}")
-            return True
-    for folder in dict.fromkeys(filter(None, (trainer.output_dir, trainer.cfg.RESUME))):
-        paths = {str(path) for path in Path(folder).glob("*/*.pth.tar")}  # the head's, a generator's
-        for path in sorted(paths | {Checkpoints(folder, trainer.MODEL_NAME).newest()} - {None}):
-            require_same(trainer, checkpoints.read(path).get("identity"), path)
+        require_same(results.get("identity"), path)
+        print(f"done already: {path}: {summary(results)}")
+        return True
+    for folder in filter(None, (trainer.output_dir, trainer.cfg.RESUME)):
+        saved = [*Path(folder).glob("*/*.pth.tar"), *Path(folder).glob("*/*.pth.tar-*[0-9]")]
+        for path in saved:  # the head's, a generator's; not what a killed run was about to write
+            require_same(checkpoints.read(str(path)).get("identity"), path)
     return False
 
 
@@ -214,12 +204,6 @@ def alone_in(folder):
         return nullcontext()
     path = Path(folder).absolute()
     return locked(path.with_name(f".{path.name}.lock"), f"another process is writing to {folder}; waiting for it")
-
-
-def is_finished(folder) -> bool:
-    """Whether `folder` holds a finished run that says which: this one, or another, with which nothing is mixed."""
-    path = os.path.join(folder, RESULTS)
-    return os.path.isfile(path) and bool(read_results(path).get("identity"))
 
 
 def keep_older(path, own: dict):
@@ -239,16 +223,12 @@ def free_name(path: Path, pattern: str) -> Path:
 
 
 def set_aside(folder):
-    """Moves what a run left in `folder` to <folder>.replaced-<n> beside it, its results first: what is left is never
-    taken for a finished run. The folder itself stays, as whoever started us may hold a lock on it."""
+    """Moves the folder of a run to <folder>.replaced-<n> beside it. Raises UserError where it is no run's."""
     folder = Path(folder)
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if not names:
+    if not folder.is_dir() or not any(folder.iterdir()):
         return
-    if not {"config.yaml", RESULTS} & {*names} and not any(name.startswith("log.txt") for name in names):
-        raise UserError(f"--force moves aside what a run left, but {folder} is no run's folder (no config.yaml in it)")
+    if not any(folder.glob("log.txt*")):
+        raise UserError(f"--force moves aside what a run left, but {folder} is no run's folder (no log.txt in it)")
     target = free_name(folder, f"{folder.name}.replaced-{{}}")
-    target.mkdir()
-    for name in sorted(names, key=lambda name: name != RESULTS):
-        os.rename(folder / name, target / name)
+    folder.rename(target)
     print(f"--force: what lay in {folder} is now in {target}")

@@ -12,12 +12,12 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 from dassl.metrics import compute_accuracy
-from dassl.optim import build_optimizer
+from dassl.optim import build_lr_scheduler, build_optimizer
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from . import checkpoints, files, metrics, run
-from .config import PRECISIONS, Range, build_schedule, check_overrides, options_of, per_step
+from .config import PRECISIONS, Range, check_overrides, options_of, per_step
 from .data import FeatureLoader
 from .files import UserError
 from .model.prompts import initial_context
@@ -25,18 +25,11 @@ from .predictor import Predictor
 from .randomness import seed_all
 from .workers import ImageLoader
 
-# Dassl's hooks that the loop below does not call, and what to override instead.
-WITHOUT_EFFECT = {
-    "before_train": "set_head(head, classnames) or make_loader()",
-    "before_epoch": "make_loader(), whose batches are iterated once an epoch",
-    "run_epoch": "compute_loss(features, labels)",
-    "parse_batch_train": "compute_loss(features, labels), where self.batch is the loader's batch",
-    "forward_backward": "compute_loss(features, labels)",
-    "after_epoch": "tune()",
-    "after_train": "tune()",
-    "model_inference": "build_head(classnames)",
-    "parse_batch_test": "build_head(classnames)",
-}
+# Dassl's hooks that the loop below does not call.
+WITHOUT_EFFECT = (
+    *("before_train", "before_epoch", "run_epoch", "parse_batch_train", "forward_backward"),
+    *("after_epoch", "after_train", "model_inference", "parse_batch_test"),
+)
 
 
 class FeatureTrainer(Predictor):
@@ -153,10 +146,8 @@ class FeatureTrainer(Predictor):
         self.num_batches = len(loader)
         if self.output_dir:
             self.init_writer(os.path.join(self.output_dir, "tensorboard"))
-        bar = tqdm(
-            initial=self.start_epoch, total=self.max_epoch, desc="training", unit="epoch", disable=self.hides_bars
-        )
-        with self.rolling, bar:
+        span = {"initial": self.start_epoch, "total": self.max_epoch, "disable": self.hides_bars}
+        with tqdm(desc="training", unit="epoch", **span) as bar:
             for epoch in range(self.start_epoch, self.max_epoch):
                 self.epoch = epoch
                 seed_all(self.cfg.SEED, "finetune", epoch)
@@ -207,7 +198,7 @@ class FeatureTrainer(Predictor):
             self.save_model(-1, self.output_dir)
         elif self.output_dir:
             tuned = {"state_dict": self.head.state_dict(), "selection": self.selection}
-            self.checkpoints.rewrite_final(**(tuned if chosen else {}), temperature=self.temperature)
+            self.checkpoints.rewrite(**(tuned if chosen else {}), temperature=self.temperature)
         if not self.cfg.TEST.NO_TEST:
             with self.watch.stage("evaluate"):
                 results = metrics.evaluate(self)
@@ -223,20 +214,13 @@ class FeatureTrainer(Predictor):
         learnable = [p for p in self.head.parameters() if p.requires_grad]
         optimizer = scheduler = None
         if self.trains and training:
-            if not learnable:
-                raise UserError(
-                    f"{type(self).__name__}: its head has no learnable parameter; set trains = False for a method "
-                    "without training"
-                )
             optimizer = self.build_optimizer(self.head)
-            scheduler = build_schedule(optimizer, per_step(self.cfg.OPTIM, lambda: len(self.make_loader())))
+            scheduler = build_lr_scheduler(optimizer, per_step(self.cfg.OPTIM, lambda: len(self.make_loader())))
         self._models.pop(self.MODEL_NAME, None)  # a loaded head replaces the initial one
         self.register_model(self.MODEL_NAME, self.head, optimizer, scheduler)
         self.scaler = torch.amp.GradScaler(self.device.type) if self.autocast else None
-        print(
-            f"{type(self).__name__}: {len(classnames)} classes, {sum(p.numel() for p in learnable):,} learnable "
-            "parameters"
-        )
+        numbers = sum(p.numel() for p in learnable)
+        print(f"{type(self).__name__}: {len(classnames)} classes, {numbers:,} learnable parameters")
         if training:
             for plugin in self.plugins:
                 plugin.attach(self.head)
@@ -252,10 +236,7 @@ class FeatureTrainer(Predictor):
         """-> unit features [B, d] fp32, labels [B]; images (FEATURES.VIEWS 0) are encoded on the way. Synthetic rows
         that plug-ins made ahead of the step stand behind the real ones."""
         labels = batch["label"].to(self.device)
-        if "features" in batch:
-            features = batch["features"]
-        else:
-            features = self.encode_image(batch["img"])
+        features = batch["features"] if "features" in batch else self.encode_image(batch["img"])
         if "synthetic" not in batch:
             return features, labels
         # no image belongs to a synthetic row: where a head has several features of an image, it stands for each
@@ -264,9 +245,9 @@ class FeatureTrainer(Predictor):
 
     def frozen_features(self) -> Tensor:
         """Unit features [B, d] of the batch's images by the frozen tower; of none [0, d] in a batch without images."""
-        return (
-            self.encode_frozen(self.batch["img"]) if "img" in self.batch else self.backbone.text_projection[:0].float()
-        )
+        if "img" not in self.batch:
+            return self.backbone.text_projection[:0].float()
+        return self.encode_frozen(self.batch["img"])
 
     def one_pass(self):
         """Within it a prompt head computes its text features once."""
@@ -288,16 +269,16 @@ class FeatureTrainer(Predictor):
         """The mean of each name over the steps of an epoch: the one place of an epoch that waits for the device. Raises
         UserError where a value or a parameter is not finite, so that no checkpoint holds it."""
         values = {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
-        broken = [name for name, value in values.items() if not value.isfinite().all()]
-        if not broken and all(torch.isfinite(p).all() for p in self.head.parameters()):
-            return {name: sum(value.tolist()) / len(steps) for name, value in values.items()}
-        first = int((~values[broken[0]].isfinite()).nonzero()[0]) if broken else len(steps) - 1
-        what = f"the {broken[0]} is {values[broken[0]][first].item()}" if broken else "a parameter is not finite"
-        raise UserError(
-            f"{type(self).__name__}: {what} at epoch {self.epoch + 1}, step {first + 1} of {len(steps)} (lr "
-            f"{self.get_current_lr():.3g}); training stopped. Last good checkpoint: "
-            f"{self.checkpoints.newest() or 'none yet'}. A smaller OPTIM.LR is the usual cure"
-        )
+        broken = [f"the {name}" for name, value in values.items() if not value.isfinite().all()]
+        if not all(torch.isfinite(p).all() for p in self.head.parameters()):
+            broken.append("a parameter")
+        if broken:
+            raise UserError(
+                f"{type(self).__name__}: {broken[0]} is not finite at epoch {self.epoch + 1} (lr "
+                f"{self.get_current_lr():.3g}); training stopped. Last good checkpoint: "
+                f"{self.checkpoints.newest() or 'none yet'}. A smaller OPTIM.LR is the usual cure"
+            )
+        return {name: sum(value.tolist()) / len(steps) for name, value in values.items()}
 
     def log_epoch(self, means: dict[str, float], rate: float, seconds: float):
         """One line, which a progress bar stays below, and TensorBoard's curves."""

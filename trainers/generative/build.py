@@ -2,7 +2,6 @@
 
 import os
 
-from ..core.checkpoints import reading
 from ..core.files import UserError
 from ..core.model.text_encoder import in_fp32
 from . import training_free
@@ -81,20 +80,19 @@ def load_framework(path, options, backbone, device):
         )
     state, settings = read_generator(file)
     compared = ("GENERATOR",) if options.GENERATOR in training_free.GENERATORS else ARCHITECTURE
-    with reading(file):
-        if settings["backbone"] != backbone.weights_hash:
-            raise UserError(
-                f"the generator {file} was trained on another backbone ({settings['backbone'][:12]}, the run uses "
-                f"{backbone.weights_hash[:12]})"
-            )
-        differing = [key for key in compared if settings["options"][key] != options[key]]
-        if differing:
-            wanted = ", ".join(f"TRAINER.SHIP.{key} {settings['options'][key]}" for key in differing)
-            raise UserError(f"the generator {file} was trained with other options; set {wanted}")
-        framework = build_framework(options, backbone, templates=settings.get("templates")).to(device)
-        framework.load_state_dict(state["state_dict"])
-        framework.requires_grad_(False).eval()
-        return framework, file, state["history"]
+    if settings["backbone"] != backbone.weights_hash:
+        raise UserError(
+            f"the generator {file} was trained on another backbone ({settings['backbone'][:12]}, the run uses "
+            f"{backbone.weights_hash[:12]})"
+        )
+    differing = [key for key in compared if settings["options"][key] != options[key]]
+    if differing:
+        wanted = ", ".join(f"TRAINER.SHIP.{key} {settings['options'][key]}" for key in differing)
+        raise UserError(f"the generator {file} was trained with other options; set {wanted}")
+    framework = build_framework(options, backbone, templates=settings.get("templates")).to(device)
+    framework.load_state_dict(state["state_dict"])
+    framework.requires_grad_(False).eval()
+    return framework, file, state["history"]
 
 
 def load_generator(path, options, backbone, device):

@@ -11,11 +11,10 @@ from functools import partial
 import torch
 from tqdm import tqdm
 
-from ..core.checkpoints import read, reading, write
+from ..core.checkpoints import Rolling, damaged, read, write
 from ..core.data import FeatureLoader, FeatureSet
 from ..core.files import UserError
 from ..core.randomness import seed_all
-from ..core.signals import Rolling
 from .synthesis import Synthesizer
 
 STAGE = "generator"  # of a run's seconds
@@ -61,30 +60,29 @@ class GeneratorTraining:
         optimizers = framework.optimizers(self.options)
         settings, history, start = self.settings(), [], 0
         total = self.options.EPOCHS
-        path, state = self._saved(settings)
+        _, state = self._saved(settings)
         if state:
-            with reading(path):
-                framework.load_state_dict(state["state_dict"])
-                history, start = state["history"], state["epoch"]
-                before = state.get("seconds", {}).get(STAGE, 0.0)
-                for optimizer, saved in zip(optimizers, state["optimizers"]):  # the final state has none
-                    optimizer.load_state_dict(saved)
+            framework.load_state_dict(state["state_dict"])
+            history, start = state["history"], state["epoch"]
+            before = state.get("seconds", {}).get(STAGE, 0.0)
+            for optimizer, saved in zip(optimizers, state["optimizers"]):  # the final state has none
+                optimizer.load_state_dict(saved)
             self.trainer.watch.add(STAGE, before)
             self.began -= before
             what = "reusing the finished one" if start == total else f"resumed after {start} epochs"
             print(f"generator: {what} in {self.directory}")
         span = {"initial": start, "total": total, "disable": self.trainer.hides_bars}
         epochs = tqdm(range(start, total), desc=self.name, unit="epoch", **span)
-        with Rolling(self._save_rolling) as rolling:
-            for epoch in epochs:
-                seed_all(self.seed, "generator", epoch)
-                history.append(self._epoch(framework, optimizers, epoch))
-                epochs.set_postfix({name: f"{value:.4f}" for name, value in history[-1].items()})
-                if epoch + 1 < total:
-                    state = partial(self._state, framework, optimizers, settings, history, epoch + 1)
-                    rolling.offer(state, self.trainer.cfg.TRAIN.CHECKPOINT_SECONDS)
-                else:
-                    self._save_final(self._state(framework, [], settings, history, total))
+        rolling = Rolling(self._save_rolling)
+        for epoch in epochs:
+            seed_all(self.seed, "generator", epoch)
+            history.append(self._epoch(framework, optimizers, epoch))
+            epochs.set_postfix({name: f"{value:.4f}" for name, value in history[-1].items()})
+            if epoch + 1 < total:
+                state = partial(self._state, framework, optimizers, settings, history, epoch + 1)
+                rolling.offer(state, self.trainer.cfg.TRAIN.CHECKPOINT_SECONDS)
+            else:
+                self._save_final(self._state(framework, [], settings, history, total))
         framework.requires_grad_(False).eval()
         return framework.generator, self._report(framework.generator, history)
 
@@ -156,8 +154,9 @@ class GeneratorTraining:
 def read_generator(path):
     """-> (state, settings) of a generator's file. Raises UserError where it is missing, damaged or another file."""
     state = read(path)
-    with reading(path):
-        return state, json.loads(state["settings"])
+    if "settings" not in state:
+        raise damaged(path, "it holds no generator")
+    return state, json.loads(state["settings"])
 
 
 def within_class_std(features, labels):
