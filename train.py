@@ -169,30 +169,18 @@ def main(argv=None):
             trainer.train()
 
 
-class Interrupted(KeyboardInterrupt):
-    """A signal has ended the run; its number is the argument."""
-
-
 def interrupt(number, frame):
-    """The first signal ends the run in order, a second one of its kind at once."""
+    """What the first signal does: it ends the run with a line that says how to go on, exit code 130 for SIGINT, 143 for
+    SIGTERM. A second one of its kind ends the process at once."""
     signal.signal(number, signal.SIG_DFL)
-    raise Interrupted(number)
-
-
-def program():
-    """main(), ended by signals with a line that says how to go on. -> exit code: 130 for SIGINT, 143 for SIGTERM"""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
-            signal.signal(number, interrupt)
-    try:
-        main()
-    except Interrupted as stop:
-        (number,) = stop.args
-        name = signal.Signals(number).name
-        print(f"interrupted by {name}; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 128 + number
-    return 0
+    name = signal.Signals(number).name
+    # not print, in the middle of which the signal may have come
+    os.write(2, f"\ninterrupted by {name}; the same command goes on from the last checkpoint\n".encode())
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":
-    say_errors(program)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
+            signal.signal(number, interrupt)
+    say_errors(main)

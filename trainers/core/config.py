@@ -51,15 +51,39 @@ LIMITS: dict[str, Range | tuple] = {
 }
 
 
-def declare(cfg, section, **defaults):
-    """Adds `defaults` under the dotted `section` of `cfg`; keys that exist keep their value (a stock train.py may have
-    set them). Where one exists with another type it is somebody else's, and ours goes below ASIDE (checkout.py)."""
+# The options that all methods share, with their defaults.
+SHARED: dict[str, object] = {
+    "RUN.DATASET": "",  # who the run is, as its folder and the tables call it: names of the data set's configuration
+    "RUN.CONFIG": "",  # and of the trainer's
+    "RUN.UNSEEDED": False,  # whether SEED was drawn, as none was given
+    "DATASET.SUBSAMPLE_CLASSES": "all",
+    "DATASET.TEMPLATE": None,  # hand-written prompt, or a list whose features are averaged; None: the data set's own
+    "DATASET.SKIP_BAD_IMAGES": False,
+    "DATASET.HALVES_SEED": -1,  # from 0 on: base and new halves are drawn by it, not taken in the order of labels
+    "DATASET.FOLD": 0,  # of TASK leave_classes_out: which draw of classes and images
+    "DATASET.SPLIT": "",  # of a folder without test/: "" is 50/20/30 of each class; none trains on all, tests nothing
+    # True leaves the last partial batch of an epoch out, as Dassl does; False keeps it, as other published code does
+    "DATALOADER.TRAIN_X.DROP_LAST": True,
+    "INPUT.RRCROP_SCALE": (0.08, 1.0),  # Dassl before 0.6 lacks it, and crops so
+    "FEATURES.VIEWS": 4,  # random training views per image, encoded once; 0 encodes augmented images, as CoOp does
+    "FEATURES.SEED": 0,  # of the views; independent of the run's seed, so that all seeds share one cache
+    "FEATURES.DIR": "features_cache",
+    "FEATURES.BANK": "",  # a feature bank to use instead of images
+    "TRAIN.CHECKPOINT_SECONDS": 30.0,  # a rolling checkpoint at the first epoch end after this time
+    "TEST.ALL_SUBSET": 0,  # for slow methods: base2new's `all` on so many test images, marked as such; 0: on all
+    "OPTIM.SCHEDULE_PER": "epoch",  # epoch (Dassl's way) or step (that of other published code)
+}
+
+
+def declare(cfg, key, default):
+    """Adds an option to `cfg`; one that exists keeps its value (a stock train.py may have set it). Where it has another
+    type it is somebody else's, and ours goes below ASIDE (checkout.py)."""
+    section, _, name = key.rpartition(".")
     node = node_of(cfg, section)
-    for key, value in defaults.items():
-        if key not in node:
-            node[key] = value
-        elif is_taken(node[key], value):
-            declare(cfg, f"{ASIDE}.{section.removeprefix('TRAINER.')}".rstrip("."), **{key: value})
+    if name not in node:
+        node[name] = default
+    elif is_taken(node[name], default):
+        declare(cfg, f"{ASIDE}.{key.removeprefix('TRAINER.')}", default)
 
 
 def node_of(cfg, section):
@@ -111,9 +135,11 @@ def parts_of(trainer: type, cfg=None) -> list[type]:
 
 def declare_options(cfg, kinds):
     """Adds the shared options to `cfg`, and those of the trainers and plug-ins `kinds`."""
-    extend_cfg(cfg)
-    for kind in kinds:
-        declare(cfg, f"TRAINER.{kind.SECTION}", **options_of(kind))
+    theirs = cfg.get("TASK", "fewshot") not in TASKS
+    declare(cfg, f"{ASIDE}.TASK" if theirs else "TASK", "" if theirs else "fewshot")  # "": what theirs stands for
+    own = {f"TRAINER.{kind.SECTION}.{name}": value for kind in kinds for name, value in options_of(kind).items()}
+    for key, default in {**SHARED, **own}.items():
+        declare(cfg, key, default)
 
 
 def settings_of(path) -> dict:
@@ -142,42 +168,6 @@ def check_overrides(cls: type, base: type, without_effect: tuple = ()):
         close = [] if name in hooks else get_close_matches(name, hooks, 1, ALIKE)
         if close:
             raise UserError(f"{cls.__name__}.{name} is no hook of {base.__name__}; {close[0]} is")
-
-
-def extend_cfg(cfg):
-    if cfg.get("TASK", "fewshot") in TASKS:
-        declare(cfg, "", TASK="fewshot")
-    else:
-        declare(cfg, ASIDE, TASK="")  # "": what the checkout's own stands for
-    # who the run is, as its folder and the tables call it: names of the data set's and the trainer's configuration;
-    # whether SEED was drawn, as none was given
-    declare(cfg, "RUN", DATASET="", CONFIG="", UNSEEDED=False)
-    declare(
-        cfg,
-        "DATASET",
-        SUBSAMPLE_CLASSES="all",
-        TEMPLATE=None,  # hand-written prompt, or a list of them whose features are averaged; None: the data set's own
-        SKIP_BAD_IMAGES=False,
-        HALVES_SEED=-1,  # from 0 on: base and new halves are drawn by this seed, not taken in the order of labels
-        FOLD=0,  # of TASK leave_classes_out: which draw of classes and images
-        SPLIT="",  # of an own folder without test/: "" is 50/20/30 of each class; none trains on all, and tests nothing
-    )
-    # True leaves the last partial batch of an epoch out, as Dassl does; False keeps it, as other published code does
-    declare(cfg, "DATALOADER.TRAIN_X", DROP_LAST=True)
-    declare(cfg, "INPUT", RRCROP_SCALE=(0.08, 1.0))  # Dassl before 0.6 lacks it, and crops so
-    declare(
-        cfg,
-        "FEATURES",
-        VIEWS=4,  # random training views per image, encoded once; 0 encodes augmented images on the fly, as CoOp does
-        SEED=0,  # of the views; independent of the run's seed, so that all seeds share one cache
-        DIR="features_cache",
-        BANK="",  # a feature bank to use instead of images
-    )
-    # a rolling checkpoint at the first epoch end after this many seconds
-    declare(cfg, "TRAIN", CHECKPOINT_SECONDS=30.0)
-    # for slow methods: base2new's `all` on so many test images, marked as such; 0: on all
-    declare(cfg, "TEST", ALL_SUBSET=0)
-    declare(cfg, "OPTIM", SCHEDULE_PER="epoch")  # epoch (Dassl's way) or step (that of other published code)
 
 
 def resolve_precision(requested, device, key):

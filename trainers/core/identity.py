@@ -91,10 +91,8 @@ def require_same(own: dict, recorded: dict | None, defaults: dict, sections, whe
     CoOp's files hold none."""
     differing = differences(own, recorded, defaults, sections) if recorded else ["it does not say which"]
     if differing:
-        raise UserError(
-            f"{where} belongs to another run: {'; '.join(differing[:SHOWN])}. Give another --output-dir; or --force, "
-            "which moves what is there aside and trains anew; or the options of before, to go on"
-        )
+        cure = "Give another --output-dir; or --force, which moves what is there aside; or the options of before"
+        raise UserError(f"{where} belongs to another run: {'; '.join(differing[:SHOWN])}. {cure}")
 
 
 def fingerprint(path: str) -> str:

@@ -52,7 +52,8 @@ def identity_of(trainer) -> dict:
     trainer's configuration on the way."""
     store, dataset = trainer.data.store, trainer.dataset
     trained = list(dataset.train_x) if trainer.task.real_classnames() else []
-    drawn = [[_relative(store, item.impath), int(item.label)] for item in trained]
+    relative = getattr(store, "relative", str)  # a bank's paths are
+    drawn = [[relative(item.impath), int(item.label)] for item in trained]
     options, trainer.default_options, trainer.sections = options_of(trainer.cfg)
     templates = trainer.templates
     trainer.cfg = trainer.cfg.clone()
@@ -62,7 +63,6 @@ def identity_of(trainer) -> dict:
     return {
         **options,
         "template": " | ".join(templates),
-        "images": getattr(store, "digest", "") or _sizes([*trained, *(dataset.val or []), *dataset.test], store),
         **content_of(dataset, trained, trainer.cfg.TASK, store),
         "fewshot": hash_of(drawn),
         "weights": trainer.backbone.weights_hash,
@@ -73,9 +73,9 @@ def identity_of(trainer) -> dict:
 
 def content_of(dataset, trained, task, store) -> dict:
     """Hashes of images in their order, by their bytes: "content" of all that the run sees; "test_content" of those that
-    no seed draws, which all seeds of a row have in common. {} where a bank stands for the images."""
+    no seed draws, which all seeds of a row have in common. Where a bank stands for the images, its digest, "images"."""
     if not hasattr(store, "folder"):
-        return {}
+        return {"images": store.digest}
     seen = [*trained, *(dataset.val or []), *dataset.test]
     hashes = content_hashes([item.impath for item in seen], store.folder)
     pairs = [[store.relative(item.impath), content] for item, content in zip(seen, hashes)]
@@ -83,17 +83,6 @@ def content_of(dataset, trained, task, store) -> dict:
     if task != "leave_classes_out":
         content["test_content"] = hash_of(pairs[len(seen) - len(dataset.test) :])
     return content
-
-
-def _sizes(items, store):
-    """Hash of the images in their order, and of the sizes of their files (of one that is missing whoever reads it will
-    tell)."""
-    sizes = [os.path.getsize(item.impath) if os.path.isfile(item.impath) else 0 for item in items]
-    return hash_of([[_relative(store, item.impath), size] for item, size in zip(items, sizes)])
-
-
-def _relative(store, path):
-    return store.relative(path) if hasattr(store, "relative") else path
 
 
 # ---- results.json and config.yaml

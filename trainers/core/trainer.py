@@ -127,10 +127,8 @@ class FeatureTrainer(Predictor):
         names, start = self.head_classnames(), self.cfg.MODEL.INIT_WEIGHTS
         self.set_head(checkpoints.head_of_run(self, start, names) if start else self.build_head(names), names)
         if type(self).trains and not self.trains and not start:
-            raise UserError(
-                f"TASK {self.cfg.TASK} applies what {type(self).__name__} learned in a source run: "
-                "give its output folder with MODEL.INIT_WEIGHTS"
-            )
+            name = type(self).__name__
+            raise UserError(f"TASK {self.cfg.TASK} trains nothing: give a source run of {name} with MODEL.INIT_WEIGHTS")
 
     def fit(self):
         """The training loop, from the newest checkpoint on where there is one. On a CPU a run that was killed and
@@ -273,9 +271,9 @@ class FeatureTrainer(Predictor):
         if not all(torch.isfinite(p).all() for p in self.head.parameters()):
             broken.append("a parameter")
         if broken:
+            where = f"epoch {self.epoch + 1} (lr {self.get_current_lr():.3g})"
             raise UserError(
-                f"{type(self).__name__}: {broken[0]} is not finite at epoch {self.epoch + 1} (lr "
-                f"{self.get_current_lr():.3g}); training stopped. Last good checkpoint: "
+                f"{type(self).__name__}: {broken[0]} is not finite at {where}. Last good checkpoint: "
                 f"{self.checkpoints.newest() or 'none yet'}. A smaller OPTIM.LR is the usual cure"
             )
         return {name: sum(value.tolist()) / len(steps) for name, value in values.items()}
@@ -310,11 +308,8 @@ class PromptTrainer(FeatureTrainer):
         N_CTX that was set differs from the length of CTX_INIT."""
         words, length = self.options.CTX_INIT, self.options.N_CTX
         ctx = initial_context(self.backbone, words, length, classes)
-        was_set = length != options_of(type(self))["N_CTX"]
-        if words and was_set and ctx.shape[-2] != length:
-            raise UserError(
-                f"TRAINER.{self.SECTION}.N_CTX is {length}, but the words of CTX_INIT '{words}' are {ctx.shape[-2]} "
-                f"tokens: leave one of the two out"
-            )
+        if words and length not in (ctx.shape[-2], options_of(type(self))["N_CTX"]):
+            key = f"TRAINER.{self.SECTION}.N_CTX"
+            raise UserError(f"{key} is {length}, but CTX_INIT '{words}' is {ctx.shape[-2]} tokens: leave one out")
         print(f"context: '{words}'" if words else f"context: random, {tuple(ctx.shape)}")
         return ctx
