@@ -13,62 +13,48 @@ from trainers.core import checkpoints, metrics
 OURS = ("train.py", "trainers", "datasets", "scripts")
 
 
-class Files:
-    """The files of ours, third_party aside, whose code is executed between `start` and `stop`."""
+@pytest.fixture
+def seen():
+    """(a set, note): with `note` as sys's profiler, the set gets the files of ours whose code is executed."""
+    files = set()
 
-    def __init__(self):
-        self.seen = set()
-
-    def note(self, frame, event, argument):
+    def note(frame, event, argument):
         path = Path(frame.f_code.co_filename)
         if event == "call" and ROOT in path.parents and path.relative_to(ROOT).parts[0] in OURS:
-            self.seen.add(path.relative_to(ROOT))
-        return None
+            files.add(str(path.relative_to(ROOT)))
 
-    def start(self):
-        sys.setprofile(self.note)
-
-    def stop(self):
-        sys.setprofile(None)
-        return sorted(map(str, self.seen))
+    yield files, note
+    sys.setprofile(None)
 
 
-def around(files, function):
-    """`function`, whose first call is watched."""
-
-    def watched(*arguments, **options):
-        if files.seen:
-            return function(*arguments, **options)
-        files.start()
-        try:
-            return function(*arguments, **options)
-        finally:
-            files.stop()
-
-    return watched
-
-
-def test_the_first_step_from_its_loss_to_the_next_one(tiny_bank, tmp_path, monkeypatch):
-    kind, files, calls = TRAINER_REGISTRY.get("CoOp_SHIP"), Files(), []
+def test_the_first_step_from_its_loss_to_the_next_one(tiny_bank, tmp_path, monkeypatch, seen):
+    kind, (files, note), calls = TRAINER_REGISTRY.get("CoOp_SHIP"), seen, []
     compute_loss = kind.compute_loss
 
     def watched(trainer, features, labels):
         calls.append(1)
-        files.start() if len(calls) == 1 else files.stop()
+        sys.setprofile(note if len(calls) == 1 else None)
         return compute_loss(trainer, features, labels)
 
     monkeypatch.setattr(kind, "compute_loss", watched)
     train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP"))
-    assert len(calls) > 1 and len(files.stop()) <= 9, files.stop()
+    assert len(calls) > 1 and 3 < len(files) <= 9, files
 
 
-@pytest.mark.parametrize("stage, limit", [("evaluation", 12), ("resuming", 12)])
-def test_an_evaluation_and_a_resumed_run(tiny_bank, tmp_path, monkeypatch, stage, limit):
-    files, words = Files(), argv(tiny_bank, tmp_path, "CoOp_SHIP")
+@pytest.mark.parametrize("stage", ["evaluation", "resuming"])
+def test_an_evaluation_and_a_resumed_run(tiny_bank, tmp_path, monkeypatch, stage, seen):
+    (files, note), words = seen, argv(tiny_bank, tmp_path, "CoOp_SHIP")
     if stage == "resuming":
         train_killed_before_epoch(monkeypatch, 2, words)
-        monkeypatch.setattr(checkpoints, "resume", around(files, checkpoints.resume))
-    else:
-        monkeypatch.setattr(metrics, "evaluate", around(files, metrics.evaluate))
+    module, name = (checkpoints, "resume") if stage == "resuming" else (metrics, "evaluate")
+    function = getattr(module, name)
+
+    def watched(*arguments):
+        sys.setprofile(note)
+        found = function(*arguments)
+        sys.setprofile(None)
+        return found
+
+    monkeypatch.setattr(module, name, watched)
     train.main(words)
-    assert 3 < len(files.stop()) <= limit, files.stop()
+    assert 3 < len(files) <= 12, files

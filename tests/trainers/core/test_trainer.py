@@ -24,23 +24,17 @@ def test_an_epoch_is_one_line_with_the_means_of_its_steps(tiny_bank, tmp_path, m
     assert "tensorboard" in log(tmp_path) and results(tmp_path)["seconds"]["finetune"] > 0
 
 
-@pytest.mark.parametrize("what", ["the loss is nan at epoch 3, step 2 of 2", "a parameter is not finite at epoch 3"])
+@pytest.mark.parametrize("what", ["the loss", "a parameter"])
 def test_what_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tiny_bank, tmp_path, monkeypatch, what):
-    compute_loss, update = CoOp.compute_loss, CoOp.update
-
-    def broken_loss(trainer, features, labels):
-        loss, logits = compute_loss(trainer, features, labels)
-        now = what.startswith("the loss") and (trainer.epoch, trainer.batch_idx) == (2, 1)
-        return (loss * float("nan") if now else loss), logits
+    update = CoOp.update
 
     def broken_update(trainer, loss):
         update(trainer, loss)
-        if what.startswith("a parameter") and (trainer.epoch, trainer.batch_idx) == (2, 1):
+        if (trainer.epoch, trainer.batch_idx) == (2, 0 if what == "the loss" else 1):  # 1 is the last step
             trainer.head.ctx.data[0, 0] = float("inf")
 
-    monkeypatch.setattr(CoOp, "compute_loss", broken_loss)
     monkeypatch.setattr(CoOp, "update", broken_update)
-    with pytest.raises(UserError, match=f"{what}.*model-rolling"):
+    with pytest.raises(UserError, match=f"{what} is not finite at epoch 3 .*model-rolling"):
         train.main(argv(tiny_bank, tmp_path, "CoOp"))
     assert torch.load(tmp_path / "prompt_learner/model-rolling.pth.tar", weights_only=True)["epoch"] == 2
 
@@ -60,7 +54,7 @@ def test_a_step_asks_for_no_value():
     backbone = tiny_clip()
     head = CoOpHead(backbone, ["dog", "old cup"], torch.zeros(2, backbone.width))
     vae = VAE(PromptGenerator(backbone, 2, 4, 8), backbone.embed_dim, 8)
-    (optimizer,) = (torch.optim.AdamW(vae.parameters(), fused=True),)
+    optimizer = torch.optim.AdamW(vae.parameters(), fused=True)
     x, labels, fixed = torch.randn(3, backbone.embed_dim), torch.tensor([0, 1, 1]), torch.randn(2, backbone.embed_dim)
     with Reads() as reads:
         loss = F.cross_entropy(head(x), labels) + distance("kl", head.text_features(), fixed, 0.1, 100.0)
