@@ -116,10 +116,9 @@ def check_options(cfg, parts: list[type]):
     limits = dict(LIMITS)
     for part in parts:
         limits |= {f"TRAINER.{part.SECTION}.{name}": allowed for name, allowed in options_of(part, "LIMITS").items()}
+    values = dict(leaves(cfg))
     for key, allowed in limits.items():
-        value = cfg
-        for name in key.split("."):
-            value = value.get(name, None)
+        value = values.get(key)
         if value is not None and value not in allowed:
             expected = allowed if isinstance(allowed, Range) else f"one of {', '.join(nearest(value, allowed))}"
             raise UserError(f"{key} is {value}; it must be {expected}")
@@ -161,10 +160,8 @@ def check_overrides(cls: type, base: type, without_effect: tuple = ()):
         if name.startswith("_") or not callable(value) or isinstance(value, type):
             continue
         if name in without_effect:
-            raise UserError(
-                f"{cls.__name__}.{name} would never be called: the training loop is {base.__name__}.fit(); override "
-                "build_head, make_loader, compute_loss or tune instead"
-            )
+            instead = "build_head, make_loader, compute_loss or tune instead"
+            raise UserError(f"{cls.__name__}.{name} would never be called by {base.__name__}.fit(): override {instead}")
         close = [] if name in hooks else get_close_matches(name, hooks, 1, ALIKE)
         if close:
             raise UserError(f"{cls.__name__}.{name} is no hook of {base.__name__}; {close[0]} is")

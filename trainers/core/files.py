@@ -32,11 +32,8 @@ class ClassesUnsupported(UserError):
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
     """`known`, the ones spelt most like `name` first."""
-
-    def distance(candidate):
-        return -difflib.SequenceMatcher(None, str(name).lower(), str(candidate).lower()).ratio()
-
-    return sorted(known, key=distance)
+    words = str(name).lower()
+    return sorted(known, key=lambda other: -difflib.SequenceMatcher(None, words, str(other).lower()).ratio())
 
 
 def first_five(names: Iterable[str]) -> str:
@@ -246,12 +243,7 @@ def find_positions(wanted: Iterable[str], known: Iterable[str]) -> tuple[list[in
     A name that is there twice stands for each of its places in turn, so equal names are told apart by their order.
     """
     places: dict[str, list[int]] = {}
-    positions, unknown = [], []
     for i, name in enumerate(known):
         places.setdefault(name, []).append(i)
-    for name in wanted:
-        if places.get(name):
-            positions.append(places[name].pop(0))
-        else:
-            unknown.append(name)
-    return positions, unknown
+    found = [(name, places[name].pop(0) if places.get(name) else None) for name in wanted]
+    return [i for _, i in found if i is not None], [name for name, i in found if i is None]

@@ -9,7 +9,7 @@ import json
 import zipfile
 from pathlib import Path
 
-from .files import UserError, hash_of, sha256_of
+from .files import hash_of, sha256_of
 
 # The options that every trainer reads; "X." stands for all below X. What is not here (places, workers, test batches,
 # printing) cannot change a result. Data and banks count by their content, whatever the place.
@@ -84,15 +84,6 @@ def is_idle(key: str, value) -> bool:
     """Whether a recorded option is one that is gone, and did nothing."""
     name = key.rpartition(".")[2]
     return name in REMOVED and value == REMOVED[name]
-
-
-def require_same(own: dict, recorded: dict | None, defaults: dict, sections, where: str):
-    """Raises UserError, with what differs, where `recorded`, the identity that `where` holds, is another run's; stock
-    CoOp's files hold none."""
-    differing = differences(own, recorded, defaults, sections) if recorded else ["it does not say which"]
-    if differing:
-        cure = "Give another --output-dir; or --force, which moves what is there aside; or the options of before"
-        raise UserError(f"{where} belongs to another run: {'; '.join(differing[:SHOWN])}. {cure}")
 
 
 def fingerprint(path: str) -> str:

@@ -42,11 +42,9 @@ class Plugin:
     @classmethod
     def refuses(cls, trainer_class: "type[FeatureTrainer]") -> str:
         """Why a method cannot have this plug-in; "" where it can."""
+        name = trainer_class.__name__
         if not hasattr(trainer_class, "REFUSES"):
-            name = trainer_class.__name__
-            return (
-                f"it is no FeatureTrainer but foreign code; adapt({name}) of this package makes {name}_{cls.NAME} of it"
-            )
+            return f"it is no FeatureTrainer but foreign code: adapt({name}) makes {name}_{cls.NAME} of it"
         return trainer_class.REFUSES.get(cls.NAME, "")
 
     def extra_names(self) -> list[str]:

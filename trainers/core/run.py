@@ -163,25 +163,30 @@ def record(trainer, metrics, unsupported=None, subset=None):
 
 
 def is_done(trainer) -> bool:
-    """Whether the output folder holds this very run, finished.
-
-    Raises UserError where it, or the folder RESUME, holds another one: before anything is written.
-    """
-
-    def require_same(recorded, path):
-        identity.require_same(trainer.identity, recorded, trainer.default_options, trainer.sections, path)
-
+    """Whether the output folder holds this very run, finished. Raises UserError where it, or the folder RESUME, holds
+    another one: before anything is written."""
     path = os.path.join(trainer.output_dir, RESULTS)
     if trainer.output_dir and os.path.exists(path):
         results = read_results(path)
-        require_same(results.get("identity"), path)
+        require_same(trainer, results.get("identity"), path)
         print(f"done already: {path}: {summary(results)}")
         return True
     for folder in filter(None, (trainer.output_dir, trainer.cfg.RESUME)):
         saved = [*Path(folder).glob("*/*.pth.tar"), *Path(folder).glob("*/*.pth.tar-*[0-9]")]
         for path in saved:  # the head's, a generator's; not what a killed run was about to write
-            require_same(checkpoints.read(str(path)).get("identity"), path)
+            require_same(trainer, checkpoints.read(str(path)).get("identity"), path)
     return False
+
+
+def require_same(trainer, recorded: dict | None, path):
+    """Raises UserError, with what differs, where `recorded`, the identity that the file `path` holds, is another run's;
+    stock CoOp's files hold none."""
+    differing = ["it does not say which"]
+    if recorded:
+        differing = identity.differences(trainer.identity, recorded, trainer.default_options, trainer.sections)
+    if differing:
+        cure = "Give another --output-dir; or --force, which moves what is there aside; or the options of before"
+        raise UserError(f"{path} belongs to another run: {'; '.join(differing[: identity.SHOWN])}. {cure}")
 
 
 # ---- the output folder

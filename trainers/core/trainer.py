@@ -196,7 +196,7 @@ class FeatureTrainer(Predictor):
             self.save_model(-1, self.output_dir)
         elif self.output_dir:
             tuned = {"state_dict": self.head.state_dict(), "selection": self.selection}
-            self.checkpoints.rewrite(**(tuned if chosen else {}), temperature=self.temperature)
+            self.checkpoints.rewrite(**tuned, temperature=self.temperature)
         if not self.cfg.TEST.NO_TEST:
             with self.watch.stage("evaluate"):
                 results = metrics.evaluate(self)

@@ -119,5 +119,3 @@ def test_what_tells_two_identities_apart():
     ]
     assert differences({}, {"TRAINER.SHIP.EPISODES": False, "TRAINER.PVA.KEEP": 0.9}) == []
     assert len(differences({}, {"TRAINER.SHIP.EPISODES": True})) == 1
-    with pytest.raises(UserError, match="x belongs to another run: it does not say which"):
-        identity.require_same({"SEED": 1}, None, {}, [], "x")  # as stock CoOp's
