@@ -43,12 +43,11 @@ def test_a_task_that_says_nothing_to_us_is_refused():
 
 
 def test_a_dassl_without_crop_scale(monkeypatch):
-    """Dassl 0.5: the key is there with what it does; another value would have no effect."""
+    """Dassl 0.5: another value than what it does would have no effect."""
     old = get_cfg_default()
     del old.INPUT["RRCROP_SCALE"]
     monkeypatch.setattr("trainers.core.checkout.get_cfg_default", lambda: old)
-    cfg = old.clone()
-    extend_cfg(cfg)
+    cfg = config()
     assert own_config(cfg).INPUT.RRCROP_SCALE == (0.08, 1.0)
     cfg.INPUT.RRCROP_SCALE = (0.5, 1.0)
     with pytest.raises(UserError, match="has no such key"):
