@@ -17,7 +17,7 @@ from trainers.core.data import FeatureLoader, FeatureSet
 from trainers.core.model.prompts import ClassTokens
 from trainers.core.predictor import Stopwatch
 from trainers.core.randomness import seed_all
-from trainers.generative.build import ARCHITECTURE, TRAINING, build_framework, load_generator
+from trainers.generative.build import ARCHITECTURE, TRAINING, build_framework
 from trainers.generative.gan import BETAS, CRITIC_STEPS, PENALTY_WEIGHT, WGAN
 from trainers.generative.generator import FeatureGenerator, PromptGenerator
 from trainers.generative.training import GeneratorTraining
@@ -212,14 +212,3 @@ def test_options_that_make_no_model(miniclip_backbone, change, words):
     with pytest.raises(UserError) as error:
         build_framework(ship_options(**{**SMALL, **change}), miniclip_backbone)
     assert all(word in str(error.value) for word in words), str(error.value)
-
-
-@pytest.mark.parametrize("change", [{"settings": "{"}, {"state_dict": {}}], ids=str)
-def test_a_damaged_generator_is_a_sentence_with_its_path(miniclip_backbone, tmp_path, change):
-    pretraining(miniclip_backbone, tmp_path, GENERATOR="mlp").run()
-    path = tmp_path / "generator/generator.pth.tar"
-    state = torch.load(path, weights_only=True)
-    state = {key: value for key, value in state.items() if key not in ("identity", "digest")}
-    torch.save({**state, **change}, path)
-    with pytest.raises(UserError, match="generator.pth.tar"):
-        load_generator(str(tmp_path), ship_options(**SMALL, GENERATOR="mlp"), miniclip_backbone, "cpu")
