@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dassl.utils import UserError, read_json
 
-from trainers.core.files import locked, writing
+from trainers.core.files import locked
 
 from ..core.files import require_writable
 from ..core.splits import read_split, split_hash
@@ -29,8 +29,7 @@ def prepare(name, root, keep_archives=False):
         check_it = f"python scripts/data.py check ImageFolder --root {root}"
         raise UserError(f"ImageFolder reads a folder of your own: there is nothing to prepare. To check it: {check_it}")
     root = full_path(root)
-    with writing(root):
-        os.makedirs(root, exist_ok=True)
+    os.makedirs(root, exist_ok=True)
     if not source.missing(root):
         print(f"{source.reader}: everything is in place, nothing to do")
     reasons = []

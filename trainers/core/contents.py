@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from .files import file_digest, writing
+from .files import file_digest
 
 NAME = "contents.sqlite"  # in FEATURES.DIR
 TABLE = "CREATE TABLE IF NOT EXISTS contents (path TEXT PRIMARY KEY, state TEXT, hash TEXT)"
@@ -18,12 +18,10 @@ WAIT = 60.0  # seconds for other processes that write
 
 
 def content_hashes(paths: Sequence[str], folder: str | Path) -> list[str]:
-    """32 hex digits for the content of each file, "" for one that is not there. `folder` keeps what was read.
-    Raises UserError where it cannot be made."""
+    """32 hex digits for the content of each file, "" for one that is not there. `folder` keeps what was read."""
     files = [os.fsencode(os.path.abspath(path)) for path in paths]  # bytes: a name need not be text
     states = {path: _state(path) for path in files if os.path.isfile(path)}
-    with writing(folder):
-        os.makedirs(folder, exist_ok=True)
+    os.makedirs(folder, exist_ok=True)
     with closing(sqlite3.connect(Path(folder) / NAME, timeout=WAIT)) as base:
         base.execute(TABLE)
         rows = [base.execute("SELECT * FROM contents WHERE path = ?", (path,)).fetchone() for path in states]

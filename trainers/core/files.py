@@ -76,46 +76,33 @@ def hash_of(value) -> str:
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[None]:
-    """Within it, a disk that refuses (full, read-only, a file where a folder should be) gives a UserError about
-    `path`."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"cannot write {path}: {reason}. Make room or choose another folder") from None
-
-
-@contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """The path of a new file, which takes the place of `path` at the end of the block: whole, or not at all. A digest
-    beside the old file goes. Raises UserError where the disk refuses."""
+    beside the old file goes."""
     path = Path(path)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield part
-            Path(f"{path}.sha256").unlink(missing_ok=True)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield part
+        Path(f"{path}.sha256").unlink(missing_ok=True)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager
 def locked(path: str | Path, waiting: str, cancelled: Callable[[], bool] | None = None) -> Iterator[None]:
     """Holds the lock file `path`; prints `waiting` first where another process has it. The system frees the lock of a
-    process that died. Raises UserError where the disk refuses, or where it is `cancelled` while it waits."""
+    process that died. Raises filelock's Timeout where it is `cancelled` while it waits."""
     from filelock import FileLock, Timeout  # not at the top: --help is shown before anything is installed
 
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
-    with writing(path):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(waiting, flush=True)
-            lock.acquire(cancel_check=cancelled)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(waiting, flush=True)
+        lock.acquire(cancel_check=cancelled)
     try:
         yield
     finally:

@@ -211,10 +211,3 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, images, c
         assert store.unreadable == {items[5].impath, items[7].impath} and store.backbone.seen == 0
     found = make_store(tmp_path, image_dir, **skipping).training_views(items)
     assert len(found) == 10 and found.views.unique().tolist() == [3]
-
-
-def test_a_cache_folder_that_cannot_be_written_is_said(tmp_path, images):
-    image_dir, items = images
-    (tmp_path / "cache").write_text("a file")
-    with pytest.raises(UserError, match="cannot write .*cache.*choose another folder"):
-        make_store(tmp_path, image_dir).plain_views(items)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from trainers.core import files
-from trainers.core.files import UserError, locked, read_names, replacing, require_different, verified_sha256, writing
+from trainers.core.files import UserError, locked, read_names, replacing, require_different, verified_sha256
 
 RECORD = {"metrics": {"base": 80.0, 1: float("nan")}, "backbone": {"sha256": "ab"}, "names": ("größer", "\ud800")}
 
@@ -23,12 +23,9 @@ def test_the_digest_beside_a_file_is_honoured(tmp_path):
         verified_sha256(file)
 
 
-def test_a_disk_that_refuses_is_a_sentence_and_leaves_what_was_there(tmp_path):
+def test_a_disk_that_refuses_leaves_what_was_there(tmp_path):
     (tmp_path / "file").write_text("before")
-    with pytest.raises(UserError, match="cannot write the cache: Not a directory. Make room or choose another folder"):
-        with writing("the cache"):
-            os.makedirs(tmp_path / "file" / "below")
-    with pytest.raises(UserError, match="cannot write .*file: No space left"), replacing(tmp_path / "file") as part:
+    with pytest.raises(OSError, match="No space left"), replacing(tmp_path / "file") as part:
         part.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "before"
