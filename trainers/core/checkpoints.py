@@ -209,7 +209,7 @@ def state_of(trainer, done: int, val_result=None) -> dict:
         "val_result": val_result,
         "optimizer": optimizer.state_dict() if optimizer else None,
         "scheduler": scheduler.state_dict() if scheduler else None,
-        "scaler": trainer.scaler.state_dict() if trainer.scaler else None,
+        "scaler": trainer.scaler.state_dict(),
         "best_result": trainer.best_result,
         "seconds": dict(trainer.watch.seconds),
         "history": list(trainer.history),
@@ -249,8 +249,7 @@ def resume(trainer, directory: str) -> int:
     if trainer.trains:
         trainer._optims[trainer.MODEL_NAME].load_state_dict(checkpoint["optimizer"])
         trainer._scheds[trainer.MODEL_NAME].load_state_dict(checkpoint["scheduler"])
-        if trainer.scaler:
-            trainer.scaler.load_state_dict(checkpoint["scaler"])
+        trainer.scaler.load_state_dict(checkpoint["scaler"])
     if trainer.keeps_best and directory != trainer.output_dir:
         trainer.checkpoints.write(read(os.path.join(os.path.dirname(path), BEST)), name=BEST)
     trainer.best_result, trainer.history = checkpoint["best_result"], list(checkpoint["history"])

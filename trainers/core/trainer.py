@@ -209,16 +209,15 @@ class FeatureTrainer(Predictor):
     def set_head(self, head: nn.Module, classnames: list[str], training: bool = True):
         """Makes `head` the model that is trained, saved and evaluated; without `training` it gets no optimiser."""
         self.head, self.trained_classnames = head.to(self.device), list(classnames)
-        learnable = [p for p in self.head.parameters() if p.requires_grad]
         optimizer = scheduler = None
         if self.trains and training:
             optimizer = self.build_optimizer(self.head)
             scheduler = build_lr_scheduler(optimizer, per_step(self.cfg.OPTIM, lambda: len(self.make_loader())))
         self._models.pop(self.MODEL_NAME, None)  # a loaded head replaces the initial one
         self.register_model(self.MODEL_NAME, self.head, optimizer, scheduler)
-        self.scaler = torch.amp.GradScaler(self.device.type) if self.autocast else None
-        numbers = sum(p.numel() for p in learnable)
-        print(f"{type(self).__name__}: {len(classnames)} classes, {numbers:,} learnable parameters")
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast)
+        learnable = sum(p.numel() for p in self.head.parameters() if p.requires_grad)
+        print(f"{type(self).__name__}: {len(classnames)} classes, {learnable:,} learnable parameters")
         if training:
             for plugin in self.plugins:
                 plugin.attach(self.head)
@@ -252,16 +251,12 @@ class FeatureTrainer(Predictor):
         return self.head.one_pass() if hasattr(self.head, "one_pass") else nullcontext()
 
     def update(self, loss: Tensor):
-        """One step of the optimiser."""
+        """One step of the optimiser; the scaler leaves the loss as it is unless PREC is amp."""
         optimizer = self._optims[self.MODEL_NAME]
         optimizer.zero_grad()
-        if self.scaler is None:
-            loss.backward()
-            optimizer.step()
-        else:
-            self.scaler.scale(loss).backward()
-            self.scaler.step(optimizer)
-            self.scaler.update()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(optimizer)
+        self.scaler.update()
 
     def means_of(self, steps: list[dict[str, Tensor]]) -> dict[str, float]:
         """The mean of each name over the steps of an epoch: the one place of an epoch that waits for the device. Raises
