@@ -66,11 +66,6 @@ def joined(under, over):
     return merged
 
 
-def with_bases(path):
-    """The paths of a file that `read_file` has read, and of those underneath it."""
-    return [path, *(file for base in _read(path)[1] for file in with_bases(base))]
-
-
 def _read(path):
     """(settings of the file alone, paths of its bases)."""
     try:
