@@ -9,6 +9,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from .metrics import top1
 BEST = "model-best.pth.tar"
 ROLLING = "model-rolling.pth.tar"  # overwritten while training goes on, removed when an epoch's own is saved
 NUMBERED = "model.pth.tar-"  # and how many epochs are done
+COPY_SECONDS = 5  # between copies of a state in memory: one of a generator takes some hundredths of a second
 APPLIED = ("PREC", "CHUNK", "ROWS")  # options that only say how a model is computed
 
 
@@ -116,16 +118,28 @@ class Checkpoints:
 
 
 class Rolling:
-    """Saves a state that is offered again and again, by `write(state)`, now and then."""
+    """A context manager around a loop that offers its state after each round. It saves one now and then, by
+    `write(state)`, and what is newer than that when the program is interrupted."""
 
     def __init__(self, write: Callable[[dict], None]):
-        self.write, self.saved_at = write, -math.inf
+        self.write, self.saved_at, self.copied_at = write, -math.inf, -math.inf
+        self.copy: dict | None = None  # of a state that was not saved
 
     def offer(self, state: Callable[[], dict], seconds: float):
-        """Saves `state()` if the last saving was `seconds` ago."""
-        if time.monotonic() - self.saved_at >= seconds:
+        """Saves `state()` if the last saving was `seconds` ago, else keeps a copy of it, now and then as well."""
+        now = time.monotonic()
+        if now - self.saved_at >= seconds:
             self.write(state())
-            self.saved_at = time.monotonic()
+            self.saved_at, self.copy = now, None
+        elif now - self.copied_at >= COPY_SECONDS:
+            self.copy, self.copied_at = deepcopy(state()), now
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if isinstance(error, (KeyboardInterrupt, SystemExit)) and self.copy:
+            self.write(self.copy)
 
 
 # ---- a trained head

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 import yaml
+from dassl.optim import build_lr_scheduler
 from yacs.config import CfgNode as CN
 
 from .files import UserError, nearest
@@ -189,3 +190,16 @@ def per_step(optim, steps):
     optim.defrost()
     optim.MAX_EPOCH *= steps()
     return optim
+
+
+def build_schedule(optimizer, optim):
+    """dassl.optim's schedule. Raises UserError where upstream's warm-up hands PyTorch what it takes no longer."""
+    try:
+        return build_lr_scheduler(optimizer, optim)
+    except TypeError as error:
+        if optim.WARMUP_EPOCH <= 0 or "__init__()" not in str(error):
+            raise
+        raise UserError(
+            "the warm-up of the installed Dassl fails on PyTorch 2.7 and newer: put this repository's third_party "
+            "first on PYTHONPATH, or pip install 'torch<2.7'; OPTIM.WARMUP_EPOCH -1 trains without it, with other results"
+        ) from error

@@ -12,12 +12,12 @@ from contextlib import nullcontext
 import torch
 import torch.nn.functional as F
 from dassl.metrics import compute_accuracy
-from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.optim import build_optimizer
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from . import checkpoints, files, metrics, run
-from .config import PRECISIONS, Range, check_overrides, options_of, per_step
+from .config import PRECISIONS, Range, build_schedule, check_overrides, options_of, per_step
 from .data import FeatureLoader
 from .files import UserError
 from .model.prompts import initial_context
@@ -145,7 +145,7 @@ class FeatureTrainer(Predictor):
         if self.output_dir:
             self.init_writer(os.path.join(self.output_dir, "tensorboard"))
         span = {"initial": self.start_epoch, "total": self.max_epoch, "disable": self.hides_bars}
-        with tqdm(desc="training", unit="epoch", **span) as bar:
+        with self.rolling, tqdm(desc="training", unit="epoch", **span) as bar:
             for epoch in range(self.start_epoch, self.max_epoch):
                 self.epoch = epoch
                 seed_all(self.cfg.SEED, "finetune", epoch)
@@ -212,7 +212,7 @@ class FeatureTrainer(Predictor):
         optimizer = scheduler = None
         if self.trains and training:
             optimizer = self.build_optimizer(self.head)
-            scheduler = build_lr_scheduler(optimizer, per_step(self.cfg.OPTIM, lambda: len(self.make_loader())))
+            scheduler = build_schedule(optimizer, per_step(self.cfg.OPTIM, lambda: len(self.make_loader())))
         self._models.pop(self.MODEL_NAME, None)  # a loaded head replaces the initial one
         self.register_model(self.MODEL_NAME, self.head, optimizer, scheduler)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast)

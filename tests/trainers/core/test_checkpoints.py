@@ -8,7 +8,7 @@ from dassl.utils import UserError
 from runs import Killed, argv, evaluate, log, results, same_state
 
 import train
-from trainers.core.checkpoints import BEST, ROLLING, Checkpoints, read, write
+from trainers.core.checkpoints import BEST, ROLLING, Checkpoints, Rolling, read, write
 from trainers.core.trainer import FeatureTrainer
 
 STATE = {
@@ -106,3 +106,19 @@ def test_a_missing_best_epoch_is_never_replaced_by_the_last(rising, tiny_bank, t
         ["--eval-only", "--load-epoch", "3", "--model-dir", str(out), *argv(tiny_bank, tmp_path / "eval", "CoOp")]
     )
     assert "loaded" in log(tmp_path / "eval")
+
+
+def test_what_is_newer_than_the_last_saving_is_saved_at_an_interrupt():
+    saved, state = [], {"epoch": 0}
+    with pytest.raises(SystemExit), Rolling(saved.append) as rolling:
+        for epoch in (1, 2):
+            state["epoch"] = epoch
+            rolling.offer(lambda: state, seconds=60)
+        state["epoch"] = 3  # the round that was interrupted
+        raise SystemExit(143)
+    assert [entry["epoch"] for entry in saved[1:]] == [2]
+    with pytest.raises(ZeroDivisionError), Rolling(saved.append) as rolling:
+        rolling.offer(lambda: state, seconds=0)
+        rolling.offer(lambda: state, seconds=60)
+        raise ZeroDivisionError  # after another error nothing is
+    assert len(saved) == 3

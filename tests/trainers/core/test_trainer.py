@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from dassl.config import get_cfg_default
 from dassl.utils import UserError
 from runs import argv, log, results
 from tiny_clip import tiny_clip
@@ -10,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import train
 from trainers.coop import CoOp, CoOpHead
+from trainers.core import config
 from trainers.generative.generator import PromptGenerator
 from trainers.generative.vae import VAE
 from trainers.plugins.sar import distance
@@ -61,3 +63,15 @@ def test_a_step_asks_for_no_value():
         loss.backward()
         vae.step(x, labels, head.tokens, [optimizer])
     assert reads.count == 0
+
+
+def test_upstreams_warm_up_on_current_pytorch_says_what_to_do(monkeypatch):
+    class Upstreams(torch.optim.lr_scheduler.LRScheduler):
+        def __init__(self, optimizer, optim):
+            super().__init__(optimizer, -1, False, None)
+
+    monkeypatch.setattr(config, "build_lr_scheduler", Upstreams)
+    optim, optimizer = get_cfg_default().OPTIM, torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.002)
+    optim.WARMUP_EPOCH = 1
+    with pytest.raises(UserError, match="third_party first on PYTHONPATH.*torch<2.7"):
+        config.build_schedule(optimizer, optim)
