@@ -201,5 +201,5 @@ def build_schedule(optimizer, optim):
             raise
         raise UserError(
             "the warm-up of the installed Dassl fails on PyTorch 2.7 and newer: put this repository's third_party "
-            "first on PYTHONPATH, or pip install 'torch<2.7'; OPTIM.WARMUP_EPOCH -1 trains without it, with other results"
+            "first on PYTHONPATH, or pip install 'torch<2.7'; OPTIM.WARMUP_EPOCH -1 trains without, with other results"
         ) from error
