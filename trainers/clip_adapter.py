@@ -8,8 +8,7 @@ the blend is normalised afterwards.
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import FeatureTrainer, UserError, ZeroshotHead, register
-from .core.config import Range
+from .core import FeatureTrainer, Range, ZeroshotHead
 from .plugins import register_twins
 
 
@@ -35,7 +34,7 @@ def bottleneck(width, reduction):
     return nn.Sequential(down, nn.ReLU(), up, nn.ReLU())
 
 
-@register
+@register_twins
 class CLIP_Adapter(FeatureTrainer):
     SECTION = "CLIP_ADAPTER"
     OPTIONS = {
@@ -46,11 +45,7 @@ class CLIP_Adapter(FeatureTrainer):
     MODEL_NAME = "clip_adapter"
 
     def build_head(self, classnames):
-        ratio, reduction, width = self.options.RATIO, self.options.REDUCTION, self.backbone.embed_dim
-        if reduction > width:
-            raise UserError(f"TRAINER.CLIP_ADAPTER.REDUCTION is {reduction}; it must be at most {width}")
         zero_shot = ZeroshotHead(self.backbone, self.announced_templates(), classnames)
-        return CLIPAdapterHead(bottleneck(width, reduction), ratio, zero_shot)
-
-
-register_twins(CLIP_Adapter)
+        return CLIPAdapterHead(
+            bottleneck(self.backbone.embed_dim, self.options.REDUCTION), self.options.RATIO, zero_shot
+        )

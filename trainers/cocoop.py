@@ -12,11 +12,18 @@ from collections import OrderedDict
 import torch
 import torch.nn as nn
 
-from .core import PromptHead, PromptTrainer, register
+from .coop import CoOpHead
+from .core import PromptTrainer
 from .plugins import register_twins
 
 
-class CoCoOpHead(PromptHead):
+def meta_net(inputs, hidden, outputs, activation):
+    """Two linear layers, under the names that published checkpoints have."""
+    parts = {"linear1": nn.Linear(inputs, hidden), "relu": activation(), "linear2": nn.Linear(hidden, outputs)}
+    return nn.Sequential(OrderedDict(parts))
+
+
+class CoCoOpHead(CoOpHead):
     """Unit features [B, d] -> logits [B, C]; each image shifts the learned context [n, w] by a vector of its own."""
 
     USES_TEXT_FEATURES = False
@@ -24,12 +31,8 @@ class CoCoOpHead(PromptHead):
     evaluation_batch = 64  # images, each with prompts of its own
 
     def __init__(self, backbone, classnames, ctx, chunk=0):
-        super().__init__(backbone, classnames, len(ctx), chunk)
-        self.ctx = nn.Parameter(ctx.float())
-        inputs, hidden = backbone.embed_dim, max(backbone.embed_dim // 16, 1)
-        self.meta_net = nn.Sequential(
-            OrderedDict(linear1=nn.Linear(inputs, hidden), relu=nn.ReLU(), linear2=nn.Linear(hidden, backbone.width))
-        )
+        super().__init__(backbone, classnames, ctx, chunk=chunk)
+        self.meta_net = meta_net(backbone.embed_dim, max(backbone.embed_dim // 16, 1), backbone.width, nn.ReLU)
         self.shift = None  # the mean of h(x) over the last batch [w]
 
     def contexts(self, features):
@@ -47,13 +50,10 @@ class CoCoOpHead(PromptHead):
         return self.logit_scale * torch.stack(rows)
 
 
-@register
+@register_twins
 class CoCoOp(PromptTrainer):
     SECTION = "COCOOP"
     MODEL_NAME = "prompt_learner"  # stock CoCoOp's checkpoints load
 
     def build_head(self, classnames):
         return CoCoOpHead(self.backbone, classnames, self.initial_context(), self.options.CHUNK)
-
-
-register_twins(CoCoOp)

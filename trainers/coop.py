@@ -2,15 +2,15 @@
 
 import torch.nn as nn
 
-from .core import PromptHead, PromptTrainer, RowHead, register
+from .core import PromptHead, PromptTrainer, RowHead
 from .plugins import register_twins
 
 
 class CoOpHead(PromptHead):
     """A learned context ctx [n, w] around class names: unit features [B, d] -> logits [B, C]."""
 
-    def __init__(self, backbone, classnames, ctx, position="end", chunk=0):
-        super().__init__(backbone, classnames, ctx.shape[-2], chunk)
+    def __init__(self, backbone, classnames, ctx, position="end", chunk=0, pattern="{}."):
+        super().__init__(backbone, classnames, ctx.shape[-2], chunk, pattern)
         self.position, self.ctx = position, nn.Parameter(ctx.float())
 
     def encode_names(self, tokens):
@@ -32,7 +32,7 @@ class ClassSpecificHead(CoOpHead, RowHead):
         return head
 
 
-@register
+@register_twins
 class CoOp(PromptTrainer):
     SECTION = "COOP"
     OPTIONS = {
@@ -47,6 +47,3 @@ class CoOp(PromptTrainer):
         ctx = self.initial_context(len(classnames) if options.CSC else None)
         kind = ClassSpecificHead if ctx.dim() == 3 else CoOpHead  # words to start from are shared, as in CoOp
         return kind(self.backbone, classnames, ctx, options.CLASS_TOKEN_POSITION, options.CHUNK)
-
-
-register_twins(CoOp)

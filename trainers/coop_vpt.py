@@ -17,8 +17,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import PromptHead, PromptTrainer, register
-from .core.config import Range
+from .coop import CoOpHead
+from .core import PromptTrainer, Range
 from .core.randomness import derive_seed
 from .plugins import register_twins
 
@@ -59,7 +59,7 @@ def mean_kl(mean, log_variance):
     return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
 
 
-class VPTHead(PromptHead):
+class VPTHead(CoOpHead):
     """Unit features [B, d] -> log p(y | x) [B, C], p being averaged over samples of the residual."""
 
     USES_TEXT_FEATURES = False
@@ -67,9 +67,8 @@ class VPTHead(PromptHead):
     evaluation_batch = 16  # images, each with several sets of prompts of its own
 
     def __init__(self, backbone, classnames, ctx, options):
-        super().__init__(backbone, classnames, len(ctx), options.CHUNK)
+        super().__init__(backbone, classnames, ctx, chunk=options.CHUNK)
         self.options = options
-        self.ctx = nn.Parameter(ctx.float())
         self.posterior = (ImagePosterior if options.CONDITIONAL else SharedPosterior)(backbone)
         self.mean = None  # of the posterior over the last batch [w]
         if options.CONDITIONAL:
@@ -116,7 +115,7 @@ class VPTHead(PromptHead):
         return self.predict(features)[0]
 
 
-@register
+@register_twins
 class CoOp_VPT(PromptTrainer):
     SECTION = "VPT"
     OPTIONS = {
@@ -136,6 +135,3 @@ class CoOp_VPT(PromptTrainer):
         """The negative evidence lower bound."""
         log_p, kl = self.head.predict(features)
         return F.nll_loss(log_p, labels) + self.options.KL_WEIGHT * kl, log_p
-
-
-register_twins(CoOp_VPT)

@@ -12,11 +12,12 @@ median class has fewer than LEAST images it is the latter alone, and with one im
 """
 
 import os
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from .core import FeatureTrainer, UserError, register
+from .core import FeatureTrainer, UserError
 from .core.files import nearest
 from .core.metrics import BATCH
 from .core.randomness import seed_all
@@ -33,10 +34,11 @@ MAY_HAVE = {"SHIP", "SAR"}  # plug-ins of a member
 class MeanHead(nn.Module):
     """Unit features [B, d] -> the mean of the logits [B, C] of several heads, by name."""
 
-    def __init__(self, heads: dict[str, nn.Module]):
+    def __init__(self, heads: dict[str, nn.Module], sizes: Sequence[int] = ()):
+        """`sizes`: how many names each was trained over."""
         super().__init__()
         self.members = nn.ModuleDict(heads)
-        self.register_buffer("sizes", torch.zeros(0, dtype=torch.long))  # names that each was trained over
+        self.register_buffer("sizes", torch.tensor(sizes, dtype=torch.long))
         self.evaluation_batch = min(getattr(head, "evaluation_batch", BATCH) for head in heads.values())
 
     def forward(self, features):
@@ -45,22 +47,20 @@ class MeanHead(nn.Module):
 
 def member_class(line: str) -> type:
     """The trainer of a line of MEMBERS. Raises UserError where it cannot be a member."""
-    name, known = line.split()[0], known_trainers()
+    name, known = line.split()[0], {}
+    for trainer in known_trainers().values():
+        plugins = {plugin.NAME for plugin in getattr(trainer, "PLUGINS", ())}
+        if issubclass(trainer, FeatureTrainer) and not issubclass(trainer, Ensemble) and plugins <= MAY_HAVE:
+            known[trainer.__name__] = trainer
     if name not in known:
         raise UserError(
-            f"TRAINER.ENSEMBLE.MEMBERS: unknown trainer '{name}'; known, nearest first: "
-            f"{', '.join(nearest(name, known)[:8])}"
-        )
-    plugins = {plugin.NAME for plugin in getattr(known[name], "PLUGINS", ())}
-    if not issubclass(known[name], FeatureTrainer) or issubclass(known[name], Ensemble) or plugins - MAY_HAVE:
-        raise UserError(
-            f"TRAINER.ENSEMBLE.MEMBERS: {name} cannot be a member: it must be one of our methods, with no plug-in but "
-            f"{' and '.join(sorted(MAY_HAVE))}; GATE goes over the ensemble (Ensemble_GATE)"
+            f"TRAINER.ENSEMBLE.MEMBERS: '{name}' cannot be a member; nearest of those that can: "
+            f"{', '.join(nearest(name, known)[:8])}. GATE goes over the ensemble (Ensemble_GATE)"
         )
     return known[name]
 
 
-@register
+@register_twins
 class Ensemble(FeatureTrainer):
     SECTION = "ENSEMBLE"
     OPTIONS = {"MEMBERS": ()}  # (): the default
@@ -103,7 +103,6 @@ class Ensemble(FeatureTrainer):
             cfg.merge_from_list(options)
             cfg.TRAINER.NAME, cfg.RESUME, cfg.MODEL.INIT_WEIGHTS = name, "", ""
             cfg.OUTPUT_DIR = os.path.join(self.output_dir, "members", key) if self.output_dir else ""
-            cfg.freeze()
             member = kind.__new__(kind)
             member.host = self
             member.__init__(cfg)
@@ -129,11 +128,8 @@ class Ensemble(FeatureTrainer):
         self.chosen = []
         for key, member in self.members.items():
             print(f"Ensemble: {key}")
-            member.identity, member.default_options, member.sections = (
-                self.identity,
-                self.default_options,
-                self.sections,
-            )
+            for name in ("identity", "default_options", "sections"):
+                setattr(member, name, getattr(self, name))
             is_done(member)  # refuses what another run left
             seed_all(self.cfg.SEED, "member", key)
             member.prepare()
@@ -145,13 +141,9 @@ class Ensemble(FeatureTrainer):
 
     def build_head(self, classnames):
         if not self.members:
-            raise UserError(
-                f"Ensemble trains its members on images, and TASK {self.cfg.TASK} gives none: start from a source run, "
-                "MODEL.INIT_WEIGHTS with its output folder"
-            )
-        head = MeanHead({key: member.head for key, member in self.members.items()})
-        head.sizes = torch.tensor([len(member.trained_classnames) for member in self.members.values()])
-        return head
+            raise UserError(f"TASK {self.cfg.TASK} gives no images: start from a source run by MODEL.INIT_WEIGHTS")
+        sizes = [len(member.trained_classnames) for member in self.members.values()]
+        return MeanHead({key: member.head for key, member in self.members.items()}, sizes)
 
     def tune(self):
         self.selection = "last epoch of each member"
@@ -169,14 +161,8 @@ class Ensemble(FeatureTrainer):
         """All members' heads, each over the first names, as many as it was trained over."""
         keys = list(dict.fromkeys(name.split(".")[1] for name in state_dict if name.startswith("members.")))
         if not self.members:
-            candidates = [self.options.MEMBERS] if self.options.MEMBERS else [DEFAULT, FEW, ONE]
-            names = [key.partition("-")[2] for key in keys]
-            fitting = [lines for lines in candidates if [line.split()[0] for line in lines] == names]
-            if not fitting:
-                raise UserError(
-                    f"the checkpoint does not fit Ensemble as configured: its members are {', '.join(keys)}"
-                )
-            self.enlist(fitting[0])
+            defaults = {line.split()[0]: line for line in (*DEFAULT, *ONE)}
+            self.enlist(self.options.MEMBERS or [defaults[key.partition("-")[2]] for key in keys])
             folder = self.opened or self.cfg.MODEL.INIT_WEIGHTS
             for key, member in self.members.items():
                 for plugin in member.plugins:
@@ -196,6 +182,3 @@ class Ensemble(FeatureTrainer):
     def load_model(self, directory, epoch=None, overridden=()):
         self.opened = directory
         super().load_model(directory, epoch, overridden)
-
-
-register_twins(Ensemble)

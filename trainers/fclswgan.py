@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .core import register
 from .core.data import to_device
 from .fvaegan import VAEGAN, adam, f_VAEGAN
 from .generative.framework import descend
@@ -39,7 +38,7 @@ class CLSWGAN(VAEGAN):
     """Generator, critic and P on scaled features x [B, d] and attributes a [B, d] of their classes."""
 
     def __init__(self, backbone, options, train_set):
-        super().__init__(backbone, options, train_set.features)
+        super().__init__(backbone, options, train_set)
         del self.encoder
         labels = train_set.labels.repeat_interleave(train_set.views)
         scaled = self.generator.scale(train_set.features)
@@ -59,13 +58,8 @@ class CLSWGAN(VAEGAN):
         return {**terms, "classification": classification.detach()}
 
 
-@register
+@register_twins
 class f_CLSWGAN(f_VAEGAN):
     SECTION = "F_CLSWGAN"
     OPTIONS = {"GAN_WEIGHT": 1.0, "CLS_WEIGHT": 0.01}  # gamma, beta
-
-    def framework(self):
-        return CLSWGAN(self.backbone, self.options, self.train_set)
-
-
-register_twins(f_CLSWGAN)
+    FRAMEWORK = CLSWGAN

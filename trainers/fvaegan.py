@@ -23,11 +23,13 @@ batch of real features, train on random views of the images (it has one plain vi
 takes the best on test.
 """
 
+from functools import partial
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import FeatureTrainer, RowHead, UserError, register
+from .core import FeatureTrainer, RowHead, UserError
 from .core.data import FeatureLoader, FeatureSet
 from .core.model.prompts import ClassTokens
 from .core.randomness import seed_all
@@ -81,11 +83,11 @@ class VAEGAN(Framework):
 
     GENERATOR = ConditionalGenerator
 
-    def __init__(self, backbone, options, features):
-        """`features` [R, d] of the training set give the scale; `options` is the method's config node."""
+    def __init__(self, backbone, options, train_set):
+        """The features of `train_set` give the scale; `options` is the method's config node."""
         super().__init__()
         width, hidden = backbone.embed_dim, options.HIDDEN_DIM
-        self.options, self.generator = options, self.GENERATOR(backbone, hidden, Scale(features))
+        self.options, self.generator = options, self.GENERATOR(backbone, hidden, Scale(train_set.features))
         self.encoder = mlp(2 * width, hidden, 2 * width, 2 * width, activation=LEAKY)  # -> mu, log var
         self.critic = mlp(2 * width, hidden, 1, activation=LEAKY)
 
@@ -102,10 +104,6 @@ class VAEGAN(Framework):
     def generate(self, z, attributes):
         return self.generator.scaled(z, attributes)
 
-    def critic_loss(self, x, synthetic, attributes):
-        """-L_WGAN -> (loss, {"distance", "penalty"})."""
-        return critic_loss(self.score, x, synthetic, attributes, self.options.PENALTY_WEIGHT)
-
     def generator_loss(self, x, attributes):
         """L_VAE - gamma E[D(x~, a)] -> (loss, {"reconstruction", "kl"}, the synthetic x~ [B, d])."""
         mu, log_var = self.encoder(torch.cat([x, attributes], 1)).chunk(2, 1)
@@ -117,11 +115,11 @@ class VAEGAN(Framework):
         return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}, synthetic
 
     def update_critic(self, x, attributes, optimizer):
-        """The critic's updates for one of the generator -> the terms of the last."""
+        """The critic's updates for one of the generator, by -L_WGAN -> the terms of the last."""
         for _ in range(self.options.CRITIC_STEPS):
             with torch.no_grad():
                 synthetic = self.generate(torch.randn_like(x), attributes)
-            loss, terms = self.critic_loss(x, synthetic, attributes)
+            loss, terms = critic_loss(self.score, x, synthetic, attributes, self.options.PENALTY_WEIGHT)
             descend(loss, optimizer)
         return terms
 
@@ -159,7 +157,7 @@ class Classifier(RowHead):
         return Classifier(self.backbone, classnames, self.scale, linear, self.transform)
 
 
-@register
+@register_twins
 class f_VAEGAN(FeatureTrainer):
     SECTION = "F_VAEGAN"
     OPTIONS = {
@@ -183,28 +181,19 @@ class f_VAEGAN(FeatureTrainer):
         return super().head_classnames() + self.task.label_only_classnames()
 
     def prepare(self):
-        real, new = self.task.real_classnames(), self.task.label_only_classnames()
+        name, real, new = type(self).__name__, self.task.real_classnames(), self.task.label_only_classnames()
         if not new or not real:
-            missing = "no label-only classes" if not new else "no training images"
-            raise UserError(
-                f"{type(self).__name__} learns from images of some classes to make features of label-only ones, but "
-                f"TASK {self.cfg.TASK} has {missing} here: use TASK gzsl or base2new"
-            )
+            raise UserError(f"{name} needs classes with images and others with names alone: use TASK gzsl or base2new")
         seen, unseen = ClassTokens(real, self.backbone), ClassTokens(new, self.backbone)
         with self.watch.stage(STAGE):
+            framework = partial(self.FRAMEWORK, self.backbone, self.options, self.train_set)
             keys = tuple(key for key in self.options if key not in ("SYNTHETIC", "PREC"))
-            training = GeneratorTraining(
-                self.framework, self, self.SECTION, keys, f"{type(self).__name__} generator", seen
-            )
+            training = GeneratorTraining(framework, self, self.SECTION, keys, f"{name} generator", seen)
             self.generator, self.report = training.run()
             seed_all(self.cfg.SEED, "support")
             self.synthetic = Synthesizer(self.generator, unseen, first_label=len(real)).balanced(self.options.SYNTHETIC)
         super().prepare()
         seed_all(self.cfg.SEED, "head")
-
-    def framework(self):
-        """The untrained Framework."""
-        return self.FRAMEWORK(self.backbone, self.options, self.train_set.features)
 
     def make_loader(self):
         loader = self.cfg.DATALOADER.TRAIN_X
@@ -212,11 +201,8 @@ class f_VAEGAN(FeatureTrainer):
 
     def build_head(self, classnames):
         """With the scale of the generator; where there is none yet, with one to be loaded from a checkpoint."""
-        generator = self.generator
-        if generator is None:
-            generator = self.FRAMEWORK.GENERATOR(
-                self.backbone, self.options.HIDDEN_DIM, Scale(torch.zeros(1, self.backbone.embed_dim))
-            )
+        scale = Scale(torch.zeros(1, self.backbone.embed_dim))
+        generator = self.generator or self.FRAMEWORK.GENERATOR(self.backbone, self.options.HIDDEN_DIM, scale)
         return self.classifier(classnames, generator)
 
     def classifier(self, classnames, generator):
@@ -226,6 +212,3 @@ class f_VAEGAN(FeatureTrainer):
 
     def own_results(self):
         return {"generator": self.report}
-
-
-register_twins(f_VAEGAN)

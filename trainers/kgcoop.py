@@ -10,13 +10,11 @@ tokens from "a photo of a", batches of 128, 100 epochs.
 import torch.nn.functional as F
 
 from .coop import CoOp
-from .core import register
-from .core.config import Range
-from .core.model.prompts import encode_classes
+from .core import Range, encode_classes
 from .plugins import register_twins
 
 
-@register
+@register_twins
 class KgCoOp(CoOp):
     SECTION = "KGCOOP"
     OPTIONS = {
@@ -36,6 +34,3 @@ class KgCoOp(CoOp):
         logits = self.head(features)
         distance = 1 - (self.head.text_features() * self.knowledge).sum(-1).mean()
         return F.cross_entropy(logits.float(), labels) + self.options.W * distance, logits
-
-
-register_twins(KgCoOp)

@@ -14,8 +14,7 @@ from copy import deepcopy
 import torch
 import torch.nn as nn
 
-from .core import PromptTrainer, register
-from .core.config import Range
+from .core import PromptTrainer, Range
 from .core.deep_prompts import DeepPromptHead, require_blocks, split_context
 from .plugins import register_twins
 
@@ -36,7 +35,7 @@ class MaPLeHead(DeepPromptHead):
         return [couple(prompt) for couple, prompt in zip(couplings, [self.ctx, *self.compound_prompts_text])]
 
 
-@register
+@register_twins
 class MaPLe(PromptTrainer):
     SECTION = "MAPLE"
     OPTIONS = {
@@ -52,6 +51,3 @@ class MaPLe(PromptTrainer):
         require_blocks(self.backbone, options.PROMPT_DEPTH, "TRAINER.MAPLE.PROMPT_DEPTH")
         ctx, words = split_context(self.backbone, options.CTX_INIT, options.N_CTX)
         return MaPLeHead(self.backbone, classnames, ctx, words, options.PROMPT_DEPTH, options.CHUNK)
-
-
-register_twins(MaPLe)

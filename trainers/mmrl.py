@@ -22,11 +22,10 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import FeatureTrainer, PromptHead, UserError, register
-from .core.config import Range
+from .core import FeatureTrainer, PromptHead, Range, UserError, encode_classes
 from .core.deep_prompts import require_blocks
 from .core.heads import which_are_base
-from .core.model.prompts import embed_words, encode_classes
+from .core.model.prompts import embed_words
 from .core.model.towers import insert, overwrite
 from .plugins import register_twins
 
@@ -98,7 +97,7 @@ class MMRLHead(PromptHead):
         return None
 
 
-@register
+@register_twins
 class MMRL(FeatureTrainer):
     SECTION = "MMRL"
     OPTIONS = {
@@ -109,13 +108,7 @@ class MMRL(FeatureTrainer):
         "REP_DIM": 512,  # of the tokens' own space
         "CHUNK": 0,  # class names per text-encoder pass with recomputation; 0: by free memory
     }
-    LIMITS = {
-        "SCALE": Range(0, 1),
-        "REG_WEIGHT": Range(0),
-        "N_REP_TOKENS": Range(1),
-        "REP_DIM": Range(1),
-        "CHUNK": Range(0),
-    }
+    LIMITS = {"SCALE": Range(0, 1), "REG_WEIGHT": Range(0), "N_REP_TOKENS": Range(1)}
     LEARNS_PROMPTS, TUNES_IMAGES = True, True
 
     def build_head(self, classnames):
@@ -123,9 +116,7 @@ class MMRL(FeatureTrainer):
         for layer in (min(options.REP_LAYERS), max(options.REP_LAYERS)):
             require_blocks(self.backbone, layer, "TRAINER.MMRL.REP_LAYERS")
         if len(templates) > 1:
-            raise UserError(
-                f"MMRL puts its tokens into one hand-written prompt, and DATASET.TEMPLATE has {len(templates)}"
-            )
+            raise UserError(f"MMRL needs one hand-written prompt, and DATASET.TEMPLATE has {len(templates)}")
         self.knowledge = encode_classes(self.backbone, templates, classnames)  # T [C, d]
         head = MMRLHead(self.backbone, classnames, templates[0], options)
         if self.task is not None:
@@ -140,6 +131,3 @@ class MMRL(FeatureTrainer):
         if len(frozen):
             distance = distance + 1 - (features[: len(frozen), : frozen.shape[1]] * frozen).sum(1).mean()
         return loss + self.options.REG_WEIGHT * distance, head.join(of_class, of_tokens)
-
-
-register_twins(MMRL)

@@ -14,7 +14,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import FeatureTrainer, PromptHead, UserError, register
+from .core import FeatureTrainer, PromptHead, UserError
 from .core.model.prompts import ClassTokens, initial_context
 from .plugins import register_twins
 
@@ -100,7 +100,7 @@ class WithPromptBatches:
                 yield {**batch, "prompts": prompts}
 
 
-@register
+@register_twins
 class ProDA(FeatureTrainer):
     SECTION = "PRODA"
     OPTIONS = {
@@ -117,10 +117,7 @@ class ProDA(FeatureTrainer):
         options = self.options
         count, batch = options.N_PROMPT, options.PROMPT_BATCH
         if count < 2 or batch < 1 or count % batch:
-            raise UserError(
-                f"TRAINER.PRODA.N_PROMPT is {count} and PROMPT_BATCH {batch}; at least two prompts are learned, and "
-                "PROMPT_BATCH must divide their number"
-            )
+            raise UserError(f"TRAINER.PRODA.N_PROMPT is {count}; it must be 2 or more and a multiple of PROMPT_BATCH")
         ctx = torch.stack([initial_context(self.backbone, "", options.N_CTX) for _ in range(count)])
         print(f"contexts: random, {tuple(ctx.shape)}")
         return ProDAHead(self.backbone, classnames, ctx, options.CHUNK)
@@ -133,6 +130,3 @@ class ProDA(FeatureTrainer):
         head.chosen = self.batch["prompts"].tolist()
         logits = upper_bound_logits(features, labels, head.step_weights(), head.logit_scale)
         return F.cross_entropy(logits, labels) + self.options.ALPHA * head.semantic_orthogonality(), logits
-
-
-register_twins(ProDA)

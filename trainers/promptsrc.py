@@ -23,8 +23,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from .core import FeatureTrainer, register
-from .core.config import Range
+from .core import FeatureTrainer, Range
 from .core.deep_prompts import DeepPromptHead, require_blocks, split_context
 from .core.model.prompts import fill, raw_text_features
 from .core.model.text_encoder import in_fp32
@@ -71,7 +70,7 @@ class PromptSRCHead(DeepPromptHead):
         return list(self.image)
 
 
-@register
+@register_twins
 class PromptSRC(FeatureTrainer):
     SECTION = "PROMPTSRC"
     OPTIONS = {
@@ -86,13 +85,7 @@ class PromptSRC(FeatureTrainer):
         "GPA_STD": 1.0,
         "CHUNK": 0,  # class names per text-encoder pass with recomputation; 0: by free memory
     }
-    LIMITS = {
-        **dict.fromkeys(("N_CTX_TEXT", "N_CTX_VISION", "PROMPT_DEPTH_TEXT", "PROMPT_DEPTH_VISION"), Range(1)),
-        "TEXT_LOSS_WEIGHT": Range(0),
-        "IMAGE_LOSS_WEIGHT": Range(0),
-        "GPA_STD": Range(0, above=True),
-        "CHUNK": Range(0),
-    }
+    LIMITS = {"N_CTX_VISION": Range(1), "GPA_STD": Range(0, above=True)}
     LEARNS_PROMPTS, TUNES_IMAGES = True, True
 
     def build_head(self, classnames):
@@ -135,6 +128,3 @@ class PromptSRC(FeatureTrainer):
         average += weights[self.epoch].item() * parameters_to_vector(parameters)
         if self.epoch + 1 == self.max_epoch:
             vector_to_parameters(average.clone(), parameters)
-
-
-register_twins(PromptSRC)

@@ -7,7 +7,8 @@ from: [P] that abstract, [S] a third party's summary, [C] our choice.
 [P] Fine-tuned models take samples of novel classes for base ones. Two variational adapters with learnable textual
 tokens align both modalities in one latent space. Then samples are separated by a similarity of latent features, and
 each kind has an expert of its own; for novel classes a residual refines the adapters' output by CLIP's global features.
-x are unit image features, t0 text features of the hand-written prompt, s is CLIP's logit scale, k the latent width:
+x are unit image features, t0 text features of the hand-written prompt, s is CLIP's logit scale, k = d
+the latent width:
 
     (P1)  t_c = unit(T({v_1 .. v_L, e_c}))                    tokens v in the frozen text encoder      [P], where: [C]
     (P2)  h = ReLU(W1 f + b1), mu = W2 h + b2, log s2 = W3 h + b3      one such network for x, one for t           [C]
@@ -39,12 +40,11 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from .coop import CoOpHead
 from .coop_vpt import mean_kl
-from .core import PromptHead, PromptTrainer, UserError, register
-from .core.config import Range
+from .core import PromptTrainer, Range, encode_classes
 from .core.gaussian import sums_of
 from .core.heads import which_are_base
-from .core.model.prompts import encode_classes
 from .plugins import register_twins
 
 NEVER = -1e4  # logit of a name on the losing side of the step
@@ -63,12 +63,11 @@ def with_residual(adapted: Tensor, clip: Tensor, weight: float) -> Tensor:
 
 
 class Adapter(nn.Module):
-    """P2: features [N, d] -> mu, log s2, each [N, k]; PyTorch's own initial values, log s2 around `start`."""
+    """P2: features [N, d] -> mu, log s2, each [N, d]; PyTorch's own initial values, log s2 around `start`."""
 
-    def __init__(self, width: int, hidden: int, latent: int, start: float):
+    def __init__(self, width: int, start: float):
         super().__init__()
-        self.hidden = nn.Linear(width, hidden)
-        self.mean, self.log_variance = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
+        self.hidden, self.mean, self.log_variance = (nn.Linear(width, width) for _ in range(3))
         with torch.no_grad():
             self.log_variance.bias += start
 
@@ -77,10 +76,10 @@ class Adapter(nn.Module):
         return self.mean(hidden).float(), self.log_variance(hidden).float().clamp(-10, 10)
 
 
-class PVAHead(PromptHead):
+class PVAHead(CoOpHead):
     """Unit features [B, d] -> logits [B, C]; log probabilities where base and novel names are asked together.
 
-    `is_base` [C] says which of its names are base ones. `prototypes` [C_b, k] and `eta` are set after training; before,
+    `is_base` [C] says which of its names are base ones. `prototypes` [C_b, d] and `eta` are set after training; before,
     eta is -inf, and the base expert answers among base and novel names.
     """
 
@@ -88,41 +87,30 @@ class PVAHead(PromptHead):
 
     def __init__(self, backbone, classnames, ctx, options, templates, base: int):
         """The first `base` names are the base ones."""
-        super().__init__(backbone, classnames, len(ctx), options.CHUNK)
-        self.options, self.templates, self.ctx = options, templates, nn.Parameter(ctx.float())
-        width = backbone.embed_dim
-        sizes = width, options.HIDDEN_DIM or width, options.LATENT_DIM or width
-        self.visual, self.textual = (Adapter(*sizes, options.LOG_VARIANCE) for _ in range(2))
+        super().__init__(backbone, classnames, ctx, chunk=options.CHUNK)
+        self.options, self.templates, width = options, templates, backbone.embed_dim
+        self.visual, self.textual = (Adapter(width, options.LOG_VARIANCE) for _ in range(2))
         self.register_buffer("is_base", torch.arange(len(classnames)) < base)
-        self.register_buffer("prototypes", torch.zeros(base, sizes[-1]))
+        self.register_buffer("prototypes", torch.zeros(base, width))
         self.register_buffer("eta", torch.tensor(float("-inf")))
-
-    def encode_names(self, tokens):
-        return self.encode(tokens, self.ctx)
 
     def class_weights(self):
         return None
 
     def over(self, names):
         """The same head read with other names; one that a base class has is a base one."""
-        head, is_base = super().over(names), self.split(names)
-        head._buffers = {**self._buffers, "is_base": is_base.to(self.is_base.device)}
-        return head
-
-    def split(self, names: list[str]) -> Tensor:
-        """Which of `names` are base ones [C]."""
         mine = list(zip(self.classnames, self.is_base.tolist()))
         novel = [name for name, base in mine if not base]
-        return which_are_base(names, [] if list(names) == novel else [name for name, base in mine if base])
+        is_base = which_are_base(names, [] if list(names) == novel else [name for name, base in mine if base])
+        head = super().over(names)
+        head._buffers = {**self._buffers, "is_base": is_base.to(self.is_base.device)}
+        return head
 
     def _load_from_state_dict(self, state_dict, prefix, *rest):
         """A saved head may have other numbers of names and of base classes."""
         for name in ("is_base", "prototypes"):
-            if prefix + name in state_dict:
-                self._buffers[name] = torch.empty_like(state_dict[prefix + name], device=self.ctx.device)
+            self._buffers[name] = torch.empty_like(state_dict[prefix + name], device=self.ctx.device)
         super()._load_from_state_dict(state_dict, prefix, *rest)
-
-    # ---- latents and training
 
     def sample(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         """P3 in training."""
@@ -130,29 +118,12 @@ class PVAHead(PromptHead):
             return mean
         return mean + (0.5 * log_variance).exp() * torch.randn(mean.shape).to(mean.device)
 
-    def losses(self, features: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """P4 to P8 of a batch -> (logits [B, C], {"ce", "kl", "align"}: each with its weight)."""
-        options = self.options
-        image, text = self.visual(features), self.textual(self.text_features())
-        logits = self.logit_scale * cosine(self.sample(*image), self.sample(*text))
-        of_means, of_spreads = squared_w2(*image, *(part[labels] for part in text))
-        distance = of_means + of_spreads if options.VARIATIONAL else of_means
-        terms = {
-            "ce": F.cross_entropy(logits, labels),
-            "align": options.ALIGN_WEIGHT * distance.mean() / image[0].shape[1],
-        }
-        if options.VARIATIONAL:
-            terms["kl"] = options.KL_WEIGHT * (mean_kl(*image) + mean_kl(*text))
-        return logits, terms
-
-    # ---- evaluation
-
     def image_latents(self, features):
-        """mu_v(x), unit norm [B, k]."""
+        """mu_v(x), unit norm [B, d]."""
         return F.normalize(self.visual(features)[0], dim=-1)
 
     def class_latents(self):
-        """mu_t(t_c), unit norm [C, k]."""
+        """mu_t(t_c), unit norm [C, d]."""
         return self.once("latents", lambda: F.normalize(self.textual(self.text_features())[0], dim=-1))
 
     def refined_classes(self):
@@ -194,27 +165,12 @@ class PVAHead(PromptHead):
         return self.novel_expert(features) if only_novel else self.base_expert(features)
 
 
-def without_itself(features: Tensor, labels: Tensor, sums: Tensor, prototypes: Tensor) -> Tensor:
-    """Cosines [N, C] of the unit features that the prototypes are made of, each taken out of its class's first."""
-    found = features @ prototypes.t()
-    rest = F.normalize(sums[labels] - features, dim=-1)
-    found[torch.arange(len(labels), device=found.device), labels] = (features * rest).sum(1)
-    return found
-
-
-def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """[N, k], [M, k] -> [N, M]."""
-    return F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).t()
-
-
-@register
+@register_twins
 class PVA(PromptTrainer):
     SECTION = "PVA"
     OPTIONS = {
         "N_CTX": 4,
         "CTX_INIT": "a photo of a",
-        "HIDDEN_DIM": 0,  # of both adapters; 0: d, the width of the features
-        "LATENT_DIM": 0,  # k; 0: d, which the residual needs
         "KL_WEIGHT": 1e-3,
         "ALIGN_WEIGHT": 1.0,
         "RESIDUAL": 1.0,  # weight of CLIP's own features for novel names
@@ -227,82 +183,60 @@ class PVA(PromptTrainer):
     MODEL_NAME = "pva"
     REVISION = 2  # 1 drew synthetic features ahead of its own samples
     STEPS_DRAW = True  # the latents
-    RECONSTRUCTION = True
-
-    report = {}
 
     def build_head(self, classnames):
-        options = self.options
-        width = self.backbone.embed_dim
-        if options.RESIDUAL and options.LATENT_DIM not in (0, width):
-            raise UserError(
-                f"TRAINER.PVA.LATENT_DIM is {options.LATENT_DIM}: the residual adds CLIP's {width} features to the "
-                f"latent ones; set LATENT_DIM 0, or RESIDUAL 0"
-            )
         base = len(self.task.real_classnames()) if self.task else 0
         ctx, templates = self.initial_context(), self.announced_templates()
-        return PVAHead(self.backbone, classnames, ctx, options, templates, base)
+        return PVAHead(self.backbone, classnames, ctx, self.options, templates, base)
 
-    # ---- which names are base: the head remembers, but of a target's names the task knows
-
-    def head_from_checkpoint(self, classnames, state_dict):
-        return self._as_target(super().head_from_checkpoint(classnames, state_dict))
-
-    def method_head(self, classnames):
-        return self._as_target(super().method_head(classnames))
-
-    def _as_target(self, head):
-        """On a target, whose images are not trained on: label-only names are novel, others are the source's."""
+    def set_head(self, head, classnames, training=True):
+        """The head remembers which names are base. Of a target, whose images are not trained on, the task knows:
+        label-only names are novel, others are the source's."""
         if self.task is not None and not self.task.real_classnames():
             known = not self.task.label_only_classnames()
-            head._buffers["is_base"] = torch.full((len(head.classnames),), known, device=self.device)
-        return head
-
-    # ---- training
+            head.is_base = torch.full((len(classnames),), known, device=self.device)
+        super().set_head(head, classnames, training)
 
     def compute_loss(self, features, labels):
-        logits, terms = self.head.losses(features, labels)
-        return sum(terms.values()), logits
+        """P4 to P8."""
+        head, options = self.head, self.options
+        image, text = head.visual(features), head.textual(head.text_features())
+        z_v, z_t = (F.normalize(head.sample(*latent), dim=-1) for latent in (image, text))
+        logits = head.logit_scale * (z_v @ z_t.t())
+        of_means, of_spreads = squared_w2(*image, *(part[labels] for part in text))
+        distance = of_means + of_spreads if options.VARIATIONAL else of_means
+        loss = F.cross_entropy(logits, labels) + options.ALIGN_WEIGHT * distance.mean() / image[0].shape[1]
+        if options.VARIATIONAL:
+            loss = loss + options.KL_WEIGHT * (mean_kl(*image) + mean_kl(*text))
+        return loss, logits
 
     def tune(self):
-        return "; ".join(filter(None, [self._separate(), super().tune()]))
+        return "; ".join(filter(None, [self.separate(), super().tune()]))
 
     @torch.no_grad()
-    def _separate(self):
-        """P9 and P11."""
-        base, head = self.task.real_classnames(), self.head
-        if not base or not self.options.SEPARATE:
+    def separate(self):
+        """P9 and P11 -> a phrase that says on which images eta was chosen."""
+        head, train, count = self.head, self.train_set, len(self.task.real_classnames())
+        if not count or not self.options.SEPARATE:
             return ""
-        train = self.train_set
-        mean, log_variance = head.visual(train.features)
-        labels = train.labels.repeat_interleave(train.views)
-        head.prototypes.copy_(F.normalize(sums_of(mean, labels, len(base)), dim=-1))
+        owner = train.labels.repeat_interleave(train.views)
+        head.prototypes.copy_(F.normalize(sums_of(head.visual(train.features)[0], owner, count), dim=-1))
         if self.data.leaves_out:
             images, source = self.search_set()
             found = head.similarity(images.first())
         else:
-            images, source = train, "training images, each taken out of its prototype"
-            latents = head.image_latents(images.mean())
-            sums = sums_of(latents, images.labels, len(base))
-            found = without_itself(latents, images.labels, sums, head.prototypes).amax(1)
-            found = found[images.labels.bincount()[images.labels] > 1]  # without it, a class of one has no prototype
+            source = "training images, each taken out of its prototype"
+            latents, labels = head.image_latents(train.mean()), train.labels
+            found = latents @ head.prototypes.t()
+            without = F.normalize(sums_of(latents, labels, count)[labels] - latents, dim=-1)
+            found = found.scatter(1, labels[:, None], (latents * without).sum(1, keepdim=True)).amax(1)
+            found = found[labels.bincount()[labels] > 1]  # without it, a class of one has no prototype
         if not len(found):
             print("PVA: every class has one image, so nothing separates base from new: the base expert answers")
             return ""
         head.eta.fill_(found.quantile(1 - self.options.KEEP, interpolation="lower"))
-        self.report = {
-            "eta": head.eta.item(),
-            "images": len(found),
-            "kl": mean_kl(mean, log_variance).item(),  # KL_k of the training images
-        }
-        print(
-            f"PVA: {self.options.KEEP:.0%} of {len(found)} images ({source}) are base-like, eta {head.eta.item():.4f}; "
-            f"KL of the image side {self.report['kl']:.4g} a dimension"
-        )
+        print(f"PVA: {self.options.KEEP:.0%} of {len(found)} images ({source}) are base-like, eta {head.eta:.4f}")
         return f"eta on {source}"
 
     def own_results(self):
-        return {"pva": {"reconstruction": self.RECONSTRUCTION, **self.report}}
-
-
-register_twins(PVA)
+        return {"pva": {"reconstruction": True, "eta": self.head.eta.item()}}

@@ -10,16 +10,13 @@ entirely; W is 8 whatever its configuration says; what stands around the name di
 hand-written prompts, which are CoCoOp's but for three data sets.
 """
 
-from collections import OrderedDict
-
 import torch
-import torch.nn as nn
-import torch.nn.functional as F
 
-from .core import PromptHead, PromptTrainer, UserError, register
-from .core.config import Range
-from .core.model.prompts import encode_classes
+from .cocoop import meta_net
+from .coop import CoOpHead
+from .core import PromptTrainer, Range, UserError, encode_classes
 from .core.model.towers import QuickGELU, overwrite
+from .kgcoop import KgCoOp
 from .plugins import register_twins
 
 # What follows the learned context; "{}." where nothing is said.
@@ -34,31 +31,22 @@ PATTERNS = {
 }
 
 
-class Knowledge:
-    """Names -> T [N, d], unit text features under hand-written prompts; each name is encoded once."""
+class TCPHead(CoOpHead):
+    def __init__(self, backbone, classnames, ctx, templates, pattern, layer, chunk=0):
+        self.templates, self.layer, self.known = templates, layer, {}  # first: tokens_of asks for them
+        super().__init__(backbone, classnames, ctx, chunk=chunk, pattern=pattern)
+        self.meta_net = meta_net(backbone.embed_dim, max(backbone.embed_dim // 4, 1), ctx.numel(), QuickGELU)
 
-    def __init__(self, backbone, templates):
-        self.backbone, self.templates, self.known = backbone, templates, {}
-
-    def __call__(self, names):
+    def tokens_of(self, names):
+        """T of the names is made all at once: in other batches, as names come, the last bits would differ."""
         new = [name for name in dict.fromkeys(names) if name not in self.known]
         if new:
             self.known.update(zip(new, encode_classes(self.backbone, self.templates, new)))
-        return torch.stack([self.known[name] for name in names])
-
-
-class TCPHead(PromptHead):
-    def __init__(self, backbone, classnames, ctx, knowledge, pattern, layer, chunk=0):
-        self.knowledge, self.layer = knowledge, layer  # first: tokens_of asks for it
-        super().__init__(backbone, classnames, len(ctx), chunk, pattern)
-        self.ctx = nn.Parameter(ctx.float())
-        inputs, hidden, outputs = backbone.embed_dim, max(backbone.embed_dim // 4, 1), ctx.numel()
-        parts = {"linear1": nn.Linear(inputs, hidden), "relu": QuickGELU(), "linear2": nn.Linear(hidden, outputs)}
-        self.meta_net = nn.Sequential(OrderedDict(parts))
-
-    def tokens_of(self, names):
-        self.knowledge(names)  # all at once: in other batches, as names come, the last bits would differ
         return super().tokens_of(names)
+
+    def knowledge(self, names):
+        """T [N, d], unit text features of the names under hand-written prompts."""
+        return torch.stack([self.known[name] for name in names])
 
     def encode_names(self, tokens):
         of_classes = self.meta_net(self.knowledge(tokens.names)).view(-1, *self.ctx.shape)  # Q [N, n, w]
@@ -69,7 +57,7 @@ class TCPHead(PromptHead):
         return self.encode(tokens, self.ctx.expand(len(tokens), -1, -1), before_rows=before_rows)
 
 
-@register
+@register_twins
 class TCP(PromptTrainer):
     SECTION = "TCP"
     OPTIONS = {
@@ -87,20 +75,12 @@ class TCP(PromptTrainer):
 
     def build_head(self, classnames):
         options, blocks = self.options, len(self.backbone.transformer.resblocks)
-        if not 0 < options.LAYER < blocks:
-            raise UserError(
-                f"TRAINER.TCP.LAYER is {options.LAYER}; the text tower of {self.backbone.name} has {blocks} blocks, so "
-                f"it must be 1 to {blocks - 1}"
-            )
-        knowledge = Knowledge(self.backbone, self.announced_templates())
-        self.knowledge, ctx = knowledge(classnames), self.initial_context()
+        if options.LAYER >= blocks:
+            raise UserError(f"TRAINER.TCP.LAYER is {options.LAYER}, and the text tower has {blocks} blocks: set less")
         pattern = PATTERNS.get(self.cfg.DATASET.NAME, "{}.")
-        return TCPHead(self.backbone, classnames, ctx, knowledge, pattern, options.LAYER, options.CHUNK)
+        parts = self.initial_context(), self.announced_templates(), pattern, options.LAYER, options.CHUNK
+        head = TCPHead(self.backbone, classnames, *parts)
+        self.knowledge = head.knowledge(classnames)
+        return head
 
-    def compute_loss(self, features, labels):
-        logits = self.head(features)
-        distance = 1 - (self.head.text_features() * self.knowledge).sum(-1).mean()
-        return F.cross_entropy(logits.float(), labels) + self.options.W * distance, logits
-
-
-register_twins(TCP)
+    compute_loss = KgCoOp.compute_loss

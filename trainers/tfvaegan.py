@@ -20,7 +20,6 @@ loss by 10, which Adam nearly cancels. It also shows a^ to the classifier; the p
 import torch
 import torch.nn as nn
 
-from .core import register
 from .fvaegan import VAEGAN, Classifier, ConditionalGenerator, adam, f_VAEGAN
 from .generative.framework import descend
 from .generative.nets import LEAKY, gaussian_init, mlp
@@ -44,9 +43,10 @@ class SemanticDecoder(nn.Module):
 class FeedbackGenerator(ConditionalGenerator):
     """G with the feedback of a decoder; what it gives as features is refined."""
 
-    def __init__(self, backbone, hidden_dim, scale, strength=1.0):
+    strength = 1.0  # delta
+
+    def __init__(self, backbone, hidden_dim, scale):
         super().__init__(backbone, hidden_dim, scale)
-        self.strength = strength
         self.decoder = SemanticDecoder(backbone.embed_dim, hidden_dim)
         layers = mlp(hidden_dim, hidden_dim, hidden_dim, activation=LEAKY)
         self.feedback = gaussian_init(nn.Sequential(*layers, LEAKY()))
@@ -73,8 +73,8 @@ def attribute_loss(predicted, attributes):
 class TFVAEGAN(VAEGAN):
     GENERATOR = FeedbackGenerator
 
-    def __init__(self, backbone, options, features):
-        super().__init__(backbone, options, features)
+    def __init__(self, backbone, options, train_set):
+        super().__init__(backbone, options, train_set)
         self.generator.strength, self.refined = options.FEEDBACK, True
 
     def optimizers(self, options):
@@ -110,7 +110,7 @@ class WithHidden(nn.Module):
         return torch.cat([x, self.decoder.hidden(x)], 1)
 
 
-@register
+@register_twins
 class TF_VAEGAN(f_VAEGAN):
     SECTION = "TF_VAEGAN"
     OPTIONS = {
@@ -124,6 +124,3 @@ class TF_VAEGAN(f_VAEGAN):
     def classifier(self, classnames, generator):
         linear = gaussian_init(nn.Linear(self.backbone.embed_dim + self.options.HIDDEN_DIM, len(classnames)))
         return Classifier(self.backbone, classnames, generator.scale, linear, WithHidden(generator.decoder))
-
-
-register_twins(TF_VAEGAN)

@@ -6,9 +6,9 @@ beside zero-shot CLIP:
     logits = s * f @ W^T + alpha * exp(-beta * (1 - f @ K^T)) @ V
 
 s is the backbone's logit scale: 100 for CLIP, as the paper writes it, 12.2 for MiniCLIP. alpha is counted in logits,
-which is what s makes of cosines; relative to cosines the cache weighs alpha / s, which results.json states beside it.
-Counted so, the published grid serves MiniCLIP too: on held-out images of Caltech101's base classes the best alpha was
-about 2.4. In units of s / 100 that would be 20, far outside.
+which is what s makes of cosines; relative to cosines the cache weighs alpha / s. Counted so, the published grid serves
+MiniCLIP too: on held-out images of Caltech101's base classes the best alpha was about 2.4. In units of s / 100 that
+would be 20, far outside.
 
 Tip_Adapter trains nothing. Tip_Adapter_F learns the keys, with the ALPHA and BETA of the config. Then both search alpha
 and beta on few-shot validation images (core/images.py). The defaults are those of the released ImageNet
@@ -32,9 +32,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from .core import FeatureTrainer, RowHead, UserError, register
+from .core import FeatureTrainer, RowHead, UserError, encode_classes
 from .core.files import find_positions
-from .core.model.prompts import encode_classes
 from .plugins import register_twins
 
 
@@ -42,10 +41,7 @@ class TipHead(RowHead):
     """Unit features [B, d] -> logits [B, C]. keys [N, d], of unit norm at first, labels [N], text_features [C, d]; they
     are saved where a generator made them (`keeps_text`)."""
 
-    UNKNOWN = (
-        "Tip-Adapter's cache has no key for classes it was given no images of; Tip_Adapter_F_SHIP makes keys of "
-        "classes from their names"
-    )
+    UNKNOWN = "its cache has no key for classes without images; Tip_Adapter_F_SHIP makes keys of their names"
 
     def __init__(self, backbone, classnames, text_features, keys, labels, alpha, beta, learned, keeps_text=False):
         super().__init__(backbone, classnames)
@@ -79,23 +75,13 @@ class TipHead(RowHead):
     def for_classes(self, classnames):
         """The head over some of its classes: their keys and columns."""
         columns = self.rows(classnames).to(self.labels.device)
-        position = torch.full((len(self.classnames),), -1, device=self.labels.device)
-        position[columns] = torch.arange(len(columns), device=self.labels.device)
-        kept = position[self.labels] >= 0
-        keys, labels = self.keys.detach()[kept], position[self.labels[kept]]
-        text_features = self.text_features[columns]
+        kept, labels = (self.labels[:, None] == columns).nonzero(as_tuple=True)
+        keys, text_features = self.keys.detach()[kept], self.text_features[columns]
         return TipHead(self.backbone, classnames, text_features, keys, labels, self.alpha, self.beta, learned=False)
 
 
-def grid(key, values):
-    """The numbers that TRAINER.TIP_ADAPTER.`key`, (from, to, count), stands for, without `to`. Raises UserError."""
-    fits = len(values) == 3 and all(isinstance(value, (int, float)) for value in values) and int(values[2]) == values[2]
-    if not fits or values[2] < 1 or not 0 <= values[0] <= values[1]:
-        raise UserError(
-            f"TRAINER.TIP_ADAPTER.{key} is {tuple(values)}, which is no grid to search; it must be (from, to, count), "
-            "such as (0.1, 3.0, 20). TRAINER.TIP_ADAPTER.SEARCH False keeps ALPHA and BETA as they are"
-        )
-    first, end, count = values
+def grid(first, end, count):
+    """`count` numbers from `first` on, without `end`."""
     return [first + i * (end - first) / count for i in range(int(count))]
 
 
@@ -105,19 +91,18 @@ def search(head, features, labels, alphas, betas):
 
     Accuracy decides; among the many settings that tie on a few images, the lowest cross-entropy does.
     """
-    zero_shot, affinity = head.zero_shot(features), head.affinity(features)
-    settings, scores = [(alpha, beta) for beta in betas for alpha in alphas], []
+    zero_shot, affinity, tried = head.zero_shot(features), head.affinity(features), []
     for beta in betas:
         cache = head.cache(affinity, beta)
         for alpha in alphas:
             logits = zero_shot + alpha * cache
-            scores.append(torch.stack([(logits.argmax(1) == labels).sum(), -F.cross_entropy(logits, labels)]))
-    scores = torch.stack(scores).double().cpu()
-    best = max(range(len(settings)), key=lambda i: scores[i].tolist())
-    return scores[best, 0].item() / len(labels) * 100, *settings[best]
+            right = (logits.argmax(1) == labels).sum().item()
+            tried.append((right, -F.cross_entropy(logits, labels).item(), alpha, beta))
+    right, _, alpha, beta = max(tried, key=lambda setting: setting[:2])
+    return right / len(labels) * 100, alpha, beta
 
 
-@register
+@register_twins
 class Tip_Adapter_F(FeatureTrainer):
     """Fine-tunes the keys, with the alpha and beta of the config; these are searched after the last epoch."""
 
@@ -135,23 +120,12 @@ class Tip_Adapter_F(FeatureTrainer):
     MODEL_NAME = "tip_adapter"
     NEEDS_FEATURES = True
 
-    def check_cfg(self, cfg):
-        self.grids = [grid(key, cfg.TRAINER.TIP_ADAPTER[key]) for key in ("ALPHA_GRID", "BETA_GRID")]
+    searched = None  # the images that alpha and beta are searched on, and what they are
 
     def prepare(self):
-        if self.cfg.DATASET.NUM_SHOTS == 0:
-            raise UserError(
-                f"{type(self).__name__} with DATASET.NUM_SHOTS 0 has no images for its cache; give at least 1, or use "
-                "ZeroshotCLIP"
-            )
-        if self.searches:
+        if self.options.SEARCH and self.task.real_classnames():
             self.searched = self.search_set()  # before training, so that a dataset without such images is told at once
         super().prepare()
-
-    @property
-    def searches(self):
-        """Whether alpha and beta are searched: not where the task gives no images of its own to search on."""
-        return self.options.SEARCH and bool(self.task.real_classnames())
 
     def set_head(self, head, classnames, training=True):
         if training and (self.task.real_classnames() or self.extra_names()):
@@ -162,38 +136,34 @@ class Tip_Adapter_F(FeatureTrainer):
         support = self.support_set()
         fewest, most = support.views.min(), support.views.max()
         print(f"cache: {len(support)} keys, each the mean of an image's {fewest} to {most} views")
-        return self._head(classnames, support.mean(), support.labels, self.options.ALPHA, self.options.BETA)
+        return self.cache_head(classnames, support.mean(), support.labels, self.options.ALPHA, self.options.BETA)
 
-    def _head(self, classnames, keys, labels, alpha, beta, text_features=None):
+    def cache_head(self, classnames, keys, labels, alpha, beta, text_features=None):
         synthetic = self.options.TEXT == "synthetic"
-        if text_features is None:
-            text_features = self.class_means(classnames) if synthetic else self.hand_written(classnames)
-        if text_features is None:
-            raise UserError(
-                f"TRAINER.TIP_ADAPTER.TEXT synthetic needs class means of a generator, which {type(self).__name__} "
-                "does not have: use Tip_Adapter_F_SHIP"
-            )
+        if text_features is None and synthetic:
+            text_features = self.class_means(classnames)
+            if text_features is None:
+                raise UserError("TRAINER.TIP_ADAPTER.TEXT synthetic needs a generator: use Tip_Adapter_F_SHIP")
+        elif text_features is None:
+            text_features = encode_classes(self.backbone, self.announced_templates(), classnames)
         return TipHead(self.backbone, classnames, text_features, keys, labels, alpha, beta, self.trains, synthetic)
 
-    def hand_written(self, classnames):
-        return encode_classes(self.backbone, self.announced_templates(), classnames)
+    def head_from_checkpoint(self, classnames, state_dict):
+        """The cache as it was saved: its size depends on data that evaluation does not read."""
+        return self.cache_head(classnames, **{name: value.to(self.device) for name, value in state_dict.items()})
 
     def method_head(self, classnames):
         """With keys from a plug-in's generator for names that came after training, as many per class as others have."""
-        known = self.head.classnames
-        positions, unknown = find_positions(classnames, known)
-        per_class = -(-len(self.head.labels) // len(known))
+        head = self.head
+        unknown = find_positions(classnames, head.classnames)[1]
+        per_class = -(-len(head.labels) // len(head.classnames))
         keys = self.synthetic(unknown, per_class) if unknown else None
         if keys is None:
             return super().method_head(classnames)
-        labels = torch.arange(len(unknown), device=keys.device).repeat_interleave(per_class)
-        fresh, alpha, beta = [*unknown], self.head.alpha, self.head.beta
-        if positions:
-            old = self.head.for_classes([known[i] for i in positions])
-            keys, labels = torch.cat([old.keys, keys]), torch.cat([old.labels, labels + len(positions)])
-            fresh = [*old.classnames, *unknown]
-        head = self._head(fresh, keys, labels, alpha, beta)
-        return head if fresh == list(classnames) else head.for_classes(classnames)
+        places = torch.arange(len(unknown), device=keys.device).repeat_interleave(per_class)
+        keys, labels = torch.cat([head.keys.detach(), keys]), torch.cat([head.labels, len(head.classnames) + places])
+        head = self.cache_head([*head.classnames, *unknown], keys, labels, head.alpha, head.beta)
+        return head.for_classes(classnames)
 
     def build_optimizer(self, head):
         optimizer = super().build_optimizer(head)
@@ -204,48 +174,23 @@ class Tip_Adapter_F(FeatureTrainer):
                 group["fused"] = True
         return optimizer
 
-    def head_from_checkpoint(self, classnames, state_dict):
-        """The cache as it was saved: its size depends on data that evaluation does not read."""
-        missing = {"keys", "labels", "alpha", "beta"} - state_dict.keys()
-        keys, labels = state_dict.get("keys"), state_dict.get("labels")
-        width, count = self.backbone.embed_dim, len(classnames)
-        if missing or keys.shape != (len(labels), width) or not 0 <= labels.min() <= labels.max() < count:
-            present = {name: list(value.shape) for name, value in state_dict.items()}
-            problem = f"no {sorted(missing)}" if missing else f"{present}, labels up to {labels.max()}"
-            raise UserError(
-                f"the checkpoint does not fit {type(self).__name__} as configured: expected keys [N, {width}] and "
-                f"their labels among {count} classes, found {problem}"
-            )
-        names = ("keys", "labels", "alpha", "beta", "text_features")
-        return self._head(classnames, *(state_dict[name].to(self.device) for name in names if name in state_dict))
-
     def tune(self):
-        return "; ".join(filter(None, [self._search(), super().tune()]))
-
-    def _search(self):
-        if not self.searches:
-            return ""
-        alphas, betas = self.grids
-        images, source = self.searched
+        if self.searched is None:
+            return super().tune()
+        (images, source), alphas, betas = self.searched, grid(*self.options.ALPHA_GRID), grid(*self.options.BETA_GRID)
         head = self.method_head(self.task.real_classnames())  # without the new names of the twin
         with self.watch.stage("search"):
             accuracy, alpha, beta = search(head, images.first(), images.labels, alphas, betas)
         self.head.set(alpha, beta)
-        tried = f"{len(alphas)} x {len(betas)}"
-        print(f"alpha {alpha:.4g}, beta {beta:.4g}: best of {tried}, {accuracy:.1f}% of {len(images)} images: {source}")
-        return f"alpha, beta on {source}"
+        print(f"alpha {alpha:.4g}, beta {beta:.4g}: the best, {accuracy:.1f}% of {len(images)} images: {source}")
+        return "; ".join(filter(None, [f"alpha, beta on {source}", super().tune()]))
 
     def own_results(self):
-        alpha, beta = self.head.alpha.item(), self.head.beta.item()
-        return {"alpha": alpha, "beta": beta, "alpha_over_logit_scale": alpha / self.head.logit_scale.item()}
+        return {"alpha": self.head.alpha.item(), "beta": self.head.beta.item()}
 
 
-@register
+@register_twins
 class Tip_Adapter(Tip_Adapter_F):
     """The training-free variant."""
 
     trains = False
-
-
-register_twins(Tip_Adapter_F)
-register_twins(Tip_Adapter)

@@ -9,9 +9,11 @@ WHERE = {
     "Plugin": ".plugin",
     "PromptHead": ".heads",
     "PromptTrainer": ".trainer",
+    "Range": ".config",
     "RowHead": ".heads",
     "UserError": ".files",
     "ZeroshotHead": ".heads",
+    "encode_classes": ".model.prompts",
     "register": ".registry",
 }
 __all__ = [*WHERE]

@@ -3,14 +3,15 @@
 import torch
 from torch import Tensor
 
-from .files import find_positions
+from .files import UserError, find_positions
 from .heads import Head, class_features, which_are_base
 from .model.prompts import encode_classes
 
 # How the mean of a class that has only a name is made up, as in the code of Wang et al. (ICLR 2024): the features
 # nearest to its text, and so many copies of the text itself.
 NEIGHBOURS, TEXTS = 64, 16
-PAPERS_SCALE = 100.0  # what that paper multiplies cosines with, and counts the weight of the Gaussian classifier beside
+PAPERS_SCALE = 100.0  # what that paper multiplies cosines with, beside a Gaussian classifier of this weight:
+WEIGHT = 1.0
 
 
 def sums_of(features: Tensor, labels: Tensor, count: int) -> Tensor:
@@ -31,7 +32,9 @@ def mean_near_text(texts: Tensor, support: Tensor, neighbours: int = NEIGHBOURS,
 
 def shrunk_scatter(residuals: Tensor) -> Tensor:
     """(N - 1) S + tr(S) I [d, d] of residuals [N, d] around their class means, S being their covariance: shrunk as by
-    Kubokawa and Srivastava. In double precision."""
+    Kubokawa and Srivastava. In double precision. Raises UserError where every class has one image."""
+    if not residuals.any():
+        raise UserError("every class has one image, and a covariance takes two: set DATASET.NUM_SHOTS 2 or more")
     scatter = residuals.double().t() @ residuals.double()
     ridge = scatter.trace() / (len(residuals) - 1)
     return scatter + ridge * torch.eye(len(scatter), dtype=scatter.dtype, device=scatter.device)
@@ -52,21 +55,11 @@ def eigenvalues(covariance: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(covariance.double()).flip(0).clamp(min=0)
 
 
-def lda_classifier(texts: Tensor, means: Tensor, precision: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Weights [C, d] and bias [C] of GaussianLDA: cosines with the texts [C, d], and `share` times the logits of
-    Gaussian classes with the means [C, d] and one inverse covariance [d, d]."""
-    weights = means.double() @ precision.double()
-    bias = -(weights * means.double()).sum(1) / 2
-    return (texts + share * weights).float(), (share * bias).float()
-
-
-def gaussian_state(
-    features: Tensor, labels: Tensor, count: int, weight=1.0, neighbours=NEIGHBOURS, copies=TEXTS
-) -> dict[str, Tensor]:
+def gaussian_state(features: Tensor, labels: Tensor, count: int, neighbours: int = NEIGHBOURS) -> dict[str, Tensor]:
     """What a GaussianHead over `count` classes is made of: unit features [N, d] of images, labels [N]. Some class must
     have two images."""
     means = means_of(features, labels, count)
-    blend = torch.tensor([weight, neighbours, copies], dtype=torch.float64, device=features.device)
+    blend = torch.tensor([WEIGHT, neighbours, TEXTS], dtype=torch.float64, device=features.device)
     precision = shrunk_precision(features - means[labels]).float()
     return {"means": means, "precision": precision, "support": features, "blend": blend}
 
@@ -121,9 +114,11 @@ class GaussianHead(MeansHead):
     def __init__(self, backbone, templates, classnames, state, texts_of=None):
         super().__init__(backbone, templates, classnames, state, texts_of)
         texts = self.texts if "texts" in state else self.hand_written(self.classnames)
-        weights, bias = lda_classifier(texts, self.means, self.precision, self.blend[0] / PAPERS_SCALE)
-        self.register_buffer("weights", weights, persistent=False)
-        self.register_buffer("bias", bias, persistent=False)
+        means, share = self.means.double(), self.blend[0] / PAPERS_SCALE
+        weights = means @ self.precision.double()
+        bias = -(weights * means).sum(1) / 2
+        self.register_buffer("weights", (texts + share * weights).float(), persistent=False)
+        self.register_buffer("bias", (share * bias).float(), persistent=False)
 
     def mean_of(self, names):
         _, neighbours, copies = self.blend.tolist()

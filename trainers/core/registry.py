@@ -12,7 +12,7 @@ def register(trainer: Trainer) -> Trainer:
     Returns the class."""
     if trainer.__name__ not in TRAINER_REGISTRY.registered_names():
         TRAINER_REGISTRY.register()(trainer)
-    else:
+    elif TRAINER_REGISTRY.get(trainer.__name__) is not trainer:
         print(f"{trainer.__name__} is registered already, by {TRAINER_REGISTRY.get(trainer.__name__).__module__}")
     return trainer
 

@@ -119,6 +119,11 @@ class FeatureTrainer(Predictor):
 
     def prepare(self):
         """Plug-ins train or load what they need."""
+        if self.NEEDS_FEATURES and self.cfg.DATASET.NUM_SHOTS == 0:
+            raise UserError(
+                f"{type(self).__name__} is made of training images, and DATASET.NUM_SHOTS is 0: give at least 1, or "
+                "choose a trainer that needs none"
+            )
         for plugin in self.plugins:
             plugin.prepare()
 

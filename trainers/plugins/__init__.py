@@ -4,7 +4,7 @@ from itertools import combinations
 
 from ..core import config
 from ..core.files import UserError
-from ..core.registry import known_trainers, register
+from ..core.registry import Trainer, known_trainers, register
 from .gate import GATE
 from .sar import SAR
 from .ship import SHIP
@@ -25,15 +25,17 @@ def composed(trainer: type, plugins) -> type:
     return type(name, (trainer,), {"__doc__": doc, "__module__": trainer.__module__, "PLUGINS": tuple(plugins)})
 
 
-def register_twins(trainer: type, plugins=PLUGINS):
-    """Registers a method with every combination of `plugins` that it can have. Raises UserError for a trainer that is
-    no FeatureTrainer."""
+def register_twins(trainer: Trainer, plugins=PLUGINS) -> Trainer:
+    """Registers a method, alone and with every combination of `plugins` that it can have; returns its class. Raises
+    UserError for a trainer that is no FeatureTrainer."""
     if not hasattr(trainer, "REFUSES"):
         composed(trainer, plugins)  # says what to do
+    register(trainer)
     fitting = [plugin for plugin in plugins if not plugin.refuses(trainer)]
     for count in range(1, len(fitting) + 1):
         for chosen in combinations(fitting, count):
             register(composed(trainer, chosen))
+    return trainer
 
 
 def register_ship(trainer: type) -> type:
