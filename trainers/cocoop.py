@@ -35,18 +35,15 @@ class CoCoOpHead(CoOpHead):
         self.meta_net = meta_net(backbone.embed_dim, max(backbone.embed_dim // 16, 1), backbone.width, nn.ReLU)
         self.shift = None  # the mean of h(x) over the last batch [w]
 
-    def contexts(self, features):
-        """v + h(x): one context per image [B, n, w]."""
-        shifts = self.meta_net(features)
-        self.shift = shifts.mean(0)
-        return self.ctx + shifts[:, None]
-
     def encode_names(self, tokens):
         """Under the mean of the last batch's contexts."""
         return self.encode(tokens, self.ctx if self.shift is None else self.ctx + self.shift)
 
     def forward(self, features):
-        rows = [self.encode(self.tokens, ctx) @ feature for ctx, feature in zip(self.contexts(features), features)]
+        shifts = self.meta_net(features)
+        self.shift = shifts.mean(0)
+        contexts = self.ctx + shifts[:, None]  # v + h(x) [B, n, w]
+        rows = [self.encode(self.tokens, ctx) @ feature for ctx, feature in zip(contexts, features)]
         return self.logit_scale * torch.stack(rows)
 
 

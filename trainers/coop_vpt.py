@@ -83,11 +83,6 @@ class VPTHead(CoOpHead):
         fixed = torch.Generator().manual_seed(derive_seed("VPT", "evaluation"))
         return torch.randn(self.options.TEST_SAMPLES, 1, width, generator=fixed).to(self.ctx.device)
 
-    def contexts(self, mean, log_variance):
-        """ctx + r with r = mean + sigma * noise [S, B, n, w]; B is 1 where the posterior does not see images."""
-        residual = mean + (0.5 * log_variance).exp() * self.noise(len(mean))
-        return self.ctx + residual[:, :, None]
-
     def encode_names(self, tokens):
         """Under the posterior's mean (of the last batch, where it sees the image)."""
         mean = self.mean if self.options.CONDITIONAL else self.posterior.mean[0]
@@ -101,7 +96,8 @@ class VPTHead(CoOpHead):
         """-> (log p(y | x) [B, C], KL of the posterior)."""
         mean, log_variance = self.posterior(features)
         self.mean = mean.mean(0)
-        contexts = self.contexts(mean, log_variance)
+        residual = mean + (0.5 * log_variance).exp() * self.noise(len(mean))  # [S, B, w]; B is 1 for all images
+        contexts = self.ctx + residual[:, :, None]  # [S, B, n, w]
         if self.options.CONDITIONAL:
             rows = [self.sampled_features(contexts[:, i]) @ feature for i, feature in enumerate(features)]
             cosine = torch.stack(rows, 1)

@@ -12,7 +12,6 @@ median class has fewer than LEAST images it is the latter alone, and with one im
 """
 
 import os
-from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -34,7 +33,7 @@ MAY_HAVE = {"SHIP", "SAR"}  # plug-ins of a member
 class MeanHead(nn.Module):
     """Unit features [B, d] -> the mean of the logits [B, C] of several heads, by name."""
 
-    def __init__(self, heads: dict[str, nn.Module], sizes: Sequence[int] = ()):
+    def __init__(self, heads: dict[str, nn.Module], sizes=()):
         """`sizes`: how many names each was trained over."""
         super().__init__()
         self.members = nn.ModuleDict(heads)
@@ -86,10 +85,7 @@ class Ensemble(FeatureTrainer):
         median = self.train_set.labels.bincount().double().quantile(0.5).item()
         found = DEFAULT if median >= LEAST else FEW if median > 1 else ONE
         if found != DEFAULT:
-            print(
-                f"Ensemble: the median class has {median:g} training images, which is too few for the default; it is "
-                f"{found[0].split()[0]} alone"
-            )
+            print(f"Ensemble: the median class has {median:g} training images, so it is {found[0].split()[0]} alone")
         return found
 
     def enlist(self, lines):
@@ -159,10 +155,9 @@ class Ensemble(FeatureTrainer):
 
     def head_from_checkpoint(self, classnames, state_dict):
         """All members' heads, each over the first names, as many as it was trained over."""
-        keys = list(dict.fromkeys(name.split(".")[1] for name in state_dict if name.startswith("members.")))
         if not self.members:
-            defaults = {line.split()[0]: line for line in (*DEFAULT, *ONE)}
-            self.enlist(self.options.MEMBERS or [defaults[key.partition("-")[2]] for key in keys])
+            names = {name.split(".")[1].partition("-")[2] for name in state_dict if name.startswith("members.")}
+            self.enlist(self.options.MEMBERS or [line for line in (*DEFAULT, *ONE) if line.split()[0] in names])
             folder = self.opened or self.cfg.MODEL.INIT_WEIGHTS
             for key, member in self.members.items():
                 for plugin in member.plugins:

@@ -14,7 +14,7 @@ from copy import deepcopy
 import torch
 import torch.nn as nn
 
-from .core import PromptTrainer, Range
+from .core import PromptTrainer
 from .core.deep_prompts import DeepPromptHead, require_blocks, split_context
 from .plugins import register_twins
 
@@ -43,7 +43,6 @@ class MaPLe(PromptTrainer):
         "CTX_INIT": "a photo of a",
         "PROMPT_DEPTH": 9,  # J, how many blocks have prompts, the first included
     }
-    LIMITS = {"PROMPT_DEPTH": Range(1)}
     TUNES_IMAGES = True
 
     def build_head(self, classnames):

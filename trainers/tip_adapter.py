@@ -59,18 +59,15 @@ class TipHead(RowHead):
         """CLIP's own logits [B, C]."""
         return self.logit_scale * features @ self.text_features.t()
 
-    def affinity(self, features):
-        """K @ f^T [N, B]."""
-        return self.keys @ features.t()
-
     def cache(self, affinity, beta):
-        """The cache's logits for alpha 1 [B, C]: the product with V as sums over the keys of each class."""
+        """The cache's logits for alpha 1 [B, C], of K @ f^T [N, B]: the product with V as sums over the keys of each
+        class."""
         answers = (-beta * (1 - affinity)).exp()
         sums = answers.new_zeros(len(self.classnames), answers.shape[1])
         return sums.index_add(0, self.labels, answers).t()
 
     def forward(self, features):
-        return self.zero_shot(features) + self.alpha * self.cache(self.affinity(features), self.beta)
+        return self.zero_shot(features) + self.alpha * self.cache(self.keys @ features.t(), self.beta)
 
     def for_classes(self, classnames):
         """The head over some of its classes: their keys and columns."""
@@ -91,7 +88,7 @@ def search(head, features, labels, alphas, betas):
 
     Accuracy decides; among the many settings that tie on a few images, the lowest cross-entropy does.
     """
-    zero_shot, affinity, tried = head.zero_shot(features), head.affinity(features), []
+    zero_shot, affinity, tried = head.zero_shot(features), head.keys @ features.t(), []
     for beta in betas:
         cache = head.cache(affinity, beta)
         for alpha in alphas:

@@ -34,17 +34,7 @@ def test_logits_and_gradients_equal_the_plain_formulation(miniclip_backbone, chu
     F.cross_entropy(reference, labels).backward()
     assert relative(logits, reference) <= 1e-5
     assert all(relative(value.grad, parameters[name].grad) <= 1e-5 for name, value in head.named_parameters())
-
-
-@torch.no_grad()
-def test_each_image_has_prompts_of_its_own_and_no_others(miniclip_backbone):
-    torch.manual_seed(0)
-    head = CoCoOpHead(miniclip_backbone, NAMES, initial_context(miniclip_backbone, "", 4)).eval()
-    features = unit(4, miniclip_backbone.embed_dim)
-    together, alone = head(features), torch.cat([head(feature[None]) for feature in features])
-    contexts = head.contexts(features)
-    assert relative(together, alone) <= 1e-6 and not torch.allclose(contexts[0], contexts[1])
-    assert relative(head.for_classes([NAMES[4], NAMES[1]])(features), together[:, [4, 1]]) <= 1e-5
+    assert relative(head.for_classes([NAMES[4], NAMES[1]])(features), reference[:, [4, 1]]) <= 1e-5
 
 
 def test_losses_equal_the_plain_formulation(tiny_bank, tmp_path, monkeypatch, miniclip_backbone):

@@ -26,11 +26,8 @@ def test_losses_equal_the_plain_formulation(tiny_bank, tmp_path, monkeypatch, mi
     assert (run.losses[0] > 3) == (weight > 0)  # the random context is far from the hand-written prompt
 
 
-@pytest.mark.parametrize(
-    "dataset, template",
-    [("DescribableTextures", "a photo of a {}, a type of texture."), ("EuroSAT", "a centered satellite photo of {}.")],
-)
-def test_the_hand_written_prompt_is_the_datasets(tmp_path, miniclip_backbone, dataset, template):
-    bank = make_bank(tmp_path / "bank.safetensors", miniclip_backbone, dataset=dataset)
-    train.main(argv(bank, tmp_path, "KgCoOp", "DATASET.NAME", dataset, "OPTIM.MAX_EPOCH", "1", "TEST.NO_TEST", "True"))
-    assert template in log(tmp_path)
+def test_the_hand_written_prompt_of_textures_is_its_own(tmp_path, miniclip_backbone):
+    bank = make_bank(tmp_path / "bank.safetensors", miniclip_backbone, dataset="DescribableTextures")
+    options = ["DATASET.NAME", "DescribableTextures", "OPTIM.MAX_EPOCH", "1", "TEST.NO_TEST", "True"]
+    train.main(argv(bank, tmp_path, "KgCoOp", *options))
+    assert "a photo of a {}, a type of texture." in log(tmp_path)

@@ -8,7 +8,7 @@ from runs import EVERY_STEP, Recorded, argv
 from tiny_data import NAMES
 
 from trainers.core.model.prompts import tokenize
-from trainers.proda import ProDAHead, WithPromptBatches, positions_of, upper_bound_logits
+from trainers.proda import ProDAHead, WithPromptBatches, positions_of
 
 
 def plain_weights(backbone, names, ctx, positions):
@@ -45,52 +45,13 @@ def plain_orthogonality(backbone, ctx):
     return torch.stack(pairs).mean()
 
 
-@pytest.fixture
-def head(miniclip_backbone):
-    torch.manual_seed(0)
-    return ProDAHead(miniclip_backbone, NAMES, torch.randn(8, 4, miniclip_backbone.width) * 0.02)
-
-
-def test_weights_orthogonality_and_gradients_equal_the_plain_formulation(head, miniclip_backbone):
-    weights, orthogonality = head.weights(head.tokens, [7, 0, 2]), head.semantic_orthogonality()
-    (weights.sum() + orthogonality).backward()
-    ctx = head.ctx.detach().clone().requires_grad_()
-    reference = plain_weights(miniclip_backbone, NAMES, ctx[[7, 0, 2]], ["end", "front", "middle"])
-    plain = plain_orthogonality(miniclip_backbone, ctx)
-    (reference.sum() + plain).backward()
-    assert relative(weights, reference) <= 1e-5 and orthogonality.item() == pytest.approx(plain.item(), rel=1e-5)
-    assert relative(head.ctx.grad, ctx.grad) <= 1e-5
-
-
-def test_upper_bound_equals_its_formula_and_bounds_the_expected_loss():
-    torch.manual_seed(0)
-    features, labels = F.normalize(torch.randn(5, 6, dtype=torch.double), dim=-1), torch.tensor([0, 2, 1, 3, 3])
-    weights = torch.randn(4, 1, 6, dtype=torch.double) + 0.3 * torch.randn(4, 4, 6, dtype=torch.double)
-    weights = F.normalize(weights, dim=-1)
-    bound = F.cross_entropy(upper_bound_logits(features, labels, weights, 12.0), labels)
-    assert bound.item() == pytest.approx(plain_upper_bound(features, labels, weights, 12.0).item())
-    # the expected loss under the Gaussian with that mean and covariance (independent dimensions, classes correlated)
-    mean = weights.mean(0)
-    factor = (weights - mean) / (len(weights) + 1) ** 0.5
-    noise = torch.randn(20000, len(weights), 6, dtype=torch.double)
-    drawn = mean + torch.einsum("kci,ski->sci", factor, noise)  # noise of its own for each dimension
-    logits = 12.0 * torch.einsum("ni,sci->snc", features, drawn)
-    expected = F.cross_entropy(logits.flatten(0, 1), labels.repeat(len(drawn))).item()
-    at_the_mean = F.cross_entropy(12.0 * features @ mean.t(), labels).item()
-    assert at_the_mean < expected <= bound.item()
-
-
-def test_evaluation_uses_the_mean_of_all_prompts(head, miniclip_backbone):
-    features = unit(3, miniclip_backbone.embed_dim)
-    head.eval()
-    with torch.no_grad():
-        mean = plain_weights(miniclip_backbone, NAMES, head.ctx, head.positions).mean(0)
-        assert relative(head(features), miniclip_backbone.logit_scale.exp() * features @ mean.t()) <= 1e-5
-        assert relative(head.for_classes([NAMES[4], NAMES[1]])(features), head(features)[:, [4, 1]]) <= 1e-5
-        head.train()
-        head.ctx.add_(0.02)
-        before = head(features)
-        assert torch.equal(before, head.eval()(features))
+@torch.no_grad()
+def test_evaluation_uses_the_mean_of_all_prompts(miniclip_backbone):
+    features, ctx = unit(3, miniclip_backbone.embed_dim), torch.randn(8, 4, miniclip_backbone.width) * 0.02
+    head = ProDAHead(miniclip_backbone, NAMES, ctx).eval()
+    mean = plain_weights(miniclip_backbone, NAMES, head.ctx, head.positions).mean(0)
+    assert relative(head(features), miniclip_backbone.logit_scale.exp() * features @ mean.t()) <= 1e-5
+    assert relative(head.for_classes([NAMES[4], NAMES[1]])(features), head(features)[:, [4, 1]]) <= 1e-5
 
 
 def test_each_batch_of_images_meets_every_prompt_once():
