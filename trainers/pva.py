@@ -216,9 +216,10 @@ class PVA(PromptTrainer):
     @torch.no_grad()
     def separate(self):
         """P9 and P11 -> a phrase that says on which images eta was chosen."""
-        head, train, count = self.head, self.train_set, len(self.task.real_classnames())
+        head, count = self.head, len(self.task.real_classnames())
         if not count or not self.options.SEPARATE:
             return ""
+        train = self.train_set
         owner = train.labels.repeat_interleave(train.views)
         head.prototypes.copy_(F.normalize(sums_of(head.visual(train.features)[0], owner, count), dim=-1))
         if self.data.leaves_out:

@@ -2,16 +2,14 @@
 
 The authors' codes were run on a small random CLIP. fixtures/golden.safetensors in tests/trainers holds its weights
 (int8 with scales), the images, and of each method what goes in (init) and what comes out: losses, gradients of the
-first step, logits. `pack` made it from the folder with all that was recorded.
+first step, logits.
 """
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import torch
 from dassl.config import get_cfg_default
-from safetensors.torch import load_file
 
 import trainers
 from trainers.core.model import openai_clip
@@ -22,23 +20,6 @@ BASE = "Annual Crop Land,Forest,Herbaceous Vegetation Land,Highway or Road,Indus
 NEW = ["Permanent Crop Land", "Residential Buildings", "River", "Sea or Lake"]
 LABELS = torch.tensor([0, 1, 2, 3, 4, 5, 0, 3])
 FILE = Path(__file__).parents[1] / "trainers" / "fixtures" / "golden.safetensors"
-METHODS = ("TCP", "MaPLe", "PromptSRC", "MMRL")
-PARTS = ("init.", "grad0.", "step0.logits", "after3.logits", "gpa3.")
-AVERAGED = ("after1.", "after2.", "after3.")  # of PromptSRC, which averages its epochs
-
-
-def pack(folder):
-    """-> what the fixture holds, from the folder with everything that was recorded."""
-    packed = {f"clip.{name}": value for name, value in load_file(folder / "clip_tiny.safetensors").items()}
-    inputs = load_file(folder / "inputs.safetensors")
-    packed |= {name: inputs[name] for name in ("images", "tokens.templates60.base")}
-    for method in METHODS:
-        tensors = load_file(folder / f"{method.lower()}.safetensors")
-        parts = PARTS + AVERAGED * (method == "PromptSRC")
-        packed |= {f"{method}.{name}": value for name, value in tensors.items() if name.startswith(parts)}
-        steps = json.loads((folder / f"{method.lower()}.json").read_text())["steps"]
-        packed[f"{method}.losses"] = torch.tensor([step["loss"] for step in steps], dtype=torch.float64)
-    return packed
 
 
 def part(tensors, prefix):

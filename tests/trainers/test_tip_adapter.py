@@ -3,8 +3,6 @@ line."""
 
 import json
 import math
-import random
-import re
 from types import SimpleNamespace
 
 import pytest
@@ -14,15 +12,15 @@ from dassl.data.datasets import Datum
 from dassl.utils import UserError
 from helpers.banks import read_bank
 from plain import unit
-from runs import Recorded, argv, evaluate, forget_identity, newest_state, results, same_state
-from tiny_data import NAMES, make_bank
+from runs import Recorded, argv, evaluate, log, newest_state, results, same_state
+from tiny_data import NAMES
 
 import train
 from trainers import open_run
 from trainers.core import metrics
 from trainers.core.bank import write_bank
 from trainers.core.files import ClassesUnsupported
-from trainers.core.images import held_out, val_is_test
+from trainers.core.images import val_is_test
 from trainers.core.trainer import FeatureTrainer
 from trainers.tip_adapter import TipHead, grid, search
 
@@ -34,47 +32,35 @@ def plain_logits(f, text, keys, values, alpha, beta, scale=100):
     return scale * f @ text.t() + alpha * torch.exp(-beta * (1 - f @ keys.t())) @ values
 
 
-def make_head(names=NAMES, shots=3, scale=100.0):
+@pytest.fixture
+def head():
     draw = torch.Generator().manual_seed(0)
-    backbone = SimpleNamespace(logit_scale=torch.tensor(math.log(scale)))
-    text, keys = (F.normalize(torch.randn(n, 16, generator=draw), dim=-1) for n in (len(names), shots * len(names)))
-    return TipHead(backbone, names, text, keys, torch.arange(len(names)).repeat_interleave(shots), 1.17, 5.5, True)
+    backbone = SimpleNamespace(logit_scale=torch.tensor(math.log(12.2)))
+    text, keys = (F.normalize(torch.randn(n, 16, generator=draw), dim=-1) for n in (len(NAMES), 3 * len(NAMES)))
+    return TipHead(backbone, NAMES, text, keys, torch.arange(len(NAMES)).repeat_interleave(3), 1.17, 5.5, True)
 
 
 # ---- mathematics
 
 
-@pytest.mark.parametrize("scale", [100.0, 12.2])
-def test_logits_and_key_gradients_equal_the_published_formula(scale):
-    head, features, labels = make_head(scale=scale), unit(5, 16, seed=1), torch.tensor([0, 1, 2, 3, 4])
-    keys, values = head.keys.detach().clone().requires_grad_(), torch.eye(len(NAMES)).repeat_interleave(3, 0)
-    logits, expected = head(features), plain_logits(features, head.text_features, keys, values, 1.17, 5.5, scale)
-    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
-    F.cross_entropy(logits, labels).backward()
-    F.cross_entropy(expected, labels).backward()
-    torch.testing.assert_close(head.keys.grad, keys.grad, rtol=1e-4, atol=1e-7)
-
-
-def test_classes_of_the_cache_keep_their_keys_and_columns():
-    head, features = make_head(), unit(5, 16, seed=1)
+@torch.no_grad()
+def test_logits_equal_the_published_formula_and_classes_keep_their_keys(head):
+    features, values = unit(5, 16, seed=1), torch.eye(len(NAMES)).repeat_interleave(3, 0)
+    expected = plain_logits(features, head.text_features, head.keys, values, 1.17, 5.5, 12.2)
+    torch.testing.assert_close(head(features), expected, rtol=1e-5, atol=1e-5)
     part = head.for_classes([NAMES[4], NAMES[1]])
-    torch.testing.assert_close(part(features), head(features)[:, [4, 1]])
+    torch.testing.assert_close(part(features), expected[:, [4, 1]], rtol=1e-5, atol=1e-5)
     assert part.keys.shape == (6, 16) and part.labels.tolist() == [1, 1, 1, 0, 0, 0]
-    torch.testing.assert_close(part.for_classes([NAMES[1]])(features), head(features)[:, [1]])
     with pytest.raises(ClassesUnsupported, match="2 of the classes .* 'zebra'.*Tip_Adapter_F_SHIP"):
         head.for_classes(["zebra", NAMES[0], "okapi"])
 
 
-def test_grid_is_the_published_one():
-    assert grid("BETA_GRID", (0.1, 7.0, 200)) == pytest.approx([i * (7 - 0.1) / 200 + 0.1 for i in range(200)])
-    assert grid("ALPHA_GRID", (2, 2, 1)) == [2]
-
-
-def test_search_equals_brute_force_with_ties_to_the_lower_loss():
-    head, features = make_head(), unit(40, 16, seed=1)
+def test_search_equals_brute_force_with_ties_to_the_lower_loss(head):
+    features = unit(40, 16, seed=1)
     labels = head(features).argmax(1)
     labels[::3] = (labels[::3] + 1) % len(NAMES)
-    alphas, betas = grid("ALPHA_GRID", (0.1, 30.0, 7)), grid("BETA_GRID", (0.1, 12.0, 9))
+    alphas, betas = grid(0.1, 30.0, 7), grid(0.1, 12.0, 9)
+    assert betas == pytest.approx([i * (12 - 0.1) / 9 + 0.1 for i in range(9)])  # as published
     scored = []
     for alpha in alphas:
         for beta in betas:
@@ -134,23 +120,18 @@ def test_evaluating_alone_repeats_the_numbers_without_training_features(tiny_ban
     found, saved = results(tmp_path / "run"), newest_state(tmp_path / "run")
     phrase = "nothing trained" if trainer == "Tip_Adapter" else "last epoch"
     assert found["selection"] == f"{phrase}; alpha, beta on few-shot validation of base classes"
-    chosen = found["extra"]["alpha"], found["extra"]["beta"]
-    assert chosen == (saved["alpha"].item(), saved["beta"].item()) != (1.17, 1.0)
+    assert found["extra"].items() >= {"alpha": saved["alpha"].item(), "beta": saved["beta"].item()}.items()
+    assert (found["extra"]["alpha"], found["extra"]["beta"]) != (1.17, 1.0)
     if not trainer.endswith("SHIP"):
         assert {*found["metrics"]} == {"base"} and {*found["unsupported"]} == {"new", "all"}
         assert "'sunflower'" in found["unsupported"]["new"] and "Tip_Adapter_F_SHIP" in found["unsupported"]["new"]
-        log = (tmp_path / "run/log.txt").read_text()
-        assert "* new_accuracy: not available" in log and not re.search(r"new_accuracy: \d|\* H:", log)
+        assert "* new_accuracy: not available" in log(tmp_path / "run")
 
     unread = property(lambda self: pytest.fail("evaluation read training features"))
     monkeypatch.setattr(FeatureTrainer, "train_set", unread)
-    for subset in ("base", "new", "all"):
-        if subset in found["metrics"]:
-            again = evaluate(tmp_path / "run", tiny_bank, tmp_path / subset, trainer, subset=subset)
-            assert again["metrics"]["accuracy"] == found["metrics"][subset] and again["selection"] == found["selection"]
-        else:
-            with pytest.raises(ClassesUnsupported, match="Tip_Adapter_F_SHIP"):
-                evaluate(tmp_path / "run", tiny_bank, tmp_path / subset, trainer, subset=subset)
+    for subset in found["metrics"].keys() & {"base", "new", "all"}:
+        again = evaluate(tmp_path / "run", tiny_bank, tmp_path / subset, trainer, subset=subset)
+        assert again["metrics"]["accuracy"] == found["metrics"][subset] and again["selection"] == found["selection"]
 
 
 def test_a_run_killed_in_its_search_ends_like_one_left_alone(tiny_bank, tmp_path, monkeypatch):
@@ -166,29 +147,21 @@ def test_a_run_killed_in_its_search_ends_like_one_left_alone(tiny_bank, tmp_path
 # ---- what the search may look at
 
 
-def changed_bank(source, path, **parts):
-    """A copy of a bank: test="noise" replaces the test features, val=None takes the validation images away."""
-    tensors, metadata = read_bank(source)
-    split = json.loads(metadata["split"])
-    if parts.get("test") == "noise":
-        tensors["test.features"] = unit(len(tensors["test.features"]), 256).half()
-    if "val" in parts:
-        split["val"], tensors["val.features"] = [], tensors["val.features"][:0]
-    write_bank(path, tensors, {**metadata, "split": json.dumps(split)})
-    return path
-
-
-@pytest.mark.parametrize("trainer", TRAINERS[1:])
-def test_test_images_choose_nothing(tiny_bank, tmp_path, trainer):
-    other = changed_bank(tiny_bank, tmp_path / "other.safetensors", test="noise")
-    train.main(argv(tiny_bank, tmp_path / "a", trainer))
-    train.main(argv(other, tmp_path / "b", trainer))
+def test_test_images_choose_nothing(tiny_bank, tmp_path):
+    tensors, metadata = read_bank(tiny_bank)
+    noise = {**tensors, "test.features": unit(len(tensors["test.features"]), 256).half()}
+    write_bank(tmp_path / "other.safetensors", noise, metadata)
+    train.main(argv(tiny_bank, tmp_path / "a", "Tip_Adapter_F_SHIP"))
+    train.main(argv(tmp_path / "other.safetensors", tmp_path / "b", "Tip_Adapter_F_SHIP"))
     assert same_state(tmp_path / "a", tmp_path / "b")
     assert results(tmp_path / "a")["metrics"] != results(tmp_path / "b")["metrics"]
 
 
 def test_without_validation_images_left_over_training_images_serve(tiny_bank, tmp_path, monkeypatch):
-    bank = changed_bank(tiny_bank, tmp_path / "bank.safetensors", val=None)
+    tensors, metadata = read_bank(tiny_bank)
+    split, bank = json.loads(metadata["split"]), tmp_path / "bank.safetensors"
+    split["val"], tensors["val.features"] = [], tensors["val.features"][:0]
+    write_bank(bank, tensors, {**metadata, "split": json.dumps(split)})
     run = Recorded(monkeypatch, argv(bank, tmp_path / "held", "Tip_Adapter_F"))
     selection = results(tmp_path / "held")["selection"]
     assert selection == "last epoch; alpha, beta on held-out training images of base classes"
@@ -203,22 +176,6 @@ def test_without_validation_images_left_over_training_images_serve(tiny_bank, tm
         train.main(argv(bank, tmp_path / "all", "Tip_Adapter_F", "DATASET.NUM_SHOTS", 16))
 
 
-def test_held_out_draw():
-    items = []
-    for label, count in enumerate((2, 10, 10)):
-        items += [Datum(impath=f"{label}/{i}", label=label, classname=f"c{label}") for i in range(count)]
-    dataset = SimpleNamespace(unused_train=items)
-    random.seed(0)
-    state = random.getstate()
-    drawn = held_out(dataset, 16, seed=1)
-    assert random.getstate() == state
-    assert [sum(item.label == label for item in drawn) for label in range(3)] == [2, 4, 4]
-    assert drawn == held_out(dataset, 16, seed=1) != held_out(dataset, 16, seed=2)
-    assert len(held_out(dataset, 1, seed=1)) == 3 and len(set(drawn)) == 10
-    with pytest.raises(UserError, match="unused_train"):
-        held_out(SimpleNamespace(), 16, seed=1)
-
-
 def test_a_test_set_given_as_validation_is_not_used():
     """As stock CoOp's ImageNet reader does."""
     images = [Datum(impath="a"), Datum(impath="b")]
@@ -227,68 +184,12 @@ def test_a_test_set_given_as_validation_is_not_used():
     assert not val_is_test(SimpleNamespace(val=[], test=images))
 
 
-# ---- bad input
-
-
-@pytest.mark.parametrize(
-    "trainer, options, words",
-    [
-        ("Tip_Adapter", ["DATASET.NUM_SHOTS", 0], "NUM_SHOTS 0 has no images for its cache"),
-        ("Tip_Adapter", ["TRAINER.TIP_ADAPTER.ALPHA_GRID", "()"], "ALPHA_GRID is (), which is no grid"),
-        ("Tip_Adapter_F", ["TRAINER.TIP_ADAPTER.BETA_GRID", "(7.0, 0.1, 20)"], "it must be (from, to, count)"),
-    ],
-)
-def test_bad_options_are_answered_in_words(tiny_bank, tmp_path, trainer, options, words):
-    with pytest.raises(UserError) as error:
-        train.main(argv(tiny_bank, tmp_path, trainer, *options))
-    assert words in str(error.value)
-    assert not list(tmp_path.rglob("model.pth.tar-*"))  # said before training, not after
-
-
-def test_evaluation_without_a_run_and_foreign_checkpoints_are_answered_in_words(tiny_bank, tmp_path):
-    with pytest.raises(UserError, match="give --model-dir"):
-        train.main(["--eval-only", *argv(tiny_bank, tmp_path / "none", "Tip_Adapter")])
-    train.main(argv(tiny_bank, tmp_path / "run", "Tip_Adapter"))
-    forget_identity(tmp_path / "run")
-    file = tmp_path / "run/tip_adapter/model.pth.tar-0"
-    good = torch.load(file, weights_only=True)
-    for change, words in (
-        ({"keys": good["state_dict"]["keys"][:, :9]}, r"\[16, 9\]"),
-        ({"keys": None}, r"no \['keys'\]"),
-    ):
-        state = {name: value for name, value in {**good["state_dict"], **change}.items() if value is not None}
-        torch.save({**good, "state_dict": state}, file)
-        with pytest.raises(UserError, match=f"does not fit Tip_Adapter.*{words}"):
-            evaluate(tmp_path / "run", tiny_bank, tmp_path / "eval", "Tip_Adapter")
-
-
-@pytest.mark.parametrize("trainer", TRAINERS)
-def test_classes_with_fewer_images_than_shots_keep_what_there_is(tmp_path, miniclip_backbone, trainer):
-    bank = make_bank(tmp_path / "few.safetensors", miniclip_backbone, train=3)
-    train.main(argv(bank, tmp_path / "run", trainer, "DATASET.NUM_SHOTS", 16))
-    counts = newest_state(tmp_path / "run")["labels"].bincount().tolist()
-    assert counts == [3] * 4 + ([16] * 3 if trainer.endswith("SHIP") else [])
-    assert "fewer than 16 training images" in (tmp_path / "run/log.txt").read_text()
-
-
 # ---- SHIP and transfer
 
 
-def test_ship_gives_new_classes_synthetic_keys_and_mixes_batches(tiny_bank, tmp_path, monkeypatch):
-    run = Recorded(monkeypatch, argv(tiny_bank, tmp_path, "Tip_Adapter_F_SHIP"))
-    real = run.trainer.train_set.mean()
-    assert run.start["labels"].bincount().tolist() == [4] * 7  # as many keys of a new class as of a base class
-    torch.testing.assert_close(run.start["keys"][:16], real)
-    synthetic = run.start["keys"][16:]
-    torch.testing.assert_close(synthetic.norm(dim=1), torch.ones(12))
-    assert (synthetic @ real.t()).max() < 0.9999 and len(synthetic.unique(dim=0)) == 12
-    for step in run.steps:
-        assert len(step.labels) == 16 and (step.labels[:8] < 4).all() and (step.labels[8:] >= 4).all()
-    assert set(results(tmp_path)["metrics"]) >= {"base", "new", "all", "H"}
-
-
-def test_the_joint_cache_is_searched_by_base_images_among_base_names(tiny_bank, tmp_path, monkeypatch):
-    """The new classes' keys and names have no say; alpha and beta then hold for base, new and all names."""
+def test_ship_gives_new_classes_synthetic_keys_and_base_images_choose(tiny_bank, tmp_path, monkeypatch):
+    """The new classes' keys and names have no say in the search; alpha and beta then hold for base, new and all
+    names."""
     searched = []
 
     def found(head, features, labels, *grids):
@@ -296,15 +197,29 @@ def test_the_joint_cache_is_searched_by_base_images_among_base_names(tiny_bank, 
         return 50.0, 2.5, 3.5
 
     monkeypatch.setattr("trainers.tip_adapter.search", found)
-    trainer = Recorded(monkeypatch, argv(tiny_bank, tmp_path, "Tip_Adapter_F_SHIP")).trainer
-    (head, labels), joint, features = searched[0], trainer.head, unit(5, 256, seed=1)
+    run = Recorded(monkeypatch, argv(tiny_bank, tmp_path, "Tip_Adapter_F_SHIP"))
+    real, keys = run.trainer.train_set.mean(), run.start["keys"]
+    assert run.start["labels"].bincount().tolist() == [4] * 7  # as many keys of a new class as of a base class
+    torch.testing.assert_close(keys[:16], real)
+    torch.testing.assert_close(keys[16:].norm(dim=1), torch.ones(12))
+    assert (keys[16:] @ real.t()).max() < 0.9999 and len(keys[16:].unique(dim=0)) == 12
+    for step in run.steps:
+        assert len(step.labels) == 16 and (step.labels[:8] < 4).all() and (step.labels[8:] >= 4).all()
+    (head, labels), joint, features = searched[0], run.trainer.head, unit(5, 256, seed=1)
     assert head.classnames == NAMES[:4] and labels.bincount().tolist() == [4] * 4 and head.keys.shape[0] == 16
-    after, before = (joint.cache(joint.affinity(features), beta)[:, :4] for beta in (3.5, 1.0))
-    torch.testing.assert_close(head(features), joint(features)[:, :4] - 2.5 * after + 3.0 * before)
+    assert torch.equal(head.keys, joint.keys[:16])
     for names in (NAMES, NAMES[:4], NAMES[4:]):
-        part = trainer.head_for(names)
+        part = run.trainer.head_for(names)
         assert (part.alpha, part.beta) == (2.5, 3.5)
         torch.testing.assert_close(part(features), joint(features)[:, [NAMES.index(name) for name in names]])
+
+
+def test_a_name_that_came_after_training_has_synthetic_keys(tiny_bank, tmp_path):
+    train.main(argv(tiny_bank, tmp_path, "Tip_Adapter_F_SHIP"))
+    trainer, x = open_run(str(tmp_path)), unit(5, 256)
+    head = trainer.head_for(["lobster", NAMES[5], NAMES[0]])
+    assert head.labels.bincount().tolist() == [4, 4, 4]
+    torch.testing.assert_close(head(x)[:, 1:], trainer.head(x)[:, [5, 0]])
 
 
 def test_a_transfer_keeps_the_sources_keys_alpha_and_beta(tiny_bank, tmp_path):
