@@ -1,6 +1,4 @@
-"""f-VAEGAN and TF-VAEGAN: their losses against the formulas written out, what each update changes, and their heads."""
-
-from types import SimpleNamespace
+"""f-VAEGAN, TF-VAEGAN and f-CLSWGAN: losses against the formulas written out, what an update changes, and heads."""
 
 import pytest
 import torch
@@ -11,13 +9,16 @@ from tiny_data import NAMES, make_bank
 from torch import nn
 
 import trainers
+from trainers.core.data import FeatureSet
 from trainers.core.files import ClassesUnsupported
 from trainers.core.model.prompts import ClassTokens
+from trainers.fclswgan import CLSWGAN
 from trainers.fvaegan import VAEGAN, Classifier, Scale
 from trainers.generative.gan import critic_loss
 from trainers.tfvaegan import TFVAEGAN, WithHidden, attribute_loss
 
 DIM = 8  # of the tiny backbone's features
+SECTIONS = {VAEGAN: "F_VAEGAN", TFVAEGAN: "TF_VAEGAN", CLSWGAN: "F_CLSWGAN"}
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +37,13 @@ def made(kind, backbone, **changes):
     torch.manual_seed(0)
     cfg = get_cfg_default()
     trainers.extend_cfg(cfg)
-    options = cfg.TRAINER["TF_VAEGAN" if kind is TFVAEGAN else "F_VAEGAN"]
+    options = cfg.TRAINER[SECTIONS[kind]]
     options.update({"HIDDEN_DIM": 6, "LR": 1e-2, **changes})
-    features = torch.nn.functional.normalize(torch.randn(5, DIM), dim=-1)
-    framework = kind(backbone, options, SimpleNamespace(features=features))
+    features, labels = torch.nn.functional.normalize(torch.randn(5, DIM), dim=-1), torch.tensor([0, 2, 1, 1, 0])
+    framework = kind(backbone, options, FeatureSet(features, torch.arange(6), labels))
     for parameter in framework.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
-    return framework, features, torch.tensor([0, 2, 1, 1, 0])
+    return framework, features, labels
 
 
 def linear(x, layer):
@@ -133,21 +134,27 @@ def test_feedback_adds_the_decoders_hidden_layer_to_the_generators(backbone, cla
     assert generator.decoder.hidden[0].weight.grad is None and generator.feedback[0].weight.grad is not None
 
 
-@pytest.mark.parametrize("kind", [VAEGAN, TFVAEGAN])
-def test_a_step_trains_every_part_and_nothing_of_the_backbone(backbone, classes, kind):
+@pytest.mark.parametrize(
+    "kind, parts, terms",
+    [
+        (VAEGAN, {"encoder"}, {"reconstruction", "kl"}),
+        (TFVAEGAN, {"encoder", "generator.decoder", "generator.feedback"}, {"reconstruction", "kl", "semantic"}),
+        (CLSWGAN, set(), {"classification"}),  # its classifier of the seen classes stays as it is
+    ],
+)
+def test_a_step_trains_every_part_and_nothing_of_the_backbone(backbone, classes, kind, parts, terms):
     framework, features, labels = made(kind, backbone)
     before = {name: value.clone() for name, value in framework.named_parameters()}
     frozen, optimizers = [value.clone() for value in backbone.parameters()], framework.optimizers(framework.options)
-    terms = framework.step(features, labels, classes, optimizers)
-    assert {"distance", "penalty", "reconstruction", "kl"} <= terms.keys()
-    assert all(torch.isfinite(value) for value in terms.values())
+    found = framework.step(features, labels, classes, optimizers)
+    assert found.keys() == {"distance", "penalty"} | terms and all(torch.isfinite(value) for value in found.values())
     changed = [name for name, value in framework.named_parameters() if not torch.equal(value, before[name])]
     changed = {".".join(name.split(".")[: 2 if name.startswith("generator") else 1]) for name in changed}
-    parts = {"encoder", "critic", "generator.hidden", "generator.output"}
-    assert changed == parts | ({"generator.decoder", "generator.feedback"} if kind is TFVAEGAN else set())
+    assert changed == {"critic", "generator.hidden", "generator.output"} | parts
     assert all(torch.equal(old, new) for old, new in zip(frozen, backbone.parameters(), strict=True))
     betas = [[group["betas"] for group in optimizer.param_groups] for optimizer in optimizers]
-    assert betas[0] == [(0.5, 0.999)] and betas[1][:2] == [(0.5, 0.999), (0.9, 0.999)]  # the encoder's are torch's own
+    assert betas[0] == [(0.5, 0.999)] and betas[1][0] == (0.5, 0.999)
+    assert betas[1][1:2] == [(0.9, 0.999)] * ("encoder" in parts)  # torch's own
 
 
 def test_tf_vaegan_classifies_the_feature_and_the_decoders_hidden_layer(backbone):

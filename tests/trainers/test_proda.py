@@ -8,7 +8,7 @@ from runs import EVERY_STEP, Recorded, argv
 from tiny_data import NAMES
 
 from trainers.core.model.prompts import tokenize
-from trainers.proda import ProDAHead, WithPromptBatches, positions_of
+from trainers.proda import ProDAHead, positions_of
 
 
 def plain_weights(backbone, names, ctx, positions):
@@ -54,14 +54,6 @@ def test_evaluation_uses_the_mean_of_all_prompts(miniclip_backbone):
     assert relative(head.for_classes([NAMES[4], NAMES[1]])(features), head(features)[:, [4, 1]]) <= 1e-5
 
 
-def test_each_batch_of_images_meets_every_prompt_once():
-    batches = list(WithPromptBatches([{"label": 0}, {"label": 1}], 8, 2))
-    assert len(batches) == len(WithPromptBatches([0, 0], 8, 2)) == 8
-    for label in (0, 1):
-        prompts = [batch["prompts"] for batch in batches if batch["label"] == label]
-        assert all(len(part) == 2 for part in prompts) and sorted(torch.cat(prompts).tolist()) == list(range(8))
-
-
 def test_losses_equal_the_plain_formulation(tiny_bank, tmp_path, monkeypatch, miniclip_backbone):
     options = [*EVERY_STEP, "OPTIM.MAX_EPOCH", "1", "TRAINER.PRODA.N_PROMPT", "8"]
     run = Recorded(monkeypatch, argv(tiny_bank, tmp_path, "ProDA", *options))
@@ -73,3 +65,6 @@ def test_losses_equal_the_plain_formulation(tiny_bank, tmp_path, monkeypatch, mi
         return plain_upper_bound(features, labels, weights, scale) + 0.1 * plain_orthogonality(miniclip_backbone, ctx)
 
     assert run.losses == pytest.approx(run.plain_losses(plain)[0], abs=2e-4) and len(run.losses) == 8
+    for first in (0, 4):  # each batch of images meets every prompt once
+        prompts = torch.cat([step.prompts for step in run.steps[first : first + 4]])
+        assert sorted(prompts.tolist()) == list(range(8))

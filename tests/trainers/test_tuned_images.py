@@ -1,13 +1,14 @@
 """What is special about methods that tune the image tower: images instead of features, and what they refuse."""
 
-import json
-
 import pytest
 import torch
+from dassl.utils import load_checkpoint
 from helpers.miniatures import COOP, coop_split
 from helpers.random_clip import write_archive
 from helpers.rehearsal import command, small
 from helpers.trees import add_coop_split
+from runs import results
+from tiny_data import accuracy
 
 import train
 from trainers import open_run
@@ -31,23 +32,17 @@ def argv(data, out, trainer, *options):
     return command(data, out, f"{trainer}/vit_b16", "eurosat", *options)
 
 
-@pytest.fixture(scope="module")
-def run(data, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "maple"
-    train.main(argv(data, out, "MaPLe", "OPTIM.LR", 0.2))
-    return out
-
-
-def results(out):
-    return json.loads((out / "results.json").read_text())
-
-
-def test_images_are_evaluated_through_the_tuned_tower(data, run):
-    """The run's metrics are those of its head on features which the head itself makes of the test images."""
-    trainer = open_run(str(run), options=["TASK", "base2new", "DATASET.SUBSAMPLE_CLASSES", "base"])
+def test_images_are_evaluated_through_the_tuned_tower_as_it_then_is(data, tmp_path):
+    """The run's metrics, and those by which the best epoch is chosen, are those of its head on features which the head
+    itself makes of the images."""
+    train.main(argv(data, tmp_path / "run", "MaPLe", "TEST.FINAL_MODEL", "best_val", "OPTIM.LR", 0.2))
+    trainer = open_run(str(tmp_path / "run"), options=["TASK", "base2new", "DATASET.SUBSAMPLE_CLASSES", "base"])
     trainer.open_data(training=False)
     found, _, _ = metrics.evaluate(trainer)
-    assert found == pytest.approx(results(run)["metrics"])
+    assert found == pytest.approx(results(tmp_path / "run")["metrics"])
+    chosen, images = load_checkpoint(tmp_path / "run/head/model-best.pth.tar"), trainer.data.val_set
+    predicted = trainer.logits(trainer.head, images.first()).argmax(1)
+    assert accuracy(predicted, images.labels) == pytest.approx(chosen["val_result"])
     tuned = trainer.data.plain(trainer.dataset.test).first()
     trainer.data.encode_with(trainer.encode_frozen)
     frozen = trainer.data.plain(trainer.dataset.test).first()
@@ -55,33 +50,15 @@ def test_images_are_evaluated_through_the_tuned_tower(data, run):
     assert metrics.evaluate(trainer)[0] != pytest.approx(found)
 
 
-def test_the_best_epoch_is_chosen_through_the_tower_as_it_then_is(data, tmp_path):
-    """Validation images are encoded anew after each epoch."""
-    train.main(argv(data, tmp_path / "best", "MaPLe", "TEST.FINAL_MODEL", "best_val", "OPTIM.LR", 0.2))
-    trainer = open_run(str(tmp_path / "best"))
-    trainer.open_data(training=False)
-    state = torch.load(tmp_path / "best/head/model-best.pth.tar", weights_only=True)
-    found = trainer.data.val_set
-    predicted = trainer.logits(trainer.head, found.first()).argmax(1)
-    assert (predicted == found.labels).double().mean().item() * 100 == pytest.approx(state["val_result"])
-
-
-@pytest.mark.parametrize(
-    "option, value, message",
-    [
-        (
-            "FEATURES.BANK",
-            "x.safetensors",
-            "tunes the image tower, and the bank x.safetensors holds .* frozen .*--root",
-        ),
+def test_what_it_cannot_do_is_refused(data, tmp_path):
+    for option, value, message in (
+        ("FEATURES.BANK", "x.safetensors", "tunes the image tower, and the bank x.safetensors .* frozen .*--root"),
         ("FEATURES.VIEWS", "4", "needs images: give --root FOLDER .* FEATURES.VIEWS 0"),
         ("MODEL.BACKBONE.NAME", "MiniCLIP", "need a ViT .*that of MiniCLIP is a ConSE"),
         ("TRAINER.MAPLE.PROMPT_DEPTH", "9", "PROMPT_DEPTH .*9.* 2( blocks|$)"),
-    ],
-)
-def test_what_it_cannot_do_is_refused(data, tmp_path, option, value, message):
-    with pytest.raises(UserError, match=message):
-        train.main([*argv(data, tmp_path / "out", "MaPLe"), option, value, "TEST.NO_TEST", "True"])
+    ):
+        with pytest.raises(UserError, match=message):
+            train.main([*argv(data, tmp_path / "out", "MaPLe"), option, value, "TEST.NO_TEST", "True"])
 
 
 def test_synthetic_rows_train_the_text_side_alone(data, tmp_path):
