@@ -46,6 +46,5 @@ class CLIP_Adapter(FeatureTrainer):
 
     def build_head(self, classnames):
         zero_shot = ZeroshotHead(self.backbone, self.announced_templates(), classnames)
-        return CLIPAdapterHead(
-            bottleneck(self.backbone.embed_dim, self.options.REDUCTION), self.options.RATIO, zero_shot
-        )
+        adapter = bottleneck(self.backbone.embed_dim, self.options.REDUCTION)
+        return CLIPAdapterHead(adapter, self.options.RATIO, zero_shot)

@@ -33,13 +33,14 @@ from .plugins import register_twins
 class MMRLHead(PromptHead):
     """Features [f, r] of images [B, 2 d], each of unit norm -> logits [B, C]; [B, d] stands for both alike."""
 
-    def __init__(self, backbone, classnames, template, options):
+    def __init__(self, backbone, classnames, template, options, with_images):
+        """`with_images`: the names that are trained with images."""
         words, _, pattern = template.partition("{}")
         words = embed_words(backbone, words)
         super().__init__(backbone, classnames, len(words), options.CHUNK, "{}" + pattern)
         self.register_buffer("words", words, persistent=False)
-        self.alpha, self.blocks = options.SCALE, [layer - 1 for layer in sorted(options.REP_LAYERS)]
-        self.with_images = list(classnames)  # names that are trained with images
+        self.alpha, self.with_images = options.SCALE, list(with_images)
+        self.blocks = [layer - 1 for layer in sorted(options.REP_LAYERS)]
         dim, width = options.REP_DIM, backbone.visual.width
         self.compound_rep_tokens = nn.Parameter(0.02 * torch.randn(options.N_REP_TOKENS, dim))
         to_text, to_image = nn.Linear(dim, backbone.width), nn.Linear(dim, width)
@@ -118,10 +119,8 @@ class MMRL(FeatureTrainer):
         if len(templates) > 1:
             raise UserError(f"MMRL needs one hand-written prompt, and DATASET.TEMPLATE has {len(templates)}")
         self.knowledge = encode_classes(self.backbone, templates, classnames)  # T [C, d]
-        head = MMRLHead(self.backbone, classnames, templates[0], options)
-        if self.task is not None:
-            head.with_images = self.task.real_classnames()
-        return head
+        with_images = self.task.real_classnames() if self.task else classnames
+        return MMRLHead(self.backbone, classnames, templates[0], options, with_images)
 
     def compute_loss(self, features, labels):
         head, alpha, frozen = self.head, self.options.SCALE, self.frozen_features()  # V [B, d]

@@ -49,11 +49,6 @@ def teachers() -> list[str]:
     return [text.replace("*", "{}") + "." for text in TEACHERS.replace("\n", "|").split("|")]
 
 
-def gaussian_weights(epochs: int, mean: float, std: float) -> torch.Tensor:
-    """Those of the ends of the epochs 1, 2, ... [epochs], in float64."""
-    return (-((torch.arange(1, epochs + 1).double() - mean) ** 2) / (2 * std**2)).softmax(0)
-
-
 class PromptSRCHead(DeepPromptHead):
     def __init__(self, backbone, classnames, ctx, words, options):
         super().__init__(backbone, classnames, ctx, words, options.CHUNK)
@@ -122,7 +117,8 @@ class PromptSRC(FeatureTrainer):
     def average_prompts(self):
         """At the end of an epoch: the prompts enter the average, which takes their place after the last one."""
         average, parameters = self.head.average, list(self.head.parameters())
-        weights = gaussian_weights(self.max_epoch, self.options.GPA_MEAN, self.options.GPA_STD)
+        epochs = torch.arange(1, self.max_epoch + 1).double()
+        weights = (-((epochs - self.options.GPA_MEAN) ** 2) / (2 * self.options.GPA_STD**2)).softmax(0)
         if self.epoch == 0:  # that of a run that this one starts from
             average.zero_()
         average += weights[self.epoch].item() * parameters_to_vector(parameters)

@@ -131,8 +131,6 @@ class Tip_Adapter_F(FeatureTrainer):
 
     def build_head(self, classnames):
         support = self.support_set()
-        fewest, most = support.views.min(), support.views.max()
-        print(f"cache: {len(support)} keys, each the mean of an image's {fewest} to {most} views")
         return self.cache_head(classnames, support.mean(), support.labels, self.options.ALPHA, self.options.BETA)
 
     def cache_head(self, classnames, keys, labels, alpha, beta, text_features=None):

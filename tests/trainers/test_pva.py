@@ -129,6 +129,25 @@ def test_prototypes_and_eta_are_those_of_the_base_images(run, bank):
 
 
 @torch.no_grad()
+def test_without_validation_images_each_image_is_taken_out_of_its_prototype(miniclip_backbone, tmp_path):
+    """Where every class has one image nothing is left of a prototype, so nothing separates."""
+    for count in (4, 1):
+        bank = make_bank(tmp_path / f"{count}.safetensors", miniclip_backbone, train=count, val=0, noise=4.0, views=1)
+        train.main(argv(bank, tmp_path / str(count), "PVA", "DATASET.NUM_SHOTS", count, "TRAINER.PVA.KEEP", "0.8"))
+    assert newest_state(tmp_path / "1")["eta"] == -math.inf
+    state, (x, labels) = newest_state(tmp_path / "4"), features_of(tmp_path / "4.safetensors", "train")
+    means, found = plain_adapter(state, "visual", x)[0], []
+    for i in (labels < 4).nonzero().flatten().tolist():
+        others = (labels == labels[i]) & (torch.arange(len(x)) != i)
+        own = F.cosine_similarity(means[i], F.normalize(means[others], dim=-1).sum(0), dim=0)
+        rest = [state["prototypes"][label] @ means[i] / means[i].norm() for label in range(4) if label != labels[i]]
+        found.append(max(own, *rest))
+    assert state["eta"].item() == pytest.approx(
+        torch.stack(found).quantile(0.2, interpolation="lower").item(), abs=1e-5
+    )
+
+
+@torch.no_grad()
 def test_the_options_of_the_ablation(run, bank, miniclip_backbone):
     """A large residual is zero-shot CLIP on new names; without it, or without separation, P12 answers for them."""
     x = F.normalize(features_of(bank)[0], dim=1)  # a bank keeps half precision: its norms are 1 to some 1e-4 only
