@@ -46,17 +46,15 @@ class MeanHead(nn.Module):
 
 def member_class(line: str) -> type:
     """The trainer of a line of MEMBERS. Raises UserError where it cannot be a member."""
-    name, known = line.split()[0], {}
-    for trainer in known_trainers().values():
-        plugins = {plugin.NAME for plugin in getattr(trainer, "PLUGINS", ())}
-        if issubclass(trainer, FeatureTrainer) and not issubclass(trainer, Ensemble) and plugins <= MAY_HAVE:
-            known[trainer.__name__] = trainer
-    if name not in known:
+    name, known = line.split()[0], known_trainers()
+    kind = known.get(name, object)
+    ours = issubclass(kind, FeatureTrainer) and not issubclass(kind, Ensemble)
+    if not ours or {plugin.NAME for plugin in kind.PLUGINS} - MAY_HAVE:
         raise UserError(
-            f"TRAINER.ENSEMBLE.MEMBERS: '{name}' cannot be a member; nearest of those that can: "
+            f"TRAINER.ENSEMBLE.MEMBERS: '{name}' cannot be a member; known, nearest first: "
             f"{', '.join(nearest(name, known)[:8])}. GATE goes over the ensemble (Ensemble_GATE)"
         )
-    return known[name]
+    return kind
 
 
 @register_twins

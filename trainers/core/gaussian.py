@@ -10,8 +10,7 @@ from .model.prompts import encode_classes
 # How the mean of a class that has only a name is made up, as in the code of Wang et al. (ICLR 2024): the features
 # nearest to its text, and so many copies of the text itself.
 NEIGHBOURS, TEXTS = 64, 16
-PAPERS_SCALE = 100.0  # what that paper multiplies cosines with, beside a Gaussian classifier of this weight:
-WEIGHT = 1.0
+PAPERS_SCALE = 100.0  # what that paper multiplies cosines with, and counts the weight of the Gaussian classifier beside
 
 
 def sums_of(features: Tensor, labels: Tensor, count: int) -> Tensor:
@@ -59,7 +58,7 @@ def gaussian_state(features: Tensor, labels: Tensor, count: int, neighbours: int
     """What a GaussianHead over `count` classes is made of: unit features [N, d] of images, labels [N]. Some class must
     have two images."""
     means = means_of(features, labels, count)
-    blend = torch.tensor([WEIGHT, neighbours, TEXTS], dtype=torch.float64, device=features.device)
+    blend = torch.tensor([1.0, neighbours, TEXTS], dtype=torch.float64, device=features.device)  # 1: a weight
     precision = shrunk_precision(features - means[labels]).float()
     return {"means": means, "precision": precision, "support": features, "blend": blend}
 
