@@ -123,28 +123,22 @@ class PVAHead(CoOpHead):
         return F.normalize(self.visual(features)[0], dim=-1)
 
     def class_latents(self):
-        """mu_t(t_c), unit norm [C, d]."""
-        return self.once("latents", lambda: F.normalize(self.textual(self.text_features())[0], dim=-1))
-
-    def refined_classes(self):
-        """t^_c [C, d]."""
+        """mu_t(t_c), unit norm, and t^_c, each [C, d]."""
+        latents = F.normalize(self.textual(self.text_features())[0], dim=-1)
         hand_written = encode_classes(self.backbone, self.templates, self.classnames)
-        return with_residual(self.class_latents(), hand_written, self.options.RESIDUAL)
+        return latents, with_residual(latents, hand_written, self.options.RESIDUAL)
 
     def similarity(self, features: Tensor) -> Tensor:
         """P10: S(x) [B]."""
         return (self.image_latents(features) @ self.prototypes.t()).amax(1)
 
-    def base_expert(self, features):
-        """P12 over all names of the head."""
-        return self.logit_scale * self.image_latents(features) @ self.class_latents().t()
-
-    def novel_expert(self, features):
-        """P13, likewise."""
+    def experts(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """P12 and P13 over all names of the head, each [B, C]."""
+        image, (classes, refined_classes) = self.image_latents(features), self.once("latents", self.class_latents)
+        base = self.logit_scale * image @ classes.t()
         if not self.options.RESIDUAL:
-            return self.base_expert(features)
-        refined = with_residual(self.image_latents(features), features, self.options.RESIDUAL)
-        return self.logit_scale * refined @ self.once("refined", self.refined_classes).t()
+            return base, base
+        return base, self.logit_scale * with_residual(image, features, self.options.RESIDUAL) @ refined_classes.t()
 
     @property
     def separates(self) -> bool:
@@ -157,12 +151,11 @@ class PVAHead(CoOpHead):
         return self.similarity(features) if self.separates else None
 
     def forward(self, features):
+        base, novel = self.experts(features)
         if self.separates:
-            is_base, base_like = self.is_base, (self.similarity(features) >= self.eta)[:, None]
-            logits = torch.where(base_like, self.base_expert(features), self.novel_expert(features))
-            return logits.masked_fill(base_like != is_base, NEVER)
-        only_novel = self.options.SEPARATE and not self.is_base.any()
-        return self.novel_expert(features) if only_novel else self.base_expert(features)
+            base_like = (self.similarity(features) >= self.eta)[:, None]
+            return torch.where(base_like, base, novel).masked_fill(base_like != self.is_base, NEVER)
+        return novel if self.options.SEPARATE and not self.is_base.any() else base
 
 
 @register_twins
