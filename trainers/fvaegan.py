@@ -183,7 +183,8 @@ class f_VAEGAN(FeatureTrainer):
     def prepare(self):
         name, real, new = type(self).__name__, self.task.real_classnames(), self.task.label_only_classnames()
         if not new or not real:
-            raise UserError(f"{name} needs classes with images and others with names alone: use TASK gzsl or base2new")
+            missing = "label-only classes" if real else "training images"
+            raise UserError(f"{name}: TASK {self.cfg.TASK} has no {missing} here; use TASK gzsl or base2new")
         seen, unseen = ClassTokens(real, self.backbone), ClassTokens(new, self.backbone)
         with self.watch.stage(STAGE):
             framework = partial(self.FRAMEWORK, self.backbone, self.options, self.train_set)
