@@ -7,8 +7,7 @@ from: [P] that abstract, [S] a third party's summary, [C] our choice.
 [P] Fine-tuned models take samples of novel classes for base ones. Two variational adapters with learnable textual
 tokens align both modalities in one latent space. Then samples are separated by a similarity of latent features, and
 each kind has an expert of its own; for novel classes a residual refines the adapters' output by CLIP's global features.
-x are unit image features, t0 text features of the hand-written prompt, s is CLIP's logit scale, k = d
-the latent width:
+x are unit image features, t0 text features of the hand-written prompt, s is CLIP's logit scale, k the latent width:
 
     (P1)  t_c = unit(T({v_1 .. v_L, e_c}))                    tokens v in the frozen text encoder      [P], where: [C]
     (P2)  h = ReLU(W1 f + b1), mu = W2 h + b2, log s2 = W3 h + b3      one such network for x, one for t           [C]
@@ -63,11 +62,12 @@ def with_residual(adapted: Tensor, clip: Tensor, weight: float) -> Tensor:
 
 
 class Adapter(nn.Module):
-    """P2: features [N, d] -> mu, log s2, each [N, d]; PyTorch's own initial values, log s2 around `start`."""
+    """P2: features [N, d] -> mu, log s2, each [N, k]; PyTorch's own initial values, log s2 around `start`."""
 
-    def __init__(self, width: int, start: float):
+    def __init__(self, width: int, hidden: int, latent: int, start: float):
         super().__init__()
-        self.hidden, self.mean, self.log_variance = (nn.Linear(width, width) for _ in range(3))
+        self.hidden = nn.Linear(width, hidden)
+        self.mean, self.log_variance = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
         with torch.no_grad():
             self.log_variance.bias += start
 
@@ -79,7 +79,7 @@ class Adapter(nn.Module):
 class PVAHead(CoOpHead):
     """Unit features [B, d] -> logits [B, C]; log probabilities where base and novel names are asked together.
 
-    `is_base` [C] says which of its names are base ones. `prototypes` [C_b, d] and `eta` are set after training; before,
+    `is_base` [C] says which of its names are base ones. `prototypes` [C_b, k] and `eta` are set after training; before,
     eta is -inf, and the base expert answers among base and novel names.
     """
 
@@ -89,9 +89,10 @@ class PVAHead(CoOpHead):
         """The first `base` names are the base ones."""
         super().__init__(backbone, classnames, ctx, chunk=options.CHUNK)
         self.options, self.templates, width = options, templates, backbone.embed_dim
-        self.visual, self.textual = (Adapter(width, options.LOG_VARIANCE) for _ in range(2))
+        sizes = width, options.HIDDEN_DIM or width, options.LATENT_DIM or width
+        self.visual, self.textual = (Adapter(*sizes, options.LOG_VARIANCE) for _ in range(2))
         self.register_buffer("is_base", torch.arange(len(classnames)) < base)
-        self.register_buffer("prototypes", torch.zeros(base, width))
+        self.register_buffer("prototypes", torch.zeros(base, sizes[-1]))
         self.register_buffer("eta", torch.tensor(float("-inf")))
 
     def class_weights(self):
@@ -164,6 +165,8 @@ class PVA(PromptTrainer):
     OPTIONS = {
         "N_CTX": 4,
         "CTX_INIT": "a photo of a",
+        "HIDDEN_DIM": 0,  # of both adapters; 0: d, the width of the features
+        "LATENT_DIM": 0,  # k; 0: d, which the residual needs
         "KL_WEIGHT": 1e-3,
         "ALIGN_WEIGHT": 1.0,
         "RESIDUAL": 1.0,  # weight of CLIP's own features for novel names
