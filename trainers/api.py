@@ -35,7 +35,7 @@ from .core.files import (
 from .core.leave_out import LEAST_CLASSES
 from .core.memory_data import listed
 from .core.process import ONE_AT_A_TIME
-from .generative.training_free import GENERATORS
+from .generative.generator import TRAINING_FREE
 from .plugins import explain
 from .runs import open_run
 from .zsclip import ZeroshotCLIP
@@ -192,7 +192,7 @@ def _scores(trainer, store) -> Scores:
         return Scores(reason=f"that takes {LEAST_CLASSES} classes with two images or more, and there are {judged}")
     parts = [kind, *kind.reads(cfg)]
     has_generator = any(plugin.NAME == "SHIP" for part in parts for plugin in part.PLUGINS)
-    trains_generator = has_generator and cfg.TRAINER.SHIP.GENERATOR not in GENERATORS
+    trains_generator = has_generator and cfg.TRAINER.SHIP.GENERATOR not in TRAINING_FREE
     slow = trains_generator or any(part.LEARNS_PROMPTS for part in parts)
     folds, zero_shot, answers = [], [], []
     numbers = range(FOLDS_OF_SLOW if slow else FOLDS)

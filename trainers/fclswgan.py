@@ -17,7 +17,7 @@ from torch import nn
 
 from .core.data import to_device
 from .fvaegan import VAEGAN, adam, f_VAEGAN
-from .generative.framework import descend
+from .generative.nets import descend
 from .plugins import register_twins
 
 EPOCHS, BATCH, RATE = 50, 100, 1e-3  # of P, as in the authors' code

@@ -33,9 +33,8 @@ from .core import FeatureTrainer, RowHead, UserError
 from .core.data import FeatureLoader, FeatureSet
 from .core.model.prompts import ClassTokens
 from .core.randomness import seed_all
-from .generative.framework import Framework, descend
 from .generative.gan import critic_loss
-from .generative.nets import LEAKY, ClassFeatures, gaussian_init, mlp
+from .generative.nets import LEAKY, class_features, descend, gaussian_init, mlp
 from .generative.synthesis import Synthesizer
 from .generative.training import STAGE, GeneratorTraining
 from .generative.vae import kl_to_standard_normal
@@ -66,7 +65,7 @@ class ConditionalGenerator(nn.Module):
     def __init__(self, backbone, hidden_dim, scale):
         super().__init__()
         width = backbone.embed_dim
-        self.latent_dim, self.scale, self.class_features = width, scale, ClassFeatures(backbone)
+        self.latent_dim, self.scale, self.class_features = width, scale, class_features(backbone)
         self.hidden = gaussian_init(nn.Sequential(nn.Linear(2 * width, hidden_dim), LEAKY()))
         self.output = gaussian_init(nn.Sequential(nn.Linear(hidden_dim, width), nn.Sigmoid()))
 
@@ -78,7 +77,7 @@ class ConditionalGenerator(nn.Module):
         return self.scale.inverse(self.scaled(z, self.class_features(classes)[labels]))
 
 
-class VAEGAN(Framework):
+class VAEGAN(nn.Module):
     """Encoder, generator and critic on scaled features x [B, d] and attributes a [B, d] of their classes."""
 
     GENERATOR = ConditionalGenerator
@@ -187,10 +186,11 @@ class f_VAEGAN(FeatureTrainer):
             raise UserError(f"{name}: TASK {self.cfg.TASK} has no {missing} here; use TASK gzsl or base2new")
         seen, unseen = ClassTokens(real, self.backbone), ClassTokens(new, self.backbone)
         with self.watch.stage(STAGE):
-            framework = partial(self.FRAMEWORK, self.backbone, self.options, self.train_set)
+            build = partial(self.FRAMEWORK, self.backbone, self.options, self.train_set)
             keys = tuple(key for key in self.options if key not in ("SYNTHETIC", "PREC"))
-            training = GeneratorTraining(framework, self, self.SECTION, keys, f"{name} generator", seen)
-            self.generator, self.report = training.run()
+            training = GeneratorTraining(build, self, self.SECTION, keys, f"{name} generator", seen)
+            framework, self.report = training.run()
+            self.generator = framework.generator
             seed_all(self.cfg.SEED, "support")
             self.synthetic = Synthesizer(self.generator, unseen, first_label=len(real)).balanced(self.options.SYNTHETIC)
         super().prepare()

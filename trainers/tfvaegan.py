@@ -21,8 +21,7 @@ import torch
 import torch.nn as nn
 
 from .fvaegan import VAEGAN, Classifier, ConditionalGenerator, adam, f_VAEGAN
-from .generative.framework import descend
-from .generative.nets import LEAKY, gaussian_init, mlp
+from .generative.nets import LEAKY, descend, gaussian_init, mlp
 from .plugins import register_twins
 
 TINY = 1e-24

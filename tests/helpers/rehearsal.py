@@ -13,7 +13,6 @@ import train
 import trainers as package
 from scripts.lib.runs import config_files
 from trainers.core.registry import known_trainers
-from trainers.plugins import split_name
 
 from .miniatures import PHOTOS
 
@@ -50,8 +49,8 @@ def trainers():
 def methods_and_compositions():
     """-> (the methods' names, each with all plug-ins that it can have)"""
     names = {}
-    for name in sorted(trainers(), key=lambda name: len(split_name(name)[1])):
-        names.setdefault(split_name(name)[0], []).append(name)
+    for name, kind in sorted(trainers().items(), key=lambda item: len(item[1].PLUGINS)):
+        names.setdefault(kind.__base__.__name__ if kind.PLUGINS else name, []).append(name)
     return sorted(names), sorted({own[-1] for own in names.values()} - names.keys())
 
 

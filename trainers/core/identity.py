@@ -23,7 +23,7 @@ TEMPLATE = "template"
 FILES = ("INIT_FROM", "INIT_WEIGHTS", "NAMES", "NEW_CLASSES")  # last parts of the keys that name a file or a run
 # Last parts of the keys of options that are gone, with the value at which they did nothing.
 REMOVED = {"EPISODES": False, "BASE_SHARE": 0.0, "MATCH": "none"}
-REMOVED |= {"ALPHA": 1.0, "NEIGHBOURS": 64, "TEXTS": 16}
+REMOVED |= {"ALPHA": 1.0, "NEIGHBOURS": 64, "TEXTS": 16, "LISTS": "datasets"}
 SHOWN = 5  # options that an error names
 
 

@@ -10,10 +10,10 @@ generator follows, so that it gets as many as in the VAE.
 """
 
 import torch
+import torch.nn as nn
 
 from ..core.data import to_device
-from .framework import Framework, adamw, descend
-from .nets import LEAKY, ClassFeatures, mlp
+from .nets import LEAKY, adamw, class_features, descend, mlp
 
 PENALTY_WEIGHT = 10.0
 CRITIC_STEPS = 5  # for each step of the generator
@@ -34,19 +34,16 @@ def critic_loss(score, x, synthetic, condition, penalty_weight):
     return penalty_weight * penalty - distance, {"distance": distance.detach(), "penalty": penalty.detach()}
 
 
-class WGAN(Framework):
+class WGAN(nn.Module):
     """A generator and its critic D: unit feature x and class feature t_c [B, d] each -> score [B]."""
 
     def __init__(self, generator, backbone, hidden_dim):
         super().__init__()
-        self.generator, self.class_features = generator, ClassFeatures(backbone)
+        self.generator, self.class_features = generator, class_features(backbone)
         self.critic = mlp(2 * backbone.embed_dim, hidden_dim, 1, activation=LEAKY)
 
     def score(self, x, condition):
         return self.critic(torch.cat([x, condition], 1)).squeeze(1)
-
-    def critic_loss(self, x, synthetic, condition):
-        return critic_loss(self.score, x, synthetic, condition, PENALTY_WEIGHT)
 
     def synthesize(self, labels, classes):
         z = torch.randn(len(labels), self.generator.latent_dim)
@@ -61,7 +58,7 @@ class WGAN(Framework):
         with torch.no_grad():
             draws = self.synthesize(labels.repeat(CRITIC_STEPS), classes).chunk(CRITIC_STEPS)
         for synthetic in draws:
-            loss, terms = self.critic_loss(x, synthetic, condition)
+            loss, terms = critic_loss(self.score, x, synthetic, condition, PENALTY_WEIGHT)
             descend(loss, optimizers[0])
         descend(-self.score(self.synthesize(labels, classes), condition).mean(), optimizers[1])
         return terms

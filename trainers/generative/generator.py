@@ -1,13 +1,30 @@
-"""The generators G(z, c): SHIP's through prompts (paper section 3.2, Eq. 3 and 4), and the one from scratch of its
-Table 4."""
+"""The generators G(z, c): SHIP's through prompts (paper section 3.2, Eq. 3 and 4), the one from scratch of its Table 4,
+and two that need no pretraining, which the trained ones must clear. The latter are ours, not the paper's.
+
+`shift`: the class's text moved over the modality gap, plus a real residual of a random base image,
+
+    x~ = unit(unit(t0_c + mean_b m_b - mean_b t0_b) + x_i - m_{y_i})
+
+with m_b the mean image of base class b, t0 the hand-written text features and x_i one view of a few-shot image.
+
+`gaussian`: x~ = unit(mu_c + e), e ~ N(0, S), with S the shrunk within-class covariance of the base images and mu_c made
+up of the images nearest to the text, and the text, as GaussianLDA does it (core/gaussian.py).
+
+All are functions of a latent z ~ N(0, I). A target of transfer draws from the residuals, or the covariance, of its
+source, since they are saved and loaded like the parameters of trained generators.
+"""
+
+from functools import lru_cache
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from ..core.files import UserError
+from ..core.gaussian import NEIGHBOURS, mean_near_text, means_of, shrunk_covariance
 from ..core.model.prompts import assemble
 from ..core.model.text_encoder import TextEncoder
-from .nets import INIT_STD, ClassFeatures, mlp
+from .nets import INIT_STD, class_features, mlp
 
 
 class PromptGenerator(nn.Module):
@@ -47,10 +64,71 @@ class FeatureGenerator(nn.Module):
 
     def __init__(self, backbone, latent_dim, hidden_dim):
         super().__init__()
-        self.latent_dim, self.class_features = latent_dim, ClassFeatures(backbone)
+        self.latent_dim, self.class_features = latent_dim, class_features(backbone)
         self.layers = mlp(latent_dim + backbone.embed_dim, hidden_dim, hidden_dim, backbone.embed_dim)
 
     def forward(self, z, labels, classes):
         """Features of classes `labels` [B] among `classes` (a ClassTokens) for the latents `z` [B, k] -> [B, d], unit
         norm."""
         return F.normalize(self.layers(torch.cat([z, self.class_features(classes)[labels]], 1)), dim=-1)
+
+
+class TrainingFreeGenerator(nn.Module):
+    """z [B, k] and class names -> unit features [B, d].
+
+    A subclass has `fitted(images, texts)`, its tensors from a FeatureSet and the text features [C, d] of its classes,
+    and `centres(texts)`: where classes with the text features [C, d] lie [C, d].
+    """
+
+    def __init__(self, backbone, templates, tensors, share=1.0):
+        """`share` of the images of a full run were there to fit it."""
+        super().__init__()
+        self.templates, self.neighbours = templates, round(NEIGHBOURS * share)
+        for name, value in tensors.items():
+            self.register_buffer(name, value)
+        texts = class_features(backbone, templates)
+        self.centres_of = lru_cache(maxsize=4)(lambda classes: self.centres(texts(classes)))
+
+
+class ShiftGenerator(TrainingFreeGenerator):
+    latent_dim = 1  # its place among all values says which residual
+
+    @staticmethod
+    def fitted(images, texts):
+        means = means_of(images.mean(), images.labels, len(texts))
+        residuals = images.features - means[images.labels.repeat_interleave(images.views)]
+        return {"offset": means.mean(0) - texts.mean(0), "residuals": residuals}
+
+    def centres(self, texts):
+        return F.normalize(texts + self.offset, dim=-1)
+
+    def forward(self, z, labels, classes):
+        count = len(self.residuals)
+        which = (torch.special.ndtr(z[:, 0].double()) * count).long().clamp(max=count - 1)
+        return F.normalize(self.centres_of(classes)[labels] + self.residuals[which], dim=-1)
+
+
+class GaussianGenerator(TrainingFreeGenerator):
+    @property
+    def latent_dim(self):
+        return len(self.factor)
+
+    @staticmethod
+    def fitted(images, texts):
+        support = images.mean()
+        residuals = support - means_of(support, images.labels, len(texts))[images.labels]
+        if not residuals.any():
+            raise UserError(
+                "TRAINER.SHIP.GENERATOR gaussian needs a covariance, and every class has one image: give "
+                "DATASET.NUM_SHOTS 2 or more, or use shift"
+            )
+        return {"support": support, "factor": torch.linalg.cholesky(shrunk_covariance(residuals)).float()}
+
+    def centres(self, texts):
+        return mean_near_text(texts, self.support, self.neighbours)
+
+    def forward(self, z, labels, classes):
+        return F.normalize(self.centres_of(classes)[labels] + z @ self.factor.t(), dim=-1)
+
+
+TRAINING_FREE = {"shift": ShiftGenerator, "gaussian": GaussianGenerator}

@@ -1,20 +1,16 @@
 """Draws labelled synthetic features of label-only classes (paper section 3.3)."""
 
-from collections.abc import Iterable, Iterator
-from itertools import repeat
-
 import torch
 
 from ..core.data import FeatureSet, batches, to_device
 
 CHUNK = 512  # features per pass through the text encoder
-SHOTS = 16  # the paper's: what an epoch without real images takes for a class, where the run does not say
 
 
 class Synthesizer:
     """Features of `classes` (a ClassTokens) from a trained generator; labels start at `first_label`."""
 
-    def __init__(self, generator, classes, first_label):
+    def __init__(self, generator, classes, first_label=0):
         self.generator, self.classes, self.first_label = generator, classes, first_label
         self.device = classes.embedding.device
 
@@ -37,57 +33,48 @@ class Synthesizer:
         return FeatureSet(self.features(labels), offsets, to_device(labels + self.first_label, self.device))
 
 
-def with_synthetic(pairs: Iterable[tuple[dict, int]], synthesizer: Synthesizer, rows: int) -> Iterator[dict]:
-    """Batches, each with "synthetic" [M, d] and "synthetic_label" [M] beside what it has; `pairs` are (batch, M).
+class Extended:
+    """The batches of `loader`, each with "synthetic" [M, d] and "synthetic_label" [M] beside what it has, M being
+    `size(batch)`.
 
     Each batch draws its labels and z when its turn comes, whatever `rows` is; the generator then runs once for as many
     batches as have `rows` features together.
     """
-    waiting = []
-    for batch, size in pairs:
-        waiting.append((batch, *synthesizer.draw(size)))
-        if sum(len(labels) for _, labels, _ in waiting) >= rows:
-            yield from _in_one_pass(waiting, synthesizer)
-            waiting = []
-    if waiting:
-        yield from _in_one_pass(waiting, synthesizer)
 
-
-def _in_one_pass(waiting, synthesizer):
-    batches, labels, z = zip(*waiting, strict=True)
-    sizes = [len(part) for part in labels]
-    labels = torch.cat(labels)
-    features = synthesizer.features(labels, torch.cat(z)).split(sizes)
-    shown = to_device(labels + synthesizer.first_label, synthesizer.device).split(sizes)
-    for batch, synthetic, label in zip(batches, features, shown, strict=True):
-        yield {**batch, "synthetic": synthetic, "synthetic_label": label}
-
-
-class Extended:
-    """The batches of `loader`, each with `share` synthetic features per label that it has, one at least."""
-
-    def __init__(self, loader, synthesizer, rows, share=1.0):
-        self.loader, self.synthesizer, self.rows, self.share = loader, synthesizer, rows, share
+    def __init__(self, loader, synthesizer, rows, size):
+        self.loader, self.synthesizer, self.rows, self.size = loader, synthesizer, rows, size
 
     def __len__(self):
         return len(self.loader)
 
     def __iter__(self):
-        pairs = ((batch, max(round(self.share * len(batch["label"])), 1)) for batch in self.loader)
-        return with_synthetic(pairs, self.synthesizer, self.rows)
+        waiting = []
+        for batch in self.loader:
+            waiting.append((batch, *self.synthesizer.draw(self.size(batch))))
+            if sum(len(labels) for _, labels, _ in waiting) >= self.rows:
+                yield from self.in_one_pass(waiting)
+                waiting = []
+        if waiting:
+            yield from self.in_one_pass(waiting)
+
+    def in_one_pass(self, waiting):
+        loaded, labels, z = zip(*waiting, strict=True)
+        sizes = [len(part) for part in labels]
+        labels = torch.cat(labels)
+        features = self.synthesizer.features(labels, torch.cat(z)).split(sizes)
+        shown = to_device(labels + self.synthesizer.first_label, self.synthesizer.device).split(sizes)
+        for batch, synthetic, label in zip(loaded, features, shown, strict=True):
+            yield {**batch, "synthetic": synthetic, "synthetic_label": label}
 
 
-class SyntheticLoader:
+class SyntheticLoader(Extended):
     """Batches of synthetic features alone, {"features": [B, d], "label": [B]}: an epoch has as many as one over
     `per_class` features of each class."""
 
     def __init__(self, synthesizer, batch_size, per_class, rows, drop_last=True):
-        self.synthesizer, self.batch_size, self.rows = synthesizer, batch_size, rows
-        self.batches = batches(len(synthesizer.classes) * per_class, batch_size, drop_last)
-
-    def __len__(self):
-        return self.batches
+        count = batches(len(synthesizer.classes) * per_class, batch_size, drop_last)
+        super().__init__([{}] * count, synthesizer, rows, lambda batch: batch_size)
 
     def __iter__(self):
-        for batch in with_synthetic(repeat(({}, self.batch_size), self.batches), self.synthesizer, self.rows):
+        for batch in super().__iter__():
             yield {"features": batch["synthetic"], "label": batch["synthetic_label"]}

@@ -3,15 +3,16 @@ CPU); reuses a finished one."""
 
 import hashlib
 import json
+import math
 import os
 import time
-from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
-from ..core.checkpoints import Rolling, damaged, read, write
+from ..core.checkpoints import Rolling, read, write
 from ..core.data import FeatureLoader, FeatureSet
 from ..core.files import UserError
 from ..core.randomness import seed_all
@@ -23,27 +24,35 @@ DROP_LAST = False  # of an epoch's batches: the sources keep a partial one
 
 
 class GeneratorTraining:
-    """One generator's training in a run (`trainer`): `build()` gives the untrained Framework, which learns from the
-    run's training images, of `classes` (ClassTokens), and is written to generator/ in its output folder.
+    """One generator's training in a run (`trainer`), on the run's training images, of `classes` (ClassTokens). It is
+    written to generator/ in the run's output folder.
 
-    `section` is the generator's node under cfg.TRAINER, `keys` those of its keys that decide what comes out, `name`
-    what the generator is called in messages.
+    `build()` gives an untrained framework, a module with the parts
+
+        generator                               z [B, k], labels [B] and ClassTokens -> unit features [B, d]
+        optimizers(options)                     `options` is the node under cfg.TRAINER of this `section`
+        step(x, labels, classes, optimizers)    updates the parameters on unit features x [B, d] of classes `labels`
+                                                [B] -> {term: a tensor of one number, which nobody has waited for}
+
+    `keys` are those options that decide what comes out, `name` is what the generator is called in messages. With
+    `epochs` 0 there is nothing to train, and what `build` made is saved.
     """
 
-    def __init__(self, build, trainer, section, keys, name, classes):
+    def __init__(self, build, trainer, section, keys, name, classes, epochs=None):
         self.build, self.trainer, self.section, self.keys, self.name = build, trainer, section, keys, name
         self.features, self.classes, self.seed = trainer.train_set, classes, trainer.cfg.SEED
         self.options, self.directory = trainer.cfg.TRAINER[section], os.path.join(trainer.output_dir, FOLDER)
+        self.epochs = self.options.EPOCHS if epochs is None else epochs
         self.device = self.features.features.device
         self.began = time.perf_counter()
-        self.final: dict | None = None  # what is saved of the trained one; None where it was saved before
+        self.final: dict = {}  # what is saved of the trained one
 
-    def settings(self):
+    def settings(self, generator):
         """What a saved state must agree with to be continued or reused: options, backbone, seed and data."""
         data = hashlib.sha256()
         for tensor in (self.features.labels, self.features.features):
             data.update(tensor.cpu().numpy().tobytes())
-        return {
+        settings = {
             "options": {key: self.options[key] for key in self.keys},
             "backbone": self.trainer.backbone.weights_hash,
             "seed": self.seed,
@@ -51,74 +60,74 @@ class GeneratorTraining:
             "features": data.hexdigest()[:12],
             "classnames": self.classes.names,
         }
+        if hasattr(generator, "templates"):  # a generator keeps its own where another run loads it
+            settings["templates"] = list(generator.templates)
+        return settings
 
     def run(self):
-        """-> (generator, report). Continues or reuses what `directory` holds if it was made under the same settings;
+        """-> (framework, report). Continues or reuses what the folder holds if it was made under the same settings;
         what that took counts among this run's seconds."""
         seed_all(self.seed, "generator", "init")
         framework = self.build().to(self.device)
         optimizers = framework.optimizers(self.options)
-        settings, history, start = self.settings(), [], 0
-        total = self.options.EPOCHS
-        _, state = self._saved(settings)
-        if state:
-            framework.load_state_dict(state["state_dict"])
-            history, start = state["history"], state["epoch"]
-            before = state.get("seconds", {}).get(STAGE, 0.0)
-            for optimizer, saved in zip(optimizers, state["optimizers"]):  # the final state has none
-                optimizer.load_state_dict(saved)
+        settings, history, start = self.settings(framework.generator), [], 0
+        saved = self.saved(settings)
+        if saved:
+            framework.load_state_dict(saved["state_dict"])
+            history, start, before = saved["history"], saved["epoch"], saved["seconds"][STAGE]
+            for optimizer, state in zip(optimizers, saved["optimizers"]):  # the final state has none
+                optimizer.load_state_dict(state)
             self.trainer.watch.add(STAGE, before)
             self.began -= before
-            what = "reusing the finished one" if start == total else f"resumed after {start} epochs"
+            what = "reusing the finished one" if start == self.epochs else f"resumed after {start} epochs"
             print(f"generator: {what} in {self.directory}")
-        span = {"initial": start, "total": total, "disable": self.trainer.hides_bars}
-        epochs = tqdm(range(start, total), desc=self.name, unit="epoch", **span)
-        rolling = Rolling(self._save_rolling)
-        for epoch in epochs:
-            seed_all(self.seed, "generator", epoch)
-            history.append(self._epoch(framework, optimizers, epoch))
-            epochs.set_postfix({name: f"{value:.4f}" for name, value in history[-1].items()})
-            if epoch + 1 < total:
-                state = partial(self._state, framework, optimizers, settings, history, epoch + 1)
+        span = {"initial": start, "total": self.epochs, "disable": self.trainer.hides_bars if self.epochs else True}
+        epochs = tqdm(range(start, self.epochs), desc=self.name, unit="epoch", **span)
+        with Rolling(partial(self.save, ROLLING)) as rolling:
+            for epoch in epochs:
+                seed_all(self.seed, "generator", epoch)
+                history.append(self.train_epoch(framework, optimizers, epoch))
+                epochs.set_postfix({name: f"{value:.4f}" for name, value in history[-1].items()})
+                state = partial(self.state, framework, optimizers, settings, history)
                 rolling.offer(state, self.trainer.cfg.TRAIN.CHECKPOINT_SECONDS)
-            else:
-                self._save_final(self._state(framework, [], settings, history, total))
+            self.final = self.state(framework, [], settings, history)
+            if start < self.epochs or not saved:
+                self.save(FINAL, self.final)
         framework.requires_grad_(False).eval()
-        return framework.generator, self._report(framework.generator, history)
+        return framework, self.report(framework.generator, history)
 
-    def _epoch(self, framework, optimizers, epoch):
+    def train_epoch(self, framework, optimizers, epoch):
         """One pass over the base features -> mean of each loss term."""
         # labels stay on the host: it plans the prompts of each batch by them
         rows = FeatureSet(self.features.features, self.features.offsets, self.features.labels.cpu())
         loader = FeatureLoader(rows, self.options.BATCH_SIZE, drop_last=DROP_LAST)
         steps = [framework.step(batch["features"], batch["label"], self.classes, optimizers) for batch in loader]
         # the one place of an epoch that waits for the device
-        values = {name: torch.stack([terms[name].detach() for terms in steps]) for name in steps[0]}
-        broken = [name for name, value in values.items() if not value.isfinite().all()]
-        if broken or not all(torch.isfinite(p).all() for p in framework.parameters()):
+        values = {name: torch.stack([terms[name] for terms in steps]).tolist() for name in steps[0]}
+        means = {name: sum(number / len(loader) for number in numbers) for name, numbers in values.items()}
+        if not all(map(math.isfinite, means.values())) or not all(p.isfinite().all() for p in framework.parameters()):
             raise UserError(
-                f"{self.name}: {f'the {broken[0]}' if broken else 'a parameter'} is not finite at epoch {epoch + 1}; "
-                f"training stopped. The last good state is in {self.directory}. A smaller TRAINER.{self.section}.LR is "
-                "the usual cure"
+                f"{self.name}: a loss or a parameter is not finite at epoch {epoch + 1}; training stopped. The last "
+                f"good state is in {self.directory}. A smaller TRAINER.{self.section}.LR is the usual cure"
             )
-        return {name: sum(number / len(loader) for number in value.tolist()) for name, value in values.items()}
+        return means
 
-    def _saved(self, settings):
-        """(path, state) to continue or reuse; (None, None) where there is none under these settings."""
-        for name in (FINAL, ROLLING) if self.trainer.output_dir else ():
+    def saved(self, settings):
+        """The state to continue or reuse; None where there is none under these settings."""
+        for name in (FINAL, ROLLING):
             path = os.path.join(self.directory, name)
-            if os.path.exists(path):
-                state, made_under = read_generator(path)
-                if made_under == json.loads(json.dumps(settings)):
-                    return path, state
+            if self.trainer.output_dir and os.path.exists(path):
+                state = read(path)
+                if json.loads(state["settings"]) == json.loads(json.dumps(settings)):
+                    return state
                 print(f"generator: {path} was made under other settings; training a new one")
-        return None, None
+        return None
 
-    def _state(self, framework, optimizers, settings, history, epoch):
-        """What a saved generator is after `epoch` epochs; the final one has no optimisers."""
+    def state(self, framework, optimizers, settings, history):
+        """What a saved generator is after the epochs of `history`; the final one has no optimisers."""
         return {
             "state_dict": framework.state_dict(),
-            "epoch": epoch,
+            "epoch": len(history),
             "history": history,
             "settings": json.dumps(settings),
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
@@ -126,37 +135,23 @@ class GeneratorTraining:
             "identity": self.trainer.identity,
         }
 
-    def _save_rolling(self, state):
+    def save(self, name, state):
         if self.trainer.output_dir:
-            write(state, self.directory, name=ROLLING)
-
-    def _save_final(self, state):
-        self.final = state
-        if self.trainer.output_dir:
-            write(state, self.directory, name=FINAL)
-            with suppress(FileNotFoundError):
-                os.remove(os.path.join(self.directory, ROLLING))
+            write(state, self.directory, name=name)
+            if name == FINAL:
+                Path(self.directory, ROLLING).unlink(missing_ok=True)
 
     @torch.no_grad()
-    def _report(self, generator, history):
+    def report(self, generator, history):
         """The last losses, and how far synthetic features of a class spread beside real ones (standard deviation per
         dimension)."""
         seed_all(self.seed, "generator", "report")
-        labels = self.features.labels
-        real = self.features.features[self.features.offsets[:-1]]
-        synthetic = Synthesizer(generator, self.classes, first_label=0).features(labels)
+        labels, real = self.features.labels, self.features.first()
+        synthetic = Synthesizer(generator, self.classes).features(labels)
         report = dict(history[-1]) if history else {}
         report.update(spread_real=within_class_std(real, labels), spread_synthetic=within_class_std(synthetic, labels))
         print("generator: " + ", ".join(f"{name} {value:.4g}" for name, value in report.items()))
         return report
-
-
-def read_generator(path):
-    """-> (state, settings) of a generator's file. Raises UserError where it is missing, damaged or another file."""
-    state = read(path)
-    if "settings" not in state:
-        raise damaged(path, "it holds no generator")
-    return state, json.loads(state["settings"])
 
 
 def within_class_std(features, labels):

@@ -1,10 +1,19 @@
-"""The variational autoencoder around the generator (paper section 3.2, Eq. 2)."""
+"""The variational autoencoder around the generator (paper section 3.2, Eq. 2), and the KL weight that keeps its
+posterior from collapsing.
+
+With L = |x - x~|^2 + beta KL the decoder's variance is beta / 2. A linear VAE (probabilistic PCA; Lucas et al., NeurIPS
+2019, https://arxiv.org/abs/1911.02469) uses a latent dimension only where an eigenvalue l_j of the covariance of what
+it is to reconstruct exceeds beta / 2. Unit features have eigenvalues far below 1/2, so at weight 1 the posterior must
+collapse. KL_WEIGHT_RULE auto takes the weight from the features alone.
+"""
 
 import torch
 import torch.nn as nn
 
-from .framework import Framework
-from .nets import gaussian_init
+from ..core.gaussian import eigenvalues, means_of
+from .nets import adamw, descend, gaussian_init
+
+KEPT = 0.9  # of the within-class variance, by KL_WEIGHT_RULE auto
 
 
 class Encoder(nn.Module):
@@ -32,13 +41,21 @@ def reconstruction_loss(x, reconstructed):
     return (x - reconstructed).square().sum(1).mean()
 
 
-class VAE(Framework):
+class VAE(nn.Module):
     """Encoder and generator; `loss` is Eq. 2 with a weight on the KL term (the paper's is 1)."""
 
     def __init__(self, generator, feature_dim, hidden_dim, kl_weight=1.0):
         super().__init__()
         self.generator, self.kl_weight = generator, kl_weight
         self.encoder = Encoder(feature_dim, hidden_dim, generator.latent_dim)
+
+    def optimizers(self, options):
+        return [adamw(self, options)]
+
+    def step(self, x, labels, classes, optimizers):
+        loss, terms = self.loss(x, labels, classes)
+        descend(loss, *optimizers)
+        return terms
 
     def loss(self, x, labels, classes):
         """-> (loss, {"reconstruction", "kl"}) for unit features x [B, d] of classes `labels` [B]."""
@@ -47,3 +64,16 @@ class VAE(Framework):
         reconstruction = reconstruction_loss(x, self.generator(z, labels, classes))
         kl = kl_to_standard_normal(mu, log_var)
         return reconstruction + self.kl_weight * kl, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}
+
+
+def class_spectrum(images, classes):
+    """Eigenvalues [d] of the covariance of a FeatureSet's views within `classes` classes."""
+    x, labels = images.features.double(), images.labels.repeat_interleave(images.views)
+    residuals = x - means_of(x, labels, classes)[labels]
+    return eigenvalues(residuals.t() @ residuals / len(x))
+
+
+def keeping_weight(spectrum, share=KEPT):
+    """The KL weight at which the dimensions that hold `share` of the variance are just used."""
+    held = spectrum.cumsum(0) / spectrum.sum()
+    return 2 * spectrum[int((held < share - 1e-9).sum())].item()

@@ -25,13 +25,13 @@ def composed(trainer: type, plugins) -> type:
     return type(name, (trainer,), {"__doc__": doc, "__module__": trainer.__module__, "PLUGINS": tuple(plugins)})
 
 
-def register_twins(trainer: Trainer, plugins=PLUGINS) -> Trainer:
-    """Registers a method, alone and with every combination of `plugins` that it can have; returns its class. Raises
+def register_twins(trainer: Trainer) -> Trainer:
+    """Registers a method, alone and with every combination of plug-ins that it can have; returns its class. Raises
     UserError for a trainer that is no FeatureTrainer."""
     if not hasattr(trainer, "REFUSES"):
-        composed(trainer, plugins)  # says what to do
+        composed(trainer, PLUGINS)  # says what to do
     register(trainer)
-    fitting = [plugin for plugin in plugins if not plugin.refuses(trainer)]
+    fitting = [plugin for plugin in PLUGINS if not plugin.refuses(trainer)]
     for count in range(1, len(fitting) + 1):
         for chosen in combinations(fitting, count):
             register(composed(trainer, chosen))
@@ -46,26 +46,17 @@ def register_ship(trainer: type) -> type:
     return register(composed(trainer, (SHIP,)))
 
 
-def split_name(name: str) -> tuple[str, list[type]]:
-    """A trainer's name -> (the method's name, its plug-ins' classes). Raises UserError for suffixes out of order."""
-    parts, plugins = name.split("_"), []
-    by_name = {plugin.NAME: plugin for plugin in PLUGINS}
-    while len(parts) > 1 and parts[-1] in by_name:
-        plugins.insert(0, by_name[parts.pop()])
-    ordered = sorted(plugins, key=PLUGINS.index)
-    if plugins != ordered or len(set(plugins)) < len(plugins):
-        right = "_".join(["_".join(parts), *(plugin.NAME for plugin in dict.fromkeys(ordered))])
-        raise UserError(f"trainer '{name}': its plug-ins stand in another order; type {right}")
-    return "_".join(parts), plugins
-
-
 def explain(name: str) -> str:
-    """Why there is no trainer called `name`, where its parts are known; "" otherwise. Raises UserError for suffixes
-    out of order."""
-    method, plugins = split_name(name)
+    """Why there is no trainer called `name`, where its parts are known; "" otherwise."""
+    words, by_name = name.split("_"), {plugin.NAME: plugin for plugin in PLUGINS}
+    plugins = [plugin for word, plugin in by_name.items() if word in words]
+    method = "_".join(word for word in words if word not in by_name)
     trainer = known_trainers().get(method)
     if not plugins or trainer is None:
         return ""
+    right = "_".join([method, *(plugin.NAME for plugin in plugins)])
+    if name != right:
+        return f"trainer '{name}': its plug-ins stand in another order; type {right}"
     reasons = [f"{plugin.NAME}: {plugin.refuses(trainer)}" for plugin in plugins if plugin.refuses(trainer)]
     return f"{method} cannot have {'; '.join(reasons)}" if reasons else ""
 

@@ -32,9 +32,8 @@ from ..core.plugin import Plugin
 
 FILE = os.path.join("gate", "gate.safetensors")
 MEDIAN = 4  # images of the median class that the judge needs
-ALL_BASE = "every class has training images: there are no new ones to tell from them"
-NO_BASE = "no class has training images here: there are no base ones to tell from new ones"
-FEW = "the median class has {:g} training images, and the judge's covariance takes {} or more"
+ONE_KIND = "it tells classes with training images from those without, and there are only the one or the other here"
+FEW = f"the median class has {{:g}} training images, and the judge's covariance takes {MEDIAN} or more"
 
 
 def gated(base: Tensor, new: Tensor, judge_base: Tensor, judge_new: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,17 +75,17 @@ class GATE(Plugin):
     OPTIONS = {"NEW_EXPERT": "method"}  # what answers among new names: the method, or zero_shot CLIP
     LIMITS = {"NEW_EXPERT": ("method", "zero_shot")}
 
-    settings, statistics = None, {}
+    settings: dict = {"idle": ""}
+    statistics: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def tune(self):
         trainer, task = self.trainer, self.trainer.task
         base, new = task.real_classnames(), trainer.new_classnames()
         median = trainer.train_set.labels.bincount().double().quantile(0.5).item() if base else 0
-        idle = NO_BASE if not base else ALL_BASE if not new else FEW.format(median, MEDIAN) if median < MEDIAN else ""
-        if idle:
-            self.settings = {"idle": idle}
-            print(f"GATE: {idle}")
+        if not base or not new or median < MEDIAN:
+            self.settings = {"idle": FEW.format(median) if base and new else ONE_KIND}
+            print(f"GATE: {self.settings['idle']}")
             return ""
         train, neighbours = trainer.train_set, round(NEIGHBOURS * task.share)
         features = class_features(train.mean(), trainer.backbone.embed_dim)
@@ -102,7 +101,7 @@ class GATE(Plugin):
     def head_for(self, head, names):
         """The method's head over base names or over new ones; the gated one over both. `head` is None where the method
         cannot have these names: an expert for each side may still do."""
-        if self.settings is None or "idle" in self.settings:
+        if "idle" in self.settings:
             return head
         # the new names as they were all are new, also one that a base class has
         is_base = which_are_base(names, [] if names == self.settings["new"] else self.settings["base"])
@@ -121,36 +120,24 @@ class GATE(Plugin):
         return self.trainer.method_head(names)
 
     def save(self, folder):
-        if not folder or self.settings is None:
-            return
-        tensors = {name: value.cpu().contiguous() for name, value in self.statistics.items()}
-        with replacing(os.path.join(folder, FILE)) as part:
-            save_file(tensors, part, with_digests({"settings": json.dumps(self.settings)}, tensors))
+        if folder:
+            tensors = {name: value.cpu().contiguous() for name, value in self.statistics.items()}
+            with replacing(os.path.join(folder, FILE)) as part:
+                save_file(tensors, part, with_digests({"settings": json.dumps(self.settings)}, tensors))
 
     def load(self, folder):
-        path = os.path.join(folder, FILE)
-        if not os.path.isfile(path):
-            raise UserError(
-                f"no {FILE} in {folder}; expected the output folder of a finished run of a trainer with GATE"
-            )
+        path, own = os.path.join(folder, FILE), self.trainer.backbone.weights_hash
         try:
             with safe_open(path, framework="pt", device=str(self.trainer.device)) as file:
                 header = file.metadata() or {}
                 self.statistics = {name: file.get_tensor(name) for name in file.keys()}
-            self.settings = json.loads(header["settings"])
-            if "eta" in self.settings:
-                raise UserError(
-                    f"{path} was made by the first form of GATE, which this version no longer has: train again with "
-                    "--force to predict or evaluate. The results.json beside it is still reported"
-                )
-            if not is_intact(header, self.statistics):
-                raise ValueError("its content does not match its digest")
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
-            raise UserError(f"{path} is damaged ({error}); train again, which takes a finished checkpoint up") from None
-        own = self.trainer.backbone.weights_hash
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"cannot read {path}, which a finished run of a trainer with GATE has: {error}") from None
+        if not is_intact(header, self.statistics):
+            raise UserError(f"{path} is damaged; train again, which takes a finished checkpoint up")
+        self.settings = json.loads(header["settings"])
         if self.settings.get("backbone", own) != own:
             raise UserError(f"{path} was made on another backbone ({self.settings['backbone'][:12]}, now {own[:12]})")
 
     def results(self):
-        idle = (self.settings or {}).get("idle")
-        return {"gate": {"idle": idle}} if idle else {}
+        return {"gate": self.settings} if self.settings.get("idle") else {}

@@ -29,16 +29,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.config import Range
 from ..core.files import UserError, nearest, plain, read_names
-from ..core.heads import PromptHead, RowHead
+from ..core.heads import RowHead
 from ..core.model.prompts import encode_classes
 from ..core.model.vocabulary import has_embedding, listed_words, token_words
 from ..core.plugin import Plugin
 
-DISTANCES = ("kl", "mse", "pearson", "lasp")
 KEY = "TRAINER.SAR.NAMES"
 SOURCES = ("list", "task", "imagenet", "vocabulary", "random")
 WORDS = ("vocabulary", "random")  # sources of thousands of words
+DATASETS = Path(__file__).resolve().parents[2] / "datasets"  # this project's, where lists are; a copy may lack it
 
 
 def relations(features: Tensor) -> Tensor:
@@ -65,12 +66,18 @@ class SAR(Plugin):
     OPTIONS = {
         "W": 5.0,  # weight of L_SAR; 0 leaves the method as it is, bit for bit
         "TAU": 0.1,  # temperature of the softmax over similarities (kl)
-        "DISTANCE": "kl",  # kl, mse, pearson or lasp
+        "DISTANCE": "kl",
         "NAMES": "",  # further names: none, or those of a text file, list, task, imagenet, vocabulary, random
         "COUNT": 0,  # how many of them at most, the first ones of a list; 0: all
         "SAMPLE": 64,  # names drawn in each step, trained and further ones alike; 0: all
         "EXCLUDE_LABEL_ONLY": False,  # leaves out further names that are label-only classes of the task
-        "LISTS": "datasets",  # folder of novel_names/<data set>.txt (list) and imagenet_classnames.txt (imagenet)
+    }
+    LIMITS = {
+        "W": Range(0),
+        "TAU": Range(0, above=True),
+        "DISTANCE": ("kl", "mse", "pearson", "lasp"),
+        "COUNT": Range(0),
+        "SAMPLE": Range(0),
     }
 
     hand_written = None  # t0 of the names V [N, d] float64; None: there is nothing to align
@@ -80,7 +87,7 @@ class SAR(Plugin):
 
     def __init__(self, trainer):
         super().__init__(trainer)
-        check(self.options)
+        check_source(self.options)
 
     @classmethod
     def refuses(cls, trainer_class):
@@ -90,29 +97,20 @@ class SAR(Plugin):
     def prepare(self):
         if not self.options.W or not self.trainer.trains:
             return
-        trained, further = self.trainer.head_classnames(), self.further_names()
-        self.names = trained + further
-        if len(self.names) < 3:
+        self.names = self.trainer.head_classnames() + self.further_names()
+        count = len(self.names)
+        if min(count, self.options.SAMPLE or count) < 3:
             raise UserError(
-                f"SAR aligns the relations of three names or more, and there are {len(self.names)}: give further ones "
-                f"with {KEY}"
+                f"SAR aligns the relations of three names or more: there are {count}, and TRAINER.SAR.SAMPLE is "
+                f"{self.options.SAMPLE}. {KEY} gives further ones, SAMPLE 0 takes all"
             )
-        templates = self.trainer.templates
-        self.hand_written = encode_classes(self.trainer.backbone, templates, self.names).double()
-        report = self.report
-        print(
-            f"SAR: {report['trained']} trained and {report['count']} further names ({report['source']}); "
-            f"{len(report['overlap'])} of the source are label-only classes"
-            f"{', left out' if self.options.EXCLUDE_LABEL_ONLY else ''}, {report['repeated']} repeat others, "
-            f"{report['without_embedding']} have no embedding; hand-written: {' | '.join(templates)}"
-        )
+        self.hand_written = encode_classes(self.trainer.backbone, self.trainer.templates, self.names).double()
 
     def attach(self, head):
         if self.hand_written is None:
             return
-        if isinstance(head, RowHead) or not isinstance(head, PromptHead):
-            reason = getattr(head, "UNKNOWN", "its head is no PromptHead")
-            raise UserError(f"{type(self.trainer).__name__}: SAR needs text features of any name; {reason}")
+        if isinstance(head, RowHead):
+            raise UserError(f"{type(self.trainer).__name__}: SAR needs text features of any name; {head.UNKNOWN}")
         self.tokens = head.tokens_of(self.names)
 
     def penalty(self, features, labels, logits):
@@ -129,13 +127,8 @@ class SAR(Plugin):
         count, size = len(self.names), self.options.SAMPLE
         if not 0 < size < count:
             return torch.arange(count)
-        return (
-            torch.randperm(count, generator=self.draws("names", self.trainer.batch_idx, epoch=self.trainer.epoch))[
-                :size
-            ]
-            .sort()
-            .values
-        )
+        draws = self.draws("names", self.trainer.batch_idx, epoch=self.trainer.epoch)
+        return torch.randperm(count, generator=draws)[:size].sort().values
 
     def learned(self, chosen: Tensor) -> Tensor:
         """Unit text features of the names `chosen` [n, d]. Those of trained names are the method's own, where it has
@@ -157,8 +150,7 @@ class SAR(Plugin):
         options, trained = self.options, self.trainer.head_classnames()
         label_only = {plain(name) for name in self.trainer.task.label_only_classnames()}
         known, further, overlap, repeated, unknown = {plain(name) for name in trained}, [], [], 0, 0
-        source, candidates = self.source_names(options.COUNT + len(known) + len(label_only))
-        for name in candidates:
+        for name in self.source_names(options.COUNT + len(known) + len(label_only)):
             if options.COUNT and len(further) == options.COUNT:
                 break
             if plain(name) in label_only:
@@ -172,64 +164,47 @@ class SAR(Plugin):
             known.add(plain(name))
         self.report = {
             "reconstruction": self.RECONSTRUCTION,
-            "source": source,
-            "trained": len(trained),
-            "count": len(further),
+            "source": options.NAMES or "none",
             "names": further,
             "overlap": overlap,  # names of the source that are label-only classes
-            "overlap_left_out": options.EXCLUDE_LABEL_ONLY,
             "repeated": repeated,  # names that were there already
             "without_embedding": unknown,
         }
+        print(
+            f"SAR: {len(trained)} trained and {len(further)} further names ({options.NAMES or 'none'}); {len(overlap)} "
+            f"of the source are label-only classes, {repeated} repeat others, {unknown} have no embedding"
+        )
         return further
 
-    def source_names(self, enough: int) -> tuple[str, list[str]]:
-        """-> (what TRAINER.SAR.NAMES stands for, its names in order); of nearest words, `enough` for each base name."""
+    def source_names(self, enough: int) -> list[str]:
+        """The names that TRAINER.SAR.NAMES stands for, in order; of nearest words, `enough` for each base name."""
         source, task, backbone = self.options.NAMES, self.trainer.task, self.trainer.backbone
         if not source:
-            return "none", []
+            return []
         if source == "task":
-            names = task.label_only_classnames()
-            if not names:
-                raise UserError(f"{KEY} task: TASK {self.cfg.TASK} has no label-only classes here; type another source")
-            return "task", names
-        if source == "list":
-            path = self.list_file()
-            return path.name, read_names(path, KEY)
+            return task.label_only_classnames()
         if source == "imagenet":
-            lines = read_names(self.files("imagenet_classnames.txt")[0], KEY)
-            return source, [line.partition(" ")[2] for line in lines]  # "n01440764 tench"
+            lines = read_names(DATASETS / "imagenet_classnames.txt", KEY)
+            return [line.partition(" ")[2] for line in lines]  # "n01440764 tench"
         if source not in WORDS:
-            return source, read_names(Path(source).expanduser(), KEY)
+            return read_names(self.list_file() if source == "list" else Path(source).expanduser(), KEY)
         words = token_words(backbone)
         if source == "random":
             order = torch.randperm(len(words.words), generator=self.draws("words"))
         else:
             order = nearest_first(words, backbone, task.real_classnames() or self.trainer.head_classnames(), enough)
-        return source, [words.words[i] for i in order.tolist()]
-
-    def files(self, pattern: str) -> list[Path]:
-        """Those in TRAINER.SAR.LISTS: seen from the working folder, else from the folder that holds this package."""
-        given = Path(self.options.LISTS).expanduser()
-        places = (given, Path(__file__).resolve().parents[2] / given)
-        paths = next(filter(None, (sorted(place.glob(pattern)) for place in places)), [])
-        if not paths:
-            raise UserError(
-                f"{KEY} {self.options.NAMES} reads {given / pattern}, and there is none: type TRAINER.SAR.LISTS and "
-                f"where this project's datasets/ is, or {KEY} FILE, a text file with a name a line"
-            )
-        return paths
+        return [words.words[i] for i in order.tolist()]
 
     def list_file(self) -> Path:
-        """The list of this data set, by its configuration's name, else by its reader's."""
+        """The list of this data set, by its configuration's name, else by its reader's (EuroSAT, OxfordPets)."""
         name = self.cfg.RUN.DATASET or self.cfg.DATASET.NAME
-        files = {_letters(path.stem): path for path in self.files("novel_names/*.txt")}
-        if _letters(name) not in files:
-            raise UserError(
-                f"{KEY} list: there is none for {name}, but for {', '.join(path.stem for path in files.values())}. "
-                f"Type {KEY} FILE, a text file with a name a line, or another source"
-            )
-        return files[_letters(name)]
+        for path in (DATASETS / "novel_names").glob("*.txt"):
+            if path.stem.replace("_", "") == name.lower().replace("_", ""):
+                return path
+        raise UserError(
+            f"{KEY} list: there is none for {name} in {DATASETS / 'novel_names'}. Type {KEY} FILE, a text file with a "
+            "name a line, or another source"
+        )
 
     def results(self):
         if not self.report:
@@ -247,30 +222,13 @@ def nearest_first(words, backbone, names: list[str], enough: int) -> Tensor:
     return torch.tensor(list(dict.fromkeys(ranked.t().flatten().tolist())))
 
 
-def _letters(name):
-    return name.lower().replace("_", "")
-
-
-def check(options):
-    """Raises UserError for what the options do not allow; no file is opened."""
-    key, source = "TRAINER.SAR.", options.NAMES
-    if options.DISTANCE not in DISTANCES:
-        raise UserError(f"{key}DISTANCE is {options.DISTANCE}; it must be one of {', '.join(DISTANCES)}")
-    if options.W < 0 or options.TAU <= 0 or options.COUNT < 0:
-        raise UserError(
-            f"{key}W is {options.W}, TAU {options.TAU} and COUNT {options.COUNT}: W and COUNT must not be negative, "
-            "and TAU must be positive"
-        )
-    if options.SAMPLE < 3 and options.SAMPLE != 0:
-        raise UserError(f"{key}SAMPLE is {options.SAMPLE}; relations take three names or more, or 0 for all of them")
+def check_source(options):
+    """Raises UserError for a misspelt source of names; no file is opened."""
+    source = options.NAMES
     if source and source not in SOURCES and not any(sign in source for sign in (".", "/", os.sep)):
         raise UserError(
-            f"{key}NAMES is '{source}'; it must be one of {', '.join(nearest(source, SOURCES))}, or a text file with a "
+            f"{KEY} is '{source}'; it must be one of {', '.join(nearest(source, SOURCES))}, or a text file with a "
             f"name a line (./{source}, where that is one)"
         )
     if source in WORDS and not options.COUNT:
-        raise UserError(f"{key}NAMES {source} has thousands of words; say how many with {key}COUNT, such as 100")
-    if source == "task" and options.EXCLUDE_LABEL_ONLY:
-        raise UserError(
-            f"{key}NAMES task are the label-only classes, which {key}EXCLUDE_LABEL_ONLY leaves out; set one"
-        )
+        raise UserError(f"{KEY} {source} has thousands of words; say how many with TRAINER.SAR.COUNT, such as 100")

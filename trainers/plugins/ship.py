@@ -20,14 +20,14 @@ from ..core.model.prompts import ClassTokens
 from ..core.model.text_encoder import in_fp32
 from ..core.plugin import Plugin
 from ..core.randomness import derive_seed, seed_all
-from ..generative import kl_weight
-from ..generative.build import build_framework, check, decisive_keys, load_generator
-from ..generative.synthesis import CHUNK, SHOTS, Extended, Synthesizer, SyntheticLoader
+from ..generative.build import ARCHITECTURE, TRAINING, build_framework, fit_framework, load_framework
+from ..generative.generator import TRAINING_FREE
+from ..generative.synthesis import CHUNK, Extended, Synthesizer, SyntheticLoader
 from ..generative.training import FINAL, FOLDER, STAGE, GeneratorTraining
-from ..generative.training_free import GENERATORS, Fitting
+from ..generative.vae import KEPT, class_spectrum, keeping_weight
 
 DRAWS = 32  # synthetic features whose mean stands for a class
-NOTHING_TO_SYNTHESIZE = "no label-only classes: the generator is for later runs, training sees real features alone"
+SHOTS = 16  # the paper's: what an epoch without real images takes for a class, where the run does not say
 
 
 class SHIP(Plugin):
@@ -55,13 +55,17 @@ class SHIP(Plugin):
         "NEW_CLASSES": "",  # a text file of label-only class names, a name a line
         "INIT_FROM": "",  # a trained generator (the generator/ folder of a run) to use instead of training one
     }
+    LIMITS = {
+        "FRAMEWORK": ("vae", "gan"),
+        "GENERATOR": ("clip", "mlp", *TRAINING_FREE),
+        "KL_WEIGHT_RULE": ("fixed", "auto"),
+        "SHARE": Range(0, 1),
+    }
 
-    LIMITS = {"SHARE": Range(0, 1)}
-
-    synthesizer = generator = None
-    final = ()  # what is saved of the generator, where this run trained it
-    folder = ""  # the output folder of the run, where it was loaded
+    framework = synthesizer = None
     report = {}
+    final = {}  # what is saved of the generator, where this run trained it
+    folder = ""  # the output folder of the run, where it was loaded
 
     @classmethod
     def refuses(cls, trainer_class):
@@ -78,74 +82,91 @@ class SHIP(Plugin):
     @cached_property
     def new(self):
         """Names of the label-only classes: from the file TRAINER.SHIP.NEW_CLASSES, else those of the task."""
+        key, path = "TRAINER.SHIP.NEW_CLASSES", self.options.NEW_CLASSES
         if not self.options.SHARE:
             return []
-        if self.options.NEW_CLASSES and self.trainer.task.share < 1:
-            raise UserError(
-                "TRAINER.SHIP.NEW_CLASSES: the new classes of a fold are some of the data set's: leave it out"
-            )
-        if self.options.NEW_CLASSES:
-            path = self.options.NEW_CLASSES
-            names = read_names(path, "TRAINER.SHIP.NEW_CLASSES")
-            require_different(names, self.base, f"TRAINER.SHIP.NEW_CLASSES {path}")
-            return names
-        return self.trainer.task.label_only_classnames()
+        if not path:
+            return self.trainer.task.label_only_classnames()
+        if self.trainer.task.share < 1:
+            raise UserError(f"{key}: the new classes of a fold are some of the data set's: leave it out")
+        names = read_names(path, key)
+        require_different(names, self.base, f"{key} {path}")
+        return names
 
     def extra_names(self):
         return self.new
+
+    # ---- the generator
 
     def prepare(self):
         if not self.options.SHARE:
             return
         if self.base or self.new:
             with self.trainer.watch.stage(STAGE):
-                self.synthesizer = self.build_synthesizer()
+                self.open_framework()
+            if self.new:
+                self.synthesizer = self.over(self.new, first_label=len(self.base))
+            else:
+                print("SHIP: no label-only classes: the generator is for later runs, training sees real features alone")
         seed_all(self.cfg.SEED, "head")  # where a head starts does not depend on how much the generator drew
 
-    def build_synthesizer(self):
-        """Pretrains the generator on the base features, or loads it, and binds it to the new names; None where there
-        are none of these."""
-        options, trainer = self.options, self.trainer
-        check(options)
-        tower = in_fp32(trainer.backbone)  # as in the released code: half precision spoils the gradients
-        new, base = (
-            ClassTokens(names, tower, n_ctx=options.N_CTX) if names else None for names in (self.new, self.base)
-        )
-        if options.INIT_FROM:
-            self.take(lambda: load_generator(options.INIT_FROM, options, tower, trainer.device))
-        elif not self.base:
+    def open_framework(self):
+        """The generator and what trains it: as another run or, where it was loaded, this one left them, else trained
+        now. Once for all members of an ensemble with these options. -> the framework"""
+        if self.framework is None:
+            key, shared = f"{self.NAME} {self.options}", self.trainer.shared
+            if key not in shared:
+                source = self.options.INIT_FROM or self.folder
+                shared[key] = self.read(source) if source else self.pretrain()
+            self.framework, self.report, self.final = shared[key]
+        return self.framework
+
+    @property
+    def tower(self):
+        """The text tower, in float32 as in the released code: half precision spoils the gradients."""
+        return in_fp32(self.trainer.backbone)
+
+    def read(self, source):
+        """-> (framework, report, nothing to save) of the run in the folder `source`."""
+        framework, file, history = load_framework(source, self.options, self.tower, self.trainer.device)
+        return framework, {"loaded_from": file, **(history[-1] if history else {})}, {}
+
+    def pretrain(self):
+        """-> (framework, report, what is saved of it). Nothing is drawn here but in the training itself, so its draws
+        stay the paper's."""
+        options, trainer, tower = self.options, self.trainer, self.tower
+        if not self.base:
             raise UserError(
                 f"TASK {self.cfg.TASK} needs the generator of a source run: give its folder with TRAINER.SHIP.INIT_FROM"
             )
-        else:
-            self.take(lambda: self.pretrain(tower, base))
-        if new is None:
-            print(f"SHIP: {NOTHING_TO_SYNTHESIZE}")
-            return None
-        return Synthesizer(self.generator, new, first_label=len(self.base))
-
-    def take(self, make):
-        """(generator, report, what is saved where this run trained it), as `make()` gives them; once for all members of
-        an ensemble with these options."""
-        key = f"{self.NAME} {self.options}"
-        if key not in self.trainer.shared:
-            self.trainer.shared[key] = make()
-        self.generator, self.report, *self.final = self.trainer.shared[key]
-
-    def pretrain(self, tower, classes):
-        """-> (generator, report, what is saved of it). Nothing is drawn here but in the training itself, so its draws
-        stay the paper's."""
-        options, trainer, found = self.options, self.trainer, self.trainer.train_set
-        weight, auto = options.KL_WEIGHT, {}
+        require_effect(options)
+        classes, weight, keys = ClassTokens(self.base, tower, options.N_CTX), options.KL_WEIGHT, ARCHITECTURE + TRAINING
+        auto = {}
         if options.KL_WEIGHT_RULE == "auto":
-            weight = kl_weight.keeping_weight(kl_weight.class_spectrum(found, len(self.base)))
-            auto = {"kl_weight": weight}
-            print(f"generator: KL weight {weight:.4g}, which keeps {kl_weight.KEPT:.0%} of the variance within classes")
-        kind = Fitting if options.GENERATOR in GENERATORS else GeneratorTraining
-        build = partial(build_framework, options, tower, weight, trainer.templates)
-        training = kind(build, trainer, self.SECTION, decisive_keys(options), "SHIP generator", classes)
-        generator, report = training.run()
-        return generator, {**report, **auto}, training.final
+            weight = keeping_weight(class_spectrum(trainer.train_set, len(self.base)))
+            keys, auto = (*keys, "KL_WEIGHT_RULE"), {"kl_weight": weight}
+            print(f"generator: KL weight {weight:.4g}, which keeps {KEPT:.0%} of the variance within classes")
+        build, epochs = partial(build_framework, options, tower, weight), options.EPOCHS
+        if options.GENERATOR in TRAINING_FREE:
+            about = trainer.templates, trainer.train_set, classes, trainer.task.share
+            build, epochs = partial(fit_framework, options, tower, *about), 0
+        training = GeneratorTraining(build, trainer, self.SECTION, keys, "SHIP generator", classes, epochs)
+        framework, report = training.run()
+        return framework, {**report, **auto}, training.final
+
+    def save(self, folder):
+        if folder and self.final and not os.path.exists(os.path.join(folder, FOLDER, FINAL)):
+            write(self.final, os.path.join(folder, FOLDER), name=FINAL)
+
+    def load(self, folder):
+        self.folder = folder
+
+    # ---- synthetic features
+
+    def over(self, names, first_label=0):
+        """-> Synthesizer of classes of any names, labels from `first_label` on."""
+        generator = self.open_framework().generator
+        return Synthesizer(generator, ClassTokens(names, self.tower, self.options.N_CTX), first_label)
 
     def per_class(self):
         """How many synthetic features stand for a class: the shots; without a number of shots, as many as a base class
@@ -163,8 +184,9 @@ class SHIP(Plugin):
         if self.synthesizer is None or not self.base:
             return loader
         # Made ahead only where a step draws nothing itself, so that all is drawn in one order; and images are large.
-        alone = self.trainer.STEPS_DRAW or not self.trainer.on_features
-        return Extended(loader, self.synthesizer, 1 if alone else self.options.ROWS, self.options.SHARE)
+        alone, share = self.trainer.STEPS_DRAW or not self.trainer.on_features, self.options.SHARE
+        rows = 1 if alone else self.options.ROWS
+        return Extended(loader, self.synthesizer, rows, lambda batch: max(round(share * len(batch["label"])), 1))
 
     def support(self, support):
         """Real few-shot features of the base classes and as many synthetic ones of each new class."""
@@ -176,51 +198,45 @@ class SHIP(Plugin):
         synthetic = self.synthesizer.balanced(max(round(self.options.SHARE * self.per_class()), 1))
         return synthetic if support is None else FeatureSet.join([support, synthetic])
 
-    @torch.no_grad()
     def class_means(self, names):
         """The unit mean of DRAWS synthetic features of each class, of the same z for all: a class's mean does not
         depend on the others."""
-        options, trainer = self.options, self.trainer
-        if not options.SHARE:
+        if not self.options.SHARE:
             return None
-        self.require_generator()
-        tower = in_fp32(trainer.backbone)
+        synthesizer = self.over(names)
         draw = torch.Generator().manual_seed(derive_seed(self.cfg.SEED, self.NAME, "class means"))
-        z = torch.randn(DRAWS, self.generator.latent_dim, generator=draw).repeat(len(names), 1)
-        labels = torch.arange(len(names)).repeat_interleave(DRAWS)
-        classes = ClassTokens(names, tower, n_ctx=options.N_CTX)
-        features = Synthesizer(self.generator, classes, first_label=0).features(labels, z)
+        z = torch.randn(DRAWS, synthesizer.generator.latent_dim, generator=draw).repeat(len(names), 1)
+        features = synthesizer.features(torch.arange(len(names)).repeat_interleave(DRAWS), z)
         return F.normalize(features.view(len(names), DRAWS, -1).mean(1), dim=-1)
 
     def synthetic(self, names, per_class):
         if not self.options.SHARE:
             return None
-        self.require_generator()
-        labels, size = torch.arange(len(names)).repeat_interleave(per_class), (per_class, self.generator.latent_dim)
+        synthesizer = self.over(names)
+        size = per_class, synthesizer.generator.latent_dim
         z = torch.cat([torch.randn(size, generator=self.draws("synthetic", name)) for name in names])
-        classes = ClassTokens(names, in_fp32(self.trainer.backbone), n_ctx=self.options.N_CTX)
-        return Synthesizer(self.generator, classes, first_label=0).features(labels, z)
+        return synthesizer.features(torch.arange(len(names)).repeat_interleave(per_class), z)
 
-    def require_generator(self):
-        """Reads it where a loaded run did not need it so far."""
-        options, trainer = self.options, self.trainer
-        if self.generator is None:
-            source, tower = options.INIT_FROM or self.folder, in_fp32(trainer.backbone)
-            self.take(lambda: load_generator(source, options, tower, trainer.device))
-
-    def save(self, folder):
-        final = next(iter(self.final), None)
-        if folder and final and not os.path.exists(os.path.join(folder, FOLDER, FINAL)):
-            write(final, os.path.join(folder, FOLDER), name=FINAL)
-
-    def load(self, folder):
-        self.folder = folder
+    # ---- records
 
     def source(self):
         """In a run without images of its own."""
         return "" if self.base else self.options.INIT_FROM
 
     def results(self):
-        source_only = self.trainer.trains and self.base and self.synthesizer is None and self.options.SHARE
-        remarks = {"remarks": {"accuracy": NOTHING_TO_SYNTHESIZE}} if source_only else {}
-        return {"generator": self.report, **remarks}
+        return {"generator": self.report}
+
+
+def require_effect(options):
+    """Raises UserError where an option was set that the generator or its framework does not look at."""
+    ignored = {"mlp": ("GLOBAL", "SEQUENTIAL")}.get(options.GENERATOR, ())
+    if options.GENERATOR in TRAINING_FREE:
+        ignored = ("GLOBAL", "SEQUENTIAL", "FRAMEWORK", "KL_WEIGHT_RULE")
+    elif options.FRAMEWORK == "gan":
+        ignored += ("KL_WEIGHT_RULE",)
+    for key in ignored:
+        if options[key] != SHIP.OPTIONS[key]:
+            raise UserError(
+                f"TRAINER.SHIP.{key} {options[key]} has no effect with GENERATOR {options.GENERATOR} and FRAMEWORK "
+                f"{options.FRAMEWORK}: leave it out"
+            )
