@@ -13,16 +13,13 @@ import json
 
 import _path  # noqa: F401
 import torch
-from lib.console import at_least, framework_of
+from lib.console import at_least, ship_of
 from lib.faults import say_errors
 from safetensors.torch import save
 
 from trainers import open_run
 from trainers.core.files import read_names, replacing, require_different
-from trainers.core.model.prompts import ClassTokens
-from trainers.core.model.text_encoder import in_fp32
 from trainers.core.randomness import seed_all
-from trainers.generative.synthesis import Synthesizer
 
 
 def parse_args(argv=None):
@@ -36,41 +33,32 @@ def parse_args(argv=None):
 
 
 @torch.no_grad()
-def export(run, per_class, names, seed):
-    """-> (tensors, header) of the run in the folder `run`; `names` [] takes the run's own."""
-    trainer = open_run(run)
-    cfg = trainer.cfg
-    names = names or trainer.trained_classnames
-    framework, _ = framework_of(run, cfg, trainer.backbone, trainer.device)
-    classes = ClassTokens(names, in_fp32(trainer.backbone), n_ctx=cfg.TRAINER.SHIP.N_CTX)
-    seed_all(seed, "export")
-    synthetic = Synthesizer(framework.generator, classes, first_label=0).balanced(per_class)
-    tensors = {"features": synthetic.features.cpu().contiguous(), "labels": synthetic.labels.cpu()}
-    head = trainer.method_head(names).eval()
+def main(argv=None):
+    args = parse_args(argv)
+    trainer = open_run(args.run)
+    names = read_names(args.names, "--names") if args.names else trainer.trained_classnames
+    if args.names:
+        require_different(names, (), f"--names {args.names}")
+    synthesizer, head = ship_of(trainer).over(names), trainer.method_head(names).eval()
+    seed_all(args.seed, "export")
+    synthetic = synthesizer.balanced(args.per_class)
+    tensors = {"features": synthetic.features, "labels": synthetic.labels}
     weights = head.class_weights() if hasattr(head, "class_weights") else None
     if weights is not None:
-        tensors["class_weights"] = weights.float().cpu().contiguous()
+        tensors["class_weights"] = weights.float()
     else:
-        print(f"{cfg.TRAINER.NAME} does not classify by one vector per class: no class_weights in the file")
+        print(f"{trainer.cfg.TRAINER.NAME} does not classify by one vector per class: no class_weights in the file")
     header = {
         "classnames": json.dumps(names),
-        "trainer": cfg.TRAINER.NAME,
-        "run_seed": str(cfg.SEED),
-        "seed": str(seed),
+        "trainer": trainer.cfg.TRAINER.NAME,
+        "run_seed": str(trainer.cfg.SEED),
+        "seed": str(args.seed),
         "backbone": trainer.backbone.name,
         "backbone_hash": trainer.backbone.weights_hash,
         "logit_scale": str(trainer.backbone.logit_scale.exp().item()),
     }
-    return tensors, header
-
-
-def main(argv=None):
-    args = parse_args(argv)
-    names = read_names(args.names, "--names") if args.names else []
-    require_different(names, (), f"--names {args.names}")
-    tensors, header = export(args.run, args.per_class, names, args.seed)
     with replacing(args.out) as part:
-        part.write_bytes(save(tensors, header))  # save_file has its own errors for a full disk
+        part.write_bytes(save({name: value.contiguous() for name, value in tensors.items()}, header))
     shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
     print(f"wrote {args.out}: {shapes}")
 

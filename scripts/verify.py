@@ -5,9 +5,10 @@
     python scripts/verify.py --root DATA dtd eurosat        these two
     python scripts/verify.py caltech101 DATASET.TEMPLATE "a blurry photo of a {}."     with options of train.py
 
-Each data set gets a line: accuracy on base, new and all classes, the known figure in brackets, and a verdict. It is
-`equal` within 0.1, `near` within 0.5, else `different` with what was found to differ: split, template, preprocessing or
-weights. The image features stay in FEATURES.DIR, where training finds them.
+Each data set gets a line: accuracy on base, new and all classes, the known figure (configs/papers/zeroshot/) in
+brackets, and a verdict. It is `equal` within 0.1, `near` within 0.5, else `different` with what was found to differ:
+split, template, preprocessing or weights. The published figures were measured in fp16; fp32 on a CPU may differ by some
+hundredths. The image features stay in FEATURES.DIR, where training finds them.
 
 Exit code: 0 all known figures are equal or near, 1 one is different, 2 something cannot be checked.
 """
@@ -15,22 +16,36 @@ Exit code: 0 all known figures are equal or near, 1 one is different, 2 somethin
 import argparse
 import contextlib
 import io
+import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
 import _path
+import yaml
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 from lib.faults import say_errors
-from lib.verify import DATASETS, METRICS, SOURCE, TRAINER, Measured, judge, known_page
+from safetensors import safe_open
 
 import train
+from datasets.prepare.sources import SOURCES
 from trainers import run_config
 from trainers.core.files import RESULTS, UserError, nearest, read_results
 
 CONFIGS = Path(_path.ROOT, "configs")
+METRICS = ("base", "new", "all")
 ROW = "{:<16}{:<16}{:<16}{:<16}{}"
+EQUAL, NEAR = 0.1, 0.5  # points of percent
+
+
+def read(name):
+    return yaml.safe_load((CONFIGS / f"papers/zeroshot/{name}.yaml").read_text(encoding="utf-8"))
+
+
+TRAINER, DATASETS = read("benchmark").values()
+PAGES = [read("miniclip"), read("vit_b16")]
+SOURCE = {source.config: source for source in SOURCES.values() if source.config in DATASETS}
 
 
 def parse_args(argv=None):
@@ -46,57 +61,105 @@ def parse_args(argv=None):
 
 
 def chosen(args):
-    """Config names of the data sets to verify: those named, else those that are there. Raises UserError."""
+    """Config names of the data sets to verify: those named, else those of Table 1 that are there. Raises UserError."""
     known = [path.stem for path in CONFIGS.glob("datasets/*.yaml")]
     for name in args.names:
         if name not in known:
             raise UserError(f"no data set is called '{name}'. Known, nearest first: {', '.join(nearest(name, known))}")
-    if args.names:
-        return args.names
-    bank = f"{{}}_{args.backbone.lower().replace('/', '-')}.safetensors"
-    place = {name: train.BANKS / bank.format(name) for name in SOURCE}
-    if args.root:
-        place = {name: Path(args.root, DATASET_REGISTRY.get(SOURCE[name].reader).dataset_dir) for name in SOURCE}
-    there = [name for name in place if place[name].exists()]
-    if not there:
+    place = {name: Path(args.root, DATASET_REGISTRY.get(SOURCE[name].reader).dataset_dir) for name in SOURCE}
+    if not args.root:
+        end = args.backbone.lower().replace("/", "-")
+        place = {name: train.BANKS / f"{name}_{end}.safetensors" for name in SOURCE}
+    names = args.names or [name for name in place if place[name].exists()]
+    if not names:
         raise UserError(
             f"expected {place['caltech101']}, or that of another data set of Table 1; found none. --root names the "
             "folder of all data sets; python scripts/data.py prepare caltech101 --root DATA gets one"
         )
-    if args.root and len(there) < len(place):
-        print(f"not below {args.root}: {', '.join(name for name in place if name not in there)}")
-    return there
+    return names
 
 
 def measure(args, config):
-    """-> Measured of zero-shot CLIP, by a run of train.py in a temporary folder. Raises UserError."""
+    """-> (results.json, configuration, data set with all classes) of zero-shot CLIP, by a run of train.py in a
+    temporary folder. Raises UserError."""
     file = "miniclip" if args.backbone == "MiniCLIP" else "vit_b16"
     words = ["--trainer", TRAINER, "--config-file", str(CONFIGS / f"trainers/{TRAINER}/{file}.yaml")]
     words += ["--root", args.root, "--dataset-config-file", str(CONFIGS / f"datasets/{config}.yaml")]
+    # NUM_SHOTS -1: no few-shot draw, which would be written into DATA
+    options = ["TASK", "base2new", "DATASET.NUM_SHOTS", "-1", "VERBOSE", "False", *args.options]
     with tempfile.TemporaryDirectory() as out, contextlib.redirect_stdout(io.StringIO()):
-        words += ["--backbone", args.backbone, "--output-dir", out]
-        # NUM_SHOTS -1: no few-shot draw, which would be written into DATA
-        train.main([*words, "TASK", "base2new", "DATASET.NUM_SHOTS", "-1", "VERBOSE", "False", *args.options])
+        train.main([*words, "--backbone", args.backbone, "--output-dir", out, *options])
         record, cfg = read_results(os.path.join(out, RESULTS)), run_config(out)
         cfg.DATASET.SUBSAMPLE_CLASSES = "all"
-        dataset = build_dataset(cfg)
-    sizes = [len(part or ()) for part in (dataset.train_x, dataset.val, dataset.test)]
-    return Measured(record, cfg, len(dataset.classnames), sizes)
+        return record, cfg, build_dataset(cfg)
 
 
-def line(config, run, verdict, known, causes):
+def page_of(backbone):
+    """The known figures of a backbone, by its hash or name; {} where there are none."""
+    for page in PAGES:
+        if backbone["sha256"] == page["sha256"] or backbone["name"] in (page["backbone"], *page["also"]):
+            return page
+    return {}
+
+
+def judge(record, cfg, dataset, config):
+    """-> (verdict, {metric: known percent}, the causes found). The verdict is equal, near or different, by the largest
+    difference, or unknown where no figure is known."""
+    page = page_of(record["backbone"])
+    full = page.get("figures", {}).get(config, {})
+    known = page.get("reduced", {}).get(record["split_hash"], full)
+    if not known:
+        return "unknown", {}, []
+    gap = max(abs(round(record["metrics"][name], 2) - known[name]) for name in known) - 1e-9  # 0.1 in binary is not 0.1
+    verdict = "equal" if gap <= EQUAL else "near" if gap <= NEAR else "different"
+    return verdict, known, list(causes(record, cfg, dataset, config, page))
+
+
+def causes(record, cfg, dataset, config, page):
+    """What is not as it was where the known figures were measured, the likeliest cause first."""
+    source, expected, backbone = SOURCE[config], DATASETS[config], record["backbone"]
+    split, full = record["split_hash"], next((part.split_hash for part in source.resources if part.split_hash), "")
+    if split != full and split not in page["reduced"]:
+        faults, sizes = [], [len(part or ()) for part in (dataset.train_x, dataset.val, dataset.test)]
+        if len(dataset.classnames) != source.classes:
+            faults.append(f"{len(dataset.classnames)} classes, expected {source.classes}")
+        elif record["classnames_hash"] != expected["names"]:
+            faults.append("class names differ, or their order (two exchanged, renamed or sorted otherwise)")
+        if sizes != list(source.sizes):  # train and val show whether the split is CoOp's or was made anew
+            faults.append(f"{sizes} images in train, val and test, expected {list(source.sizes)}")
+        if full:  # it is not known of every data set
+            faults.append(f"hash {split} instead of {full}")
+        if faults:
+            yield f"split: {', '.join(faults)}"
+    template = record["identity"]["template"]
+    if template != expected["template"]:
+        yield f'template: "{template}", the figure belongs to "{expected["template"]}"'
+    for name, value in preprocessing(cfg).items():
+        if value != page["preprocessing"].get(name, value):
+            yield f"preprocessing: {name} {value}, expected {page['preprocessing'][name]}"
+    # under another name of the same weights, the hash is of open_clip's tensors and not of OpenAI's file
+    if backbone["sha256"] != page["sha256"] and backbone["name"] not in page["also"]:
+        yield f"weights: sha256 {backbone['sha256'][:12]}, {page['backbone']}'s is {page['sha256'][:12]}"
+
+
+def preprocessing(cfg):
+    """How the images, or those of a bank by its header, were preprocessed."""
+    if cfg.FEATURES.BANK:
+        with safe_open(cfg.FEATURES.BANK, framework="numpy") as bank:
+            return json.loads(bank.metadata().get("preprocess", "{}"))
+    keys = {"size": "SIZE", "interpolation": "INTERPOLATION", "mean": "PIXEL_MEAN", "std": "PIXEL_STD"}
+    return json.loads(json.dumps({name: cfg.INPUT[key] for name, key in keys.items()}))  # tuples become lists
+
+
+def line(config, metrics, verdict, known, found):
     """A data set's line of the table."""
-    metrics, kept = run.record["metrics"], run.cfg.FEATURES.BANK or run.cfg.FEATURES.DIR
-    cells = [f"{percent(metrics, name)} ({percent(known, name)})" for name in METRICS]
-    if verdict == "different" and not causes:
-        causes = [f"split, template, preprocessing, weights are as known; left are the images, or features in {kept}"]
-    if run.record["split_hash"] in DATASETS.get(config, {}).get("reduced", ()):
-        verdict = f"{verdict} (reduced split)"
-    return ROW.format(config, *cells, ": ".join(filter(None, [verdict, "; ".join(causes)])))
-
-
-def percent(figures, name):
-    return f"{figures[name]:.2f}" if name in figures else "-"
+    if verdict == "different" and not found:
+        found = [
+            "split, template, preprocessing and weights are as known; left are the images, or their cached features"
+        ]
+    figures = [(metrics[name], known.get(name)) for name in METRICS]
+    cells = [f"{measured:.2f} ({'-' if percent is None else f'{percent:.2f}'})" for measured, percent in figures]
+    return ROW.format(config, *cells, ": ".join(filter(None, [verdict, "; ".join(found)])))
 
 
 def main(argv=None):
@@ -104,19 +167,18 @@ def main(argv=None):
     args = parse_args(argv)
     names = chosen(args)
     print(f"zero-shot accuracy with {args.backbone} in percent, the known figure in brackets")
-    if note := known_page(args.backbone).get("note"):
-        print(note)
     print(ROW.format("data set", *METRICS, "verdict"), flush=True)
     code = 0
     for name in names:
         try:
-            run = measure(args, name)
-            verdict, known, causes = judge(run, name)
-            print(line(name, run, verdict, known, causes), flush=True)
-            code = max(code, int(verdict == "different"))
+            record, cfg, dataset = measure(args, name)
         except UserError as error:
             print(f"error: {name}: {error}", file=sys.stderr)
             code = 2
+            continue
+        verdict, known, found = judge(record, cfg, dataset, name)
+        print(line(name, record["metrics"], verdict, known, found), flush=True)
+        code = max(code, int(verdict == "different"))
     return code
 
 

@@ -9,7 +9,7 @@ curves.png: the generator's terms and the fine-tuning loss and accuracy, mean of
 """
 
 import argparse
-from itertools import cycle
+import os
 from pathlib import Path
 
 import _path  # noqa: F401
@@ -19,7 +19,7 @@ import torch
 from dassl.data.datasets import Datum
 from dassl.engine import build_trainer
 from dassl.utils import load_checkpoint, set_random_seed
-from lib.console import OPTS, at_least, framework_of
+from lib.console import OPTS, at_least, ship_of
 from lib.faults import say_errors
 from matplotlib import pyplot as plt
 from sklearn.decomposition import PCA
@@ -28,13 +28,8 @@ from sklearn.manifold import TSNE
 import datasets  # noqa: F401  (registers the readers)
 from trainers import run_config
 from trainers.core.checkpoints import Checkpoints
-from trainers.core.model.prompts import ClassTokens
-from trainers.core.model.text_encoder import in_fp32
 from trainers.core.randomness import seed_all
-from trainers.generative.synthesis import Synthesizer
-
-TAB20 = plt.get_cmap("tab20").colors
-COLOURS = TAB20[::2] + TAB20[1::2]  # the strong ones first
+from trainers.generative.training import FINAL, FOLDER
 
 
 def parse_args(argv=None):
@@ -48,34 +43,30 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def test_images(trainer, names, chosen):
-    """FeatureSet of the test images of the classes `chosen`, which are labels over `names`; it may be empty."""
-    label = {names[i]: i for i in chosen.tolist()}
+def test_images(trainer, names):
+    """FeatureSet of the test images of the classes `names`, which are its labels; it may be empty."""
     items = {}
     for evaluation in trainer.task.evaluations():
         for item in evaluation.items:
             name = evaluation.classnames[item.label]
-            if name in label:
-                items[item.impath] = Datum(impath=item.impath, label=label[name])
-    return trainer.data.plain([*items.values()]) if items else trainer.train_set.select(trainer.train_set.labels < 0)
+            if name in names:
+                items[item.impath] = Datum(impath=item.impath, label=names.index(name))
+    return trainer.data.plain([*items.values()]) if items else trainer.train_set.select([])
 
 
-def gather(trainer, generator, base, new, classes, per_class):
+def gather(trainer, ship, classes, per_class):
     """A frame [points x (side, kind, name, feature [d])]: synthetic and real features of base and new classes."""
     seed_all(trainer.cfg.SEED, "visualise")
-    tower, n_ctx = in_fp32(trainer.backbone), trainer.cfg.TRAINER.SHIP.N_CTX
     parts = []
-    for side, names in (("base", base), ("new", new)):
-        chosen = torch.linspace(0, len(names) - 1, min(classes, len(names))).long().unique().to(trainer.device)
+    for side, names in (("base", ship.base), ("new", ship.new)):
+        chosen = torch.linspace(0, len(names) - 1, min(classes, len(names)), device=trainer.device).long()
         labels = chosen.repeat_interleave(per_class)
-        features = Synthesizer(generator, ClassTokens(names, tower, n_ctx=n_ctx), 0).features(labels)
-        images = trainer.train_set if side == "base" else test_images(trainer, new, chosen)
-        kept = torch.isin(images.labels, chosen)
-        for kind, rows, of in (("synthetic", features, labels), ("real", images.first()[kept], images.labels[kept])):
-            named = [names[i] for i in of]
-            parts.append(
-                pandas.DataFrame({"side": side, "kind": kind, "name": named, "feature": [*rows.cpu().numpy()]})
-            )
+        synthetic = ship.over(names).features(labels)
+        images = trainer.train_set if side == "base" else test_images(trainer, names)
+        real = images.select(torch.isin(images.labels, chosen))
+        for kind, features, of in (("synthetic", synthetic, labels), ("real", real.first(), real.labels)):
+            about = {"side": side, "kind": kind, "name": [names[i] for i in of]}
+            parts.append(pandas.DataFrame({**about, "feature": [*features.cpu().numpy()]}))
     return pandas.concat(parts, ignore_index=True)
 
 
@@ -94,14 +85,12 @@ def project(points, method):
 def draw_features(path, points, method, title):
     positions, axes_title = project(points, method)
     points = points.assign(x=positions[:, 0], y=positions[:, 1])
-    colours = dict(zip(points["name"].unique(), cycle(COLOURS)))
     figure, axes = plt.subplots(1, 2, figsize=(12, 5.6), sharex=True, sharey=True, layout="constrained")
     for axis, (side, here) in zip(axes, points.groupby("side"), strict=True):
-        for kind, marker in (("synthetic", "x"), ("real", "o")):
-            shown = here[here["kind"] == kind]
-            axis.scatter("x", "y", s=22, c=shown["name"].map(colours), marker=marker, data=shown, linewidths=1)
-        for name in here["name"].unique():
-            axis.plot([], [], "o", color=colours[name], label=name.replace("_", " "))
+        for number, (name, of_class) in enumerate(here.groupby("name", sort=False)):
+            for kind, marker in (("synthetic", "x"), ("real", "o")):
+                shown, label = of_class[of_class["kind"] == kind], name.replace("_", " ") if kind == "real" else None
+                axis.scatter("x", "y", s=22, color=f"C{number}", marker=marker, data=shown, linewidths=1, label=label)
         axis.legend(fontsize=7.5)
         axis.set(title=f"{side} classes: synthetic (crosses) and real (dots)", xticks=[], yticks=[])
     save(figure, path, f"{title}: {axes_title}")
@@ -109,11 +98,12 @@ def draw_features(path, points, method, title):
 
 def draw_curves(path, histories, title):
     """A panel for each term. histories: {stage of the run: [{term: mean of an epoch}]}."""
-    frames = [pandas.DataFrame(epochs).add_prefix(f"{stage}: ") for stage, epochs in histories.items() if epochs]
-    if not frames:
-        print("no curves: neither the generator's folder nor the newest checkpoint keeps a history")
+    curves = pandas.concat(
+        [pandas.DataFrame(epochs).add_prefix(f"{stage}: ") for stage, epochs in histories.items()], axis=1
+    )
+    if curves.empty:
+        print("no curves: neither the generator nor the fine-tuning of this run has a history")
         return
-    curves = pandas.concat(frames, axis=1)
     curves.index += 1
     size, layout = (3.4 * len(curves.columns), 3.2), (1, len(curves.columns))
     axes = curves.plot(subplots=True, layout=layout, figsize=size, legend=False, title=[*curves], xlabel="epoch")
@@ -127,24 +117,31 @@ def save(figure, path, title):
     print(f"picture: {path}")
 
 
+def history_of(checkpoint):
+    """[{term: mean of an epoch}] of a checkpoint; [] where there is none."""
+    return load_checkpoint(checkpoint).get("history", []) if checkpoint and os.path.isfile(checkpoint) else []
+
+
 def main(argv=None):
     args = parse_args(argv)
     cfg = run_config(args.run, ["OUTPUT_DIR", "", *args.opts])  # nothing of the run is written to
     set_random_seed(cfg.SEED)  # the same few-shot draw
     trainer = build_trainer(cfg)
-    framework, history = framework_of(args.run, cfg, trainer.backbone, trainer.device)
+    ship = ship_of(trainer)
+    ship.load(args.run)
     trainer.open_data(training=True)
     title = f"{cfg.TRAINER.NAME} on {cfg.DATASET.NAME}, seed {cfg.SEED} ({trainer.backbone.name})"
-    base, new = trainer.task.real_classnames(), trainer.extra_names()
-    if base and new:
-        points = gather(trainer, framework.generator, base, new, args.classes, args.per_class)
+    if ship.base and ship.new:
+        points = gather(trainer, ship, args.classes, args.per_class)
         for method in ("pca", "tsne"):
             draw_features(args.out / f"{method}.png", points, method, title)
     else:
-        print(f"no pictures of features: the run has {len(base)} classes with images and {len(new)} without")
-    newest = Checkpoints(args.run, trainer.MODEL_NAME).newest()
-    training = load_checkpoint(newest).get("history", []) if newest else []
-    draw_curves(args.out / "curves.png", {"generator": history, "fine-tuning": training}, title)
+        print(f"no pictures of features: {len(ship.base)} classes have images, and {len(ship.new)} only a name")
+    files = {
+        "generator": os.path.join(args.run, FOLDER, FINAL),
+        "fine-tuning": Checkpoints(args.run, trainer.MODEL_NAME).newest(),
+    }
+    draw_curves(args.out / "curves.png", {stage: history_of(file) for stage, file in files.items()}, title)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from trainers.core.files import UserError
 from trainers.core.folders import list_images
-from trainers.generative.build import load_framework
 
 OPTS = "KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE"
 
@@ -37,9 +36,9 @@ def image_files(places: list[str]) -> list[str]:
     return files
 
 
-def framework_of(folder, cfg, backbone, device):
-    """-> (framework, history) of a run's generator: in its own folder, or where TRAINER.SHIP.INIT_FROM took it from."""
-    own, options = os.path.join(folder, "generator"), cfg.TRAINER.SHIP
-    place = own if os.path.isdir(own) or not options.INIT_FROM else options.INIT_FROM
-    framework, _, history = load_framework(place, options, backbone, device)
-    return framework, history
+def ship_of(trainer):
+    """The plug-in SHIP of a run's trainer. Raises UserError where it has none."""
+    for plugin in trainer.plugins:
+        if plugin.NAME == "SHIP":
+            return plugin
+    raise UserError(f"expected the output folder of a trainer with SHIP, and this run's is {trainer.cfg.TRAINER.NAME}")

@@ -10,41 +10,33 @@ from runs import results
 
 def test_points_are_of_the_runs_own_draw_and_pictures_are_written(ship_run, tmp_path, monkeypatch):
     """Few-shot images of base classes, synthetic features of both halves, test images alone of the new classes."""
-    seen, points, before = {}, [], {path: path.stat().st_mtime_ns for path in ship_run.rglob("*")}
+    seen, before = {}, {path: path.stat().st_mtime_ns for path in ship_run.rglob("*")}
     gather, draw_curves = visualise.gather, visualise.draw_curves
 
-    def watched_gather(*arguments):
-        points.append(gather(*arguments))
-        return points[0]
+    def noted(name, function):
+        def call(*arguments):
+            seen[name] = arguments, function(*arguments)
+            return seen[name][1]
 
-    def watched_curves(path, histories, title):
-        draw_curves(path, histories, title)
-        seen.update(histories)
+        return call
 
-    monkeypatch.setattr(visualise, "gather", watched_gather)
-    monkeypatch.setattr(visualise, "draw_curves", watched_curves)
+    for name, function in (("gather", gather), ("draw_curves", draw_curves)):
+        monkeypatch.setattr(visualise, name, noted(name, function))
     visualise.main([str(ship_run), "--out", str(tmp_path / "pictures"), "--classes", "9", "--per-class", "6"])
     for name in ("pca.png", "tsne.png", "curves.png"):
         with Image.open(tmp_path / "pictures" / name) as image:
             image.verify()
     assert {path: path.stat().st_mtime_ns for path in ship_run.rglob("*")} == before
-    generator, tuning = seen.pop("generator"), seen.pop("fine-tuning")
-    (points,) = points
-    counts = {
-        ("base", "real"): 4 * 4,
-        ("base", "synthetic"): 4 * 6,
-        ("new", "synthetic"): 3 * 6,
-        ("new", "real"): 3 * 4,
-    }
+    points, histories = seen["gather"][1], seen["draw_curves"][0][1]
+    counts = {("base", "real"): 16, ("base", "synthetic"): 24, ("new", "synthetic"): 18, ("new", "real"): 12}
     assert points.groupby(["side", "kind"]).size().to_dict() == counts
     assert np.linalg.norm(np.stack(points["feature"]), axis=1) == pytest.approx(1.0, abs=1e-3)
-    new = points[points["side"] == "new"]
-    assert [*new["name"].unique()] == ["sunflower", "pizza", "umbrella"] and {*new["name"][new["kind"] == "real"]} == {
-        *new["name"]
-    }
-    assert len(generator) == len(tuning) == 3 and set(tuning[0]) == {"loss", "acc"}
+    for kind in ("synthetic", "real"):
+        names = points[(points["side"] == "new") & (points["kind"] == kind)]["name"]
+        assert {*names} == {"sunflower", "pizza", "umbrella"}
+    assert len(histories["generator"]) == len(histories["fine-tuning"]) == 3
     last = results(ship_run)["extra"]["generator"]
-    assert {name: last[name] for name in ("reconstruction", "kl")} == pytest.approx(generator[-1])
+    assert {name: last[name] for name in ("reconstruction", "kl")} == pytest.approx(histories["generator"][-1])
 
 
 def test_pca_is_not_fitted_to_unseen_images():

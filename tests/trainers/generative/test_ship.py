@@ -3,12 +3,17 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from plain import unit
+from tiny_clip import tiny_clip
 from tiny_data import NAMES
 
+from trainers.core.data import FeatureSet
+from trainers.core.gaussian import eigenvalues
 from trainers.core.model.prompts import ClassTokens, tokenize
+from trainers.core.model.text_encoder import in_fp32
 from trainers.generative.generator import PromptGenerator
 from trainers.generative.training import within_class_std
-from trainers.generative.vae import VAE
+from trainers.generative.vae import VAE, class_spectrum, keeping_weight, reconstruction_loss
 
 
 def plain_features(generator, backbone, names, z, labels):
@@ -23,9 +28,7 @@ def plain_features(generator, backbone, names, z, labels):
     return F.normalize(backbone.encode_prompts_plain(prompts, tokens.argmax(-1)), dim=-1)
 
 
-@pytest.mark.parametrize("n_ctx", [1, 4])
-@pytest.mark.parametrize("use_global", [True, False])
-@pytest.mark.parametrize("sequential", [True, False])
+@pytest.mark.parametrize("n_ctx, use_global, sequential", [(1, True, False), (4, True, True), (4, False, False)])
 def test_the_generator_is_equation_3_and_4(miniclip_backbone, n_ctx, use_global, sequential):
     torch.manual_seed(0)
     generator = PromptGenerator(miniclip_backbone, n_ctx, 6, 10, use_global, sequential)
@@ -78,3 +81,33 @@ def test_within_class_std_by_hand():
     features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 5.0], [5.0, 7.0], [9.0, 9.0]])
     spread = within_class_std(features, torch.tensor([0, 0, 1, 1, 2]))
     assert spread == pytest.approx((2**0.5 / 2 + 2**0.5 / 2) / 2)
+
+
+def gradient(tower, scale):
+    """Of the reconstruction loss, times `scale`, with respect to all parameters of one fixed generator."""
+    torch.manual_seed(0)
+    generator = PromptGenerator(tower, 4, 16, 32)
+    z, labels = torch.randn(8, 16), torch.arange(8) % 3
+    features = generator(z, labels, ClassTokens(NAMES[:3], tower, n_ctx=4))
+    (reconstruction_loss(unit(8, tower.embed_dim), features) * scale).backward()
+    return torch.cat([p.grad.flatten() for p in generator.parameters()]) / scale
+
+
+def test_gradients_through_the_copy_are_those_of_float32():
+    """Where gradients are small, as late in training, half precision has no bits left for them."""
+    full, half, small = tiny_clip(), tiny_clip(dtype=torch.float16), 1e-4
+    exact, copied, plain = (gradient(tower, small) for tower in (full, in_fp32(half), half))
+    error = [((found - exact).norm() / exact.norm()).item() for found in (copied, plain)]
+    assert error[0] < 2e-3 and error[1] > 10 * error[0], error
+
+
+def test_the_weight_that_keeps_a_share_of_the_variance():
+    spectrum = torch.tensor([0.5, 0.3, 0.1, 0.06, 0.04], dtype=torch.float64)
+    assert keeping_weight(spectrum) == pytest.approx(2 * 0.1)  # 0.5 + 0.3 + 0.1 are 90%
+    assert keeping_weight(spectrum, 0.91) == pytest.approx(2 * 0.06)
+    images = FeatureSet(unit(9, 16), torch.arange(10), torch.arange(9) % 3)
+    x = images.features.double()
+    means = torch.stack([x[images.labels == label].mean(0) for label in range(3)])
+    within = (x - means[images.labels]).t() @ (x - means[images.labels]) / 9
+    found = class_spectrum(images, 3)
+    assert torch.allclose(found, eigenvalues(within), atol=1e-9) and found.sum() == pytest.approx(within.trace().item())

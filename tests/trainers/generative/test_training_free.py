@@ -13,27 +13,25 @@ from trainers.core.data import FeatureSet
 from trainers.core.gaussian import shrunk_covariance
 from trainers.core.model.prompts import ClassTokens
 from trainers.generative.build import load_framework
-from trainers.generative.training_free import GaussianGenerator, ShiftGenerator
+from trainers.generative.generator import GaussianGenerator, ShiftGenerator
 
 TEMPLATE = "a sketch of a {}."
 KINDS = ["shift", "gaussian"]
 GENERATOR = "TRAINER.SHIP.GENERATOR"
 
 
-def two_views():
-    """Unit features of eight images, two views each."""
-    return FeatureSet(unit(16, 256), torch.arange(0, 17, 2), torch.arange(8) % 3)
-
-
-def image_means(found, classes=3):
-    images = F.normalize(found.features.view(len(found), 2, -1).sum(1), dim=-1)
-    return images, torch.stack([images[found.labels == label].mean(0) for label in range(classes)])
+def fitted(kind, backbone):
+    """-> (a generator of eight images in three classes, two views each; their FeatureSet, their means over views, and
+    the means of the classes)"""
+    found = FeatureSet(unit(16, 256), torch.arange(0, 17, 2), torch.arange(8) % 3)
+    images = F.normalize(found.features.view(8, 2, -1).sum(1), dim=-1)
+    means = torch.stack([images[found.labels == label].mean(0) for label in range(3)])
+    tensors = kind.fitted(found, hand_written(backbone, NAMES[:3], TEMPLATE))
+    return kind(backbone, [TEMPLATE], tensors), found, images, means
 
 
 def test_shift_by_hand(miniclip_backbone):
-    found, made = two_views(), ShiftGenerator(miniclip_backbone, [TEMPLATE])
-    made.fit(found, ClassTokens(NAMES[:3], miniclip_backbone))
-    _, means = image_means(found)
+    made, found, _, means = fitted(ShiftGenerator, miniclip_backbone)
     offset = means.mean(0) - hand_written(miniclip_backbone, NAMES[:3], TEMPLATE).mean(0)
     z = torch.tensor([[-9.0], [-0.05], [0.05], [9.0]])  # of 16 views the first, the 8th, the 9th, the last
     x = made(z, torch.tensor([0, 1, 1, 0]), ClassTokens(NAMES[3:5], miniclip_backbone))
@@ -44,9 +42,7 @@ def test_shift_by_hand(miniclip_backbone):
 
 
 def test_gaussian_by_hand(miniclip_backbone):
-    found, made = two_views(), GaussianGenerator(miniclip_backbone, [TEMPLATE])
-    made.fit(found, ClassTokens(NAMES[:3], miniclip_backbone))
-    images, means = image_means(found)
+    made, found, images, means = fitted(GaussianGenerator, miniclip_backbone)
     covariance = shrunk_covariance(images - means[found.labels])
     assert torch.allclose(made.factor.double() @ made.factor.double().t(), covariance, atol=1e-6)
     assert made.latent_dim == 256 and not made.factor.triu(1).any()
@@ -74,18 +70,13 @@ def test_nothing_is_pretrained_and_the_method_sees_synthetic_features(run):
 
 
 def test_it_is_loaded_as_it_was_saved(run, miniclip_backbone, tiny_bank, tmp_path):
-    options = ship_options(GENERATOR=run[0])
-    first, second = (load_framework(str(run[1]), options, miniclip_backbone, "cpu")[0].generator for _ in range(2))
-    z, classes = torch.randn(5, first.latent_dim), ClassTokens(NAMES[4:6], miniclip_backbone)
-    assert torch.equal(*(made(z, torch.tensor([0, 1, 1, 0, 1]), classes) for made in (first, second)))
-    assert first.templates == ["a photo of a {}."] and all(
-        not value.requires_grad for value in first.state_dict().values()
-    )
-    train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP", GENERATOR, run[0], "TRAINER.SHIP.INIT_FROM", run[1]))
-    assert results(tmp_path)["metrics"] == results(run[1])["metrics"]  # the draws after the generator are the same
-    options.GENERATOR = "clip"
-    with pytest.raises(UserError, match=f"GENERATOR {run[0]}"):
-        load_framework(str(run[1]), options, miniclip_backbone, "cpu")
+    kind, folder = run
+    generator = load_framework(str(folder), ship_options(GENERATOR=kind), miniclip_backbone, "cpu")[0].generator
+    assert generator.templates == ["a photo of a {}."]
+    train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP", GENERATOR, kind, "TRAINER.SHIP.INIT_FROM", folder))
+    assert results(tmp_path)["metrics"] == results(folder)["metrics"]  # the draws after the generator are the same
+    with pytest.raises(UserError, match=f"GENERATOR {kind}"):
+        load_framework(str(folder), ship_options(), miniclip_backbone, "cpu")
 
 
 def test_one_image_of_a_class_has_no_covariance(tiny_bank, tmp_path):

@@ -3,15 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from dassl.utils import UserError
 from runs import argv, evaluate, log, results, same_state
 from tiny_data import NAMES, poison
 
 import train
 from trainers import open_run
-from trainers.plugins.ship import SHIP
-from trainers.prototypes import GaussianLDA
-from trainers.tip_adapter import Tip_Adapter
+from trainers.coop import CoOp
 
 LDA = ["TRAINER.SHIP.GENERATOR", "gaussian"]
 
@@ -27,8 +24,6 @@ def test_share_zero_is_the_method_without_ship_bit_for_bit(tiny_bank, tmp_path, 
 
 @pytest.mark.parametrize("share, rows", [(0.5, 4), (0.01, 1)])
 def test_a_batch_has_that_share_of_synthetic_rows(tiny_bank, tmp_path, monkeypatch, share, rows):
-    from trainers.coop import CoOp
-
     seen, original = [], CoOp.compute_loss
 
     def noting(method, features, labels):
@@ -38,8 +33,6 @@ def test_a_batch_has_that_share_of_synthetic_rows(tiny_bank, tmp_path, monkeypat
     monkeypatch.setattr(CoOp, "compute_loss", noting)
     train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP", *LDA, "TRAINER.SHIP.SHARE", str(share), "TEST.NO_TEST", "True"))
     assert set(seen) == {(8, rows)}
-    with pytest.raises(UserError, match="TRAINER.SHIP.SHARE is 1.5.*at most 1"):
-        train.main(argv(tiny_bank, tmp_path / "no", "CoOp_SHIP", "TRAINER.SHIP.SHARE", "1.5"))
 
 
 @pytest.mark.parametrize("trainer", ["GaussianLDA", "Prototype"])
@@ -73,4 +66,3 @@ def test_the_row_to_recommend_runs_and_is_evaluated_again(tiny_bank, tmp_path):
     assert found["plugins"] == ["SHIP", "GATE"] and {"all_H", "ausuc"} <= found["metrics"].keys()
     again = evaluate(tmp_path / "run", tiny_bank, tmp_path / "all", "GaussianLDA_SHIP_GATE", subset="all")
     assert again["metrics"]["accuracy"] == found["metrics"]["all"]
-    assert "trains nothing" in SHIP.refuses(Tip_Adapter) and not SHIP.refuses(GaussianLDA)

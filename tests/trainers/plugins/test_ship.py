@@ -3,13 +3,7 @@
 import pytest
 import torch
 from dassl.utils import UserError
-from runs import (
-    argv,
-    check_a_killed_run_ends_like_one_left_alone,
-    log,
-    results,
-    same_state,
-)
+from runs import argv, check_a_killed_run_ends_like_one_left_alone, log, results, same_state
 
 import train
 from trainers.core.checkpoints import read
@@ -53,20 +47,31 @@ def test_a_generator_is_reused_by_init_from(tiny_bank, tmp_path):
         train.main(argv(tiny_bank, tmp_path / "third", "CoOp_SHIP", *start, "TRAINER.SHIP.N_CTX", "2"))
 
 
-@pytest.mark.parametrize(
-    "names, problem",
-    [
+def test_bad_new_class_names(tiny_bank, tmp_path):
+    file = tmp_path / "names.txt"
+    for names, problem in (
         ("dog\nzebra\n", "'dog' repeats the class 'dog'"),
-        ("word " * 90 + "\n", "77"),
+        ("word " * 90 + "\n", "exceed 77 tokens"),
+    ):
+        file.write_text(names)
+        words = argv(tiny_bank, tmp_path, "CoOp_SHIP", "TRAINER.SHIP.NEW_CLASSES", str(file), task="fewshot")
+        with pytest.raises(UserError, match=problem):
+            train.main(words)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ("FRAMEWORK flow", "FRAMEWORK is flow; it must be one of vae, gan"),
+        ("GENERATOR mlp SEQUENTIAL True", "SEQUENTIAL True has no effect with GENERATOR mlp"),
+        ("FRAMEWORK gan KL_WEIGHT_RULE auto", "KL_WEIGHT_RULE auto has no effect with .* FRAMEWORK gan"),
     ],
 )
-def test_bad_new_class_names(tiny_bank, tmp_path, names, problem):
-    file = tmp_path / "names.txt"
-    file.write_text(names)
-    options = ["TRAINER.SHIP.NEW_CLASSES", str(file)]
-    with pytest.raises(UserError) as error:
-        train.main(argv(tiny_bank, tmp_path / "out", "CoOp_SHIP", *options, task="fewshot"))
-    assert problem in str(error.value)
+def test_options_that_make_no_model(tiny_bank, tmp_path, options, message):
+    words = options.split()
+    words[::2] = [f"TRAINER.SHIP.{key}" for key in words[::2]]
+    with pytest.raises(UserError, match=message):
+        train.main(argv(tiny_bank, tmp_path, "CoOp_SHIP", *words))
 
 
 RESUMED = [
