@@ -187,9 +187,7 @@ class f_VAEGAN(FeatureTrainer):
         seen, unseen = ClassTokens(real, self.backbone), ClassTokens(new, self.backbone)
         with self.watch.stage(STAGE):
             build = partial(self.FRAMEWORK, self.backbone, self.options, self.train_set)
-            keys = tuple(key for key in self.options if key not in ("SYNTHETIC", "PREC"))
-            training = GeneratorTraining(build, self, self.SECTION, keys, f"{name} generator", seen)
-            framework, self.report = training.run()
+            framework, self.report, _ = GeneratorTraining(build, self, self.SECTION, seen).run()
             self.generator = framework.generator
             seed_all(self.cfg.SEED, "support")
             self.synthetic = Synthesizer(self.generator, unseen, first_label=len(real)).balanced(self.options.SYNTHETIC)

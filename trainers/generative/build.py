@@ -14,7 +14,6 @@ from .training import FINAL, FOLDER
 from .vae import VAE
 
 ARCHITECTURE = ("FRAMEWORK", "GENERATOR", "N_CTX", "GLOBAL", "SEQUENTIAL", "HIDDEN_DIM", "LATENT_DIM")
-TRAINING = ("LR", "WEIGHT_DECAY", "EPOCHS", "BATCH_SIZE", "KL_WEIGHT")
 
 
 def build_framework(options, backbone, kl_weight):
@@ -30,23 +29,12 @@ def build_framework(options, backbone, kl_weight):
     return VAE(generator, backbone.embed_dim, hidden_dim, kl_weight)
 
 
-class TrainingFree(nn.Module):
-    """A generator with nothing that trains it."""
-
-    def __init__(self, generator):
-        super().__init__()
-        self.generator = generator
-
-    def optimizers(self, options):
-        return []
-
-
 def fit_framework(options, backbone, templates, images, classes, share):
     """The same of a generator that needs no training: made of a FeatureSet of `classes` (a ClassTokens), which has
     `share` of the images of a full run."""
     kind = TRAINING_FREE[options.GENERATOR]
     tensors = kind.fitted(images, class_features(backbone, templates)(classes))
-    return TrainingFree(kind(backbone, templates, tensors, share))
+    return nn.ModuleDict({"generator": kind(backbone, templates, tensors, share)})
 
 
 def load_framework(path, options, backbone, device):
@@ -79,5 +67,6 @@ def load_framework(path, options, backbone, device):
         framework.load_state_dict(state["state_dict"])
     else:
         tensors = {name.removeprefix("generator."): value for name, value in state["state_dict"].items()}
-        framework = TrainingFree(TRAINING_FREE[options.GENERATOR](backbone, settings["templates"], tensors))
+        generator = TRAINING_FREE[options.GENERATOR](backbone, settings["templates"], tensors)
+        framework = nn.ModuleDict({"generator": generator})
     return framework.to(device).requires_grad_(False).eval(), file, state["history"]

@@ -20,7 +20,7 @@ from ..core.model.prompts import ClassTokens
 from ..core.model.text_encoder import in_fp32
 from ..core.plugin import Plugin
 from ..core.randomness import derive_seed, seed_all
-from ..generative.build import ARCHITECTURE, TRAINING, build_framework, fit_framework, load_framework
+from ..generative.build import build_framework, fit_framework, load_framework
 from ..generative.generator import TRAINING_FREE
 from ..generative.synthesis import CHUNK, Extended, Synthesizer, SyntheticLoader
 from ..generative.training import FINAL, FOLDER, STAGE, GeneratorTraining
@@ -140,19 +140,17 @@ class SHIP(Plugin):
                 f"TASK {self.cfg.TASK} needs the generator of a source run: give its folder with TRAINER.SHIP.INIT_FROM"
             )
         require_effect(options)
-        classes, weight, keys = ClassTokens(self.base, tower, options.N_CTX), options.KL_WEIGHT, ARCHITECTURE + TRAINING
-        auto = {}
+        classes, weight, auto = ClassTokens(self.base, tower, options.N_CTX), options.KL_WEIGHT, {}
         if options.KL_WEIGHT_RULE == "auto":
             weight = keeping_weight(class_spectrum(trainer.train_set, len(self.base)))
-            keys, auto = (*keys, "KL_WEIGHT_RULE"), {"kl_weight": weight}
+            auto = {"kl_weight": weight}
             print(f"generator: KL weight {weight:.4g}, which keeps {KEPT:.0%} of the variance within classes")
         build, epochs = partial(build_framework, options, tower, weight), options.EPOCHS
         if options.GENERATOR in TRAINING_FREE:
             about = trainer.templates, trainer.train_set, classes, trainer.task.share
             build, epochs = partial(fit_framework, options, tower, *about), 0
-        training = GeneratorTraining(build, trainer, self.SECTION, keys, "SHIP generator", classes, epochs)
-        framework, report = training.run()
-        return framework, {**report, **auto}, training.final
+        framework, terms, final = GeneratorTraining(build, trainer, self.SECTION, classes, epochs).run()
+        return framework, {**terms, **auto}, final
 
     def save(self, folder):
         if folder and self.final and not os.path.exists(os.path.join(folder, FOLDER, FINAL)):
@@ -229,13 +227,11 @@ class SHIP(Plugin):
 
 def require_effect(options):
     """Raises UserError where an option was set that the generator or its framework does not look at."""
-    ignored = {"mlp": ("GLOBAL", "SEQUENTIAL")}.get(options.GENERATOR, ())
-    if options.GENERATOR in TRAINING_FREE:
-        ignored = ("GLOBAL", "SEQUENTIAL", "FRAMEWORK", "KL_WEIGHT_RULE")
-    elif options.FRAMEWORK == "gan":
-        ignored += ("KL_WEIGHT_RULE",)
-    for key in ignored:
-        if options[key] != SHIP.OPTIONS[key]:
+    makes_prompts, is_trained = options.GENERATOR == "clip", options.GENERATOR not in TRAINING_FREE
+    looked_at = {"GLOBAL": makes_prompts, "SEQUENTIAL": makes_prompts, "FRAMEWORK": is_trained}
+    looked_at["KL_WEIGHT_RULE"] = is_trained and options.FRAMEWORK == "vae"
+    for key, has_effect in looked_at.items():
+        if not has_effect and options[key] != SHIP.OPTIONS[key]:
             raise UserError(
                 f"TRAINER.SHIP.{key} {options[key]} has no effect with GENERATOR {options.GENERATOR} and FRAMEWORK "
                 f"{options.FRAMEWORK}: leave it out"

@@ -12,7 +12,6 @@ from trainers.core.gaussian import eigenvalues
 from trainers.core.model.prompts import ClassTokens, tokenize
 from trainers.core.model.text_encoder import in_fp32
 from trainers.generative.generator import PromptGenerator
-from trainers.generative.training import within_class_std
 from trainers.generative.vae import VAE, class_spectrum, keeping_weight, reconstruction_loss
 
 
@@ -75,12 +74,6 @@ def test_initialisation_of_the_released_code(miniclip_backbone):
             assert not parameter.any()
         else:
             assert parameter.std().item() == pytest.approx(0.02, rel=0.1), name
-
-
-def test_within_class_std_by_hand():
-    features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [5.0, 5.0], [5.0, 7.0], [9.0, 9.0]])
-    spread = within_class_std(features, torch.tensor([0, 0, 1, 1, 2]))
-    assert spread == pytest.approx((2**0.5 / 2 + 2**0.5 / 2) / 2)
 
 
 def gradient(tower, scale):

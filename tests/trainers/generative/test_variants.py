@@ -18,7 +18,7 @@ from trainers.core.model.prompts import ClassTokens
 from trainers.core.predictor import Stopwatch
 from trainers.core.randomness import seed_all
 from trainers.generative import gan as wgan
-from trainers.generative.build import ARCHITECTURE, TRAINING, build_framework
+from trainers.generative.build import build_framework
 from trainers.generative.gan import BETAS, CRITIC_STEPS, PENALTY_WEIGHT, WGAN
 from trainers.generative.generator import FeatureGenerator, PromptGenerator
 from trainers.generative.training import GeneratorTraining
@@ -35,18 +35,9 @@ def pretraining(backbone, directory, **changes):
     classes = ClassTokens(NAMES[:3], backbone, n_ctx=4)
     options = ship_options(**SMALL, **changes)
     cfg = CfgNode({"SEED": 1, "TRAIN": {"CHECKPOINT_SECONDS": 0.0}, "TRAINER": {"SHIP": options}})
-    features = few_features(backbone)
-    run = SimpleNamespace(
-        cfg=cfg,
-        backbone=backbone,
-        train_set=features,
-        output_dir=str(directory),
-        identity={},
-        watch=Stopwatch(),
-        hides_bars=True,
-    )
-    build = partial(build_framework, options, backbone, options.KL_WEIGHT)
-    return GeneratorTraining(build, run, "SHIP", ARCHITECTURE + TRAINING, "SHIP generator", classes)
+    run = SimpleNamespace(cfg=cfg, backbone=backbone, train_set=few_features(backbone), output_dir=str(directory))
+    run.identity, run.watch, run.hides_bars, run.device, run.templates = {}, Stopwatch(), True, "cpu", []
+    return GeneratorTraining(partial(build_framework, options, backbone, options.KL_WEIGHT), run, "SHIP", classes)
 
 
 def close(found, expected):
@@ -167,7 +158,7 @@ def test_optimisers_of_the_gan(miniclip_backbone):
 def test_the_loop_trains_the_vae_as_written_out(miniclip_backbone, tmp_path):
     """Bit for bit: the same initial draw, batches, noise and updates as a loop without a framework."""
     job = pretraining(miniclip_backbone, tmp_path)
-    framework, report = job.run()
+    framework, terms, final = job.run()
     found, options = framework.generator, job.options
     seed_all(1, "generator", "init")
     made = PromptGenerator(miniclip_backbone, options.N_CTX, 6, 12)
@@ -175,7 +166,7 @@ def test_the_loop_trains_the_vae_as_written_out(miniclip_backbone, tmp_path):
     optimizer = torch.optim.AdamW(vae.parameters(), lr=options.LR, weight_decay=options.WEIGHT_DECAY, fused=True)
     for epoch in range(options.EPOCHS):
         seed_all(1, "generator", epoch)
-        for batch in FeatureLoader(job.features, options.BATCH_SIZE, drop_last=False):
+        for batch in FeatureLoader(job.trainer.train_set, options.BATCH_SIZE, drop_last=False):
             loss, _ = vae.loss(batch["features"], batch["label"], job.classes)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -183,7 +174,7 @@ def test_the_loop_trains_the_vae_as_written_out(miniclip_backbone, tmp_path):
     expected = made.state_dict()
     assert found.state_dict().keys() == expected.keys()
     assert all(torch.equal(value, expected[name]) for name, value in found.state_dict().items())
-    assert {"reconstruction", "kl", "spread_real", "spread_synthetic"} == set(report)
+    assert terms.keys() == {"reconstruction", "kl"} and final["history"][-1] == terms
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(miniclip_backbone, tmp_path, monkeypatch):
@@ -197,7 +188,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(miniclip_backbone, tmp_pat
             yield {**batch, "features": batch["features"] * (float("nan") if len(drawn) == 4 else 1)}
 
     monkeypatch.setattr(FeatureLoader, "__iter__", poisoned)
-    with pytest.raises(UserError, match=r"SHIP generator: .* is not finite at epoch 2.*TRAINER.SHIP.LR"):
+    with pytest.raises(UserError, match=r"generator: .* is not finite at epoch 2.*TRAINER.SHIP.LR"):
         job.run()
     kept = torch.load(tmp_path / "generator/generator-rolling.pth.tar", weights_only=True)
     assert kept["epoch"] == 1 and all(torch.isfinite(value).all() for value in kept["state_dict"].values())
