@@ -50,9 +50,6 @@ def main(argv=None):
         print(f"{trainer.cfg.TRAINER.NAME} does not classify by one vector per class: no class_weights in the file")
     header = {
         "classnames": json.dumps(names),
-        "trainer": trainer.cfg.TRAINER.NAME,
-        "run_seed": str(trainer.cfg.SEED),
-        "seed": str(args.seed),
         "backbone": trainer.backbone.name,
         "backbone_hash": trainer.backbone.weights_hash,
         "logit_scale": str(trainer.backbone.logit_scale.exp().item()),

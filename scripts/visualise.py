@@ -44,14 +44,11 @@ def parse_args(argv=None):
 
 
 def test_images(trainer, names):
-    """FeatureSet of the test images of the classes `names`, which are its labels; it may be empty."""
-    items = {}
-    for evaluation in trainer.task.evaluations():
-        for item in evaluation.items:
-            name = evaluation.classnames[item.label]
-            if name in names:
-                items[item.impath] = Datum(impath=item.impath, label=names.index(name))
-    return trainer.data.plain([*items.values()]) if items else trainer.train_set.select([])
+    """FeatureSet of the test images of the classes `names`, labelled by their places there; it may be empty."""
+    of_all = trainer.task.evaluations()[-1]
+    place = {label: names.index(name) for label, name in enumerate(of_all.classnames) if name in names}
+    items = [Datum(impath=item.impath, label=place[item.label]) for item in of_all.items if item.label in place]
+    return trainer.data.plain(items) if items else trainer.train_set.select([])
 
 
 def gather(trainer, ship, classes, per_class):
@@ -98,9 +95,8 @@ def draw_features(path, points, method, title):
 
 def draw_curves(path, histories, title):
     """A panel for each term. histories: {stage of the run: [{term: mean of an epoch}]}."""
-    curves = pandas.concat(
-        [pandas.DataFrame(epochs).add_prefix(f"{stage}: ") for stage, epochs in histories.items()], axis=1
-    )
+    frames = [pandas.DataFrame(epochs).add_prefix(f"{stage}: ") for stage, epochs in histories.items()]
+    curves = pandas.concat(frames, axis=1)
     if curves.empty:
         print("no curves: neither the generator nor the fine-tuning of this run has a history")
         return
@@ -137,11 +133,9 @@ def main(argv=None):
             draw_features(args.out / f"{method}.png", points, method, title)
     else:
         print(f"no pictures of features: {len(ship.base)} classes have images, and {len(ship.new)} only a name")
-    files = {
-        "generator": os.path.join(args.run, FOLDER, FINAL),
-        "fine-tuning": Checkpoints(args.run, trainer.MODEL_NAME).newest(),
-    }
-    draw_curves(args.out / "curves.png", {stage: history_of(file) for stage, file in files.items()}, title)
+    generator = history_of(os.path.join(args.run, FOLDER, FINAL))
+    tuning = history_of(Checkpoints(args.run, trainer.MODEL_NAME).newest())
+    draw_curves(args.out / "curves.png", {"generator": generator, "fine-tuning": tuning}, title)
 
 
 if __name__ == "__main__":

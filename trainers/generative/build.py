@@ -38,24 +38,18 @@ def fit_framework(options, backbone, templates, images, classes, share):
 
 
 def load_framework(path, options, backbone, device):
-    """What a run trained, from its folder or its `generator/` folder -> (framework, its file, history: the mean terms
-    of each epoch).
+    """What a run trained, from its folder or its `generator/` folder -> (framework, {"loaded_from", its last terms}).
 
     Raises UserError if it is missing or was made with another backbone or other options than `options`.
     """
     candidates = [os.path.join(path, FINAL), os.path.join(path, FOLDER, FINAL)]
     file = next((path for path in candidates if os.path.isfile(path)), None)
     if file is None:
-        raise UserError(
-            f"no {FINAL} in {path}; expected the output folder of a finished SHIP run, as TRAINER.SHIP.INIT_FROM takes"
-        )
+        raise UserError(f"no {FINAL} in {path}; expected the output folder of a finished run of a trainer with SHIP")
     state = read(file)
     settings = json.loads(state["settings"])
     if settings["backbone"] != backbone.weights_hash:
-        raise UserError(
-            f"the generator {file} was trained on another backbone ({settings['backbone'][:12]}, the run uses "
-            f"{backbone.weights_hash[:12]})"
-        )
+        raise UserError(f"the generator {file} was trained on another backbone than this run's {backbone.name}")
     is_trained = options.GENERATOR not in TRAINING_FREE
     compared = ARCHITECTURE if is_trained else ("GENERATOR",)
     differing = [key for key in compared if settings["options"][key] != options[key]]
@@ -69,4 +63,5 @@ def load_framework(path, options, backbone, device):
         tensors = {name.removeprefix("generator."): value for name, value in state["state_dict"].items()}
         generator = TRAINING_FREE[options.GENERATOR](backbone, settings["templates"], tensors)
         framework = nn.ModuleDict({"generator": generator})
-    return framework.to(device).requires_grad_(False).eval(), file, state["history"]
+    report = {"loaded_from": file, **(state["history"] or [{}])[-1]}
+    return framework.to(device).requires_grad_(False).eval(), report

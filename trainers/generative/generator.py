@@ -119,8 +119,7 @@ class GaussianGenerator(TrainingFreeGenerator):
         residuals = support - means_of(support, images.labels, len(texts))[images.labels]
         if not residuals.any():
             raise UserError(
-                "TRAINER.SHIP.GENERATOR gaussian needs a covariance, and every class has one image: give "
-                "DATASET.NUM_SHOTS 2 or more, or use shift"
+                "TRAINER.SHIP.GENERATOR gaussian needs a covariance, and every class has one image: use shift"
             )
         return {"support": support, "factor": torch.linalg.cholesky(shrunk_covariance(residuals)).float()}
 

@@ -89,10 +89,8 @@ class GeneratorTraining:
         values = {name: torch.stack([terms[name] for terms in steps]).tolist() for name in steps[0]}
         means = {name: sum(number / len(loader) for number in numbers) for name, numbers in values.items()}
         if not all(map(math.isfinite, means.values())) or not all(p.isfinite().all() for p in framework.parameters()):
-            raise UserError(
-                f"generator: a loss or a parameter is not finite at epoch {epoch + 1}; training stopped. The last good "
-                f"state is in {self.folder}. A smaller TRAINER.{self.section}.LR is the usual cure"
-            )
+            cure = f"a smaller TRAINER.{self.section}.LR is the usual cure"
+            raise UserError(f"generator: a loss or a parameter is not finite at epoch {epoch + 1}; {cure}")
         return means
 
     def saved(self):

@@ -36,6 +36,7 @@ from ..core.model.prompts import encode_classes
 from ..core.model.vocabulary import has_embedding, listed_words, token_words
 from ..core.plugin import Plugin
 
+DISTANCES = ("kl", "mse", "pearson", "lasp")
 KEY = "TRAINER.SAR.NAMES"
 SOURCES = ("list", "task", "imagenet", "vocabulary", "random")
 WORDS = ("vocabulary", "random")  # sources of thousands of words
@@ -72,13 +73,7 @@ class SAR(Plugin):
         "SAMPLE": 64,  # names drawn in each step, trained and further ones alike; 0: all
         "EXCLUDE_LABEL_ONLY": False,  # leaves out further names that are label-only classes of the task
     }
-    LIMITS = {
-        "W": Range(0),
-        "TAU": Range(0, above=True),
-        "DISTANCE": ("kl", "mse", "pearson", "lasp"),
-        "COUNT": Range(0),
-        "SAMPLE": Range(0),
-    }
+    LIMITS = {"W": Range(0), "TAU": Range(0, above=True), "DISTANCE": DISTANCES, "COUNT": Range(0), "SAMPLE": Range(0)}
 
     hand_written = None  # t0 of the names V [N, d] float64; None: there is nothing to align
     names: list[str] = []  # V, the trained ones first
@@ -100,10 +95,8 @@ class SAR(Plugin):
         self.names = self.trainer.head_classnames() + self.further_names()
         count = len(self.names)
         if min(count, self.options.SAMPLE or count) < 3:
-            raise UserError(
-                f"SAR aligns the relations of three names or more: there are {count}, and TRAINER.SAR.SAMPLE is "
-                f"{self.options.SAMPLE}. {KEY} gives further ones, SAMPLE 0 takes all"
-            )
+            sample = f"TRAINER.SAR.SAMPLE is {self.options.SAMPLE}"
+            raise UserError(f"SAR aligns relations of three names or more: there are {count}, and {sample}")
         self.hand_written = encode_classes(self.trainer.backbone, self.trainer.templates, self.names).double()
 
     def attach(self, head):
@@ -149,31 +142,27 @@ class SAR(Plugin):
         """The names beside the trained ones; what was left out is counted in `report`."""
         options, trained = self.options, self.trainer.head_classnames()
         label_only = {plain(name) for name in self.trainer.task.label_only_classnames()}
-        known, further, overlap, repeated, unknown = {plain(name) for name in trained}, [], [], 0, 0
+        known, further, overlap, unknown = {plain(name) for name in trained}, [], [], 0
         for name in self.source_names(options.COUNT + len(known) + len(label_only)):
             if options.COUNT and len(further) == options.COUNT:
                 break
             if plain(name) in label_only:
                 overlap.append(name)
-            if plain(name) in known:
-                repeated += 1
-            elif not has_embedding(self.trainer.backbone, name.replace("_", " ")):
-                unknown += 1
-            elif not (options.EXCLUDE_LABEL_ONLY and plain(name) in label_only):
-                further.append(name)
+            if plain(name) not in known and not (options.EXCLUDE_LABEL_ONLY and plain(name) in label_only):
+                if has_embedding(self.trainer.backbone, name.replace("_", " ")):
+                    further.append(name)
+                else:
+                    unknown += 1
             known.add(plain(name))
         self.report = {
             "reconstruction": self.RECONSTRUCTION,
             "source": options.NAMES or "none",
             "names": further,
             "overlap": overlap,  # names of the source that are label-only classes
-            "repeated": repeated,  # names that were there already
             "without_embedding": unknown,
         }
-        print(
-            f"SAR: {len(trained)} trained and {len(further)} further names ({options.NAMES or 'none'}); {len(overlap)} "
-            f"of the source are label-only classes, {repeated} repeat others, {unknown} have no embedding"
-        )
+        counts = f"{len(overlap)} of the source are label-only classes, {unknown} have no embedding"
+        print(f"SAR: {len(trained)} trained and {len(further)} further names ({options.NAMES or 'none'}); {counts}")
         return further
 
     def source_names(self, enough: int) -> list[str]:
@@ -201,16 +190,10 @@ class SAR(Plugin):
         for path in (DATASETS / "novel_names").glob("*.txt"):
             if path.stem.replace("_", "") == name.lower().replace("_", ""):
                 return path
-        raise UserError(
-            f"{KEY} list: there is none for {name} in {DATASETS / 'novel_names'}. Type {KEY} FILE, a text file with a "
-            "name a line, or another source"
-        )
+        raise UserError(f"{KEY} list: there is none for {name}; type {KEY} FILE, a text file with a name a line")
 
     def results(self):
-        if not self.report:
-            return {}
-        history = self.trainer.history
-        return {"sar": {**self.report, "penalty": history[-1].get("sar") if history else None}}  # of the last epoch
+        return {"sar": self.report} if self.report else {}
 
 
 def nearest_first(words, backbone, names: list[str], enough: int) -> Tensor:
@@ -226,9 +209,7 @@ def check_source(options):
     """Raises UserError for a misspelt source of names; no file is opened."""
     source = options.NAMES
     if source and source not in SOURCES and not any(sign in source for sign in (".", "/", os.sep)):
-        raise UserError(
-            f"{KEY} is '{source}'; it must be one of {', '.join(nearest(source, SOURCES))}, or a text file with a "
-            f"name a line (./{source}, where that is one)"
-        )
+        known = ", ".join(nearest(source, SOURCES))
+        raise UserError(f"{KEY} is '{source}'; it must be one of {known}, or a text file such as ./{source}")
     if source in WORDS and not options.COUNT:
         raise UserError(f"{KEY} {source} has thousands of words; say how many with TRAINER.SAR.COUNT, such as 100")

@@ -115,9 +115,11 @@ class SHIP(Plugin):
         now. Once for all members of an ensemble with these options. -> the framework"""
         if self.framework is None:
             key, shared = f"{self.NAME} {self.options}", self.trainer.shared
-            if key not in shared:
-                source = self.options.INIT_FROM or self.folder
-                shared[key] = self.read(source) if source else self.pretrain()
+            source = self.options.INIT_FROM or self.folder
+            if key not in shared and source:
+                shared[key] = *load_framework(source, self.options, self.tower, self.trainer.device), {}
+            elif key not in shared:
+                shared[key] = self.pretrain()
             self.framework, self.report, self.final = shared[key]
         return self.framework
 
@@ -126,19 +128,12 @@ class SHIP(Plugin):
         """The text tower, in float32 as in the released code: half precision spoils the gradients."""
         return in_fp32(self.trainer.backbone)
 
-    def read(self, source):
-        """-> (framework, report, nothing to save) of the run in the folder `source`."""
-        framework, file, history = load_framework(source, self.options, self.tower, self.trainer.device)
-        return framework, {"loaded_from": file, **(history[-1] if history else {})}, {}
-
     def pretrain(self):
         """-> (framework, report, what is saved of it). Nothing is drawn here but in the training itself, so its draws
         stay the paper's."""
         options, trainer, tower = self.options, self.trainer, self.tower
         if not self.base:
-            raise UserError(
-                f"TASK {self.cfg.TASK} needs the generator of a source run: give its folder with TRAINER.SHIP.INIT_FROM"
-            )
+            raise UserError(f"TASK {self.cfg.TASK} needs TRAINER.SHIP.INIT_FROM, the folder of a run with a generator")
         require_effect(options)
         classes, weight, auto = ClassTokens(self.base, tower, options.N_CTX), options.KL_WEIGHT, {}
         if options.KL_WEIGHT_RULE == "auto":
@@ -232,7 +227,5 @@ def require_effect(options):
     looked_at["KL_WEIGHT_RULE"] = is_trained and options.FRAMEWORK == "vae"
     for key, has_effect in looked_at.items():
         if not has_effect and options[key] != SHIP.OPTIONS[key]:
-            raise UserError(
-                f"TRAINER.SHIP.{key} {options[key]} has no effect with GENERATOR {options.GENERATOR} and FRAMEWORK "
-                f"{options.FRAMEWORK}: leave it out"
-            )
+            kind = f"GENERATOR {options.GENERATOR} and FRAMEWORK {options.FRAMEWORK}"
+            raise UserError(f"TRAINER.SHIP.{key} {options[key]} has no effect with {kind}: leave it out")
