@@ -3,9 +3,9 @@
     (E1) l = (1/M) sum_m l^m
 
 Equal weights: there is nothing to choose. Members (TRAINER.ENSEMBLE.MEMBERS, a line each: a trainer's name, then KEY
-VALUE options of its own) are trained or fitted in turn on the same shots. They share the data set, the backbone, its
-features, and the generator of those whose options of SHIP agree. GATE goes over the ensemble, not over a member.
-Choosing a member by leave-classes-out was tried in its place and was worse than this fixed default.
+VALUE options of its own) are trained or fitted in turn on the same shots. They share the data set, the backbone and its
+features. GATE goes over the ensemble, not over a member. Choosing a member by leave-classes-out was tried in its place
+and was worse than this fixed default.
 
 The default is a Gaussian classifier with SHIP's class means, and an adapter with Gaussian synthetic features. Where the
 median class has fewer than LEAST images it is the latter alone, and with one image CLIP_Adapter.

@@ -182,7 +182,7 @@ def figures_of_fold(trainer, kind, number: int, store) -> tuple[dict[str, float]
     cfg.OUTPUT_DIR, cfg.TASK, cfg.TRAINER.NAME, cfg.DATASET.FOLD = "", "leave_classes_out", kind.__name__, number
     cfg.freeze()
     task, fold = Fold(cfg, trainer.host.task.dataset, number), kind.__new__(kind)
-    given = {"task": task, "backbone": trainer.backbone, "watch": Stopwatch(), "shared": {}, "hides_bars": True}
+    given = {"task": task, "backbone": trainer.backbone, "watch": Stopwatch(), "hides_bars": True}
     fold.host = SimpleNamespace(**given)
     fold.__init__(cfg)
     fold.host.data = data_of(fold, task, store)

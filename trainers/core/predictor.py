@@ -58,7 +58,6 @@ class Predictor(TrainerX):
         classes of it."""
         host = self.host
         self.watch = host.watch if host else Stopwatch()
-        self.shared: dict[str, object] = host.shared if host else {}  # what members of one ensemble make once
         self.hides_bars = getattr(host, "hides_bars", None)  # True: no progress bars
         self.history, self.batch = [], {}  # history: the means of each epoch
         self.versions = run.versions()  # now, as files may change under a long run

@@ -53,7 +53,7 @@ class HostRun:
         self.host, self.cfg = host, own_config(host.cfg).clone()
         check_options(self.cfg, parts_of(type(host)))
         self.device, self.output_dir, self.watch = host.device, host.output_dir, Stopwatch()
-        self.identity, self.shared, self.batch, self.terms = {}, {}, {}, {}
+        self.identity, self.batch, self.terms = {}, {}, {}
         dtype, _ = resolve_precision("auto", self.device, "PREC")
         self.backbone = load_backbone(self.cfg, dtype, self.device)
         apply_preprocessing(self.cfg, self.backbone)

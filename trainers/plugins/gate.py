@@ -54,13 +54,11 @@ class GatedHead(nn.Module):
         self.evaluation_batch = min(getattr(head, "evaluation_batch", BATCH) for head in (base, new))
 
     def forward(self, features):
-        by_judge, is_base = self.judge(features.float()), self.is_base.to(features.device)
-        sides = gated(
-            self.base(features).float(), self.new(features).float(), by_judge[:, is_base], by_judge[:, ~is_base]
-        )
-        found = torch.empty_like(by_judge)
-        found[:, is_base], found[:, ~is_base] = sides
-        return found
+        judge, is_base = self.judge(features.float()), self.is_base.to(features.device)
+        base, new = self.base(features).float(), self.new(features).float()
+        logits = torch.empty_like(judge)
+        logits[:, is_base], logits[:, ~is_base] = gated(base, new, judge[:, is_base], judge[:, ~is_base])
+        return logits
 
     def base_score(self, features: Tensor, logits: Tensor) -> Tensor:
         """-d [N] of features whose gated logits are given: the larger, the more like base."""

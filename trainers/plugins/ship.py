@@ -111,16 +111,13 @@ class SHIP(Plugin):
         seed_all(self.cfg.SEED, "head")  # where a head starts does not depend on how much the generator drew
 
     def open_framework(self):
-        """The generator and what trains it: as another run or, where it was loaded, this one left them, else trained
-        now. Once for all members of an ensemble with these options. -> the framework"""
-        if self.framework is None:
-            key, shared = f"{self.NAME} {self.options}", self.trainer.shared
-            source = self.options.INIT_FROM or self.folder
-            if key not in shared and source:
-                shared[key] = *load_framework(source, self.options, self.tower, self.trainer.device), {}
-            elif key not in shared:
-                shared[key] = self.pretrain()
-            self.framework, self.report, self.final = shared[key]
+        """-> the generator and what trains it: as another run or, where it was loaded, this one left them, else trained
+        now."""
+        source = self.options.INIT_FROM or self.folder
+        if self.framework is None and source:
+            self.framework, self.report = load_framework(source, self.options, self.tower, self.trainer.device)
+        elif self.framework is None:
+            self.pretrain()
         return self.framework
 
     @property
@@ -129,8 +126,7 @@ class SHIP(Plugin):
         return in_fp32(self.trainer.backbone)
 
     def pretrain(self):
-        """-> (framework, report, what is saved of it). Nothing is drawn here but in the training itself, so its draws
-        stay the paper's."""
+        """Nothing is drawn here but in the training itself, so its draws stay the paper's."""
         options, trainer, tower = self.options, self.trainer, self.tower
         if not self.base:
             raise UserError(f"TASK {self.cfg.TASK} needs TRAINER.SHIP.INIT_FROM, the folder of a run with a generator")
@@ -144,8 +140,8 @@ class SHIP(Plugin):
         if options.GENERATOR in TRAINING_FREE:
             about = trainer.templates, trainer.train_set, classes, trainer.task.share
             build, epochs = partial(fit_framework, options, tower, *about), 0
-        framework, terms, final = GeneratorTraining(build, trainer, self.SECTION, classes, epochs).run()
-        return framework, {**terms, **auto}, final
+        self.framework, terms, self.final = GeneratorTraining(build, trainer, self.SECTION, classes, epochs).run()
+        self.report = {**terms, **auto}
 
     def save(self, folder):
         if folder and self.final and not os.path.exists(os.path.join(folder, FOLDER, FINAL)):
