@@ -104,10 +104,3 @@ def test_zero_shot_as_the_expert_for_new_names(bank, tmp_path):
     train.main(argv(bank, tmp_path / "gate", "Tip_Adapter_F_GATE", "TRAINER.GATE.NEW_EXPERT", "zero_shot"))
     found = results(tmp_path / "gate")["metrics"]
     assert found["new"] == results(tmp_path / "zero")["metrics"]["new"] and "all_H" in found
-
-
-def test_pva_keeps_its_experts_and_gets_the_judge(bank, tmp_path):
-    for name in ("PVA", "PVA_GATE"):
-        train.main(argv(bank, tmp_path / name, name))
-    alone, both = (results(tmp_path / name)["metrics"] for name in ("PVA", "PVA_GATE"))
-    assert all(alone[name] == both[name] for name in ("base", "new", "H")) and alone["all"] != both["all"]

@@ -9,13 +9,14 @@ from runs import Recorded, argv, log, results, same_state
 import train
 from trainers.coop import CoOp
 from trainers.core import Plugin
-from trainers.plugins import composed
+from trainers.plugins import SHIP, composed
 
 
-class Idle(Plugin):
-    """Weight zero: it draws, computes and adds nothing."""
+class Constant(Plugin):
+    """Adds a constant to the loss; besides it draws, and changes nothing."""
 
-    NAME = SECTION = "IDLE"
+    NAME = SECTION = "CONSTANT"
+    value = 0.0
     calls: list = []
 
     def prepare(self):
@@ -31,7 +32,7 @@ class Idle(Plugin):
         return features, labels
 
     def penalty(self, features, labels, logits):
-        return {"idle": 0.0 * logits.square().mean()}
+        return {"constant": logits.new_tensor(self.value)}
 
     def tune(self):
         self.calls.append("tune")
@@ -45,46 +46,27 @@ class Idle(Plugin):
         self.calls.append("save")
 
     def results(self):
-        return {"idle": True}
+        return {"constant": True}
 
 
-@pytest.fixture
-def registered(monkeypatch):
-    """Registers a composed class for a test, and takes it out again."""
-    return lambda made: monkeypatch.setitem(TRAINER_REGISTRY._obj_map, made.__name__, made)
-
-
-def test_a_plug_in_of_weight_zero_leaves_a_run_as_it_is(tiny_bank, tmp_path, monkeypatch, registered):
-    """Bit for bit, the loss of each step too; and it composes with SHIP."""
-    with_idle = composed(CoOp, (*TRAINER_REGISTRY.get("CoOp_SHIP").PLUGINS, Idle))
-    registered(with_idle)
-    Idle.calls.clear()
+@pytest.mark.parametrize("value", [0.0, 2.5])
+def test_a_plug_in_adds_its_penalty_and_leaves_the_rest_as_it_is(tiny_bank, tmp_path, monkeypatch, value):
+    """Bit for bit, with weight zero the loss of each step too; and it composes with SHIP."""
+    made = composed(CoOp, (SHIP, Constant))
+    monkeypatch.setitem(TRAINER_REGISTRY._obj_map, made.__name__, made)
+    monkeypatch.setattr(Constant, "value", value)
+    Constant.calls.clear()
     before = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "plain", "CoOp_SHIP"))
-    args = argv(tiny_bank, tmp_path / "idle", "CoOp_SHIP")
-    args[args.index("--trainer") + 1] = with_idle.__name__
+    args = argv(tiny_bank, tmp_path / "more", "CoOp_SHIP")
+    args[args.index("--trainer") + 1] = made.__name__
     after = Recorded(monkeypatch, args)
-    one, two = results(tmp_path / "plain"), results(tmp_path / "idle")
-    assert one["metrics"] == two["metrics"] and two["method"] == "CoOp"
-    assert two["plugins"] == [*one["plugins"], "IDLE"] and two["extra"]["idle"] is True
-    assert before.losses == after.losses and same_state(tmp_path / "plain", tmp_path / "idle")
-    order = list(dict.fromkeys(Idle.calls))
+    one, two = results(tmp_path / "plain"), results(tmp_path / "more")
+    assert one["metrics"] == two["metrics"] and same_state(tmp_path / "plain", tmp_path / "more")
+    assert (two["method"], two["plugins"], two["extra"]["constant"]) == ("CoOp", ["SHIP", "CONSTANT"], True)
+    assert after.losses == pytest.approx([loss + value for loss in before.losses], abs=1e-6 * value)
+    assert f"constant {value}" in log(tmp_path / "more")
+    order = list(dict.fromkeys(Constant.calls))
     assert order == ["prepare", "attach", "batch", "tune", "save", "head_for"]
-
-
-def test_a_penalty_is_added_to_the_loss_and_logged(tiny_bank, tmp_path, monkeypatch, registered):
-    class Constant(Plugin):
-        NAME = SECTION = "CONSTANT"
-
-        def penalty(self, features, labels, logits):
-            return {"constant": logits.new_tensor(2.5)}
-
-    registered(composed(CoOp, (Constant,)))
-    plain = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "plain", "CoOp", "OPTIM.MAX_EPOCH", "1"))
-    args = argv(tiny_bank, tmp_path / "more", "CoOp", "OPTIM.MAX_EPOCH", "1")
-    args[args.index("--trainer") + 1] = "CoOp_CONSTANT"
-    more = Recorded(monkeypatch, args)
-    assert more.losses == pytest.approx([loss + 2.5 for loss in plain.losses], abs=1e-3)
-    assert "constant 2.5" in log(tmp_path / "more")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""How generators are trained, saved and drawn from."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+from dassl.utils import UserError
+from plain import unit
+from runs import argv, log, results, ship_options
+from tiny_data import NAMES
+from yacs.config import CfgNode
+
+import train
+from trainers.core.data import FeatureLoader, FeatureSet
+from trainers.core.model.prompts import ClassTokens
+from trainers.core.predictor import Stopwatch
+from trainers.core.randomness import seed_all
+from trainers.generative.build import build_framework, load_framework
+from trainers.generative.gan import PENALTY_WEIGHT, critic_loss
+from trainers.generative.synthesis import Extended, Synthesizer
+from trainers.generative.training import GeneratorTraining
+
+SMALL = {"HIDDEN_DIM": 12, "LATENT_DIM": 6, "EPOCHS": 3, "BATCH_SIZE": 4}
+
+
+def pretraining(backbone, directory, **changes):
+    classes = ClassTokens(NAMES[:3], backbone, n_ctx=4)
+    options = ship_options(**SMALL, **changes)
+    cfg = CfgNode({"SEED": 1, "TRAIN": {"CHECKPOINT_SECONDS": 0.0}, "TRAINER": {"SHIP": options}})
+    run = SimpleNamespace(cfg=cfg, backbone=backbone, output_dir=str(directory), identity={}, templates=[])
+    run.train_set = FeatureSet(unit(10, backbone.embed_dim), torch.arange(11), torch.arange(10) % 3)
+    run.watch, run.hides_bars, run.device = Stopwatch(), True, "cpu"
+    return GeneratorTraining(partial(build_framework, options, backbone, options.KL_WEIGHT), run, "SHIP", classes)
+
+
+def descend(loss, optimizer):
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def vae_step(vae, x, labels, classes, optimizer):
+    descend(vae.loss(x, labels, classes)[0], optimizer)
+
+
+def gan_step(gan, x, labels, classes, of_critic, of_generator):
+    """Five updates of the critic, each with new synthetic features, then one of the generator up the critic's score."""
+    condition = gan.class_features(classes)[labels]
+    synthetic = gan.generator(torch.randn(5 * len(x), 6), labels.repeat(5), classes).detach()
+    for i in range(5):
+        part = synthetic[i * len(x) : (i + 1) * len(x)]
+        descend(critic_loss(gan.score, x, part, condition, PENALTY_WEIGHT)[0], of_critic)
+    synthetic = gan.generator(torch.randn(len(x), 6), labels, classes)
+    descend(-gan.critic(torch.cat([synthetic, condition], 1)).mean(), of_generator)
+
+
+@pytest.mark.parametrize("framework", ["vae", "gan"])
+def test_the_loop_trains_as_written_out(miniclip_backbone, tmp_path, framework):
+    """Bit for bit: the same initial draw, batches, noise and updates as a loop without a framework."""
+    job = pretraining(miniclip_backbone, tmp_path, FRAMEWORK=framework)
+    found, terms, final = job.run()
+    options = job.options
+    seed_all(1, "generator", "init")
+    expected = build_framework(options, miniclip_backbone, options.KL_WEIGHT)
+    adamw = partial(torch.optim.AdamW, lr=options.LR, weight_decay=options.WEIGHT_DECAY, fused=True)
+    step, optimizers = vae_step, [adamw(expected.parameters())]
+    if framework == "gan":
+        networks = expected.critic, expected.generator
+        step, optimizers = gan_step, [adamw(network.parameters(), betas=(0.0, 0.9)) for network in networks]
+    for epoch in range(options.EPOCHS):
+        seed_all(1, "generator", epoch)
+        for batch in FeatureLoader(job.trainer.train_set, options.BATCH_SIZE, drop_last=False):
+            step(expected, batch["features"], batch["label"], job.classes, *optimizers)
+    state = expected.state_dict()
+    assert found.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[name]) for name, value in found.state_dict().items())
+    assert final["history"][-1] == terms
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(miniclip_backbone, tmp_path, monkeypatch):
+    job = pretraining(miniclip_backbone, tmp_path, GENERATOR="mlp")
+    original, drawn = FeatureLoader.__iter__, []
+
+    def poisoned(self):
+        for batch in original(self):
+            drawn.append(batch)
+            yield {**batch, "features": batch["features"] * (float("nan") if len(drawn) == 4 else 1)}
+
+    monkeypatch.setattr(FeatureLoader, "__iter__", poisoned)
+    with pytest.raises(UserError, match=r"generator: .* is not finite at epoch 2.*TRAINER.SHIP.LR"):
+        job.run()
+    kept = torch.load(tmp_path / "generator/generator-rolling.pth.tar", weights_only=True)
+    assert kept["epoch"] == 1 and all(torch.isfinite(value).all() for value in kept["state_dict"].values())
+
+
+@pytest.mark.parametrize("kind", ["shift", "gaussian"])
+def test_what_needs_no_training_is_saved_and_loaded(tiny_bank, miniclip_backbone, tmp_path, kind):
+    words = ["TRAINER.SHIP.GENERATOR", kind]
+    train.main(argv(tiny_bank, tmp_path / "first", "CoOp_SHIP", *words))
+    assert "generator: nothing to train" in log(tmp_path / "first")
+    train.main(argv(tiny_bank, tmp_path / "second", "CoOp_SHIP", *words, "TRAINER.SHIP.INIT_FROM", tmp_path / "first"))
+    # the draws after the generator are the same
+    assert results(tmp_path / "second")["metrics"] == results(tmp_path / "first")["metrics"]
+    with pytest.raises(UserError, match=f"GENERATOR {kind}"):
+        load_framework(str(tmp_path / "first"), ship_options(), miniclip_backbone, "cpu")
+    if kind == "gaussian":
+        with pytest.raises(UserError, match="every class has one image: use shift"):
+            train.main(argv(tiny_bank, tmp_path / "one", "CoOp_SHIP", *words, "DATASET.NUM_SHOTS", "1"))
+
+
+class Copies(torch.nn.Module):
+    """A generator whose feature is z and the label; notes how many rows each pass has."""
+
+    latent_dim = 3
+
+    def __init__(self):
+        super().__init__()
+        self.passes = []
+
+    def forward(self, z, labels, classes):
+        self.passes.append(len(z))
+        return torch.cat([z, labels[:, None]], 1)
+
+
+class Classes(list):
+    embedding = torch.zeros(1)
+
+
+@pytest.mark.parametrize("rows, passes", [(1, [4, 4, 3]), (8, [8, 3]), (100, [11])])
+def test_the_draws_are_those_of_each_batch_alone(rows, passes):
+    """Whatever the number of synthetic features that are made together."""
+    synthesizer = Synthesizer(Copies(), Classes("abc"), 2)
+    images = FeatureSet(torch.randn(22, 4), torch.arange(0, 23, 2), torch.arange(11) % 2)
+    loader = FeatureLoader(images, 4, drop_last=False)
+    torch.manual_seed(3)
+    found = list(Extended(loader, synthesizer, rows, lambda batch: len(batch["label"])))
+    assert synthesizer.generator.passes == passes
+    torch.manual_seed(3)
+    for ours, batch in zip(found, loader, strict=True):  # each batch drawn where it is used
+        labels = torch.randint(3, (len(batch["label"]),))
+        batch |= {"synthetic": synthesizer.features(labels), "synthetic_label": labels + 2}
+        assert ours.keys() == batch.keys() and all(torch.equal(ours[key], batch[key]) for key in ours)
