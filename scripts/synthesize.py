@@ -18,7 +18,7 @@ from lib.faults import say_errors
 from safetensors.torch import save
 
 from trainers import open_run
-from trainers.core.files import read_names, replacing, require_different
+from trainers.core.files import replacing
 from trainers.core.randomness import seed_all
 
 
@@ -27,7 +27,6 @@ def parse_args(argv=None):
     parser.add_argument("run", help="output folder of a finished run of a trainer with SHIP")
     parser.add_argument("--out", required=True, help="the safetensors file to write")
     parser.add_argument("--per-class", type=at_least(1), default=16, help="synthetic features of each class")
-    parser.add_argument("--names", default="", help="text file of class names, a name a line, instead of the run's own")
     parser.add_argument("--seed", type=int, default=0, help="of the latents")
     return parser.parse_args(argv)
 
@@ -36,10 +35,8 @@ def parse_args(argv=None):
 def main(argv=None):
     args = parse_args(argv)
     trainer = open_run(args.run)
-    names = read_names(args.names, "--names") if args.names else trainer.trained_classnames
-    if args.names:
-        require_different(names, (), f"--names {args.names}")
-    synthesizer, head = ship_of(trainer).over(names), trainer.method_head(names).eval()
+    names, head = trainer.trained_classnames, trainer.head.eval()
+    synthesizer = ship_of(trainer).over(names)
     seed_all(args.seed, "export")
     synthetic = synthesizer.balanced(args.per_class)
     tensors = {"features": synthetic.features, "labels": synthetic.labels}

@@ -14,10 +14,6 @@ class Synthesizer:
         self.generator, self.classes, self.first_label = generator, classes, first_label
         self.device = classes.embedding.device
 
-    def draw(self, size):
-        """-> labels [size] (0-based) uniform over the classes and z [size, k] from N(0, I), both on the CPU."""
-        return torch.randint(len(self.classes), (size,)), torch.randn(size, self.generator.latent_dim)
-
     @torch.no_grad()
     def features(self, labels, z=None):
         """One feature for each of `labels` [B] (0-based among these classes) and z [B, k], drawn here where it is not
@@ -37,8 +33,8 @@ class Extended:
     """The batches of `loader`, each with "synthetic" [M, d] and "synthetic_label" [M] beside what it has, M being
     `size(batch)`.
 
-    Each batch draws its labels and z when its turn comes, whatever `rows` is; the generator then runs once for as many
-    batches as have `rows` features together.
+    Each batch draws its labels, uniform over the classes, and z from N(0, I) when its turn comes, whatever `rows` is;
+    the generator then runs once for as many batches as have `rows` features together.
     """
 
     def __init__(self, loader, synthesizer, rows, size):
@@ -48,9 +44,10 @@ class Extended:
         return len(self.loader)
 
     def __iter__(self):
-        waiting = []
+        waiting, count, width = [], len(self.synthesizer.classes), self.synthesizer.generator.latent_dim
         for batch in self.loader:
-            waiting.append((batch, *self.synthesizer.draw(self.size(batch))))
+            size = self.size(batch)
+            waiting.append((batch, torch.randint(count, (size,)), torch.randn(size, width)))
             if sum(len(labels) for _, labels, _ in waiting) >= self.rows:
                 yield from self.in_one_pass(waiting)
                 waiting = []

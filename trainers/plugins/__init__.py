@@ -21,8 +21,7 @@ def composed(trainer: type, plugins) -> type:
         if reason:
             raise UserError(f"{trainer.__name__} cannot have {plugin.NAME}: {reason}")
     name = "_".join([trainer.__name__, *(plugin.NAME for plugin in plugins)])
-    doc = f"{trainer.__name__} with {' and '.join(plugin.NAME for plugin in plugins)}."
-    return type(name, (trainer,), {"__doc__": doc, "__module__": trainer.__module__, "PLUGINS": tuple(plugins)})
+    return type(name, (trainer,), {"__module__": trainer.__module__, "PLUGINS": tuple(plugins)})
 
 
 def register_twins(trainer: Trainer) -> Trainer:
