@@ -13,49 +13,36 @@ from trainers.plugins import SHIP, composed
 
 
 class Constant(Plugin):
-    """Adds a constant to the loss; besides it draws, and changes nothing."""
-
     NAME = SECTION = "CONSTANT"
     value = 0.0
-    calls: list = []
-
-    def prepare(self):
-        self.calls.append("prepare")
-        torch.rand(3, generator=self.draws("prepare"))
-
-    def attach(self, head):
-        self.calls.append("attach")
-
-    def batch(self, features, labels):
-        self.calls.append("batch")
-        torch.rand(3, generator=self.draws("batch"))
-        return features, labels
 
     def penalty(self, features, labels, logits):
         return {"constant": logits.new_tensor(self.value)}
-
-    def tune(self):
-        self.calls.append("tune")
-        return ""
-
-    def head_for(self, head, names):
-        self.calls.append("head_for")
-        return head
-
-    def save(self, folder):
-        self.calls.append("save")
 
     def results(self):
         return {"constant": True}
 
 
+def noted(calls, name):
+    """The hook of this name, which notes that it is called, and draws."""
+
+    def hook(plugin, *arguments):
+        calls.append(name)
+        torch.rand(3, generator=plugin.draws(name))
+        return getattr(Plugin, name)(plugin, *arguments)
+
+    return hook
+
+
 @pytest.mark.parametrize("value", [0.0, 2.5])
 def test_a_plug_in_adds_its_penalty_and_leaves_the_rest_as_it_is(tiny_bank, tmp_path, monkeypatch, value):
     """Bit for bit, with weight zero the loss of each step too; and it composes with SHIP."""
+    hooks, calls = ["prepare", "attach", "batch", "tune", "save", "head_for"], []  # in their order
+    for name in hooks:
+        monkeypatch.setattr(Constant, name, noted(calls, name))
     made = composed(CoOp, (SHIP, Constant))
     monkeypatch.setitem(TRAINER_REGISTRY._obj_map, made.__name__, made)
     monkeypatch.setattr(Constant, "value", value)
-    Constant.calls.clear()
     before = Recorded(monkeypatch, argv(tiny_bank, tmp_path / "plain", "CoOp_SHIP"))
     args = argv(tiny_bank, tmp_path / "more", "CoOp_SHIP")
     args[args.index("--trainer") + 1] = made.__name__
@@ -65,8 +52,7 @@ def test_a_plug_in_adds_its_penalty_and_leaves_the_rest_as_it_is(tiny_bank, tmp_
     assert (two["method"], two["plugins"], two["extra"]["constant"]) == ("CoOp", ["SHIP", "CONSTANT"], True)
     assert after.losses == pytest.approx([loss + value for loss in before.losses], abs=1e-6 * value)
     assert f"constant {value}" in log(tmp_path / "more")
-    order = list(dict.fromkeys(Constant.calls))
-    assert order == ["prepare", "attach", "batch", "tune", "save", "head_for"]
+    assert list(dict.fromkeys(calls)) == hooks
 
 
 @pytest.mark.parametrize(
