@@ -45,12 +45,9 @@ def parse_args(argv=None):
     add("--bank", action="store_true", help="take features from the bank that the run was trained on, not from images")
     add("--top", type=at_least(1), default=3, help="words per position")
     add("--words", default="", help="text file of words to choose from, a word a line")
-    add("--out", type=Path, help="panel of the images with their words: .png, .pdf or .svg")
+    add("--out", type=Path, help="panel of image files with their words: .png, .pdf or .svg")
     add("--opts", nargs="+", default=[], help=OPTS)
-    args = parser.parse_args(argv)
-    if args.bank and args.out:
-        parser.error("--out shows images, and --bank has only features of them")
-    return args
+    return parser.parse_args(argv)
 
 
 @torch.no_grad()
