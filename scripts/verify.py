@@ -126,21 +126,15 @@ def causes(record, cfg, dataset, config, page):
     template = record["identity"]["template"]
     if template != expected["template"]:
         yield f'template: "{template}", the figure belongs to "{expected["template"]}"'
-    for name, value in preprocessing(cfg).items():
-        if value != page["preprocessing"].get(name, value):
-            yield f"preprocessing: {name} {value}, expected {page['preprocessing'][name]}"
+    if cfg.FEATURES.BANK:  # of images it is the backbone's own, or an error
+        with safe_open(cfg.FEATURES.BANK, framework="numpy") as bank:
+            used = json.loads(bank.metadata().get("preprocess", "{}"))
+        for name, value in page["preprocessing"].items():
+            if used.get(name, value) != value:
+                yield f"preprocessing: {name} {used[name]}, expected {value}"
     # under another name of the same weights, the hash is of open_clip's tensors and not of OpenAI's file
     if backbone["sha256"] != page["sha256"] and backbone["name"] not in page["also"]:
         yield f"weights: sha256 {backbone['sha256'][:12]}, {page['backbone']}'s is {page['sha256'][:12]}"
-
-
-def preprocessing(cfg):
-    """How the images, or those of a bank by its header, were preprocessed."""
-    if cfg.FEATURES.BANK:
-        with safe_open(cfg.FEATURES.BANK, framework="numpy") as bank:
-            return json.loads(bank.metadata().get("preprocess", "{}"))
-    keys = {"size": "SIZE", "interpolation": "INTERPOLATION", "mean": "PIXEL_MEAN", "std": "PIXEL_STD"}
-    return json.loads(json.dumps({name: cfg.INPUT[key] for name, key in keys.items()}))  # tuples become lists
 
 
 def line(config, metrics, verdict, known, found):
