@@ -71,8 +71,8 @@ def open_images(args, trainer):
     """-> (names, features [B, d]). Raises UserError for an image that is not there or cannot be read."""
     if args.bank:
         store = BankStore(trainer.cfg.FEATURES.BANK, trainer.backbone)
-        views = store.plain_views([Datum(impath=name) for name in args.images])
-        return args.images, views.first().to(trainer.device, torch.float32)
+        rows = [store.plain_views([Datum(impath=name)]).first() for name in args.images]  # they may be of several parts
+        return args.images, torch.cat(rows).to(trainer.device, torch.float32)
     names = image_files(args.images)
     features, faults = features_of(trainer, names, names)
     if faults:

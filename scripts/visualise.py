@@ -82,7 +82,7 @@ def project(points, method):
 def draw_features(path, points, method, title):
     positions, axes_title = project(points, method)
     points = points.assign(x=positions[:, 0], y=positions[:, 1])
-    figure, axes = plt.subplots(1, 2, figsize=(12, 5.6), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(12, 5.6), sharex=True, sharey=True)
     for axis, (side, here) in zip(axes, points.groupby("side"), strict=True):
         for number, (name, of_class) in enumerate(here.groupby("name", sort=False)):
             for kind, marker in (("synthetic", "x"), ("real", "o")):
@@ -108,6 +108,7 @@ def draw_curves(path, histories, title):
 
 def save(figure, path, title):
     figure.suptitle(title)
+    figure.set_layout_engine("constrained")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, bbox_inches="tight")
     print(f"picture: {path}")

@@ -61,10 +61,11 @@ def test_planted_words_are_found(miniclip_backbone):
 
 
 def test_images_from_the_bank(ship_run, capsys):
-    interpret.main([str(ship_run), "dog/test_0.jpg", "cat/test_1.jpg", "--bank", "--top", "2"])
+    interpret.main([str(ship_run), "dog/test_0.jpg", "cat/train_1.jpg", "--bank", "--top", "2"])
     lines = capsys.readouterr().out.splitlines()
     at = lines.index("dog/test_0.jpg")
-    assert [line.split(":")[0] for line in lines[at + 1 : at + 6]] == ["  p1", "  p2", "  p3", "  p4", "cat/test_1.jpg"]
+    assert [line.split(":")[0] for line in lines[at + 1 : at + 5]] == ["  p1", "  p2", "  p3", "  p4"]
+    assert lines[at + 5] == "cat/train_1.jpg"
     assert lines[at + 1].count("(") == 2 and "left out: 2 special tokens" in lines[at - 1]
     with pytest.raises(UserError, match="does not hold ant/x.jpg"):
         interpret.main([str(ship_run), "ant/x.jpg", "--bank"])
