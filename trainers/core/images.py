@@ -8,7 +8,7 @@ import torch
 
 from .bank import BankStore
 from .data import FeatureSet
-from .extraction import ImageStore, TunedImages
+from .extraction import ImageStore
 from .files import UserError
 from .randomness import derive_seed
 
@@ -65,7 +65,7 @@ class FeatureData:
     def encode_with(self, encode_image):
         """From here on images go through `encode_image(images)`, an image tower that a method tunes, as it now is: what
         was encoded before is forgotten."""
-        self.store = TunedImages(*self._images, encode_image)
+        self.store = ImageStore(*self._images, encode_image)
         for encoded in ("train_set", "val_set"):
             self.__dict__.pop(encoded, None)
 

@@ -13,7 +13,7 @@ from dassl.utils import read_image
 from PIL import Image
 from tqdm import tqdm
 
-from .data import FeatureTable
+from .data import FeatureTable, Store
 from .extraction import Views, encode
 from .files import UserError, hash_of, sha256_of
 from .folders import list_images
@@ -97,15 +97,14 @@ class MemoryViews(Views):
         return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-class MemoryStore:
-    """Features of images by their keys, each kind of views encoded once and kept. A view depends on the image alone,
-    not on its place or name."""
+class MemoryStore(Store):
+    """Features of images by their keys. A view depends on the image alone, not on its place or name."""
 
     encode_image = None  # of a trainer that tunes the image tower
 
     def __init__(self, cfg, backbone, images: dict, views: int, hides_bars: bool | None = None):
-        self.cfg, self.backbone, self.images, self.views, self.hides_bars = cfg, backbone, images, views, hides_bars
-        self.tables: dict[int, FeatureTable] = {}
+        super().__init__(views)
+        self.cfg, self.backbone, self.images, self.hides_bars = cfg, backbone, images, hides_bars
         self.faults: dict[str, str] = {}  # {key: why the image cannot be read}
 
     @cached_property
@@ -113,26 +112,7 @@ class MemoryStore:
         """A hash of all images and their keys."""
         return hash_of(sorted((key, content_of(image)) for key, image in self.images.items()))
 
-    @property
-    def unreadable(self) -> set[str]:
-        return {*self.faults}
-
-    def training_views(self, items):
-        return self._features(items, self.views)
-
-    def plain_views(self, items):
-        return self._features(items, 0)
-
-    def _features(self, items, views):
-        tables = [self.tables[views]] if views in self.tables else []
-        known = tables[0].find(item.impath for item in items) if tables else {}
-        missing = [item.impath for item in items if item.impath not in known]
-        if missing or not tables:
-            tables.append(self._encode(list(dict.fromkeys(missing)), views))
-            self.tables[views] = FeatureTable.join(tables)
-        return self.tables[views].lookup([item.impath for item in items], [item.label for item in items])
-
-    def _encode(self, keys, views):
+    def table(self, keys, views):
         transform, seed = transforms.build_transform(self.cfg, is_train=views > 0), self.cfg.FEATURES.SEED
         todo = MemoryViews([self.images[key] for key in keys], keys, transform, views, seed)
         options = {"leave": False, "disable": self.hides_bars}
@@ -143,10 +123,11 @@ class MemoryStore:
         return FeatureTable(found["features"], found["offsets"], keys)
 
 
-class RowStore(MemoryStore):
+class RowStore(Store):
     """Features [N, d] that were handed over, under the keys "image 0", ...: each is the one view of its image."""
 
     def __init__(self, features: torch.Tensor):
-        table = FeatureTable(features, torch.arange(len(features) + 1), [f"image {i}" for i in range(len(features))])
+        super().__init__(views=1)
+        keys = keys_of([None] * len(features))
         self.digest = hashlib.sha256(features.numpy().tobytes()).hexdigest()[:16]
-        self.views, self.tables, self.faults = 1, {0: table, 1: table}, {}
+        self.tables = dict.fromkeys((0, 1), FeatureTable(features, torch.arange(len(features) + 1), keys))

@@ -179,22 +179,6 @@ def test_processes_on_a_cold_cache_encode_once_and_agree(tmp_path, images, monke
     assert len(cached(tmp_path)) == 1
 
 
-def test_two_processes_share_the_work(tmp_path, images, monkeypatch):
-    image_dir, items = images
-    monkeypatch.setattr(extraction, "PART", 4)
-    expected = make_store(tmp_path / "whole", image_dir).plain_views(items)
-    stores = [make_store(tmp_path, image_dir) for _ in range(2)]
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
-    # rank 1 waits for rank 0, which comes later
-    monkeypatch.setattr(extraction.time, "sleep", lambda s: (_ for _ in ()).throw(InterruptedError))
-    with pytest.raises(InterruptedError):
-        stores[1].plain_views(items)
-    monkeypatch.setenv("RANK", "0")
-    assert torch.equal(stores[0].plain_views(items).features, expected.features)
-    assert (stores[0].backbone.seen, stores[1].backbone.seen) == (8, 4) and len(cached(tmp_path)) == 1
-
-
 def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, images, capsys):
     image_dir, items = images
     with open(items[5].impath, "wb") as file:
