@@ -32,6 +32,7 @@ from .core.files import (
     nearest,
     read_results,
 )
+from .core.images import FeatureData
 from .core.leave_out import LEAST_CLASSES
 from .core.memory_data import listed
 from .core.process import ONE_AT_A_TIME
@@ -80,7 +81,7 @@ def fit(
         trainer.hides_bars = True if progress is False else None  # None: shown on a terminal
         names = listed(new_names, "new_names")
         task, store = memory_data.from_user(trainer, images, labels, names, skip_bad_images)
-        trainer.host = SimpleNamespace(task=task, data=memory_data.data_of(trainer, task, store))
+        trainer.host = SimpleNamespace(task=task, data=FeatureData(trainer, task, store))
         if _is_done(trainer):
             return load(out)
         scores = _scores(trainer, store)

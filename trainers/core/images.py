@@ -32,13 +32,8 @@ def held_out(dataset, shots, seed):
             f"{type(dataset).__name__} has no validation images to search on, and no training images are left over by "
             "the few-shot draw (all were drawn, or it has no unused_train): switch the method's search off"
         )
-    generator = random.Random(derive_seed(seed, "held-out"))
     per_class = min(shots, PER_CLASS) if shots >= 1 else PER_CLASS
-    groups: dict[int, list] = {}
-    for item in unused:
-        groups.setdefault(item.label, []).append(item)
-    drawn = (generator.sample(groups[label], min(per_class, len(groups[label]))) for label in sorted(groups))
-    return [item for group in drawn for item in group]
+    return draw(unused, per_class, random.Random(derive_seed(seed, "held-out")))
 
 
 # Random views of a training image that are kept with FEATURES.VIEWS 0, where batches are of images: for what trains on
@@ -50,16 +45,14 @@ class FeatureData:
     """Features of a task's images, on `device` in fp32; each set is encoded when it is first asked for. They come from
     the bank FEATURES.BANK, or from images through the cache in FEATURES.DIR."""
 
-    def __init__(self, cfg, task, backbone, device: torch.device, watch, store=None):
+    def __init__(self, trainer, task, store=None):
         """`store` gives features in their place."""
-        self.cfg, self.task, self.device, self.watch = cfg, task, device, watch
-        self.dataset = task.dataset
+        cfg, self.task, self.dataset, self.watch = trainer.cfg, task, task.dataset, trainer.watch
+        self.cfg, self.device = cfg, trainer.device
         image_dir = getattr(self.dataset, "image_dir", getattr(self.dataset, "dataset_dir", ""))
         self.views = cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES
-        bank, self._images = cfg.FEATURES.BANK, (cfg, backbone, image_dir, self.views)
-        if store is None:
-            store = BankStore(bank, backbone) if bank else ImageStore(*self._images)
-        self.store = store
+        bank, self._images = cfg.FEATURES.BANK, (cfg, trainer.backbone, image_dir, self.views)
+        self.store = store or (BankStore(bank, trainer.backbone) if bank else ImageStore(*self._images))
         self._left_out: dict[str, set[str]] = {}
 
     def encode_with(self, encode_image):
@@ -127,7 +120,21 @@ class FeatureData:
         return images.to(self.device, torch.float32)
 
 
-# ---- lists of images: with other labels, and the same part of them in every run
+# ---- lists of images: some of each class, with other labels, and the same part of them in every run
+
+
+def by_label(items):
+    """{label: [items]}, in the order of labels."""
+    groups = {}
+    for item in sorted(items, key=lambda item: item.label):
+        groups.setdefault(item.label, []).append(item)
+    return groups
+
+
+def draw(items, per_class, generator):
+    """So many of each class, or all where it has fewer, class after class."""
+    groups = by_label(items).values()
+    return [item for group in groups for item in generator.sample(group, min(per_class, len(group)))]
 
 
 def relabelled(items, label_of):
@@ -144,9 +151,12 @@ def shifted(items, by):
 
 
 def fixed_subset(items, count):
-    """`count` of the items, in proportion to the classes' sizes: the same ones in every run, on every machine.
+    """`count` of the items, in proportion to the classes' sizes: the same ones in every run, on every machine; all of
+    fewer.
 
     They are ordered by class, within a class by a hash of the file's name; then every len(items) / count-th is taken.
     """
+    if len(items) <= count:
+        return items
     order = sorted(items, key=lambda item: (item.label, derive_seed("subset", os.path.basename(item.impath))))
     return [order[(2 * i + 1) * len(order) // (2 * count)] for i in range(count)]

@@ -12,8 +12,8 @@ from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from . import memory, metrics, run
 from .files import UserError, hash_of, names_hash, read_names, require_different
 from .folders import list_images, read_layout
-from .images import VIEWS_BESIDE_IMAGES, FeatureData
-from .leave_out import by_label, leave_out
+from .images import VIEWS_BESIDE_IMAGES, FeatureData, draw
+from .leave_out import leave_out
 from .predictor import Stopwatch
 from .process import ONE_AT_A_TIME, quiet
 from .randomness import derive_seed, seed_all
@@ -31,11 +31,7 @@ class MemoryDataset(DatasetBase):
 
     def __init__(self, items: list[Datum], new_names: list[str], shots: int, seed: int):
         """`shots` images per class are drawn by `seed`; all are taken where it is below 1."""
-        drawn = items
-        if shots >= 1:
-            generator = random.Random(derive_seed(seed, "shots"))
-            groups = by_label(items).values()
-            drawn = [item for group in groups for item in generator.sample(group, min(shots, len(group)))]
+        drawn = draw(items, shots, random.Random(derive_seed(seed, "shots"))) if shots >= 1 else items
         super().__init__(train_x=drawn, val=[], test=[])
         taken = {id(item) for item in drawn}
         self.unused_train = [item for item in items if id(item) not in taken]
@@ -60,7 +56,7 @@ class Fold(LeaveClassesOut):
     def __init__(self, cfg, dataset: MemoryDataset, fold: int):
         whole, shots = SimpleNamespace(train_x=dataset.items, val=[], test=[]), cfg.DATASET.NUM_SHOTS
         self.cfg = cfg
-        self.dataset, self.new_half, self.left_over = leave_out(dataset, whole, shots, cfg.SEED, fold)
+        self.dataset, self.new_half = leave_out(dataset, whole, shots, cfg.SEED, fold)
         self.share = len(self.dataset.train_x) / len(dataset.train_x)
 
 
@@ -86,16 +82,12 @@ def from_folder(folder, parts):
     for note in layout.notes:
         print(f"{top}: {note}")
     part = next(part for part in parts if part in layout.parts)
-    found = [
-        (name, place)
-        for kind in ((part, "val") if part == "train" else (part,))
-        for name, place in layout.parts.get(kind, {}).items()
-    ]
     paths, labels = [], []
-    for name, place in found:
-        images = [os.path.join(top, place, image) for image in list_images(os.path.join(top, place))]
-        paths += images
-        labels += [name] * len(images)
+    for kind in (part, "val") if part == "train" else (part,):
+        for name, place in layout.parts.get(kind, {}).items():
+            images = [os.path.join(top, place, image) for image in list_images(os.path.join(top, place))]
+            paths += images
+            labels += [name] * len(images)
     return paths, labels
 
 
@@ -155,11 +147,6 @@ def readable(items, new_names, cfg, store, skip_bad_images) -> MemoryDataset:
             raise UserError(f"no image can be read of {', '.join(lost)}")
 
 
-def data_of(trainer, task, store) -> FeatureData:
-    """What stands for the features of a run."""
-    return FeatureData(trainer.cfg, task, trainer.backbone, trainer.device, trainer.watch, store)
-
-
 def features_of(trainer, sources, keys):
     """-> (unit features [N, d], on the trainer's device, of the N paths, PIL images or arrays that can be read; {key:
     why it cannot} of the others)."""
@@ -181,11 +168,12 @@ def figures_of_fold(trainer, kind, number: int, store) -> tuple[dict[str, float]
     cfg.defrost()
     cfg.OUTPUT_DIR, cfg.TASK, cfg.TRAINER.NAME, cfg.DATASET.FOLD = "", "leave_classes_out", kind.__name__, number
     cfg.freeze()
-    task, fold = Fold(cfg, trainer.host.task.dataset, number), kind.__new__(kind)
-    given = {"task": task, "backbone": trainer.backbone, "watch": Stopwatch(), "shared": {}, "hides_bars": True}
-    fold.host = SimpleNamespace(**given)
+    fold, task = kind.__new__(kind), Fold(cfg, trainer.host.task.dataset, number)
+    fold.host = SimpleNamespace(
+        task=task, backbone=trainer.backbone, watch=Stopwatch(), shared={}, hides_bars=True, data=None
+    )
     fold.__init__(cfg)
-    fold.host.data = data_of(fold, task, store)
+    fold.host.data = FeatureData(fold, task, store)
     seed_all(cfg.SEED, "fold", number)
     fold.open_data(training=True)
     fold.identity = run.identity_of(fold)
@@ -197,7 +185,6 @@ def figures_of_fold(trainer, kind, number: int, store) -> tuple[dict[str, float]
     if fold.decisions is None:
         raise UserError(f"{kind.__name__} has no head over classes with images and classes without")
     evaluation, answers, labels = fold.decisions
-    names, border = evaluation.classnames, evaluation.sides[0].classes
-    paths = [item.impath for item in (*evaluation.items, *evaluation.more)]
-    rows = zip(paths, labels.tolist(), answers.tolist(), strict=True)
-    return figures, [(path, names[label], names[answer], label < border) for path, label, answer in rows]
+    names = evaluation.classnames
+    rows = zip(evaluation.items, labels.tolist(), answers.tolist(), strict=True)
+    return figures, [(item.impath, names[i], names[answer], i < evaluation.border) for item, i, answer in rows]

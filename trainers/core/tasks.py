@@ -4,7 +4,6 @@ A Task opens the dataset and knows which of its classes have training images and
 `Evaluation`s; the trainer runs them, and the results go into results.json under their names.
 """
 
-from dataclasses import replace
 from functools import cached_property
 
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
@@ -12,7 +11,7 @@ from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 from .files import UserError
 from .images import fixed_subset, shifted
 from .leave_out import leave_out
-from .metrics import Evaluation, Side, harmonic_mean
+from .metrics import Evaluation
 from .randomness import preserved_randomness
 
 
@@ -69,14 +68,7 @@ class Task:
         return list(self.new_half.classnames) if self.subset == "base" else []
 
     def evaluations(self):
-        return [Evaluation("accuracy", list(self.dataset.classnames), self.dataset.test, "accuracy")]
-
-    def summarise(self, metrics):
-        """Adds to {name: percent} what follows from it: an H where both of its parts are there."""
-        for name, parts in self.H_OF.items():
-            if all(part in metrics for part in parts):
-                metrics[name] = harmonic_mean(*(metrics[part] for part in parts))
-        return metrics
+        return [Evaluation("accuracy", list(self.dataset.classnames), self.dataset.test)]
 
 
 def base_half(cfg):
@@ -107,14 +99,13 @@ class BaseToNew(Task):
     def evaluations(self):
         base, new = self.dataset, self.new_half
         base_names, new_names = list(base.classnames), list(new.classnames)
-        pooled, count = base.test + shifted(new.test, len(base_names)), self.cfg.TEST.get("ALL_SUBSET", 0)
-        of = len(pooled) if 0 < count < len(pooled) else 0
-        items = fixed_subset(pooled, count) if of else pooled
-        sides = Side("base", len(base_names), len(base.test)), Side("new", len(new_names), len(new.test))
+        pooled = base.test + shifted(new.test, len(base_names))
+        items = fixed_subset(pooled, self.cfg.TEST.get("ALL_SUBSET", 0) or len(pooled))
+        sides = {"base": len(base.test), "new": len(new.test)}
         return [
-            Evaluation("base", base_names, base.test, "accuracy"),
-            Evaluation("new", new_names, new.test, "new_accuracy"),
-            Evaluation("all", base_names + new_names, items, "all_accuracy", of, sides=sides),
+            Evaluation("base", base_names, base.test),
+            Evaluation("new", new_names, new.test),
+            Evaluation("all", base_names + new_names, items, sides, len(base_names)),
         ]
 
 
@@ -128,30 +119,23 @@ class GeneralizedZeroShot(Task):
 
     H_OF = {"H": ("seen", "unseen")}
 
-    @property
-    def has_own_splits(self):
-        return hasattr(self.dataset, "unseen_classnames")
-
     def for_training(self, cfg):
         return cfg if has_own_splits(cfg) else base_half(cfg)
 
     def real_classnames(self):
-        return list(self.dataset.seen_classnames if self.has_own_splits else self.dataset.classnames)
+        return list(self.dataset.seen_classnames if has_own_splits(self.cfg) else self.dataset.classnames)
 
     def label_only_classnames(self):
-        return list(self.dataset.unseen_classnames if self.has_own_splits else self.new_half.classnames)
+        return list(self.dataset.unseen_classnames if has_own_splits(self.cfg) else self.new_half.classnames)
 
     def evaluations(self):
         seen, unseen = self.real_classnames(), self.label_only_classnames()
-        if self.has_own_splits:
-            seen_items, unseen_items = self.dataset.test_seen, self.dataset.test_unseen
+        if has_own_splits(self.cfg):
+            of_seen, of_unseen = self.dataset.test_seen, self.dataset.test_unseen
         else:
-            seen_items, unseen_items = self.dataset.test, shifted(self.new_half.test, len(seen))
-        sides = Side("seen", len(seen), len(seen_items)), Side("unseen", len(unseen), len(unseen_items))
-        return [
-            Evaluation("seen", seen + unseen, seen_items, "accuracy", per_class=True, sides=sides),
-            Evaluation("unseen", seen + unseen, unseen_items, "unseen_accuracy", per_class=True, sides=sides),
-        ]
+            of_seen, of_unseen = self.dataset.test, shifted(self.new_half.test, len(seen))
+        sides = {"seen": len(of_seen), "unseen": len(of_unseen)}
+        return [Evaluation("", seen + unseen, of_seen + of_unseen, sides, len(seen), per_class=True)]
 
 
 class LeaveClassesOut(BaseToNew):
@@ -176,7 +160,7 @@ class LeaveClassesOut(BaseToNew):
         with preserved_randomness():  # -1: all images of these classes, drawn or not
             whole = build_dataset(with_options(cfg, NUM_SHOTS=-1))
         data = cfg.DATASET
-        base, self.new_half, self.left_over = leave_out(drawn, whole, data.NUM_SHOTS, cfg.SEED, data.FOLD)
+        base, self.new_half = leave_out(drawn, whole, data.NUM_SHOTS, cfg.SEED, data.FOLD)
         self.share = len(base.train_x) / len(drawn.train_x)
         new, names = self.new_half, ", ".join(self.new_half.classnames)
         print(
@@ -187,16 +171,6 @@ class LeaveClassesOut(BaseToNew):
 
     def label_only_classnames(self):
         return list(self.new_half.classnames)
-
-    def evaluations(self):
-        return [self._apart(evaluation) for evaluation in super().evaluations()]
-
-    def _apart(self, evaluation):
-        """Training images apart from validation images."""
-        val, train = [], []
-        for item in evaluation.items:
-            (train if item.impath in self.left_over else val).append(item)
-        return replace(evaluation, items=val or train, more=train if val else [])
 
 
 class Target:

@@ -46,7 +46,7 @@ def test_joined_tables_are_read_row_by_row_and_in_any_order():
         FeatureTable(torch.arange(3.0)[:, None], torch.tensor([0, 1, 3]), ["a", "b"]),
         FeatureTable(torch.arange(3.0, 6)[:, None], torch.tensor([0, 0, 3]), ["c", "d"]),
     ]
-    images = FeatureTable.join(tables).take(["d", "c", "b", "a"]).lookup(["a", "d", "c"], [7, 8, 9])
+    images = FeatureTable.join(tables).lookup(["a", "d", "c"], [7, 8, 9])
     assert images.features.flatten().tolist() == [0, 3, 4, 5] and images.offsets.tolist() == [0, 1, 4]
     assert images.labels.tolist() == [7, 8]
 

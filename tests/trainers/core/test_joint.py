@@ -11,7 +11,6 @@ from runs import JUDGES, argv, log, open_data, results, same_state
 from tiny_data import NAMES, features_of, make_bank, poison
 
 import train
-from trainers.core.metrics import Evaluation, Side, joint
 
 BASE = NAMES[:4]
 JOINT = {"all_base", "all_new", "all_H", "crossed_base", "crossed_new"}
@@ -41,24 +40,6 @@ def share(rows, holds):
 # ---- joint metrics
 
 
-SIDES = Side("base", 2, 30), Side("new", 3, 20)
-LABELS, PREDICTED = torch.tensor([0, 0, 1, 1, 1, 2, 3, 3]), torch.tensor([0, 1, 1, 4, 2, 2, 0, 4])
-
-
-def test_joint_metrics_by_hand():
-    """Of five base images two are right and two go to new names; of three new ones one is right, one goes to base."""
-    found = joint(Evaluation("all", list("abcde"), [], "all_accuracy", sides=SIDES), PREDICTED, LABELS)
-    assert {name: value for name, (value, _, _) in found.items()} == pytest.approx(
-        {"all_base": 40.0, "all_new": 100 / 3, "crossed_base": 40.0, "crossed_new": 100 / 3}
-    )
-    assert {name: (side.name, images) for name, (_, side, images) in found.items()} == {
-        "all_base": ("base", 5),
-        "crossed_base": ("base", 5),
-        "all_new": ("new", 3),
-        "crossed_new": ("new", 3),
-    }
-
-
 def test_a_base_to_new_run_has_them_beside_the_metrics_it_had(bank, miniclip_backbone, tmp_path):
     train.main(argv(bank, tmp_path, "ZeroshotCLIP"))
     rows, found = zero_shot_rows(miniclip_backbone, bank), results(tmp_path)["metrics"]
@@ -72,7 +53,6 @@ def test_a_base_to_new_run_has_them_beside_the_metrics_it_had(bank, miniclip_bac
         expected[name] = 2 * expected[one] * expected[other] / (expected[one] + expected[other])
     assert {*found} == {*expected} | JUDGES and {name: found[name] for name in expected} == pytest.approx(expected)
     assert all(0 < expected[name] < 100 for name in expected)
-    assert list(found)[:4] == ["base", "new", "all", "H"]
 
     after = log(tmp_path)[log(tmp_path).index("Finish training") :]
     assert re.findall(r"\* accuracy: ([\.\deE+-]+)%", after) == [f"{found['base']:.1f}"]  # what parse_test_res.py reads
