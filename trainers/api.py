@@ -119,7 +119,7 @@ def load(folder, device: str | None = None, epoch: int | None = None, workers: i
         base = (gate and gate.settings.get("base")) or known
         classes = record.get("classes") or {"base": base, "blocks": [known], "keep": list(range(len(known)))}
         missing = Scores(reason="the run was not made by fit; its results.json has its figures")
-        scores = Scores.recorded(record["scores"]) if "scores" in record else missing
+        scores = Scores(**record["scores"]) if "scores" in record else missing
         blocks = [(names, None) for names in classes["blocks"]]
         model = Model(trainer, classes["base"], blocks, classes["keep"], scores, folder)
         model.head()
@@ -205,6 +205,6 @@ def _scores(trainer, store) -> Scores:
         folds.append(figures)
         answers += found
         zero_shot.append(memory_data.figures_of_fold(trainer, ZeroshotCLIP, number, store)[0])
-    scores = Scores(folds, zero_shot)
+    scores = Scores.of_folds(folds, zero_shot)
     scores.keep_answers(dataset.classnames, answers)
     return scores

@@ -78,13 +78,14 @@ def from_folder(folder, parts):
     """-> (paths, class names) of the images in the first of `parts` that the folder has; with train/ also of val/."""
     if not isinstance(folder, (str, os.PathLike)) or not os.path.isdir(folder):
         raise UserError("without labels, images must be one folder that has a folder of images per class")
-    top, layout = os.fspath(folder), read_layout(os.fspath(folder))
-    for note in layout.notes:
+    top = os.fspath(folder)
+    found, notes = read_layout(top)
+    for note in notes:
         print(f"{top}: {note}")
-    part = next(part for part in parts if part in layout.parts)
+    part = next(part for part in parts if part in found)
     paths, labels = [], []
     for kind in (part, "val") if part == "train" else (part,):
-        for name, place in layout.parts.get(kind, {}).items():
+        for name, place in found.get(kind, {}).items():
             images = [os.path.join(top, place, image) for image in list_images(os.path.join(top, place))]
             paths += images
             labels += [name] * len(images)

@@ -58,27 +58,22 @@ def test_a_wrapper_is_entered_and_what_is_no_class_is_left_out_and_named(tree, w
 @pytest.mark.parametrize(
     "paths, fault",
     [
-        (["cat/1.jpg"], "one class folder only, cat"),
-        (["mydata/1.jpg", "notes.txt"], "one class folder only, mydata"),
-        (["1.jpg"], "images, but no folder per class"),
-        (["empty/.hidden"], "one class folder only, empty"),
-        (["train/1.jpg", "test/1.jpg"], "test, train holds images, but no folder per class"),
-        ([*both("train"), "test/1.jpg"], "test holds images, but no folder per class"),
-        ([*both(""), "test/1.jpg"], "test look like parts of a split, but cat, dog beside them do not"),  # fastai #1552
-        ([*both("train", "test", "extra")], "but extra beside them do not"),
-        (both("val", "test"), "there is only test, val, and no train/"),
-        (both("train", "val", "validation", "test"), "several are the same part"),
+        (["cat/1.jpg"], "there is only cat; expected a folder of images per class"),
+        (["1.jpg"], "no folder per class"),
+        (["train/1.jpg", "test/1.jpg"], "not clear whether test, train are classes"),
+        ([*both(""), "test/1.jpg"], "not clear whether cat, dog, test are classes"),  # fastai #1552
+        ([*both("train", "test", "extra")], "not clear whether extra, test, train"),
+        (both("val", "test"), "not clear"),
+        (both("train", "val", "validation", "test"), "not clear"),
         (
             [*both("train"), "test/cat/1.jpg", "test/cow/1.jpg"],
             r"test/cow is no class of the training images \(cat, do",
         ),
-        ([*both("train"), "test/cat/1.jpg"], "one class folder only, cat"),
-        (both("fold1", "fold2"), r"not clear: .* fold1 \(cat, dog\); fold2 \(cat, dog\)"),
-        (["bottle/train/1.png", "bottle/test/2.png", "cable/train/3.png"], r"bottle \(test, train\)"),  # MVTec AD
-        (both("query", "gallery", "other"), "not clear"),
+        ([*both("train"), "test/cat/1.jpg"], "there is only test/cat"),
+        (both("fold1", "fold2"), "fold1, fold2 hold folders of the same names, and no images"),
+        (["bottle/train/1.png", "bottle/test/2.png", "cable/train/3.png"], "folders of the same names"),  # MVTec AD
         (["sea_horse/1.jpg", "Sea horse/1.jpg"], "'sea_horse' repeats 'Sea horse'"),
         (["cafe\u0301/1.jpg", "caf\u00e9/1.jpg", "tea/1.jpg"], "two folders mean the same class"),  # macOS, and not
-        (["Straße/1.jpg", "STRASSE/1.jpg"], "two folders mean the same class"),
     ],
 )
 def test_what_is_not_clear_is_refused_with_what_was_found(tree, paths, fault):
