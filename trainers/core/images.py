@@ -2,6 +2,7 @@
 
 import os
 import random
+from copy import copy
 from functools import cached_property
 
 import torch
@@ -47,33 +48,28 @@ class FeatureData:
 
     def __init__(self, trainer, task, store=None):
         """`store` gives features in their place."""
-        cfg, self.task, self.dataset, self.watch = trainer.cfg, task, task.dataset, trainer.watch
-        self.cfg, self.device = cfg, trainer.device
+        self.cfg, self.task, self.device, self.watch = trainer.cfg, task, trainer.device, trainer.watch
+        self.dataset, backbone, bank = task.dataset, trainer.backbone, trainer.cfg.FEATURES.BANK
+        self.views = self.cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES
         image_dir = getattr(self.dataset, "image_dir", getattr(self.dataset, "dataset_dir", ""))
-        self.views = cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES
-        bank, self._images = cfg.FEATURES.BANK, (cfg, trainer.backbone, image_dir, self.views)
-        self.store = store or (BankStore(bank, trainer.backbone) if bank else ImageStore(*self._images))
-        self._left_out: dict[str, set[str]] = {}
+        if store is None:
+            store = BankStore(bank, backbone) if bank else ImageStore(self.cfg, backbone, image_dir, self.views)
+        self.store = store
 
     def encode_with(self, encode_image):
         """From here on images go through `encode_image(images)`, an image tower that a method tunes, as it now is: what
         was encoded before is forgotten."""
-        self.store = ImageStore(*self._images, encode_image)
+        self.store = copy(self.store)  # others go on with the frozen tower
+        self.store.encode_image, self.store.tables = encode_image, {}
         for encoded in ("train_set", "val_set"):
             self.__dict__.pop(encoded, None)
-
-    @property
-    def skipped(self) -> dict[str, int]:
-        """How many unreadable images DATASET.SKIP_BAD_IMAGES left out so far, by what they are for: train, val, test;
-        {} where there were none."""
-        return {part: len(paths) for part, paths in self._left_out.items()}
 
     @cached_property
     def train_set(self) -> FeatureSet:
         """The labelled training images, with their random views; evaluation alone never needs them."""
         with self.watch.stage("features"):
             views = self.store.training_views(self.dataset.train_x).at_most(self.views)
-            images = self._here("train", self.dataset.train_x, views)
+            images = self._here(self.dataset.train_x, views)
         fewer = int((images.views < self.views).sum())
         note = f"; {fewer} images have fewer than {self.views} views and use what they have" if fewer else ""
         print(f"features: {len(images)} training images, {int(images.views.sum())} views{note}")
@@ -86,7 +82,7 @@ class FeatureData:
         if val_is_test(self.dataset):
             print(f"{type(self.dataset).__name__} gives its test images as validation images: they are not used")
             return None
-        return self._plain("val", self.dataset.val) if self.dataset.val else None
+        return self.plain(self.dataset.val) if self.dataset.val else None
 
     @property
     def leaves_out(self) -> bool:
@@ -100,23 +96,18 @@ class FeatureData:
         if self.val_set is not None:
             return self.val_set, f"few-shot validation of {classes}"
         items = held_out(self.dataset, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
-        return self._plain("val", items), f"held-out training images of {classes}"
+        return self.plain(items), f"held-out training images of {classes}"
 
     def plain(self, items: list) -> FeatureSet:
-        """`items` (Datum), which are to be evaluated, in their plain view."""
-        return self._plain("test", items)
+        """`items` (Datum) in their plain view."""
+        return self._here(items, self.store.plain_views(items))
 
-    def _plain(self, part, items):
-        return self._here(part, items, self.store.plain_views(items))
-
-    def _here(self, part, items, images):
-        """The features of `items` on the device; what could not be read is noted."""
+    def _here(self, items, images):
+        """The features of `items` on the device."""
         if not len(images):
             raise UserError(f"{self.cfg.DATASET.NAME}: no readable image among {len(items)}")
         if len(images) < len(items):
-            print(f"{part}: {len(items) - len(images)} of {len(items)} images cannot be read and are left out")
-            bad = self.store.unreadable
-            self._left_out.setdefault(part, set()).update(item.impath for item in items if item.impath in bad)
+            print(f"{len(items) - len(images)} of {len(items)} images cannot be read and are left out")
         return images.to(self.device, torch.float32)
 
 

@@ -21,7 +21,7 @@ from .randomness import preserved_randomness
 
 # Modes of PIL with 8 bits; convert("RGB") would cut off the values of others.
 MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
-EXPECTED = "expected paths, folders, PIL images, or NumPy arrays of uint8 [H, W, 3]; or features, floats [N, d]"
+EXPECTED = "paths, folders, PIL images of 8 bits, or NumPy arrays of uint8 [H, W, 3]; or features, floats [N, d]"
 
 
 # ---- what is handed over
@@ -29,19 +29,15 @@ EXPECTED = "expected paths, folders, PIL images, or NumPy arrays of uint8 [H, W,
 
 def as_features(images, width: int) -> torch.Tensor | None:
     """Unit features [N, d] where `images` are features, a float array [N, d]; else None. Raises UserError where d is
-    another width than the backbone's."""
+    another width than the backbone's, or a row has no direction."""
     if isinstance(images, torch.Tensor):
         images = images.detach().cpu().numpy()
     if not isinstance(images, np.ndarray) or not np.issubdtype(images.dtype, np.floating):
         return None
-    if images.ndim != 2 or images.shape[1] != width or not np.isfinite(images).all():
-        raise UserError(
-            f"features have the shape [N, {width}] and finite values, found {list(images.shape)}: {EXPECTED}"
-        )
     features = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))
-    norms = features.norm(dim=1, keepdim=True)
-    if not norms.all():
-        raise UserError("a row of the features is zero: it has no direction, and so no class")
+    norms = features.norm(dim=-1, keepdim=True)
+    if features.dim() != 2 or features.shape[1] != width or not norms.isfinite().all() or not norms.all():
+        raise UserError(f"features have the shape [N, {width}], are finite and not zero, found {images.shape}")
     return torch.where((norms - 1).abs() < 1e-2, features, features / norms)
 
 
@@ -51,21 +47,14 @@ def sources_of(images) -> list:
     if isinstance(images, (str, os.PathLike)):
         path = os.path.expanduser(os.fspath(images))
         found = [os.path.join(path, name) for name in list_images(path)] if os.path.isdir(path) else [path]
-        if not found:
-            raise UserError(f"no image that Pillow reads in the folder {path}")
-        if not os.path.isfile(found[0]):
-            raise UserError(f"there is no image and no folder {path}")
+        if not found or not os.path.isfile(found[0]):
+            raise UserError(f"there is no image that Pillow reads: {path}")
         return found
-    if isinstance(images, Image.Image):
-        if images.mode not in MODES:
-            raise UserError(f"a PIL image has the mode {images.mode}, not of 8 bits: {EXPECTED}")
-        return [images]
-    if isinstance(images, np.ndarray) and images.ndim < 4:
-        if images.dtype != np.uint8 or images.ndim != 3 or images.shape[2] != 3:
-            raise UserError(f"found an array of {images.dtype} {list(images.shape)}: {EXPECTED}")
+    is_array = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 3 and images.shape[2] == 3
+    if is_array or (isinstance(images, Image.Image) and images.mode in MODES):
         return [images]
     if not isinstance(images, Iterable) or isinstance(images, (bytes, torch.Tensor)):
-        raise UserError(f"found {type(images).__name__}: {EXPECTED}")
+        raise UserError(f"expected {EXPECTED}; found {images!r:.80}")
     return [source for part in images for source in sources_of(part)]
 
 

@@ -13,7 +13,6 @@ log sum exp; t_i, a score of base against new: s_i, or that of a head that has o
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -30,9 +29,9 @@ FIRST = ("accuracy", "base", "seen")
 class Evaluation:
     """Top-1 accuracy of `items` (Datum, labels over `classnames`), called `name`; "" where only its sides have one.
 
-    `sides`: {kind of classes: how many test images it has} where there are two kinds, those with training images first,
-    which are the first `border` names; () where there is one. They have an accuracy each, and joint metrics.
-    `per_class`: the mean of the classes' accuracies instead of the images'.
+    `sides`: {kind of classes: how many test images the data set has of it} where there are two kinds, those with
+    training images first, which are the first `border` names. Each has an accuracy, and both have joint metrics.
+    `per_class`: the mean of the classes' accuracies instead of the images'; of sides alone.
     """
 
     name: str
@@ -41,21 +40,6 @@ class Evaluation:
     sides: dict = field(default_factory=dict)
     border: int = 0
     per_class: bool = False
-
-    @property
-    def of(self) -> int:
-        """How many test images there are, where the items are a fixed subset of them; else 0."""
-        images = sum(self.sides.values())
-        return images if images > len(self.items) else 0
-
-
-class Figure(NamedTuple):
-    """A metric in percent, on so many of the test images; `log` is its name in a log line, "" where there is one."""
-
-    percent: float
-    images: int
-    of: int
-    log: str
 
 
 def harmonic_mean(a, b):
@@ -76,24 +60,18 @@ def _percent(hits, labels, per_class):
     return hits.mean().item() * 100
 
 
-def accuracies(evaluation, predicted, labels) -> dict[str, Figure]:
-    """What predictions [N] among all names of an evaluation say of its images, and of each side's.
-
-    `crossed_<side>` is the share of a side's images that are sent to a name of the other side. A side without images
-    has no metric.
-    """
-    found, crossed, border, per_class = {}, {}, evaluation.border, evaluation.per_class
-    if evaluation.name:
-        percent, images = top1(predicted, labels, per_class), len(evaluation.items)
-        found[evaluation.name] = Figure(percent, images, evaluation.of, f"{evaluation.name}_accuracy")
-    for (side, of), chosen in zip(evaluation.sides.items(), (labels < border, labels >= border)):
-        answers, true, name = predicted[chosen], labels[chosen], f"{evaluation.name}_{side}".lstrip("_")
+def joint(evaluation, predicted, labels) -> tuple[dict[str, float], dict[str, float]]:
+    """What predictions [N] among all names of an evaluation say of each side -> ({name of the accuracy: percent},
+    {crossed_<side>: percent of its images that are sent to a name of the other side}); nothing of a side without
+    images."""
+    accuracies, crossed, border = {}, {}, evaluation.border
+    for side, chosen in zip(evaluation.sides, (labels < border, labels >= border)):
+        answers, true = predicted[chosen], labels[chosen]
         if len(true):
-            log = "accuracy" if name in FIRST else f"{name}_accuracy"
-            found[name] = Figure(top1(answers, true, per_class), len(true), of, log)
-            percent = _percent((answers < border) != (true < border), true, per_class)
-            crossed[f"crossed_{side}"] = Figure(percent, len(true), of, f"crossed_{side}")
-    return found | crossed
+            name = f"{evaluation.name}_{side}" if evaluation.name else side
+            accuracies[name] = top1(answers, true, evaluation.per_class)
+            crossed[f"crossed_{side}"] = _percent((answers < border) != (true < border), true, evaluation.per_class)
+    return accuracies, crossed
 
 
 # ---- judges of a joint decision
@@ -229,18 +207,19 @@ def evaluate(trainer):
     metrics, unsupported, subset = {}, {}, {}
     for evaluation in trainer.task.evaluations():
         try:
-            figures = _figures(trainer, evaluation)
+            if not evaluation.items:
+                raise ClassesUnsupported(getattr(trainer.dataset, "no_test", "") or "there are no test images")
+            found = _figures(trainer, evaluation)
         except ClassesUnsupported as reason:
             for name in [evaluation.name] if evaluation.name else evaluation.sides:
                 unsupported[name] = str(reason)
                 print(f"* {name}: not available: {reason}")
             continue
-        for name, figure in figures.items():
-            metrics[name] = figure.percent
-            if evaluation.of:
-                subset[name] = {"images": figure.images, "of": figure.of}
-            if figure.log:
-                print(f"* {figure.log}: {figure.percent:.1f}%")
+        metrics |= found
+        if len(evaluation.items) < sum(evaluation.sides.values()):
+            measured = {"images": len(evaluation.items), "of": sum(evaluation.sides.values())}
+            print(f"on a fixed subset, {measured['images']:,} of {measured['of']:,} test images")
+            subset |= dict.fromkeys(found, measured)
     for name, (first, second) in trainer.task.H_OF.items():
         if first in metrics and second in metrics:
             metrics[name] = harmonic_mean(metrics[first], metrics[second])
@@ -248,24 +227,23 @@ def evaluate(trainer):
     return metrics, unsupported, subset
 
 
-def _figures(trainer, evaluation) -> dict[str, Figure]:
-    """What an evaluation measures. The answers and labels [N] of one with sides stay in `trainer.decisions`."""
-    images = len(evaluation.items)
-    if not images:
-        raise ClassesUnsupported(getattr(trainer.dataset, "no_test", "") or "there are no test images")
-    if evaluation.name in FIRST:  # of Dassl's test, which prints its lines
-        return {evaluation.name: Figure(trainer.test(split="test"), images, 0, "")}
-    head, found = trainer.head_for(evaluation.classnames), trainer.data.plain(evaluation.items)
-    logits, labels = trainer.logits(head, found.first()), found.labels
+def _figures(trainer, evaluation) -> dict[str, float]:
+    """Prints the lines of an evaluation -> {metric: percent}. The answers and labels [N] of one with sides stay in
+    `trainer.decisions`."""
+    if evaluation.name in FIRST:  # Dassl's test, with its lines
+        return {evaluation.name: trainer.test(split="test")}
+    head, images = trainer.head_for(evaluation.classnames), trainer.data.plain(evaluation.items)
+    logits, labels = trainer.logits(head, images.first()), images.labels
     predicted = logits.argmax(1)
-    figures = accuracies(evaluation, predicted, labels)
-    if not evaluation.sides:
-        return figures
-    how = "the mean of the classes' accuracies" if evaluation.per_class else "top-1 accuracy"
-    part = f" of {evaluation.of:,}, a fixed subset" if evaluation.of else ""
-    print(f"{how} on {images:,} test images{part}, among all {len(evaluation.classnames)} names:")
-    trainer.decisions = evaluation, predicted, labels
-    with torch.no_grad():
-        score = head.base_score(found.first(), logits) if hasattr(head, "base_score") else None
-    judged = joint_judges(logits, labels, evaluation.border, score, trainer.temperature, tuple(evaluation.sides))
-    return figures | {name: Figure(value, images, evaluation.of, name) for name, value in judged.items()}
+    whole = {evaluation.name: top1(predicted, labels)} if evaluation.name else {}
+    accuracies, more = joint(evaluation, predicted, labels)
+    if evaluation.sides:
+        trainer.decisions = evaluation, predicted, labels
+        with torch.no_grad():
+            score = head.base_score(images.first(), logits) if hasattr(head, "base_score") else None
+        more |= joint_judges(logits, labels, evaluation.border, score, trainer.temperature, [*evaluation.sides])
+    for name, percent in (whole | accuracies).items():
+        print(f"* {'accuracy' if name in FIRST else f'{name}_accuracy'}: {percent:.1f}%")
+    for name, percent in more.items():
+        print(f"* {name}: {percent:.1f}%")
+    return whole | accuracies | more

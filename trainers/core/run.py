@@ -124,6 +124,7 @@ def record(trainer, metrics, unsupported=None, subset=None):
     source = results_beside(start) if start else {}
     origin = {"source": source["dataset"]} if "dataset" in source else {}
     extra, copies = trainer.own_results(), getattr(dataset, "test_images_trained_on", 0)
+    skipped = len(trainer.data.store.unreadable)
     for plugin in trainer.plugins:
         extra.update(plugin.results())
     return {
@@ -144,7 +145,7 @@ def record(trainer, metrics, unsupported=None, subset=None):
         "metrics": metrics,
         "unsupported": unsupported or {},
         "subset": subset or {},
-        **({"skipped_images": trainer.data.skipped} if trainer.data.skipped else {}),
+        **({"skipped_images": skipped} if skipped else {}),
         **({"test_images_trained_on": copies} if copies else {}),
         "selection": trainer.selection,
         "temperature": trainer.temperature,
