@@ -77,31 +77,27 @@ def main(argv=None):
     if dist.is_initialized():
         dist.barrier()  # rank 0 removes what the others have still to read
     if not dist.is_initialized() or dist.get_rank() == 0:
-        write_bank(args.out, tensors, header(cfg, backbone, dataset.split_hash, split, args.note))
+        given = cfg.INPUT
+        preprocess = {"size": given.SIZE, "interpolation": given.INTERPOLATION}
+        preprocess |= {"mean": given.PIXEL_MEAN, "std": given.PIXEL_STD}
+        header = {
+            "dataset": cfg.DATASET.NAME,
+            "backbone": backbone.name,
+            "backbone_hash": backbone.weights_hash,
+            "split": split,
+            "split_hash": dataset.split_hash,
+            "preprocess": json.dumps(preprocess),
+            "transforms": json.dumps({"transforms": given.TRANSFORMS, "rrcrop_scale": given.RRCROP_SCALE}),
+            "views": str(args.views),
+            "features_seed": str(cfg.FEATURES.SEED),
+            "note": args.note,
+        }
+        write_bank(args.out, tensors, header)
         images = ", ".join(f"{len(items)} {part}" for part, items in split.items())
         print(f"{args.out}: images: {images}; {os.path.getsize(args.out) / 2**20:.1f} MB")
         shutil.rmtree(cfg.FEATURES.DIR)
     if dist.is_initialized():
         dist.destroy_process_group()
-
-
-def header(cfg, backbone, split_hash, split, note):
-    """What the header of a feature bank says, as write_bank takes it."""
-    given = cfg.INPUT
-    preprocess = {"size": given.SIZE, "interpolation": given.INTERPOLATION}
-    preprocess |= {"mean": given.PIXEL_MEAN, "std": given.PIXEL_STD}
-    return {
-        "dataset": cfg.DATASET.NAME,
-        "backbone": backbone.name,
-        "backbone_hash": backbone.weights_hash,
-        "split": split,
-        "split_hash": split_hash,
-        "preprocess": json.dumps(preprocess),
-        "transforms": json.dumps({"transforms": given.TRANSFORMS, "rrcrop_scale": given.RRCROP_SCALE}),
-        "views": str(cfg.FEATURES.VIEWS),
-        "features_seed": str(cfg.FEATURES.SEED),
-        "note": note,
-    }
 
 
 if __name__ == "__main__":

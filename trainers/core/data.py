@@ -139,7 +139,7 @@ class Store:
 
     def __init__(self, views: int):
         """`views`: how many random views a training image has; in the methods 0 stands for the plain view."""
-        self.views, self.tables = views, {}
+        self.views, self.tables = views, dict[int, FeatureTable]()
         self.unreadable: set[str] = set()  # images that were asked for and have no features
 
     def table(self, files: list[str], views: int) -> FeatureTable:
@@ -162,9 +162,9 @@ class Store:
         paths, table = [self.relative(item.impath) for item in items], self.tables.get(views)
         known = table.place if table else {}
         new = dict.fromkeys(item.impath for item, path in zip(items, paths) if path not in known)
-        if new:
+        if table is None or new:
             added = self.table(list(new), views)
-            table = self.tables[views] = FeatureTable.join([table, added]) if table else added
+            table = self.tables[views] = added if table is None else FeatureTable.join([table, added])
         found = table.lookup(paths, [item.label for item in items])
         if len(found) < len(items):
             bad = table.unreadable

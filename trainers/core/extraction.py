@@ -8,7 +8,6 @@ order or the number of processes.
 import hashlib
 import json
 import os
-import random
 import shutil
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from .bank import blocks, open_bank, write_bank
 from .contents import content_hashes
 from .data import FeatureTable, Store
 from .files import UserError, first_five, locked
-from .randomness import derive_seed, preserved_randomness
+from .randomness import preserved_randomness, seed_all
 from .workers import image_batches
 
 BATCH = {"cpu": 4, "cuda": 256}  # images an encoder pass; a CPU is fastest where activations stay in its cache
@@ -48,10 +47,12 @@ class Views(Dataset):
             image = self.read(self.files[i])
         except Exception as error:  # whatever a broken file makes a decoder raise
             return (), str(error)
-        if self.views == 0:
-            return self.transform(image)[None].numpy(), ""
+        views = []
         with preserved_randomness():
-            return torch.stack([self._view(image, i, k) for k in range(self.views)]).numpy(), ""
+            for k in range(max(self.views, 1)):  # the plain view draws nothing
+                seed_all(self.name(image, i), k, self.seed)
+                views.append(self.transform(image))
+        return torch.stack(views).numpy(), ""
 
     def read(self, file):
         """-> an RGB PIL image."""
@@ -60,12 +61,6 @@ class Views(Dataset):
     def name(self, image, i):
         """What the views of image i are drawn by."""
         return self.paths[i]
-
-    def _view(self, image, i, k):
-        seed = derive_seed(self.name(image, i), k, self.seed)
-        random.seed(seed)
-        torch.manual_seed(seed)
-        return self.transform(image)
 
 
 @torch.no_grad()
@@ -77,14 +72,12 @@ def encode(backbone, views, workers, bar, encode_image=None, dtype=torch.float16
     size = max(1, BATCH.get(device.type, 64) // max(views.views, 1))
     features, counts = [], [0]
     for batch in image_batches(views, workers, batch_size=size, collate_fn=list):
-        good = []
         for images, reason in batch:
             if reason:
                 views.faults[len(counts) - 1] = reason
                 print(f"unreadable: {reason}")
-            else:
-                good.append(torch.from_numpy(images))
             counts.append(len(images))
+        good = [torch.from_numpy(images) for images, reason in batch if not reason]
         if good:
             images = torch.cat(good).to(device, backbone.dtype, memory_format=torch.channels_last)
             features.append(encode_image(images).to("cpu", dtype))

@@ -70,16 +70,19 @@ def list_images(folder: str, others: list[str] | None = None) -> list[str]:
     return images + below
 
 
-def read_layout(top: str) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """-> ({train, val, test: {class name: its folder, relative to `top`}}, or {"": ...} where there are no such parts;
-    sentences on what was left out, or entered). Raises UserError where it is not clear which folders are classes."""
+def read_layout(top: str) -> dict[str, dict[str, str]]:
+    """{train, val, test: {class name: its folder, relative to `top`}}, or {"": ...} where there are no such parts. Says
+    what was left out, or entered. Raises UserError where it is not clear which folders are classes."""
     notes: list[str] = []
     folders = _enter(top, "", notes)
     parts = _parts(top, folders, notes)
-    if not parts:
-        return {"": _classes(top, folders)}, notes
-    found = {part: _classes(top, _enter(top, folder, notes)) for part, folder in parts.items()}
-    return _of_one_set(top, found), notes
+    if parts:
+        classes = _of_one_set(top, {part: _classes(top, _enter(top, path, notes)) for part, path in parts.items()})
+    else:
+        classes = {"": _classes(top, folders)}
+    for note in notes:
+        print(f"{top}: {note}")
+    return classes
 
 
 def _enter(top, folder, notes):

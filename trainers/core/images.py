@@ -116,7 +116,7 @@ class FeatureData:
 
 def by_label(items):
     """{label: [items]}, in the order of labels."""
-    groups = {}
+    groups: dict[int, list] = {}
     for item in sorted(items, key=lambda item: item.label):
         groups.setdefault(item.label, []).append(item)
     return groups

@@ -79,9 +79,7 @@ def from_folder(folder, parts):
     if not isinstance(folder, (str, os.PathLike)) or not os.path.isdir(folder):
         raise UserError("without labels, images must be one folder that has a folder of images per class")
     top = os.fspath(folder)
-    found, notes = read_layout(top)
-    for note in notes:
-        print(f"{top}: {note}")
+    found = read_layout(top)
     part = next(part for part in parts if part in found)
     paths, labels = [], []
     for kind in (part, "val") if part == "train" else (part,):
