@@ -13,7 +13,6 @@ from . import memory, metrics, run
 from .files import UserError, hash_of, names_hash, read_names, require_different
 from .folders import list_images, read_layout
 from .images import VIEWS_BESIDE_IMAGES, FeatureData, draw
-from .leave_out import leave_out
 from .predictor import Stopwatch
 from .process import ONE_AT_A_TIME, quiet
 from .randomness import derive_seed, seed_all
@@ -53,11 +52,9 @@ class MemoryTask(Task):
 class Fold(LeaveClassesOut):
     """A fold of leave_out.py over such a data set."""
 
-    def __init__(self, cfg, dataset: MemoryDataset, fold: int):
-        whole, shots = SimpleNamespace(train_x=dataset.items, val=[], test=[]), cfg.DATASET.NUM_SHOTS
+    def __init__(self, cfg, dataset: MemoryDataset):
         self.cfg = cfg
-        self.dataset, self.new_half = leave_out(dataset, whole, shots, cfg.SEED, fold)
-        self.share = len(self.dataset.train_x) / len(dataset.train_x)
+        self.dataset = self.fold(dataset, SimpleNamespace(train_x=dataset.items, val=[], test=[]))
 
 
 # ---- from images and labels
@@ -167,7 +164,7 @@ def figures_of_fold(trainer, kind, number: int, store) -> tuple[dict[str, float]
     cfg.defrost()
     cfg.OUTPUT_DIR, cfg.TASK, cfg.TRAINER.NAME, cfg.DATASET.FOLD = "", "leave_classes_out", kind.__name__, number
     cfg.freeze()
-    fold, task = kind.__new__(kind), Fold(cfg, trainer.host.task.dataset, number)
+    fold, task = kind.__new__(kind), Fold(cfg, trainer.host.task.dataset)
     fold.host = SimpleNamespace(
         task=task, backbone=trainer.backbone, watch=Stopwatch(), shared={}, hides_bars=True, data=None
     )

@@ -159,13 +159,17 @@ class LeaveClassesOut(BaseToNew):
         drawn = build_dataset(cfg)
         with preserved_randomness():  # -1: all images of these classes, drawn or not
             whole = build_dataset(with_options(cfg, NUM_SHOTS=-1))
-        data = cfg.DATASET
-        base, self.new_half = leave_out(drawn, whole, data.NUM_SHOTS, cfg.SEED, data.FOLD)
-        self.share = len(base.train_x) / len(drawn.train_x)
-        new, names = self.new_half, ", ".join(self.new_half.classnames)
+        return self.fold(drawn, whole)
+
+    def fold(self, drawn, whole):
+        """The half of a data set with images, as leave_out.py makes it; the other one is `new_half`."""
+        data = self.cfg.DATASET
+        base, new = leave_out(drawn, whole, data.NUM_SHOTS, self.cfg.SEED, data.FOLD)
+        self.new_half, self.share = new, len(base.train_x) / len(drawn.train_x)
         print(
             f"leave-classes-out, fold {data.FOLD}: {base.num_classes} classes with {len(base.train_x)} images to fit, "
-            f"{new.num_classes} by name alone ({names}); {len(base.test):,} and {len(new.test):,} images judge"
+            f"{new.num_classes} by name alone ({', '.join(new.classnames)}); {len(base.test):,} and "
+            f"{len(new.test):,} images judge"
         )
         return base
 

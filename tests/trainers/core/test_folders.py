@@ -85,11 +85,8 @@ def test_a_class_has_the_training_folders_name_in_every_part(tree, capsys):
     parts = read_layout(
         tree("train/Sea horse/1.jpg", "train/a/1.jpg", "test/sea_horse/2.jpg", "test/A/2.jpg", "x/y.txt")
     )
-    assert (
-        parts["test"] == {"a": "test/A", "Sea horse": "test/sea_horse"}
-       
+    assert parts["test"] == {"a": "test/A", "Sea horse": "test/sea_horse"}
     assert "no image is in them: x" in capsys.readouterr().out
-    )
 
 
 def test_what_pillow_opens_is_listed_and_what_it_does_not_is_counted(tree):
