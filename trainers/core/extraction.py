@@ -64,11 +64,12 @@ class Views(Dataset):
 
 
 @torch.no_grad()
-def encode(backbone, views, workers, bar, encode_image=None, dtype=torch.float16):
-    """-> {"features" [R, d] of `dtype`, "offsets" [N + 1]} of the N images of `views`; an unreadable one has no row,
-    and is named in a line. The progress bar `bar` moves with each batch. `encode_image`: another way of encoding than
-    the backbone's."""
-    device, encode_image = backbone.logit_scale.device, encode_image or backbone.encode_image
+def encode(backbone, views, workers, bar, tuned=None):
+    """-> {"features" [R, d], "offsets" [N + 1]} of the N images of `views`; an unreadable one has no row, and is named
+    in a line. The progress bar `bar` moves with each batch. `tuned`(images): an image tower that a method tunes, in the
+    place of the backbone's; its features are not rounded to half precision."""
+    device, encode_image = backbone.logit_scale.device, tuned or backbone.encode_image
+    dtype = torch.float32 if tuned else torch.float16
     size = max(1, BATCH.get(device.type, 64) // max(views.views, 1))
     features, counts = [], [0]
     for batch in image_batches(views, workers, batch_size=size, collate_fn=list):
@@ -90,13 +91,13 @@ PART = 256  # images; what an interruption can cost
 
 
 class ImageStore(Store):
-    """Features of images on disk, through the cache. Through `encode_image(images)`, an image tower that a method
-    tunes, nothing is cached, nor rounded to half precision."""
+    """Features of images on disk, through the cache; those of a tuned tower are not cached."""
 
-    def __init__(self, cfg, backbone, image_dir, views, encode_image=None):
+    encode_image = None  # of a trainer that tunes the image tower
+
+    def __init__(self, cfg, backbone, image_dir, views):
         super().__init__(views)
-        self.cfg, self.backbone, self.image_dir, self.encode_image = cfg, backbone, image_dir, encode_image
-        self.folder = Path(cfg.FEATURES.DIR)
+        self.cfg, self.backbone, self.image_dir, self.folder = cfg, backbone, image_dir, Path(cfg.FEATURES.DIR)
 
     def relative(self, file):
         path = os.path.relpath(file, self.image_dir) if self.image_dir else file
@@ -131,14 +132,14 @@ class ImageStore(Store):
             about["seed"] = self.cfg.FEATURES.SEED
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
 
-    def _encode(self, files, paths, views, bar, **options):
+    def _encode(self, files, paths, views, bar):
         transform = transforms.build_transform(self.cfg, is_train=views > 0)
         images = Views(files, paths, transform, views, self.cfg.FEATURES.SEED)
-        return encode(self.backbone, images, self.cfg.DATALOADER.NUM_WORKERS, bar, **options)
+        return encode(self.backbone, images, self.cfg.DATALOADER.NUM_WORKERS, bar, self.encode_image)
 
     def _tuned(self, files, paths, views):
         with tqdm(total=len(files), desc="encoding with the tuned tower", unit="img", delay=5, leave=False) as bar:
-            return self._encode(files, paths, views, bar, encode_image=self.encode_image, dtype=torch.float32)
+            return self._encode(files, paths, views, bar)
 
     def _cached(self, files, paths, views):
         """Of the cache where it verifies, else encoded part after part; under torchrun, this process takes every n-th

@@ -104,10 +104,9 @@ class MemoryStore(Store):
     def table(self, keys, views):
         transform, seed = transforms.build_transform(self.cfg, is_train=views > 0), self.cfg.FEATURES.SEED
         todo = MemoryViews([self.images[key] for key in keys], keys, transform, views, seed)
-        options = {"leave": False, "disable": self.hides_bars}
+        workers, options = self.cfg.DATALOADER.NUM_WORKERS, {"leave": False, "disable": self.hides_bars}
         with preserved_randomness(), tqdm(total=len(keys), desc="encoding", unit="img", **options) as bar:
-            dtype = torch.float32 if self.encode_image else torch.float16
-            found = encode(self.backbone, todo, self.cfg.DATALOADER.NUM_WORKERS, bar, self.encode_image, dtype)
+            found = encode(self.backbone, todo, workers, bar, self.encode_image)
         self.faults |= {keys[i]: reason for i, reason in todo.faults.items()}
         return FeatureTable(found["features"], found["offsets"], keys)
 
