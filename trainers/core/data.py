@@ -2,7 +2,6 @@
 image), and batches of them."""
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -108,10 +107,10 @@ class FeatureTable:
     def __init__(self, features, offsets: Tensor, paths: Iterable[str]):
         self.features, self.offsets, self.paths = features, offsets, list(paths)
 
-    @cached_property
-    def place(self) -> dict[str, int]:
-        """{path: its place among the images}."""
-        return {path: i for i, path in enumerate(self.paths)}
+    def find(self, paths: Iterable[str]) -> dict[str, int]:
+        """{path: place} of those `paths` that the table has; a dict of all would take long for a million."""
+        wanted = {*paths}
+        return {path: i for i, path in enumerate(self.paths) if path in wanted}
 
     @property
     def unreadable(self) -> set[str]:
@@ -125,11 +124,11 @@ class FeatureTable:
         paths = [path for table in tables for path in table.paths]
         return FeatureTable(Rows([table.features for table in tables]), offsets, paths)
 
-    def lookup(self, paths: Iterable[str], labels: Sequence[int]) -> FeatureSet:
-        """-> FeatureSet of the images at `paths`; those without a view (skipped as unreadable) are left out."""
-        images = torch.tensor([self.place[path] for path in paths], dtype=torch.long)
-        has_view = self.offsets.diff()[images] > 0
-        rows, offsets = rows_of(self.offsets, images[has_view])
+    def take(self, images: Sequence[int], labels: Sequence[int]) -> FeatureSet:
+        """-> FeatureSet of the images at these places; those without a view (skipped as unreadable) are left out."""
+        place = torch.tensor(images, dtype=torch.long)
+        has_view = self.offsets[place + 1] > self.offsets[place]
+        rows, offsets = rows_of(self.offsets, place[has_view])
         return FeatureSet(self.features[rows], offsets, torch.tensor(labels, dtype=torch.long)[has_view])
 
 
@@ -160,12 +159,13 @@ class Store:
 
     def _features(self, items, views):
         paths, table = [self.relative(item.impath) for item in items], self.tables.get(views)
-        known = table.place if table else {}
-        new = dict.fromkeys(item.impath for item, path in zip(items, paths) if path not in known)
+        place = table.find(paths) if table else {}
+        new = dict.fromkeys(item.impath for item, path in zip(items, paths) if path not in place)
         if table is None or new:
             added = self.table(list(new), views)
             table = self.tables[views] = added if table is None else FeatureTable.join([table, added])
-        found = table.lookup(paths, [item.label for item in items])
+            place = table.find(paths)
+        found = table.take([place[path] for path in paths], [item.label for item in items])
         if len(found) < len(items):
             bad = table.unreadable
             self.unreadable |= {item.impath for item, path in zip(items, paths) if path in bad}

@@ -21,8 +21,12 @@ from tqdm import tqdm
 
 from .files import ClassesUnsupported, UserError
 
-# Accuracies that are printed as "* accuracy: ", which CoOp's parse_test_res.py reads; others are "* <name>_accuracy: ".
-FIRST = ("accuracy", "base", "seen")
+FIRST = ("accuracy", "base", "seen")  # of the metrics of a run the one that CoOp's parse_test_res.py reads
+
+
+def log_name(accuracy):
+    """What an accuracy is called in its line of the log."""
+    return "accuracy" if accuracy in FIRST else f"{accuracy}_accuracy"
 
 
 @dataclass
@@ -213,7 +217,7 @@ def evaluate(trainer):
         except ClassesUnsupported as reason:
             for name in [evaluation.name] if evaluation.name else evaluation.sides:
                 unsupported[name] = str(reason)
-                print(f"* {name}: not available: {reason}")
+                print(f"* {log_name(name)}: not available: {reason}")
             continue
         metrics |= found
         if len(evaluation.items) < sum(evaluation.sides.values()):
@@ -243,7 +247,7 @@ def _figures(trainer, evaluation) -> dict[str, float]:
             score = head.base_score(images.first(), logits) if hasattr(head, "base_score") else None
         more |= joint_judges(logits, labels, evaluation.border, score, trainer.temperature, [*evaluation.sides])
     for name, percent in (whole | accuracies).items():
-        print(f"* {'accuracy' if name in FIRST else f'{name}_accuracy'}: {percent:.1f}%")
+        print(f"* {log_name(name)}: {percent:.1f}%")
     for name, percent in more.items():
         print(f"* {name}: {percent:.1f}%")
     return whole | accuracies | more
