@@ -144,9 +144,8 @@ class BankStore(Store):
         self.about = {"path": os.path.abspath(path), "sha256": self.digest}
         if metadata.get("backbone_hash") != backbone.weights_hash:
             raise UserError(
-                f"feature bank {path} was made with {metadata.get('backbone')} (weights "
-                f"{metadata.get('backbone_hash', 'unknown')[:12]}), but the run uses {backbone.name} "
-                f"({backbone.weights_hash[:12]}): set MODEL.BACKBONE.NAME, or use images with --root"
+                f"feature bank {path} was made with {metadata.get('backbone')}, whose weights are not those of "
+                f"{backbone.name} as the run has it: set MODEL.BACKBONE.NAME, or use images with --root"
             )
         parts = []
         for name, (paths, _) in read_bank_columns(path)[0].items():
@@ -158,7 +157,4 @@ class BankStore(Store):
         self.tables = dict.fromkeys((0, 1), FeatureTable.join(parts))  # an image has the views that were stored
 
     def table(self, files, views):
-        raise UserError(
-            f"feature bank {self.path} does not hold {first_five(files)}; make a new bank with "
-            "scripts/extract_features.py, or use --root"
-        )
+        raise UserError(f"feature bank {self.path} does not hold {first_five(files)}; make a new one, or use --root")

@@ -68,10 +68,7 @@ def _read(path, name=""):
     from safetensors import safe_open
 
     if not os.path.isfile(path):
-        raise UserError(
-            f"feature bank {path} (FEATURES.BANK) does not exist; make one with scripts/extract_features.py, or give "
-            "--root to use images"
-        )
+        raise UserError(f"feature bank {path} does not exist: make one with extract_features.py, or give --root")
     if os.path.isfile(f"{path}.sha256"):
         verified_sha256(path)
     try:

@@ -110,10 +110,11 @@ class ImageStore(Store):
         with preserved_randomness():  # workers are seeded from torch's generator; a cold cache must not change a run
             tensors = self._tuned(files, paths, views) if self.encode_image else self._cached(files, paths, views)
         table = FeatureTable(tensors["features"], tensors["offsets"], paths)
-        if table.unreadable and not self.cfg.DATASET.SKIP_BAD_IMAGES:
+        bad = sorted(table.unreadable)
+        if bad and not self.cfg.DATASET.SKIP_BAD_IMAGES:
             raise UserError(
-                f"{len(table.unreadable)} of the images cannot be read: {first_five(sorted(table.unreadable))}. "
-                "Replace them, or set DATASET.SKIP_BAD_IMAGES True to leave them out"
+                f"{len(bad)} of the images cannot be read: {first_five(bad)}. Replace them, or set "
+                "DATASET.SKIP_BAD_IMAGES True"
             )
         return table
 

@@ -30,8 +30,8 @@ def held_out(dataset, shots, seed):
     unused = getattr(dataset, "unused_train", None)
     if not unused:
         raise UserError(
-            f"{type(dataset).__name__} has no validation images to search on, and no training images are left over by "
-            "the few-shot draw (all were drawn, or it has no unused_train): switch the method's search off"
+            f"{type(dataset).__name__} has no validation images, and of the training images all were drawn: switch the "
+            "method's search off"
         )
     per_class = min(shots, PER_CLASS) if shots >= 1 else PER_CLASS
     return draw(unused, per_class, random.Random(derive_seed(seed, "held-out")))

@@ -58,10 +58,8 @@ def leave_out(drawn, whole, shots, seed, fold=0):
     groups = by_label(drawn.train_x)
     judged = sum(len(items) > 1 for items in groups.values())
     if judged < LEAST_CLASSES:
-        raise UserError(
-            f"TASK leave_classes_out needs {LEAST_CLASSES} base classes with two training images or more, one to fit "
-            f"and one to judge; {type(drawn).__name__} has {judged} of {len(groups)}"
-        )
+        wanted = f"{LEAST_CLASSES} base classes with two training images or more"
+        raise UserError(f"TASK leave_classes_out needs {wanted}, and there are {judged}")
     fitting, judging = [], []
     for items in groups.values():
         order = generator.sample(items, len(items))

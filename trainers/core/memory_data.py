@@ -132,10 +132,8 @@ def readable(items, new_names, cfg, store, skip_bad_images) -> MemoryDataset:
         if not bad:
             return dataset
         if not skip_bad_images:
-            raise UserError(
-                f"{len(bad)} images cannot be read: {'; '.join(store.faults[key] for key in bad[:5])}. Replace them, "
-                "or leave them out with skip_bad_images=True"
-            )
+            reasons = "; ".join(store.faults[key] for key in bad[:5])
+            raise UserError(f"{len(bad)} images cannot be read: {reasons}. Replace them, or set skip_bad_images=True")
         warnings.warn(f"{len(bad)} images cannot be read and are left out: {', '.join(bad[:5])}", stacklevel=4)
         items = [item for item in items if item.impath not in store.unreadable]
         lost = sorted(names - {item.classname for item in items})

@@ -184,10 +184,8 @@ def require_images(trainer):
     for evaluation in trainer.task.evaluations():
         lacking = [side for side, images in evaluation.sides.items() if not images]
         if lacking or not evaluation.items:
-            raise UserError(
-                f"TASK {trainer.cfg.TASK} evaluates '{evaluation.name}', and {trainer.cfg.DATASET.NAME} has no test "
-                f"images of {' and '.join(lacking) or 'these'} classes: add some, or use another TASK (fewshot)"
-            )
+            kinds = " and ".join(lacking) or "these"
+            raise UserError(f"TASK {trainer.cfg.TASK} evaluates, but there are no test images of {kinds} classes")
         trainer.data.plain(evaluation.items)
 
 

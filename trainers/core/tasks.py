@@ -75,10 +75,7 @@ def base_half(cfg):
     """`cfg` with the base half of the classes, which a task trains on. Raises UserError where the new half is asked
     for."""
     if cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "new":
-        raise UserError(
-            f"TASK {cfg.TASK} trains on the base half of the classes, but DATASET.SUBSAMPLE_CLASSES is new: leave it "
-            "out; to evaluate a trained model on the new half, add --eval-only --model-dir FOLDER"
-        )
+        raise UserError(f"TASK {cfg.TASK} trains on the base half, and SUBSAMPLE_CLASSES is new: add --eval-only")
     return with_options(cfg, SUBSAMPLE_CLASSES="base")
 
 
@@ -145,10 +142,7 @@ class LeaveClassesOut(BaseToNew):
 
     def __init__(self, cfg, training=True):
         if not training:
-            raise UserError(
-                "TASK leave_classes_out is evaluated at the end of its own training, into results.json; for "
-                "--eval-only on test images set TASK base2new"
-            )
+            raise UserError("leave_classes_out is evaluated when it is trained; for --eval-only set TASK base2new")
         super().__init__(cfg)
 
     def for_training(self, cfg):
@@ -167,9 +161,8 @@ class LeaveClassesOut(BaseToNew):
         base, new = leave_out(drawn, whole, data.NUM_SHOTS, self.cfg.SEED, data.FOLD)
         self.new_half, self.share = new, len(base.train_x) / len(drawn.train_x)
         print(
-            f"leave-classes-out, fold {data.FOLD}: {base.num_classes} classes with {len(base.train_x)} images to fit, "
-            f"{new.num_classes} by name alone ({', '.join(new.classnames)}); {len(base.test):,} and "
-            f"{len(new.test):,} images judge"
+            f"fold {data.FOLD}: {base.num_classes} classes with {len(base.train_x)} images to fit, {new.num_classes} "
+            f"by name alone ({', '.join(new.classnames)}); {len(base.test):,} and {len(new.test):,} images judge"
         )
         return base
 
@@ -192,8 +185,7 @@ class Target:
     @property
     def train_x(self):
         raise UserError(
-            f"TASK {self._task} gives no training images of the target: start from a source run, MODEL.INIT_WEIGHTS "
-            "with its output folder; a plug-in that makes features of names has an INIT_FROM of its own"
+            f"TASK {self._task} gives no training images of the target: set MODEL.INIT_WEIGHTS to a source run's folder"
         )
 
 

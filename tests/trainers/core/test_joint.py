@@ -121,5 +121,5 @@ def test_seen_classes_of_proposed_splits_are_halved(miniclip_backbone, tmp_path)
 def test_it_is_not_evaluated_again(bank, tmp_path):
     train.main(argv(bank, tmp_path / "run", "CoOp", task="leave_classes_out"))
     again = argv(bank, tmp_path / "again", "CoOp", task="leave_classes_out")
-    with pytest.raises(UserError, match="--eval-only on test images set TASK base2new"):
+    with pytest.raises(UserError, match="--eval-only set TASK base2new"):
         train.main(["--eval-only", "--model-dir", str(tmp_path / "run"), *again])
