@@ -240,7 +240,7 @@ def test_new_classes_without_test_images_are_told_before_training(tiny_bank, tmp
         return found
 
     monkeypatch.setattr(Task, "new_half", property(without_test))
-    with pytest.raises(UserError, match="TASK base2new evaluates .* no test images of (new|these) classes"):
+    with pytest.raises(UserError, match="TASK base2new evaluates.* no test images of (new|these) classes"):
         train.main(runs.argv(tiny_bank, tmp_path, "CoOp_SHIP"))
     assert not list(tmp_path.glob("*/*.pth.tar*"))
 

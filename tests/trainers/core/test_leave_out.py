@@ -9,7 +9,7 @@ from runs import argv, results
 from tiny_data import NAMES, make_bank
 
 import train
-from trainers.core.bank import BankStore
+from trainers.core.data import Store
 from trainers.core.leave_out import leave_out
 
 
@@ -68,17 +68,18 @@ def test_too_few_classes_or_shots_are_refused(classes, shots):
 def test_no_choice_reads_a_test_image_or_an_image_of_a_new_class(
     tmp_path, monkeypatch, miniclip_backbone, trainer, task
 ):
-    """A store that fails when it is asked for one: a fold runs to its figures, a run to its end before evaluation."""
+    """The door of all stores fails when it is asked for one: a fold runs to its figures, a run to its end before
+    evaluation."""
     names = [*NAMES, "chair"]
     bank = make_bank(tmp_path / "bank.safetensors", miniclip_backbone, names=names, train=8, val=4, noise=4.0)
-    find = BankStore._features
+    find = Store._features
 
     def guarded(store, wanted, views):
         wrong = [item.impath for item in wanted if "/test_" in item.impath or item.classname in names[4:]]
         assert not wrong, f"{wrong[0]} was read"
         return find(store, wanted, views)
 
-    monkeypatch.setattr(BankStore, "_features", guarded)
+    monkeypatch.setattr(Store, "_features", guarded)
     options = ["DATASET.NUM_SHOTS", "8", "TRAINER.SHIP.GENERATOR", "gaussian"]
     train.main(argv(bank, tmp_path / "fold", trainer, *options, task="leave_classes_out"))
     assert {"H", "all", "all_H", "ausuc"} <= results(tmp_path / "fold")["metrics"].keys()
