@@ -67,6 +67,8 @@ class FeatureData:
     @cached_property
     def train_set(self) -> FeatureSet:
         """The labelled training images, with their random views; evaluation alone never needs them."""
+        if not self.task.real_classnames():
+            raise UserError(f"TASK {self.cfg.TASK} has no training images: set MODEL.INIT_WEIGHTS to a source run")
         with self.watch.stage("features"):
             views = self.store.training_views(self.dataset.train_x).at_most(self.views)
             images = self._here(self.dataset.train_x, views)

@@ -170,32 +170,14 @@ class LeaveClassesOut(BaseToNew):
         return list(self.new_half.classnames)
 
 
-class Target:
-    """A dataset of which there are only the names and the test images, to apply to them what a run on another dataset,
-    the source, learned."""
-
-    val = train_u = unused_train = None
-
-    def __init__(self, dataset, task):
-        self._dataset, self._task = dataset, task
-
-    def __getattr__(self, name):
-        return getattr(self._dataset, name)
-
-    @property
-    def train_x(self):
-        raise UserError(
-            f"TASK {self._task} gives no training images of the target: set MODEL.INIT_WEIGHTS to a source run's folder"
-        )
-
-
 class DomainGeneralization(Task):
     """What a source run learned, over the target's own class names: the protocol of
-    https://arxiv.org/abs/2203.05557. Nothing is trained."""
+    https://arxiv.org/abs/2203.05557. Nothing is trained, and of the target there are only names and test images."""
 
     def open(self, cfg):
-        # -1: draws no few-shot selection, keeps none
-        return Target(build_dataset(with_options(cfg, NUM_SHOTS=-1)), cfg.TASK)
+        dataset = build_dataset(with_options(cfg, NUM_SHOTS=-1))  # -1: draws no few-shot selection, keeps none
+        dataset._train_x, dataset._val = [], None
+        return dataset
 
     def real_classnames(self):
         return []
