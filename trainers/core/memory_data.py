@@ -148,8 +148,8 @@ def features_of(trainer, sources, keys):
     if hasattr(trainer.head, "encode_image"):
         store.encode_image = trainer.encode_image
     with ONE_AT_A_TIME, quiet():
-        found = store.plain_views(labelled(keys, [""] * len(keys)))
-    return found.first().to(trainer.device, torch.float32), store.faults
+        features = store.table(keys, views=0).features
+    return features.to(trainer.device, torch.float32), store.faults
 
 
 # ---- folds
