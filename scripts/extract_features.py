@@ -70,9 +70,7 @@ def main(argv=None):
     tensors, split = {}, {}
     for part, items in (("train", dataset.train_x), ("val", dataset.val or []), ("test", dataset.test)):
         table = store.table([item.impath for item in items], args.views if part == "train" else 0)
-        tensors[f"{part}.features"] = table.features
-        if part == "train" or table.unreadable:  # else an image has one row
-            tensors[f"{part}.offsets"] = table.offsets
+        tensors |= {f"{part}.features": table.features, f"{part}.offsets": table.offsets}
         split[part] = [[store.relative(item.impath), item.label, names[item.label]] for item in items]
     if dist.is_initialized():
         dist.barrier()  # rank 0 removes what the others have still to read

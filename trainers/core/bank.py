@@ -150,7 +150,7 @@ class BankStore(Store):
         parts = []
         for name, (paths, _) in read_bank_columns(path)[0].items():
             features = tensors[f"{name}.features"]
-            offsets = tensors.get(f"{name}.offsets", torch.arange(len(features) + 1))  # without: a row per image
+            offsets = tensors.get(f"{name}.offsets", torch.arange(len(features) + 1))  # older: a row each
             if len(offsets) != len(paths) + 1 or offsets[-1] != len(features):
                 raise damaged(path, f"it has {len(offsets) - 1} {name} images, but its split names {len(paths)}")
             parts.append(FeatureTable(features, offsets, paths))
