@@ -76,7 +76,7 @@ def write_bank(path, tensors, metadata):
 
     Of `tensors`, those called features [R, d] may be any rows that `[index]` reads, and gain a checksum of each row.
     `metadata` (str -> str) gains the format and the digests that are verified; its "split", {part: [(path, label, class
-    name)]}, becomes a tensor. Raises UserError where the disk refuses.
+    name)]}, becomes a tensor.
     """
     metadata, tensors = {**metadata, "format": BANK_FORMAT}, dict(tensors)
     if "split" in metadata:

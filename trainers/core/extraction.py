@@ -148,8 +148,6 @@ class ImageStore(Store):
         rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         cached = self.folder / f"{self.key(files, paths, views)}.safetensors"
         what = f"{len(files)} images ({f'{views} random views' if views else 'plain view'}, {self.backbone.name})"
-        if tensors := _verified(cached):
-            return tensors
         with locked(f"{cached}.lock{rank}", f"another process is encoding {what}; waiting for it"):
             if tensors := _verified(cached):
                 return tensors

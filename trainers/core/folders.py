@@ -43,12 +43,9 @@ def is_image(entry: os.DirEntry) -> bool:
 
 
 def entries(folder: str) -> list[os.DirEntry]:
-    """What `folder` holds, sorted by name. Raises UserError."""
-    try:
-        with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(f"cannot list the folder {folder}: {error.strerror}") from None
+    """What `folder` holds, sorted by name."""
+    with os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name)
 
 
 def list_images(folder: str, others: list[str] | None = None) -> list[str]:

@@ -52,8 +52,7 @@ def identity_of(trainer) -> dict:
     trainer's configuration on the way."""
     store, dataset = trainer.data.store, trainer.dataset
     trained = list(dataset.train_x) if trainer.task.real_classnames() else []
-    relative = getattr(store, "relative", str)  # a bank's paths are
-    drawn = [[relative(item.impath), int(item.label)] for item in trained]
+    drawn = [[store.relative(item.impath), int(item.label)] for item in trained]
     options, trainer.default_options, trainer.sections = options_of(trainer.cfg)
     templates = trainer.templates
     trainer.cfg = trainer.cfg.clone()
