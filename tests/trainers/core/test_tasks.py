@@ -88,7 +88,7 @@ def test_ship_fine_tunes_the_sources_context_on_synthetic_features_of_the_target
     "trainer, options, words",
     [
         ("CoOp", {}, ["cross_dataset", "MODEL.INIT_WEIGHTS"]),
-        ("CoOp", {"MODEL.INIT_WEIGHTS": "nowhere"}, ["MODEL.INIT_WEIGHTS", "nowhere"]),
+        ("CoOp", {"MODEL.INIT_WEIGHTS": "nowhere"}, ["nowhere"]),
         ("CoOp_SHIP", {"MODEL.INIT_WEIGHTS": "source"}, ["cross_dataset", "TRAINER.SHIP.INIT_FROM"]),
         ("Tip_Adapter_F", {"TRAINER.TIP_ADAPTER.SEARCH": "False"}, ["no training images", "MODEL.INIT_WEIGHTS"]),
         ("f_VAEGAN", {}, ["no training images", "TASK gzsl"]),
