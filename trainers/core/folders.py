@@ -141,7 +141,8 @@ def _classes(top, folders):
     require_different(names, (), f"{top}: two folders mean the same class")
     below = [plain(os.path.basename(folder)) for path in folders for folder in _folders(top, path, [])]
     if len(below) > len({*below}) and not any(_holds_images(top, path) for path in folders):
-        raise UserError(f"{top}: {first_five(folders)} hold folders of the same names, and no images; {EXPECTED}")
+        found = f"{first_five(folders)} hold no images, but folders of the same names ({first_five(below)})"
+        raise UserError(f"{top}: {found}; {EXPECTED}")
     return dict(zip(names, folders))
 
 

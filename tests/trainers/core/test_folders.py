@@ -70,7 +70,7 @@ def test_a_wrapper_is_entered_and_what_is_no_class_is_left_out_and_named(tree, w
             r"test/cow is no class of the training images \(cat, do",
         ),
         ([*both("train"), "test/cat/1.jpg"], "there is only test/cat"),
-        (both("fold1", "fold2"), "fold1, fold2 hold folders of the same names, and no images"),
+        (both("fold1", "fold2"), r"fold1, fold2 hold no images, but folders of the same names \(cat, dog"),
         (["bottle/train/1.png", "bottle/test/2.png", "cable/train/3.png"], "folders of the same names"),  # MVTec AD
         (["sea_horse/1.jpg", "Sea horse/1.jpg"], "'sea_horse' repeats 'Sea horse'"),
         (["cafe\u0301/1.jpg", "caf\u00e9/1.jpg", "tea/1.jpg"], "two folders mean the same class"),  # macOS, and not
