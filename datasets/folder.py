@@ -41,9 +41,7 @@ class ImageFolder(Reader):
     def locate(self, root):
         super().locate(root)
         self.require(self.image_dir)
-        parts, notes = read_layout(self.image_dir)
-        for note in notes:
-            print(f"{self.image_dir}: {note}")
+        parts = read_layout(self.image_dir)
         self.check_parts(parts)
         if self.no_test and "" in parts:
             parts = {"train": parts[""]}

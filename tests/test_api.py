@@ -158,7 +158,7 @@ def test_scores_come_from_folds_and_zero_shot_stands_beside(fitted, rows):
     assert set(scores) == {"base", "new", "H", "all", "all_H"} and scores.folds == 8
     assert all(0 <= value <= 100 for value in scores.values())
     assert all(scores.zero_shot[name] > 50 for name in scores)  # the features lie around the texts
-    assert Scores.recorded(json.loads(json.dumps(scores.record()))) == scores
+    assert Scores(**json.loads(json.dumps(scores.record()))) == scores
     assert fitted("CoOp").scores.folds == 3
     seen, named = scores.with_images, scores.by_name  # of each of 8 folds: half of the classes, 2 images of each
     assert seen.classnames == tuple(sorted(NAMES)) and len(seen.labels) == len(named.labels) == 8 * 4 * 2

@@ -1,6 +1,5 @@
 """The feature banks in datasets/banks/: complete, small, and as accurate as MiniCLIP's README says."""
 
-import json
 import random
 from pathlib import Path
 
@@ -18,7 +17,7 @@ BANKS = Path(__file__).resolve().parent.parent / "datasets/banks"
 )
 def test_counts_views_and_origin(name, counts, classes, miniclip_backbone):
     tensors, metadata = read_bank(BANKS / f"{name}_miniclip.safetensors")
-    split = json.loads(metadata["split"])
+    split = metadata["split"]
     assert tuple(len(split[part]) for part in ("train", "val", "test")) == counts
     assert len({item[1] for item in split["train"]}) == classes
     assert tensors["train.offsets"].diff().unique().tolist() == [4]
@@ -27,6 +26,7 @@ def test_counts_views_and_origin(name, counts, classes, miniclip_backbone):
         assert features.shape[1] == 256 and features.dtype == torch.float16
         assert torch.allclose(features.float().norm(dim=1), torch.ones(len(features)), atol=2e-3)
     assert metadata["backbone_hash"] == miniclip_backbone.weights_hash
+    assert (BANKS / f"{name}_miniclip.safetensors.sha256").is_file()
 
 
 def accuracy(head, features, labels):
@@ -38,7 +38,7 @@ def test_zero_shot_equals_the_figures_of_miniclips_readme(miniclip_backbone):
     """README: 57.40% on the first 2000 of the shuffled Caltech101 test set with "a photo of a {}.", 57.45% with the
     bare name."""
     tensors, metadata = read_bank(BANKS / "caltech101_miniclip.safetensors")
-    test = json.loads(metadata["split"])["test"]
+    test = metadata["split"]["test"]
     names = [name for _, name in sorted({(label, name) for _, label, name in test})]
     order = list(range(len(test)))
     random.Random(0).shuffle(order)

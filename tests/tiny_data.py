@@ -1,8 +1,6 @@
 """A tiny feature bank that every trainer can run on: few classes, MiniCLIP's dimension, features near the classes' text
 features."""
 
-import json
-
 import torch
 import torch.nn.functional as F
 
@@ -47,7 +45,7 @@ def make_bank(path, backbone, names=NAMES, views=2, dataset="Caltech101", noise=
             "dataset": dataset,
             "backbone": backbone.name,
             "backbone_hash": backbone.weights_hash,
-            "split": json.dumps(split),
+            "split": split,
             "preprocess": "{}",
             "transforms": "{}",
             "views": str(views),
@@ -66,7 +64,7 @@ def features_of(bank, part="test"):
     features = tensors[f"{part}.features"].float()
     if part == "train":
         features = features[tensors["train.offsets"][:-1]]
-    return features, torch.tensor([label for _, label, _ in json.loads(header["split"])[part]])
+    return features, torch.tensor([label for _, label, _ in header["split"][part]])
 
 
 def accuracy(predicted, labels):
@@ -82,7 +80,7 @@ def poison(bank, path, hidden):
     from trainers.core.bank import write_bank
 
     tensors, header = read_bank(bank)
-    for part, items in json.loads(header["split"]).items():
+    for part, items in header["split"].items():
         rows = torch.tensor([hidden(part, item[1]) for item in items], dtype=torch.bool)
         if part == "train":
             rows = rows.repeat_interleave(tensors["train.offsets"].diff())

@@ -32,6 +32,7 @@ from .core.files import (
     nearest,
     read_results,
 )
+from .core.images import FeatureData
 from .core.leave_out import LEAST_CLASSES
 from .core.memory_data import listed
 from .core.process import ONE_AT_A_TIME
@@ -80,7 +81,7 @@ def fit(
         trainer.hides_bars = True if progress is False else None  # None: shown on a terminal
         names = listed(new_names, "new_names")
         task, store = memory_data.from_user(trainer, images, labels, names, skip_bad_images)
-        trainer.host = SimpleNamespace(task=task, data=memory_data.data_of(trainer, task, store))
+        trainer.host = SimpleNamespace(task=task, data=FeatureData(trainer, task, store))
         if _is_done(trainer):
             return load(out)
         scores = _scores(trainer, store)
@@ -118,7 +119,7 @@ def load(folder, device: str | None = None, epoch: int | None = None, workers: i
         base = (gate and gate.settings.get("base")) or known
         classes = record.get("classes") or {"base": base, "blocks": [known], "keep": list(range(len(known)))}
         missing = Scores(reason="the run was not made by fit; its results.json has its figures")
-        scores = Scores.recorded(record["scores"]) if "scores" in record else missing
+        scores = Scores(**record["scores"]) if "scores" in record else missing
         blocks = [(names, None) for names in classes["blocks"]]
         model = Model(trainer, classes["base"], blocks, classes["keep"], scores, folder)
         model.head()
@@ -204,6 +205,6 @@ def _scores(trainer, store) -> Scores:
         folds.append(figures)
         answers += found
         zero_shot.append(memory_data.figures_of_fold(trainer, ZeroshotCLIP, number, store)[0])
-    scores = Scores(folds, zero_shot)
+    scores = Scores.of_folds(folds, zero_shot)
     scores.keep_answers(dataset.classnames, answers)
     return scores

@@ -1,7 +1,5 @@
 """All that a feature bank holds."""
 
-import json
-
 import torch
 
 from trainers.core.bank import open_bank
@@ -12,6 +10,6 @@ def read_bank(path):
     """-> (tensors, header with the split), all of it read. Raises UserError as `open_bank` does."""
     tensors, metadata = open_bank(path)
     tensors = {name: value[torch.arange(len(value))] for name, value in tensors.items()}
-    if "split_digest" in metadata:
-        metadata["split"] = json.dumps(read_bank_split(path))
+    if "features" not in tensors:  # a cache has no split
+        metadata["split"] = read_bank_split(path)
     return tensors, metadata

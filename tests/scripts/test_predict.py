@@ -44,7 +44,7 @@ def images(tmp_path):
 def test_the_loaded_run_predicts_what_it_was_evaluated_with(run, tiny_bank):
     model = load(run)
     tensors, metadata = read_bank(tiny_bank)
-    features, test = tensors["test.features"].float(), json.loads(metadata["split"])["test"]
+    features, test = tensors["test.features"].float(), metadata["split"]["test"]
     found = model.predict(features, top=99)
     right = sum(answer.name == item[2] for answer, item in zip(found, test, strict=True))
     assert right / len(test) * 100 == pytest.approx(json.loads((run / "results.json").read_text())["metrics"]["all"])

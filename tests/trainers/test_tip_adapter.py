@@ -1,7 +1,6 @@
 """Tip-Adapter and Tip-Adapter-F against plain formulations, their search of alpha and beta, and the real command
 line."""
 
-import json
 import math
 from types import SimpleNamespace
 
@@ -144,9 +143,9 @@ def test_test_images_choose_nothing(tiny_bank, tmp_path):
 
 def test_without_validation_images_left_over_training_images_serve(tiny_bank, tmp_path, monkeypatch):
     tensors, metadata = read_bank(tiny_bank)
-    split, bank = json.loads(metadata["split"]), tmp_path / "bank.safetensors"
+    split, bank = metadata["split"], tmp_path / "bank.safetensors"
     split["val"], tensors["val.features"] = [], tensors["val.features"][:0]
-    write_bank(bank, tensors, {**metadata, "split": json.dumps(split)})
+    write_bank(bank, tensors, {**metadata, "split": split})
     run = Recorded(monkeypatch, argv(bank, tmp_path / "held", "Tip_Adapter_F"))
     selection = results(tmp_path / "held")["selection"]
     assert selection == "last epoch; alpha, beta on held-out training images of base classes"

@@ -8,14 +8,10 @@ import numpy as np
 
 NONE = "none of these"
 UNREADABLE = "(unreadable)"  # in place of a name
-SHOWN = 20  # rows of a table; the middle is left out of longer ones
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Columns of text, the first row being their heads."""
-    half = SHOWN // 2
-    if len(rows) > SHOWN + 1:
-        rows = [*rows[: half + 1], ["..."] * len(rows[0]), *rows[-half:]]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
@@ -72,9 +68,8 @@ class Evaluation:
     @property
     def per_class(self) -> dict[str, float]:
         """{class name: percent of its images}; classes without images are not there."""
-        hits = self.labels == self.predicted
-        present = [i for i in range(len(self.classnames)) if (self.labels == i).any()]
-        return {self.classnames[i]: float(hits[self.labels == i].mean() * 100) for i in present}
+        totals, right = self.confusion.sum(1), self.confusion.diagonal()
+        return {self.classnames[i]: float(right[i] / totals[i] * 100) for i in totals.nonzero()[0]}
 
     @property
     def confusion(self) -> np.ndarray:
@@ -87,34 +82,28 @@ class Evaluation:
         """Both as a figure of Matplotlib, which is also written to `path`."""
         from matplotlib.figure import Figure  # not pyplot, which would keep it
 
-        shares = self.per_class
-        size = max(3.0, 0.25 * len(self.classnames) + 1)
+        shares, counts, names = self.per_class, self.confusion, self.classnames
+        size, places = max(3.0, 0.25 * len(names) + 1), range(len(names))
         figure = Figure(figsize=(2 * size + 2, size + 1), layout="constrained")
         bars, matrix = figure.subplots(1, 2)
         bars.barh(list(shares), list(shares.values()))
         bars.invert_yaxis()
-        bars.set(
-            xlabel="accuracy in percent", xlim=(0, 100), title=f"{self.accuracy:.1f}% of {len(self.labels)} images"
-        )
-        counts = self.confusion
+        bars.set(xlabel="accuracy in percent", title=f"{self.accuracy:.1f}% of {len(self.labels)} images")
         matrix.imshow(counts / counts.sum(1, keepdims=True).clip(min=1), cmap="Blues", vmin=0, vmax=1)
-        places = range(len(self.classnames))
-        matrix.set_xticks(places, self.classnames, rotation=90)
-        matrix.set_yticks(places, self.classnames)
+        matrix.set_xticks(places, names, rotation=90)
+        matrix.set_yticks(places, names)
         matrix.set(xlabel="predicted", ylabel="true")
         if path is not None:
             figure.savefig(path)
         return figure
 
     def __str__(self):
-        rows = [["class", "images", "accuracy", "most taken for"]]
-        counts = self.confusion
-        for i, name in enumerate(self.classnames):
-            total, wrong = counts[i].sum(), counts[i].copy()
-            wrong[i] = 0
-            if total:
-                most = f"{self.classnames[wrong.argmax()]} ({wrong.max()})" if wrong.any() else ""
-                rows.append([name, str(total), f"{counts[i, i] / total:.1%}", most])
+        rows, counts = [["class", "images", "accuracy", "most taken for"]], self.confusion
+        for name, share in self.per_class.items():
+            i = self.classnames.index(name)
+            wrong = counts[i] * (np.arange(len(counts)) != i)
+            most = f"{self.classnames[wrong.argmax()]} ({wrong.max()})" if wrong.any() else ""
+            rows.append([name, str(counts[i].sum()), f"{share:.1f}%", most])
         return f"accuracy {self.accuracy:.1f}% of {len(self.labels)} images\n{table(rows)}"
 
     __repr__ = __str__
@@ -141,12 +130,22 @@ class Scores(dict):
     with_images: Evaluation | None = None
     by_name: Evaluation | None = None
 
-    def __init__(self, folds: Sequence[dict] = (), zero_shot: Sequence[dict] = (), reason: str = ""):
-        super().__init__({name: fmean(fold[name] for fold in folds) for name in METRICS if folds})
-        spread = len(folds) ** 0.5
-        self.errors = {name: stdev(fold[name] for fold in folds) / spread for name in self}
-        self.zero_shot = {name: fmean(fold[name] for fold in zero_shot) for name in self}
-        self.folds, self.reason = len(folds), reason
+    def __init__(self, values=(), errors=(), zero_shot=(), folds: int = 0, reason: str = ""):
+        super().__init__(values)
+        self.errors, self.zero_shot, self.folds, self.reason = dict(errors), dict(zero_shot), folds, reason
+
+    @classmethod
+    def of_folds(cls, folds: Sequence[dict], zero_shot: Sequence[dict]) -> "Scores":
+        """From the metrics of each fold, and those of CLIP without training."""
+        values = {name: fmean(fold[name] for fold in folds) for name in METRICS}
+        errors = {name: stdev(fold[name] for fold in folds) / len(folds) ** 0.5 for name in METRICS}
+        untrained = {name: fmean(fold[name] for fold in zero_shot) for name in METRICS}
+        return cls(values, errors, untrained, len(folds))
+
+    def record(self) -> dict:
+        """What results.json keeps: the arguments of `Scores`."""
+        about = {"errors": self.errors, "zero_shot": self.zero_shot, "folds": self.folds, "reason": self.reason}
+        return {"values": dict(self), **about}
 
     def keep_answers(self, classnames: Sequence[str], answers: Sequence[tuple[str, str, str, bool]]):
         """Of (path, class, answer, whether the fold had images of the class)."""
@@ -158,21 +157,6 @@ class Scores(dict):
             return Evaluation(tuple(classnames), np.array(labels), np.array(predicted), paths)
 
         self.with_images, self.by_name = evaluation(True), evaluation(False)
-
-    def record(self) -> dict:
-        """What results.json keeps."""
-        return {"values": dict(self), "errors": self.errors, "zero_shot": self.zero_shot} | {
-            "folds": self.folds,
-            "reason": self.reason,
-        }
-
-    @classmethod
-    def recorded(cls, record: dict) -> "Scores":
-        """The same from results.json."""
-        found = cls(reason=record["reason"])
-        found.update(record["values"])
-        found.errors, found.zero_shot, found.folds = record["errors"], record["zero_shot"], record["folds"]
-        return found
 
     def __str__(self):
         if not self:

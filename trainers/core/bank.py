@@ -4,18 +4,17 @@ import hashlib
 import json
 import os
 import zlib
-from contextlib import suppress
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
-from . import bank_header
-from .bank_header import BANK_FORMAT, OLDEST, has_sha256, header_digest, pack_split
-from .data import FeatureTable
+from .bank_header import BANK_FORMAT, damaged, header_digest, pack_split, read_bank_columns, read_bank_header
+from .data import FeatureTable, Store
 from .files import UserError, first_five, replacing
 
 BLOCK = 1024  # rows at a time: what is read of a file, and so the memory that reading takes
+OTHER_CONTENT = "its content does not match its digest"
 
 
 def blocks(count):
@@ -55,11 +54,9 @@ class StoredRows:
     The file is mapped for as long as that takes: pages that were read would count as memory of this process.
     """
 
-    def __init__(self, path, name, checks):
+    def __init__(self, path, name, features, checks):
         self.path, self.name, self.checks = path, name, checks
-        with safe_open(path, framework="pt") as file:
-            tensor = file.get_tensor(name)  # mapped, not read
-        self.shape, self.dtype = tensor.shape, tensor.dtype
+        self.shape, self.dtype = features.shape, features.dtype
 
     def __len__(self):
         return self.shape[0]
@@ -70,10 +67,7 @@ class StoredRows:
             with safe_open(self.path, framework="pt") as file:
                 torch.index_select(file.get_tensor(self.name), 0, part, out=out)
             if not torch.equal(_checks(out), self.checks[part]):
-                raise UserError(
-                    f"feature bank {self.path} is damaged (its content does not match its digest); delete it and make "
-                    "it again"
-                )
+                raise damaged(self.path, OTHER_CONTENT)
         return features
 
 
@@ -81,12 +75,12 @@ def write_bank(path, tensors, metadata):
     """Writes a safetensors file, whole or not at all; equal content makes equal bytes.
 
     Of `tensors`, those called features [R, d] may be any rows that `[index]` reads, and gain a checksum of each row.
-    `metadata` (str -> str) gains the format and the digests that are verified; its "split" becomes a tensor. Raises
-    UserError where the disk refuses.
+    `metadata` (str -> str) gains the format and the digests that are verified; its "split", {part: [(path, label, class
+    name)]}, becomes a tensor.
     """
     metadata, tensors = {**metadata, "format": BANK_FORMAT}, dict(tensors)
     if "split" in metadata:
-        packed = pack_split(json.loads(metadata.pop("split")))
+        packed = pack_split(metadata.pop("split"))
         metadata["split_digest"] = hashlib.sha256(packed).hexdigest()
         tensors["split"] = torch.frombuffer(bytearray(packed), dtype=torch.uint8)
     for name in [name for name in tensors if name.endswith("features")]:
@@ -127,84 +121,40 @@ def _save(path, tensors, metadata):
 def open_bank(path):
     """-> (tensors, header), features as StoredRows. Raises UserError when the file is missing, damaged, or not a
     feature bank."""
-    metadata = bank_header.read_bank_header(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"feature bank {path} is damaged ({error}); delete it and make it again") from None
+    metadata = read_bank_header(path)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
     if metadata.get("digest") != _digest(_without_rows(tensors)):
-        raise UserError(
-            f"feature bank {path} is damaged (its content does not match its digest); delete it and make it again"
-        )
-    stored = {
-        name: StoredRows(path, name, tensors[f"{name}.checks"]) for name in tensors if f"{name}.checks" in tensors
-    }
-    tensors = {name: value for name, value in tensors.items() if not name.endswith(".checks") and name != "split"}
-    return {**tensors, **stored}, metadata
+        raise damaged(path, OTHER_CONTENT)
+    for name in [name for name in tensors if f"{name}.checks" in tensors]:
+        tensors[name] = StoredRows(path, name, tensors[name], tensors.pop(f"{name}.checks"))
+    tensors.pop("split", None)
+    return tensors, metadata
 
 
-class BankStore:
-    """Features from one bank file; needs no images. `about` says which it is: path, digest, size and time.
+class BankStore(Store):
+    """Features from one bank file; needs no images. `about` says which it is.
 
     Raises UserError where the bank does not belong to this backbone."""
 
     def __init__(self, path, backbone):
-        state = os.stat(path) if os.path.isfile(path) else None  # first: the file may be replaced while it is read
+        super().__init__(views=1)
         tensors, metadata = open_bank(path)
         self.path, self.digest = path, metadata.get("header_digest", metadata["digest"])
-        self.about = {"path": os.path.abspath(path), "sha256": self.digest, "size": state.st_size}
-        self.about["mtime_ns"] = state.st_mtime_ns
+        self.about = {"path": os.path.abspath(path), "sha256": self.digest}
         if metadata.get("backbone_hash") != backbone.weights_hash:
             raise UserError(
-                f"feature bank {path} was made with {metadata.get('backbone')} (weights "
-                f"{metadata.get('backbone_hash', 'unknown')[:12]}), but the run uses {backbone.name} "
-                f"({backbone.weights_hash[:12]}): set MODEL.BACKBONE.NAME, or use images with --root"
+                f"feature bank {path} was made with {metadata.get('backbone')}, whose weights are not those of "
+                f"{backbone.name} as the run has it: set MODEL.BACKBONE.NAME, or use images with --root"
             )
-        if metadata["format"] == OLDEST and not has_sha256(path):
-            print(
-                f"feature bank {path} is of an old format without a digest of its header (split, class names): changes "
-                f"there cannot be noticed. From now on they are with: sha256sum {path} > {path}.sha256"
-            )
-        try:
-            self.tables = self._tables(tensors, bank_header.read_bank_paths(path))
-        except (AttributeError, KeyError, IndexError, TypeError) as error:
-            raise UserError(f"feature bank {path} has no usable split in its header: {error!r}") from None
-
-    def _tables(self, tensors, paths_of):
-        """{part: FeatureTable}; an image has one row where there are no offsets."""
-        tables = {}
-        for name, paths in paths_of.items():
+        parts = []
+        for name, (paths, _) in read_bank_columns(path)[0].items():
             features = tensors[f"{name}.features"]
-            offsets = tensors.get(f"{name}.offsets", torch.arange(len(features) + 1))
+            offsets = tensors.get(f"{name}.offsets", torch.arange(len(features) + 1))  # older: a row each
             if len(offsets) != len(paths) + 1 or offsets[-1] != len(features):
-                raise UserError(
-                    f"feature bank {self.path} has {len(features)} rows of {len(offsets) - 1} {name} images, but its "
-                    f"split names {len(paths)}: make it again with scripts/extract_features.py"
-                )
-            tables[name] = FeatureTable(features, offsets, paths)
-        return tables
+                raise damaged(path, f"it has {len(offsets) - 1} {name} images, but its split names {len(paths)}")
+            parts.append(FeatureTable(features, offsets, paths))
+        self.tables = dict.fromkeys((0, 1), FeatureTable.join(parts))  # an image has the views that were stored
 
-    @property
-    def unreadable(self):
-        """Paths of the images that the bank has no features of."""
-        return set().union(*(table.unreadable for table in self.tables.values()))
-
-    def _find(self, items, order):
-        paths = [item.impath for item in items]
-        for table in (self.tables[name] for name in order if name in self.tables):
-            with suppress(KeyError):
-                return table.lookup(paths, [item.label for item in items])
-        known = set().union(*(table.find(paths) for table in self.tables.values()))
-        raise UserError(
-            f"feature bank {self.path} does not hold {first_five(path for path in paths if path not in known)}; make a "
-            "new bank with scripts/extract_features.py, or use --root"
-        )
-
-    def training_views(self, items):
-        """Random training views."""
-        return self._find(items, ("train", "val", "test"))
-
-    def plain_views(self, items):
-        """The plain view; of a training image held out for validation, the training views it has."""
-        return self._find(items, ("test", "val", "train"))
+    def table(self, files, views):
+        raise UserError(f"feature bank {self.path} does not hold {first_five(files)}; make a new one, or use --root")

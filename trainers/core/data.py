@@ -77,25 +77,26 @@ def rows_of(offsets: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Rows:
-    """Rows [R, d] of several tensors (or of what a file holds), one after another, or the rows `index` of them; read
-    when `[rows]` asks for them."""
+    """Rows [R, d] of several tensors (or of what a file holds), one after another; read when `[rows]` asks for them."""
 
-    def __init__(self, pieces: Sequence, index: Tensor | None = None):
-        self.pieces, self.index = list(pieces), index
-        self.ends = torch.tensor([len(piece) for piece in pieces]).cumsum(0)
-        self.dtype = pieces[0].dtype
-        self.shape = torch.Size([int(self.ends[-1]) if index is None else len(index), pieces[0].shape[1]])
+    def __init__(self, pieces: Sequence):
+        lengths = torch.tensor([len(piece) for piece in pieces])
+        self.pieces, self.ends = list(pieces), lengths.cumsum(0)
+        self.starts, self.dtype = self.ends - lengths, pieces[0].dtype
+        self.shape = torch.Size([int(self.ends[-1]), pieces[0].shape[1]])
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        rows = rows if self.index is None else self.index[rows]
         owner = torch.bucketize(rows, self.ends, right=True)
+        owners = owner.unique().tolist()
+        if len(owners) == 1:
+            return self.pieces[owners[0]][rows - self.starts[owners[0]]]
         features = torch.empty(len(rows), self.shape[1], dtype=self.dtype)
-        for i in owner.unique().tolist():
+        for i in owners:
             here = (owner == i).nonzero().flatten()
-            features[here] = self.pieces[i][rows[here] - self.ends[i] + len(self.pieces[i])]
+            features[here] = self.pieces[i][rows[here] - self.starts[i]]
         return features
 
 
@@ -106,42 +107,69 @@ class FeatureTable:
     def __init__(self, features, offsets: Tensor, paths: Iterable[str]):
         self.features, self.offsets, self.paths = features, offsets, list(paths)
 
+    def find(self, paths: Iterable[str]) -> dict[str, int]:
+        """{path: place} of those `paths` that the table has; a dict of all would take long for a million."""
+        wanted = {*paths}
+        return {path: i for i, path in enumerate(self.paths) if path in wanted}
+
     @property
     def unreadable(self) -> set[str]:
         """Paths of the images without a view."""
         return {self.paths[i] for i in (self.offsets.diff() == 0).nonzero().flatten().tolist()}
 
-    def find(self, paths: Iterable[str]) -> dict[str, int]:
-        """{path: place} of those `paths` that the table has."""
-        wanted = {*paths}
-        return {path: i for i, path in enumerate(self.paths) if path in wanted}
-
     @staticmethod
     def join(tables: Sequence["FeatureTable"]) -> "FeatureTable":
         """One table of the images of several, which have no image in common; nothing is copied."""
-        if len(tables) == 1:
-            return tables[0]
         offsets = torch.cat([torch.zeros(1, dtype=torch.long)] + [table.offsets.diff() for table in tables]).cumsum(0)
-        return FeatureTable(
-            Rows([table.features for table in tables]), offsets, [path for table in tables for path in table.paths]
-        )
+        paths = [path for table in tables for path in table.paths]
+        return FeatureTable(Rows([table.features for table in tables]), offsets, paths)
 
-    def take(self, paths: Iterable[str]) -> "FeatureTable":
-        """The images at `paths`, in this order; nothing is copied."""
-        paths = list(paths)
-        place = self.find(paths)
-        rows, offsets = rows_of(self.offsets, torch.tensor([place[path] for path in paths], dtype=torch.long))
-        return FeatureTable(Rows([self.features], rows), offsets, paths)
-
-    def lookup(self, paths: Iterable[str], labels: Sequence[int]) -> FeatureSet:
-        """-> FeatureSet of the images at `paths`; images without a view (skipped as unreadable) are left out. Raises
-        KeyError for a path that the table does not have."""
-        paths = list(paths)
-        place = self.find(paths)
-        images = torch.tensor([place[path] for path in paths], dtype=torch.long)
-        has_view = self.offsets.diff()[images] > 0
-        rows, offsets = rows_of(self.offsets, images[has_view])
+    def take(self, images: Sequence[int], labels: Sequence[int]) -> FeatureSet:
+        """-> FeatureSet of the images at these places; those without a view (skipped as unreadable) are left out."""
+        place = torch.tensor(images, dtype=torch.long)
+        has_view = self.offsets[place + 1] > self.offsets[place]
+        rows, offsets = rows_of(self.offsets, place[has_view])
         return FeatureSet(self.features[rows], offsets, torch.tensor(labels, dtype=torch.long)[has_view])
+
+
+class Store:
+    """Where the features of images come from: a bank, the cache, or images in memory. It has a table for each number of
+    views, to which images are added when they are first asked for."""
+
+    def __init__(self, views: int):
+        """`views`: how many random views a training image has; in the methods 0 stands for the plain view."""
+        self.views, self.tables = views, dict[int, FeatureTable]()
+        self.unreadable: set[str] = set()  # images that were asked for and have no features
+
+    def table(self, files: list[str], views: int) -> FeatureTable:
+        """The features of images that no table has yet."""
+        raise NotImplementedError
+
+    def relative(self, file: str) -> str:
+        """What a table calls an image."""
+        return file
+
+    def training_views(self, items) -> FeatureSet:
+        """Random training views of the images of `items` (Datum)."""
+        return self._features(items, self.views)
+
+    def plain_views(self, items) -> FeatureSet:
+        """The plain view."""
+        return self._features(items, 0)
+
+    def _features(self, items, views):
+        paths, table = [self.relative(item.impath) for item in items], self.tables.get(views)
+        place = table.find(paths) if table else {}
+        new = dict.fromkeys(item.impath for item, path in zip(items, paths) if path not in place)
+        if table is None or new:
+            added = self.table(list(new), views)
+            table = self.tables[views] = added if table is None else FeatureTable.join([table, added])
+            place = table.find(paths)
+        found = table.take([place[path] for path in paths], [item.label for item in items])
+        if len(found) < len(items):
+            bad = table.unreadable
+            self.unreadable |= {item.impath for item, path in zip(items, paths) if path in bad}
+        return found
 
 
 def batches(count, batch_size, drop_last):

@@ -1,11 +1,8 @@
 """Downloading a file: what was cut goes on where it stopped, and the file appears whole or not at all."""
 
-import contextlib
 import http.client
 import os
-import ssl
 import time
-import urllib.error
 import urllib.request
 
 from tqdm import tqdm
@@ -13,44 +10,34 @@ from tqdm import tqdm
 from .files import BLOCK, UserError, sha256_of
 
 TIMEOUT = 60  # seconds without an answer
-AGAIN = (408, 416, 425, 429, 500, 502, 503, 504)  # states of HTTP after which it is worth to ask again
-NETWORK = (urllib.error.URLError, ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException)
+TRIES = 5  # in a row without a new byte; the pauses between them are 1, 2, 4, ... seconds
+AGAIN = (None, 408, 416, 425, 429, 500, 502, 503, 504)  # states of HTTP after which it is worth to ask again
 
 
-def download(url, path, sha256="", tries=5, pause=1.0):
-    """Downloads `url` to `path`. A later call goes on with the `path`.part that an earlier one left.
-
-    sha256: of the file, where it is known; a file with another one is removed. tries: in a row without a new byte;
-    pause: seconds before the first repetition, doubled each time. Raises UserError with the reason in a sentence.
-    """
+def download(url, path, sha256=""):
+    """Downloads `url` to `path`; where its `sha256` is known, a file with another one is removed. A later call goes on
+    with the `path`.part that an earlier one left. Raises UserError with the reason in a sentence."""
+    part, failed = f"{path}.part", 0
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    part = f"{path}.part"
-    _complete(url, part, tries, pause)
-    if sha256 and sha256_of(part) != sha256:
-        digest = sha256_of(part)
-        os.remove(part)
-        raise UserError(f"{url}: the file has the sha256 {digest}, expected {sha256}; it was removed")
-    os.replace(part, path)
-
-
-def _complete(url, part, tries, pause):
-    """Asks for what is missing of the file `part` until it is whole."""
-    failed = 0
     while True:
         before = _size(part)
         try:
-            return _append(url, part)
-        except (*NETWORK, OSError, ValueError) as error:  # OSError: of the disk; ValueError: the address is none
+            _append(url, part)
+            break
+        except (OSError, http.client.HTTPException) as error:
             status = getattr(error, "code", None)
-            reason = f"HTTP {status} {error.reason}" if status else getattr(error, "reason", None) or error
             if status == 416:  # the part is no beginning of what the server has
                 os.remove(part)
             failed = 1 if _size(part) > before else failed + 1
-            again = status in AGAIN if status else isinstance(error, NETWORK)
-            if failed >= tries or not again:
-                kept = f". {_size(part)} bytes are kept in {part}; the same command goes on from there"
-                raise UserError(f"cannot download {url}: {reason}{kept if _size(part) else ''}") from None
-        time.sleep(pause * 2 ** (failed - 1))
+            if failed == TRIES or status not in AGAIN:
+                kept = f". {_size(part)} bytes are kept in {part}; the same command goes on" if _size(part) else ""
+                raise UserError(f"cannot download {url}: {error}{kept}") from None
+        time.sleep(2 ** (failed - 1))
+    digest = sha256_of(part) if sha256 else ""
+    if digest != sha256:
+        os.remove(part)
+        raise UserError(f"{url}: the file has the sha256 {digest}, expected {sha256}; it was removed")
+    os.replace(part, path)
 
 
 def _append(url, part):
@@ -71,6 +58,4 @@ def _append(url, part):
 
 
 def _size(path):
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.getsize(path)
-    return 0
+    return os.path.getsize(path) if os.path.exists(path) else 0

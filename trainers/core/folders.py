@@ -7,7 +7,6 @@ PyTorch.
 import os
 import re
 from functools import cache
-from typing import NamedTuple
 
 from PIL import Image
 
@@ -27,14 +26,6 @@ NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 EXPECTED = "expected a folder of images per class, directly or below train/ and test/ (val/ is optional)"
 
 
-class Layout(NamedTuple):
-    """parts: {train, val, test: {class name: folder, relative to the top}}; {"": ...} where there are no such parts.
-    notes: sentences on what was left out, or entered."""
-
-    parts: dict[str, dict[str, str]]
-    notes: list[str]
-
-
 @cache
 def image_suffixes() -> tuple[str, ...]:
     """Suffixes of the files that Pillow reads, in lower case."""
@@ -52,12 +43,9 @@ def is_image(entry: os.DirEntry) -> bool:
 
 
 def entries(folder: str) -> list[os.DirEntry]:
-    """What `folder` holds, sorted by name. Raises UserError."""
-    try:
-        with os.scandir(folder) as found:
-            return sorted(found, key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(f"cannot list the folder {folder}: {error.strerror}") from None
+    """What `folder` holds, sorted by name."""
+    with os.scandir(folder) as found:
+        return sorted(found, key=lambda entry: entry.name)
 
 
 def list_images(folder: str, others: list[str] | None = None) -> list[str]:
@@ -79,24 +67,26 @@ def list_images(folder: str, others: list[str] | None = None) -> list[str]:
     return images + below
 
 
-def read_layout(top: str) -> Layout:
-    """The class folders of `top`. Raises UserError, with a list of what was found, where it is not clear which they
-    are."""
+def read_layout(top: str) -> dict[str, dict[str, str]]:
+    """{train, val, test: {class name: its folder, relative to `top`}}, or {"": ...} where there are no such parts. Says
+    what was left out, or entered. Raises UserError where it is not clear which folders are classes."""
     notes: list[str] = []
-    start, folders = _enter(top, "", notes)
-    parts = _parts(top, start, folders, notes)
-    if not parts:
-        return Layout({"": _classes(top, start, folders)}, notes)
-    found = {part: _classes(top, *_enter(top, folder, notes)) for part, folder in parts.items()}
-    return Layout(_of_one_set(top, found), notes)
+    folders = _enter(top, "", notes)
+    parts = _parts(top, folders, notes)
+    if parts:
+        classes = _of_one_set(top, {part: _classes(top, _enter(top, path, notes)) for part, path in parts.items()})
+    else:
+        classes = {"": _classes(top, folders)}
+    for note in notes:
+        print(f"{top}: {note}")
+    return classes
 
 
 def _enter(top, folder, notes):
-    """-> (`folder`, the folders in it). A folder that is alone there, and holds folders, is entered: archives have such
-    a wrapper."""
+    """The folders in `folder`. One that is alone there, and holds folders, is entered: archives have such a wrapper."""
     folders = _folders(top, folder, notes)
     if len(folders) != 1 or _holds_images(top, folders[0]) or not _folders(top, folders[0], []):
-        return folder, folders
+        return folders
     notes.append(f"{folders[0]}/ is the only folder there: what is in it are the classes, or train/ and test/")
     return _enter(top, folders[0], notes)
 
@@ -114,59 +104,45 @@ def _folders(top, folder, notes):
     return [f"{folder}/{name}".lstrip("/") for name in names]
 
 
-def _parts(top, start, folders, notes):
+def _parts(top, folders, notes):
     """{part: its folder}; {} where the folders are classes. A class of vehicles may be called "train": it holds its
-    images itself. Raises UserError where it is not clear."""
-    parts = {folder: part for folder, part in zip(folders, _part_names(folders)) if part}
-    flat = [folder for folder in parts if _holds_images(top, folder)]
-    if not parts or ([*parts.values()] == ["train"] and flat and len(folders) > 1):
+    images itself."""
+    named = {folder: part for folder, part in zip(folders, _part_names(folders)) if part}
+    flat = any(_holds_images(top, folder) for folder in named)
+    if not named or ([*named.values()] == ["train"] and flat and len(folders) > 1):
         return {}
-    others = [folder for folder in folders if folder not in parts]
-    beside = [folder for folder in others if list_images(os.path.join(top, folder))]
-    where, shown, problem = os.path.join(top, start), first_five(parts), ""
-    if beside:
-        problem = f"{shown} look like parts of a split, but {first_five(beside)} beside them do not"
-    elif flat:
-        problem = f"{first_five(flat)} holds images, but no folder per class"
-    elif len({*parts.values()}) < len(parts):
-        problem = f"of {shown}, several are the same part of a split"
-    elif "train" not in parts.values():
-        problem = f"there is only {shown}, and no train/"
-    if problem:
-        raise UserError(f"{where}: {problem}; {EXPECTED}")
+    parts, others = {part: folder for folder, part in named.items()}, [path for path in folders if path not in named]
+    beside = any(list_images(os.path.join(top, folder)) for folder in others)
+    if flat or beside or len(parts) < len(named) or "train" not in parts:
+        raise UserError(
+            f"{top}: it is not clear whether {first_five(folders)} are classes or parts of a split; {EXPECTED}"
+        )
     if others:
         notes.append(f"left out, as no image is in them: {first_five(others)}")
-    return {part: folder for folder, part in parts.items()}
+    return parts
 
 
 def _part_names(folders):
     """For each folder train, val or test, where it is called so in any usual spelling, else "". What all names begin
     with does not count: seg_train, seg_test."""
     names = [os.path.basename(folder).lower() for folder in folders]
-    prefix = os.path.commonprefix(names) if len(names) > 1 else ""
-    common = max(prefix.rfind(sign) for sign in "_-. ") + 1
+    common = re.sub(r"[^_\-. ]*$", "", os.path.commonprefix(names))
     for name in names:
-        is_called = (part for part in SPLITS if re.fullmatch(f"{AROUND}(?:{SPLITS[part]}){AROUND}", name[common:]))
-        yield next(is_called, "")
+        word = name.removeprefix(common)
+        yield next((part for part in SPLITS if re.fullmatch(f"{AROUND}(?:{SPLITS[part]}){AROUND}", word)), "")
 
 
-def _classes(top, folder, folders):
+def _classes(top, folders):
     """{class name: folder} of class folders. Raises UserError where they are fewer than two, mean the same class, or
     hold the classes below themselves."""
-    where = os.path.join(top, folder)
     names = [os.path.basename(path) for path in folders]
     if len(names) < 2:
-        images = "images, but no folder per class" if _holds_images(top, folder) else "no folders"
-        raise UserError(f"{where} holds {f'one class folder only, {names[0]}' if names else images}: {EXPECTED}")
-    require_different(names, (), f"{where}: two folders mean the same class")
-    below = [[plain(os.path.basename(path)) for path in _folders(top, path, [])] for path in folders]
-    all_below = [name for group in below for name in group]
-    if len(all_below) > len({*all_below}) and not any(_holds_images(top, path) for path in folders):
-        shown = [f"{name} ({first_five(group)})" for name, group in zip(names, below)]
-        raise UserError(
-            f"{where} is not clear: no folder there holds images, and folders below them have the same names: "
-            f"{'; '.join(shown[:5])}. {EXPECTED[0].upper()}{EXPECTED[1:]}"
-        )
+        raise UserError(f"{top}: {f'there is only {folders[0]}' if folders else 'no folder per class'}; {EXPECTED}")
+    require_different(names, (), f"{top}: two folders mean the same class")
+    below = [plain(os.path.basename(folder)) for path in folders for folder in _folders(top, path, [])]
+    if len(below) > len({*below}) and not any(_holds_images(top, path) for path in folders):
+        found = f"{first_five(folders)} hold no images, but folders of the same names ({first_five(below)})"
+        raise UserError(f"{top}: {found}; {EXPECTED}")
     return dict(zip(names, folders))
 
 

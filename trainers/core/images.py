@@ -2,13 +2,14 @@
 
 import os
 import random
+from copy import copy
 from functools import cached_property
 
 import torch
 
 from .bank import BankStore
 from .data import FeatureSet
-from .extraction import ImageStore, TunedImages
+from .extraction import ImageStore
 from .files import UserError
 from .randomness import derive_seed
 
@@ -29,16 +30,11 @@ def held_out(dataset, shots, seed):
     unused = getattr(dataset, "unused_train", None)
     if not unused:
         raise UserError(
-            f"{type(dataset).__name__} has no validation images to search on, and no training images are left over by "
-            "the few-shot draw (all were drawn, or it has no unused_train): switch the method's search off"
+            f"{type(dataset).__name__} has no validation images, and of the training images all were drawn: switch the "
+            "method's search off"
         )
-    generator = random.Random(derive_seed(seed, "held-out"))
     per_class = min(shots, PER_CLASS) if shots >= 1 else PER_CLASS
-    groups: dict[int, list] = {}
-    for item in unused:
-        groups.setdefault(item.label, []).append(item)
-    drawn = (generator.sample(groups[label], min(per_class, len(groups[label]))) for label in sorted(groups))
-    return [item for group in drawn for item in group]
+    return draw(unused, per_class, random.Random(derive_seed(seed, "held-out")))
 
 
 # Random views of a training image that are kept with FEATURES.VIEWS 0, where batches are of images: for what trains on
@@ -50,37 +46,32 @@ class FeatureData:
     """Features of a task's images, on `device` in fp32; each set is encoded when it is first asked for. They come from
     the bank FEATURES.BANK, or from images through the cache in FEATURES.DIR."""
 
-    def __init__(self, cfg, task, backbone, device: torch.device, watch, store=None):
+    def __init__(self, trainer, task, store=None):
         """`store` gives features in their place."""
-        self.cfg, self.task, self.device, self.watch = cfg, task, device, watch
-        self.dataset = task.dataset
+        self.cfg, self.task, self.device, self.watch = trainer.cfg, task, trainer.device, trainer.watch
+        self.dataset, backbone, bank = task.dataset, trainer.backbone, trainer.cfg.FEATURES.BANK
+        self.views = self.cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES
         image_dir = getattr(self.dataset, "image_dir", getattr(self.dataset, "dataset_dir", ""))
-        self.views = cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES
-        bank, self._images = cfg.FEATURES.BANK, (cfg, backbone, image_dir, self.views)
         if store is None:
-            store = BankStore(bank, backbone) if bank else ImageStore(*self._images)
+            store = BankStore(bank, backbone) if bank else ImageStore(self.cfg, backbone, image_dir, self.views)
         self.store = store
-        self._left_out: dict[str, set[str]] = {}
 
     def encode_with(self, encode_image):
         """From here on images go through `encode_image(images)`, an image tower that a method tunes, as it now is: what
         was encoded before is forgotten."""
-        self.store = TunedImages(*self._images, encode_image)
+        self.store = copy(self.store)  # others go on with the frozen tower
+        self.store.encode_image, self.store.tables = encode_image, {}
         for encoded in ("train_set", "val_set"):
             self.__dict__.pop(encoded, None)
-
-    @property
-    def skipped(self) -> dict[str, int]:
-        """How many unreadable images DATASET.SKIP_BAD_IMAGES left out so far, by what they are for: train, val, test;
-        {} where there were none."""
-        return {part: len(paths) for part, paths in self._left_out.items()}
 
     @cached_property
     def train_set(self) -> FeatureSet:
         """The labelled training images, with their random views; evaluation alone never needs them."""
+        if not self.task.real_classnames():
+            raise UserError(f"TASK {self.cfg.TASK} has no training images: set MODEL.INIT_WEIGHTS to a source run")
         with self.watch.stage("features"):
             views = self.store.training_views(self.dataset.train_x).at_most(self.views)
-            images = self._here("train", self.dataset.train_x, views)
+            images = self._here(self.dataset.train_x, views)
         fewer = int((images.views < self.views).sum())
         note = f"; {fewer} images have fewer than {self.views} views and use what they have" if fewer else ""
         print(f"features: {len(images)} training images, {int(images.views.sum())} views{note}")
@@ -93,7 +84,7 @@ class FeatureData:
         if val_is_test(self.dataset):
             print(f"{type(self.dataset).__name__} gives its test images as validation images: they are not used")
             return None
-        return self._plain("val", self.dataset.val) if self.dataset.val else None
+        return self.plain(self.dataset.val) if self.dataset.val else None
 
     @property
     def leaves_out(self) -> bool:
@@ -107,27 +98,36 @@ class FeatureData:
         if self.val_set is not None:
             return self.val_set, f"few-shot validation of {classes}"
         items = held_out(self.dataset, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
-        return self._plain("val", items), f"held-out training images of {classes}"
+        return self.plain(items), f"held-out training images of {classes}"
 
     def plain(self, items: list) -> FeatureSet:
-        """`items` (Datum), which are to be evaluated, in their plain view."""
-        return self._plain("test", items)
+        """`items` (Datum) in their plain view."""
+        return self._here(items, self.store.plain_views(items))
 
-    def _plain(self, part, items):
-        return self._here(part, items, self.store.plain_views(items))
-
-    def _here(self, part, items, images):
-        """The features of `items` on the device; what could not be read is noted."""
+    def _here(self, items, images):
+        """The features of `items` on the device."""
         if not len(images):
             raise UserError(f"{self.cfg.DATASET.NAME}: no readable image among {len(items)}")
         if len(images) < len(items):
-            print(f"{part}: {len(items) - len(images)} of {len(items)} images cannot be read and are left out")
-            bad = self.store.unreadable
-            self._left_out.setdefault(part, set()).update(item.impath for item in items if item.impath in bad)
+            print(f"{len(items) - len(images)} of {len(items)} images cannot be read and are left out")
         return images.to(self.device, torch.float32)
 
 
-# ---- lists of images: with other labels, and the same part of them in every run
+# ---- lists of images: some of each class, with other labels, and the same part of them in every run
+
+
+def by_label(items):
+    """{label: [items]}, in the order of labels."""
+    groups: dict[int, list] = {}
+    for item in sorted(items, key=lambda item: item.label):
+        groups.setdefault(item.label, []).append(item)
+    return groups
+
+
+def draw(items, per_class, generator):
+    """So many of each class, or all where it has fewer, class after class."""
+    groups = by_label(items).values()
+    return [item for group in groups for item in generator.sample(group, min(per_class, len(group)))]
 
 
 def relabelled(items, label_of):
@@ -144,9 +144,12 @@ def shifted(items, by):
 
 
 def fixed_subset(items, count):
-    """`count` of the items, in proportion to the classes' sizes: the same ones in every run, on every machine.
+    """`count` of the items, in proportion to the classes' sizes: the same ones in every run, on every machine; all of
+    fewer.
 
     They are ordered by class, within a class by a hash of the file's name; then every len(items) / count-th is taken.
     """
+    if len(items) <= count:
+        return items
     order = sorted(items, key=lambda item: (item.label, derive_seed("subset", os.path.basename(item.impath))))
     return [order[(2 * i + 1) * len(order) // (2 * count)] for i in range(count)]

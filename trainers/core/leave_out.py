@@ -17,7 +17,7 @@ from math import ceil
 from types import SimpleNamespace
 
 from .files import UserError
-from .images import fixed_subset, held_out, relabelled
+from .images import by_label, fixed_subset, held_out, relabelled
 from .randomness import derive_seed
 
 LEAST_CLASSES = 4
@@ -33,38 +33,33 @@ class Half:
 
     train_u = None
 
-    def __init__(self, dataset, labels, drawn, val, unused_train, held_out):
-        names = {item.label: item.classname for item in drawn}
-        place = {label: i for i, label in enumerate(labels)}
+    def __init__(self, dataset, labels, drawn, val, unused_train, test):
+        names, place = {item.label: item.classname for item in drawn}, {label: i for i, label in enumerate(labels)}
 
         def of_these(items):
             return relabelled([item for item in items if item.label in place], lambda item: place[item.label])
 
         self._dataset, self.classnames = dataset, [names[label] for label in labels]
-        self.train_x, self.val, self.unused_train, test = map(of_these, (drawn, val, unused_train, held_out))
-        self.test = test if len(test) <= AT_MOST else fixed_subset(test, AT_MOST)
+        self.num_classes, self.lab2cname = len(labels), dict(enumerate(self.classnames))
+        self.train_x, self.val, self.unused_train = map(of_these, (drawn, val, unused_train))
+        self.test = fixed_subset(of_these(test), AT_MOST)
 
     def __getattr__(self, name):
         return getattr(self._dataset, name)
 
-    @property
-    def num_classes(self):
-        return len(self.classnames)
-
-    @property
-    def lab2cname(self):
-        return dict(enumerate(self.classnames))
-
 
 def leave_out(drawn, whole, shots, seed, fold=0):
-    """-> (Half with images, Half with names only, paths of the training images among those that judge them).
+    """-> (Half with images, Half with names only).
 
     `drawn` and `whole` are the data set with and without the few-shot selection of `shots` images a class. Raises
-    UserError where there is nothing to judge with.
+    UserError where there are too few classes or images to judge with.
     """
     generator = random.Random(derive_seed(seed, "leave-classes-out", fold))
     groups = by_label(drawn.train_x)
-    require_enough(groups, drawn)
+    judged = sum(len(items) > 1 for items in groups.values())
+    if judged < LEAST_CLASSES:
+        wanted = f"{LEAST_CLASSES} base classes with two training images or more"
+        raise UserError(f"TASK leave_classes_out needs {wanted}, and there are {judged}")
     fitting, judging = [], []
     for items in groups.values():
         order = generator.sample(items, len(items))
@@ -79,28 +74,10 @@ def leave_out(drawn, whole, shots, seed, fold=0):
         few = held_out(SimpleNamespace(unused_train=val or left_over), shots, seed)
         few_val, few_train = (few, []) if val else ([], few)
     searched = {item.impath for item in few_val + few_train}
-    judges = judging + [item for item in val + left_over if item.impath not in searched]
+    judges = [item for item in val + judging + left_over if item.impath not in searched]
     chosen = set(generator.sample(list(groups), ceil(len(groups) / 2)))
-    halves = [
+    base, new = (
         Half(drawn, [label for label in groups if (label in chosen) == side], fitting, few_val, few_train, judges)
         for side in (True, False)
-    ]
-    return *halves, {item.impath for item in judging + left_over}
-
-
-def by_label(items):
-    """{label: [items]}, in the order of labels."""
-    groups = {}
-    for item in sorted(items, key=lambda item: item.label):
-        groups.setdefault(item.label, []).append(item)
-    return groups
-
-
-def require_enough(groups, dataset):
-    """Raises UserError where there are too few classes or images to judge with."""
-    judged = sum(len(items) > 1 for items in groups.values())
-    if judged < LEAST_CLASSES:
-        raise UserError(
-            f"TASK leave_classes_out needs {LEAST_CLASSES} base classes with two training images or more, one to fit "
-            f"and one to judge; {type(dataset).__name__} has {judged} of {len(groups)}. There is nothing to judge with"
-        )
+    )
+    return base, new

@@ -13,7 +13,7 @@ from dassl.utils import read_image
 from PIL import Image
 from tqdm import tqdm
 
-from .data import FeatureTable
+from .data import FeatureTable, Store
 from .extraction import Views, encode
 from .files import UserError, hash_of, sha256_of
 from .folders import list_images
@@ -21,7 +21,7 @@ from .randomness import preserved_randomness
 
 # Modes of PIL with 8 bits; convert("RGB") would cut off the values of others.
 MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
-EXPECTED = "expected paths, folders, PIL images, or NumPy arrays of uint8 [H, W, 3]; or features, floats [N, d]"
+EXPECTED = "paths, folders, PIL images of 8 bits, or NumPy arrays of uint8 [H, W, 3]; or features, floats [N, d]"
 
 
 # ---- what is handed over
@@ -29,19 +29,15 @@ EXPECTED = "expected paths, folders, PIL images, or NumPy arrays of uint8 [H, W,
 
 def as_features(images, width: int) -> torch.Tensor | None:
     """Unit features [N, d] where `images` are features, a float array [N, d]; else None. Raises UserError where d is
-    another width than the backbone's."""
+    another width than the backbone's, or a row has no direction."""
     if isinstance(images, torch.Tensor):
         images = images.detach().cpu().numpy()
     if not isinstance(images, np.ndarray) or not np.issubdtype(images.dtype, np.floating):
         return None
-    if images.ndim != 2 or images.shape[1] != width or not np.isfinite(images).all():
-        raise UserError(
-            f"features have the shape [N, {width}] and finite values, found {list(images.shape)}: {EXPECTED}"
-        )
     features = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))
-    norms = features.norm(dim=1, keepdim=True)
-    if not norms.all():
-        raise UserError("a row of the features is zero: it has no direction, and so no class")
+    norms = features.norm(dim=-1, keepdim=True)
+    if features.dim() != 2 or features.shape[1] != width or not norms.isfinite().all() or not norms.all():
+        raise UserError(f"features have the shape [N, {width}], are finite and not zero, found {images.shape}")
     return torch.where((norms - 1).abs() < 1e-2, features, features / norms)
 
 
@@ -51,21 +47,14 @@ def sources_of(images) -> list:
     if isinstance(images, (str, os.PathLike)):
         path = os.path.expanduser(os.fspath(images))
         found = [os.path.join(path, name) for name in list_images(path)] if os.path.isdir(path) else [path]
-        if not found:
-            raise UserError(f"no image that Pillow reads in the folder {path}")
-        if not os.path.isfile(found[0]):
-            raise UserError(f"there is no image and no folder {path}")
+        if not found or not os.path.isfile(found[0]):
+            raise UserError(f"there is no image that Pillow reads: {path}")
         return found
-    if isinstance(images, Image.Image):
-        if images.mode not in MODES:
-            raise UserError(f"a PIL image has the mode {images.mode}, not of 8 bits: {EXPECTED}")
-        return [images]
-    if isinstance(images, np.ndarray) and images.ndim < 4:
-        if images.dtype != np.uint8 or images.ndim != 3 or images.shape[2] != 3:
-            raise UserError(f"found an array of {images.dtype} {list(images.shape)}: {EXPECTED}")
+    is_array = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 3 and images.shape[2] == 3
+    if is_array or (isinstance(images, Image.Image) and images.mode in MODES):
         return [images]
     if not isinstance(images, Iterable) or isinstance(images, (bytes, torch.Tensor)):
-        raise UserError(f"found {type(images).__name__}: {EXPECTED}")
+        raise UserError(f"expected {EXPECTED}; found {images!r:.80}")
     return [source for part in images for source in sources_of(part)]
 
 
@@ -97,15 +86,14 @@ class MemoryViews(Views):
         return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-class MemoryStore:
-    """Features of images by their keys, each kind of views encoded once and kept. A view depends on the image alone,
-    not on its place or name."""
+class MemoryStore(Store):
+    """Features of images by their keys. A view depends on the image alone, not on its place or name."""
 
     encode_image = None  # of a trainer that tunes the image tower
 
     def __init__(self, cfg, backbone, images: dict, views: int, hides_bars: bool | None = None):
-        self.cfg, self.backbone, self.images, self.views, self.hides_bars = cfg, backbone, images, views, hides_bars
-        self.tables: dict[int, FeatureTable] = {}
+        super().__init__(views)
+        self.cfg, self.backbone, self.images, self.hides_bars = cfg, backbone, images, hides_bars
         self.faults: dict[str, str] = {}  # {key: why the image cannot be read}
 
     @cached_property
@@ -113,40 +101,21 @@ class MemoryStore:
         """A hash of all images and their keys."""
         return hash_of(sorted((key, content_of(image)) for key, image in self.images.items()))
 
-    @property
-    def unreadable(self) -> set[str]:
-        return {*self.faults}
-
-    def training_views(self, items):
-        return self._features(items, self.views)
-
-    def plain_views(self, items):
-        return self._features(items, 0)
-
-    def _features(self, items, views):
-        tables = [self.tables[views]] if views in self.tables else []
-        known = tables[0].find(item.impath for item in items) if tables else {}
-        missing = [item.impath for item in items if item.impath not in known]
-        if missing or not tables:
-            tables.append(self._encode(list(dict.fromkeys(missing)), views))
-            self.tables[views] = FeatureTable.join(tables)
-        return self.tables[views].lookup([item.impath for item in items], [item.label for item in items])
-
-    def _encode(self, keys, views):
+    def table(self, keys, views):
         transform, seed = transforms.build_transform(self.cfg, is_train=views > 0), self.cfg.FEATURES.SEED
         todo = MemoryViews([self.images[key] for key in keys], keys, transform, views, seed)
-        options = {"leave": False, "disable": self.hides_bars}
+        workers, options = self.cfg.DATALOADER.NUM_WORKERS, {"leave": False, "disable": self.hides_bars}
         with preserved_randomness(), tqdm(total=len(keys), desc="encoding", unit="img", **options) as bar:
-            dtype = torch.float32 if self.encode_image else torch.float16
-            found = encode(self.backbone, todo, self.cfg.DATALOADER.NUM_WORKERS, bar, self.encode_image, dtype)
+            found = encode(self.backbone, todo, workers, bar, self.encode_image)
         self.faults |= {keys[i]: reason for i, reason in todo.faults.items()}
         return FeatureTable(found["features"], found["offsets"], keys)
 
 
-class RowStore(MemoryStore):
+class RowStore(Store):
     """Features [N, d] that were handed over, under the keys "image 0", ...: each is the one view of its image."""
 
     def __init__(self, features: torch.Tensor):
-        table = FeatureTable(features, torch.arange(len(features) + 1), [f"image {i}" for i in range(len(features))])
+        super().__init__(views=1)
+        keys = keys_of([None] * len(features))
         self.digest = hashlib.sha256(features.numpy().tobytes()).hexdigest()[:16]
-        self.views, self.tables, self.faults = 1, {0: table, 1: table}, {}
+        self.tables = dict.fromkeys((0, 1), FeatureTable(features, torch.arange(len(features) + 1), keys))

@@ -12,8 +12,7 @@ from dassl.data.datasets.base_dataset import DatasetBase, Datum
 from . import memory, metrics, run
 from .files import UserError, hash_of, names_hash, read_names, require_different
 from .folders import list_images, read_layout
-from .images import VIEWS_BESIDE_IMAGES, FeatureData
-from .leave_out import by_label, leave_out
+from .images import VIEWS_BESIDE_IMAGES, FeatureData, draw
 from .predictor import Stopwatch
 from .process import ONE_AT_A_TIME, quiet
 from .randomness import derive_seed, seed_all
@@ -31,11 +30,7 @@ class MemoryDataset(DatasetBase):
 
     def __init__(self, items: list[Datum], new_names: list[str], shots: int, seed: int):
         """`shots` images per class are drawn by `seed`; all are taken where it is below 1."""
-        drawn = items
-        if shots >= 1:
-            generator = random.Random(derive_seed(seed, "shots"))
-            groups = by_label(items).values()
-            drawn = [item for group in groups for item in generator.sample(group, min(shots, len(group)))]
+        drawn = draw(items, shots, random.Random(derive_seed(seed, "shots"))) if shots >= 1 else items
         super().__init__(train_x=drawn, val=[], test=[])
         taken = {id(item) for item in drawn}
         self.unused_train = [item for item in items if id(item) not in taken]
@@ -57,11 +52,9 @@ class MemoryTask(Task):
 class Fold(LeaveClassesOut):
     """A fold of leave_out.py over such a data set."""
 
-    def __init__(self, cfg, dataset: MemoryDataset, fold: int):
-        whole, shots = SimpleNamespace(train_x=dataset.items, val=[], test=[]), cfg.DATASET.NUM_SHOTS
+    def __init__(self, cfg, dataset: MemoryDataset):
         self.cfg = cfg
-        self.dataset, self.new_half, self.left_over = leave_out(dataset, whole, shots, cfg.SEED, fold)
-        self.share = len(self.dataset.train_x) / len(dataset.train_x)
+        self.dataset = self.fold(dataset, SimpleNamespace(train_x=dataset.items, val=[], test=[]))
 
 
 # ---- from images and labels
@@ -82,20 +75,15 @@ def from_folder(folder, parts):
     """-> (paths, class names) of the images in the first of `parts` that the folder has; with train/ also of val/."""
     if not isinstance(folder, (str, os.PathLike)) or not os.path.isdir(folder):
         raise UserError("without labels, images must be one folder that has a folder of images per class")
-    top, layout = os.fspath(folder), read_layout(os.fspath(folder))
-    for note in layout.notes:
-        print(f"{top}: {note}")
-    part = next(part for part in parts if part in layout.parts)
-    found = [
-        (name, place)
-        for kind in ((part, "val") if part == "train" else (part,))
-        for name, place in layout.parts.get(kind, {}).items()
-    ]
+    top = os.fspath(folder)
+    found = read_layout(top)
+    part = next(part for part in parts if part in found)
     paths, labels = [], []
-    for name, place in found:
-        images = [os.path.join(top, place, image) for image in list_images(os.path.join(top, place))]
-        paths += images
-        labels += [name] * len(images)
+    for kind in (part, "val") if part == "train" else (part,):
+        for name, place in found.get(kind, {}).items():
+            images = [os.path.join(top, place, image) for image in list_images(os.path.join(top, place))]
+            paths += images
+            labels += [name] * len(images)
     return paths, labels
 
 
@@ -144,20 +132,13 @@ def readable(items, new_names, cfg, store, skip_bad_images) -> MemoryDataset:
         if not bad:
             return dataset
         if not skip_bad_images:
-            raise UserError(
-                f"{len(bad)} images cannot be read: {'; '.join(store.faults[key] for key in bad[:5])}. Replace them, "
-                "or leave them out with skip_bad_images=True"
-            )
+            reasons = "; ".join(store.faults[key] for key in bad[:5])
+            raise UserError(f"{len(bad)} images cannot be read: {reasons}. Replace them, or set skip_bad_images=True")
         warnings.warn(f"{len(bad)} images cannot be read and are left out: {', '.join(bad[:5])}", stacklevel=4)
         items = [item for item in items if item.impath not in store.unreadable]
         lost = sorted(names - {item.classname for item in items})
         if lost:
             raise UserError(f"no image can be read of {', '.join(lost)}")
-
-
-def data_of(trainer, task, store) -> FeatureData:
-    """What stands for the features of a run."""
-    return FeatureData(trainer.cfg, task, trainer.backbone, trainer.device, trainer.watch, store)
 
 
 def features_of(trainer, sources, keys):
@@ -167,8 +148,8 @@ def features_of(trainer, sources, keys):
     if hasattr(trainer.head, "encode_image"):
         store.encode_image = trainer.encode_image
     with ONE_AT_A_TIME, quiet():
-        found = store.plain_views(labelled(keys, [""] * len(keys)))
-    return found.first().to(trainer.device, torch.float32), store.faults
+        features = store.table(keys, views=0).features
+    return features.to(trainer.device, torch.float32), store.faults
 
 
 # ---- folds
@@ -181,11 +162,11 @@ def figures_of_fold(trainer, kind, number: int, store) -> tuple[dict[str, float]
     cfg.defrost()
     cfg.OUTPUT_DIR, cfg.TASK, cfg.TRAINER.NAME, cfg.DATASET.FOLD = "", "leave_classes_out", kind.__name__, number
     cfg.freeze()
-    task, fold = Fold(cfg, trainer.host.task.dataset, number), kind.__new__(kind)
-    given = {"task": task, "backbone": trainer.backbone, "watch": Stopwatch(), "hides_bars": True}
+    task, fold = Fold(cfg, trainer.host.task.dataset), kind.__new__(kind)
+    given = {"task": task, "backbone": trainer.backbone, "watch": Stopwatch(), "hides_bars": True, "data": None}
     fold.host = SimpleNamespace(**given)
     fold.__init__(cfg)
-    fold.host.data = data_of(fold, task, store)
+    fold.host.data = FeatureData(fold, task, store)
     seed_all(cfg.SEED, "fold", number)
     fold.open_data(training=True)
     fold.identity = run.identity_of(fold)
@@ -197,7 +178,6 @@ def figures_of_fold(trainer, kind, number: int, store) -> tuple[dict[str, float]
     if fold.decisions is None:
         raise UserError(f"{kind.__name__} has no head over classes with images and classes without")
     evaluation, answers, labels = fold.decisions
-    names, border = evaluation.classnames, evaluation.sides[0].classes
-    paths = [item.impath for item in (*evaluation.items, *evaluation.more)]
-    rows = zip(paths, labels.tolist(), answers.tolist(), strict=True)
-    return figures, [(path, names[label], names[answer], label < border) for path, label, answer in rows]
+    names = evaluation.classnames
+    rows = zip(evaluation.items, labels.tolist(), answers.tolist(), strict=True)
+    return figures, [(item.impath, names[i], names[answer], i < evaluation.border) for item, i, answer in rows]

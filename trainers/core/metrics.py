@@ -12,51 +12,38 @@ log sum exp; t_i, a score of base against new: s_i, or that of a head that has o
     (J5) ECE: 15 bins of the confidence, sum of |accuracy - mean confidence| n_bin / n; of each side's images apart
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from .data import FeatureSet
 from .files import ClassesUnsupported, UserError
 
+FIRST = ("accuracy", "base", "seen")  # of the metrics of a run the one that CoOp's parse_test_res.py reads
 
-@dataclass
-class Side:
-    """One of the two kinds of classes that an evaluation asks among: those with training images, or the others.
 
-    `classes` of the names are of this kind, the first side's first; its test set has `images`.
-    """
-
-    name: str
-    classes: int
-    images: int
+def log_name(accuracy):
+    """What an accuracy is called in its line of the log."""
+    return "accuracy" if accuracy in FIRST else f"{accuracy}_accuracy"
 
 
 @dataclass
 class Evaluation:
-    """Top-1 accuracy of `items` (Datum, labels over `classnames`). `log` is the name in the log line `* <log>: x%`.
+    """Top-1 accuracy of `items` (Datum, labels over `classnames`), called `name`; "" where only its sides have one.
 
-    `of`: where the items are a fixed subset of a test set, how many that has; 0 where they are all of it.
-    `per_class`: the mean of the classes' accuracies instead of the images'.
-    `sides`: the two of the names, for joint metrics; () where there is one kind of names.
-    `more`: further items, of another part of the data set; a bank finds those of one list in one part.
+    `sides`: {kind of classes: how many test images the data set has of it} where there are two kinds, those with
+    training images first, which are the first `border` names. Each has an accuracy, and both have joint metrics.
+    `per_class`: the mean of the classes' accuracies instead of the images'; of sides alone.
     """
 
     name: str
     classnames: list
     items: list
-    log: str
-    of: int = 0
+    sides: dict = field(default_factory=dict)
+    border: int = 0
     per_class: bool = False
-    sides: tuple = ()
-    more: list = ()
-
-    @property
-    def images(self):
-        return len(self.items) + len(self.more)
 
 
 def harmonic_mean(a, b):
@@ -77,25 +64,18 @@ def _percent(hits, labels, per_class):
     return hits.mean().item() * 100
 
 
-def joint(evaluation, predicted, labels):
-    """What predictions [N] among the names of both sides say of each side -> {metric: (percent, Side, images)}.
-
-    `crossed_<side>` is the share of a side's images that are sent to a name of the other side; `<evaluation>_<side>`
-    their top-1 accuracy, where the evaluation pools both sides. A side without images has no metric.
-    """
-    if not evaluation.sides:
-        return {}
-    accuracy, crossed, border = {}, {}, evaluation.sides[0].classes
-    for side, chosen in zip(evaluation.sides, (labels < border, labels >= border), strict=True):
-        found, true = predicted[chosen], labels[chosen]
-        if not len(true):
-            continue
-        if evaluation.name != side.name:
-            percent = top1(found, true, evaluation.per_class)
-            accuracy[f"{evaluation.name}_{side.name}"] = percent, side, len(true)
-        percent = _percent((found < border) != (true < border), true, evaluation.per_class)
-        crossed[f"crossed_{side.name}"] = percent, side, len(true)
-    return {**accuracy, **crossed}
+def joint(evaluation, predicted, labels) -> tuple[dict[str, float], dict[str, float]]:
+    """What predictions [N] among all names of an evaluation say of each side -> ({name of the accuracy: percent},
+    {crossed_<side>: percent of its images that are sent to a name of the other side}); nothing of a side without
+    images."""
+    accuracies, crossed, border = {}, {}, evaluation.border
+    for side, chosen in zip(evaluation.sides, (labels < border, labels >= border)):
+        answers, true = predicted[chosen], labels[chosen]
+        if len(true):
+            name = f"{evaluation.name}_{side}" if evaluation.name else side
+            accuracies[name] = top1(answers, true, evaluation.per_class)
+            crossed[f"crossed_{side}"] = _percent((answers < border) != (true < border), true, evaluation.per_class)
+    return accuracies, crossed
 
 
 # ---- judges of a joint decision
@@ -126,18 +106,21 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
     return gaps.abs().sum().item() / len(labels)
 
 
-def joint_judges(logits: Tensor, labels: Tensor, border: int, score=None, temperature=1.0) -> dict[str, float]:
-    """{ausuc, openworld_auc, auroc, ece_base, ece_new} in percent, of logits [N, C] whose first `border` names are base
-    ones; `score` [N] stands for t; calibration is that of logits / temperature. There must be images of both sides."""
+def joint_judges(logits, labels, border, score=None, temperature=1.0, sides=("base", "new")) -> dict[str, float]:
+    """{ausuc, openworld_auc, auroc, ece_base, ece_new} in percent, of logits [N, C] and labels [N] whose first `border`
+    names are base ones; {} without images of both sides. `score` [N] stands for t; calibration is that of logits /
+    temperature."""
     base, new, is_base = logits[:, :border], logits[:, border:], labels < border
+    if is_base.all() or not is_base.any():
+        return {}
     right = torch.where(is_base, base.argmax(1), new.argmax(1) + border) == labels
     score = base.logsumexp(1) - new.logsumexp(1) if score is None else score
     found = {
         "ausuc": openworld_auc(base.amax(1) - new.amax(1), is_base, right),
         "openworld_auc": openworld_auc(score, is_base, right),
         "auroc": auroc(score[is_base], score[~is_base]),
-        "ece_base": calibration_error(logits[is_base] / temperature, labels[is_base]),
-        "ece_new": calibration_error(logits[~is_base] / temperature, labels[~is_base]),
+        f"ece_{sides[0]}": calibration_error(logits[is_base] / temperature, labels[is_base]),
+        f"ece_{sides[1]}": calibration_error(logits[~is_base] / temperature, labels[~is_base]),
     }
     return {name: value * 100 for name, value in found.items()}
 
@@ -191,11 +174,6 @@ def logits_of(head, features, autocast=False):
     return found
 
 
-def images_of(trainer, evaluation) -> FeatureSet:
-    """All images of an evaluation."""
-    return FeatureSet.join([trainer.data.plain(items) for items in (evaluation.items, evaluation.more) if items])
-
-
 def require_images(trainer):
     """Raises UserError before anything is trained where an evaluation would have no images, or cannot read them. A data
     set that says why there are none (no_test) is for training alone."""
@@ -204,13 +182,11 @@ def require_images(trainer):
         print(f"nothing will be tested: {reason}")
         return
     for evaluation in trainer.task.evaluations():
-        sides = [side.name for side in evaluation.sides if not side.images]
-        if sides or not evaluation.images:
-            raise UserError(
-                f"TASK {trainer.cfg.TASK} evaluates '{evaluation.name}', and {trainer.cfg.DATASET.NAME} has no test "
-                f"images of {' and '.join(sides) or 'these'} classes: add some, or use another TASK (fewshot)"
-            )
-        images_of(trainer, evaluation)
+        lacking = [side for side, images in evaluation.sides.items() if not images]
+        if lacking or not evaluation.items:
+            kinds = " and ".join(lacking) or "these"
+            raise UserError(f"TASK {trainer.cfg.TASK} evaluates, but there are no test images of {kinds} classes")
+        trainer.data.plain(evaluation.items)
 
 
 def on_split(trainer, split: str) -> float:
@@ -228,81 +204,48 @@ def on_split(trainer, split: str) -> float:
 
 def evaluate(trainer):
     """Runs the evaluations of a trainer's task and prints their lines -> (metrics, unsupported: {metric: why it has no
-    value}, subset: {metric: on how many of the test images}).
-
-    Joint metrics follow from the logits of an evaluation; where that is unsupported they are just not there. Its
-    answers [N] and labels [N] stay in `trainer.decisions`.
-    """
-    task, metrics, jointly, unsupported, subset, judged = trainer.task, {}, {}, {}, {}, []
-    for evaluation in task.evaluations():
+    value}, subset: {metric: on how many of the test images}). Where an evaluation is unsupported, its joint metrics are
+    just not there."""
+    metrics, unsupported, subset = {}, {}, {}
+    for evaluation in trainer.task.evaluations():
         try:
-            if not evaluation.images:
-                raise ClassesUnsupported(getattr(task.dataset, "no_test", "") or "there are no test images")
-            metrics[evaluation.name], further, found = _run(trainer, evaluation)
+            if not evaluation.items:
+                raise ClassesUnsupported(getattr(trainer.dataset, "no_test", "") or "there are no test images")
+            found = _figures(trainer, evaluation)
         except ClassesUnsupported as reason:
-            unsupported[evaluation.name] = str(reason)
-            print(f"* {evaluation.log}: not available: {reason}")
+            for name in [evaluation.name] if evaluation.name else evaluation.sides:
+                unsupported[name] = str(reason)
+                print(f"* {log_name(name)}: not available: {reason}")
             continue
-        jointly.update({name: value for name, (value, _, _) in further.items()})
-        if evaluation.of:
-            subset[evaluation.name] = {"images": evaluation.images, "of": evaluation.of}
-            subset.update({name: {"images": images, "of": side.images} for name, (_, side, images) in further.items()})
-        if evaluation.sides:
-            judged.append((evaluation, *found))
-            trainer.decisions = evaluation, found[0].argmax(1), found[1]
-    task.summarise(metrics)  # H in front of the joint metrics
-    metrics = task.summarise({**metrics, **jointly})
-    for name in task.H_OF:
-        if name in metrics:
+        metrics |= found
+        if len(evaluation.items) < sum(evaluation.sides.values()):
+            measured = {"images": len(evaluation.items), "of": sum(evaluation.sides.values())}
+            print(f"on a fixed subset, {measured['images']:,} of {measured['of']:,} test images")
+            subset |= dict.fromkeys(found, measured)
+    for name, (first, second) in trainer.task.H_OF.items():
+        if first in metrics and second in metrics:
+            metrics[name] = harmonic_mean(metrics[first], metrics[second])
             print(f"* {name}: {metrics[name]:.1f}%")
-    more = judge(judged, trainer.temperature)
-    for name, value in more.items():
-        print(f"* {name}: {value:.1f}%")
-    if judged and judged[0][0].of:
-        subset.update({name: {"images": len(judged[0][1]), "of": judged[0][0].of} for name in more})
-    return {**metrics, **more}, unsupported, subset
+    return metrics, unsupported, subset
 
 
-def judge(judged, temperature) -> dict[str, float]:
-    """joint_judges of (evaluation, logits, labels, score or None) among the same names, under the names of the task's
-    sides; {} where a side has no image."""
-    if not judged:
-        return {}
-    logits, labels = (torch.cat([row[i] for row in judged]) for i in (1, 2))
-    score = None if judged[0][3] is None else torch.cat([row[3] for row in judged])
-    base, new = judged[0][0].sides
-    if not 0 < int((labels < base.classes).sum()) < len(labels):
-        return {}
-    found = joint_judges(logits, labels, base.classes, score, temperature)
-    return {name.replace("_base", f"_{base.name}").replace("_new", f"_{new.name}"): found[name] for name in found}
-
-
-def _run(trainer, evaluation):
-    """Prints the evaluation's lines -> (accuracy in percent, what `joint` says, (logits, labels, a score of base
-    against new that the head has of its own, or None))."""
-    prints_dassls = evaluation.log == "accuracy" and not evaluation.per_class
-    if prints_dassls and not evaluation.more:
-        trainer.test(split="test")
-        return trainer.last_results["accuracy"], {}, ()
-    head, found = trainer.head_for(evaluation.classnames), images_of(trainer, evaluation)
-    logits = trainer.logits(head, found.first())
-    if prints_dassls:
-        trainer.evaluator.reset()
-        trainer.evaluator.process(logits, found.labels)
-        return trainer.evaluator.evaluate()["accuracy"], {}, ()
+def _figures(trainer, evaluation) -> dict[str, float]:
+    """Prints the lines of an evaluation -> {metric: percent}. The answers and labels [N] of one with sides stay in
+    `trainer.decisions`."""
+    if evaluation.name in FIRST:  # Dassl's test, with its lines
+        return {evaluation.name: trainer.test(split="test")}
+    head, images = trainer.head_for(evaluation.classnames), trainer.data.plain(evaluation.items)
+    logits, labels = trainer.logits(head, images.first()), images.labels
     predicted = logits.argmax(1)
-    accuracy = top1(predicted, found.labels, evaluation.per_class)
-    if evaluation.per_class:
-        names = len(evaluation.classnames)
-        print(
-            f"{evaluation.name}: the mean accuracy of the classes of {evaluation.images:,} images, among {names} names"
-        )
-    if evaluation.of:
-        print(f"{evaluation.name}: on a fixed subset, {evaluation.images:,} of {evaluation.of:,} test images")
-    print(f"* {evaluation.log}: {accuracy:.1f}%")
-    further = joint(evaluation, predicted, found.labels)
-    for name, (value, _, _) in further.items():
-        print(f"* {name if name.startswith('crossed') else f'{name}_accuracy'}: {value:.1f}%")
-    with torch.no_grad():
-        score = head.base_score(found.first(), logits) if hasattr(head, "base_score") else None
-    return accuracy, further, (logits, found.labels, score)
+    whole = {evaluation.name: top1(predicted, labels)} if evaluation.name else {}
+    accuracies, more = joint(evaluation, predicted, labels)
+    if evaluation.sides:
+        trainer.decisions = evaluation, predicted, labels
+        with torch.no_grad():
+            score = head.base_score(images.first(), logits) if hasattr(head, "base_score") else None
+        more |= joint_judges(logits, labels, evaluation.border, score, trainer.temperature, [*evaluation.sides])
+    for name, percent in (whole | accuracies).items():
+        print(f"* {log_name(name)}: {percent:.1f}%")
+    for name, percent in more.items():
+        print(f"* {name}: {percent:.1f}%")
+    return whole | accuracies | more

@@ -116,7 +116,7 @@ class Predictor(TrainerX):
             self.selection = "last epoch" if self.trains else "nothing trained"
 
     def new_data(self):
-        return FeatureData(self.cfg, self.task, self.backbone, self.device, self.watch)
+        return FeatureData(self, self.task)
 
     # ---- classes, prompts and features
 

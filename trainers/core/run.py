@@ -52,8 +52,7 @@ def identity_of(trainer) -> dict:
     trainer's configuration on the way."""
     store, dataset = trainer.data.store, trainer.dataset
     trained = list(dataset.train_x) if trainer.task.real_classnames() else []
-    relative = getattr(store, "relative", str)  # a bank's paths are
-    drawn = [[relative(item.impath), int(item.label)] for item in trained]
+    drawn = [[store.relative(item.impath), int(item.label)] for item in trained]
     options, trainer.default_options, trainer.sections = options_of(trainer.cfg)
     templates = trainer.templates
     trainer.cfg = trainer.cfg.clone()
@@ -124,6 +123,7 @@ def record(trainer, metrics, unsupported=None, subset=None):
     source = results_beside(start) if start else {}
     origin = {"source": source["dataset"]} if "dataset" in source else {}
     extra, copies = trainer.own_results(), getattr(dataset, "test_images_trained_on", 0)
+    skipped = len(trainer.data.store.unreadable)
     for plugin in trainer.plugins:
         extra.update(plugin.results())
     return {
@@ -144,7 +144,7 @@ def record(trainer, metrics, unsupported=None, subset=None):
         "metrics": metrics,
         "unsupported": unsupported or {},
         "subset": subset or {},
-        **({"skipped_images": trainer.data.skipped} if trainer.data.skipped else {}),
+        **({"skipped_images": skipped} if skipped else {}),
         **({"test_images_trained_on": copies} if copies else {}),
         "selection": trainer.selection,
         "temperature": trainer.temperature,

@@ -4,7 +4,6 @@ A Task opens the dataset and knows which of its classes have training images and
 `Evaluation`s; the trainer runs them, and the results go into results.json under their names.
 """
 
-from dataclasses import replace
 from functools import cached_property
 
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
@@ -12,7 +11,7 @@ from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 from .files import UserError
 from .images import fixed_subset, shifted
 from .leave_out import leave_out
-from .metrics import Evaluation, Side, harmonic_mean
+from .metrics import Evaluation
 from .randomness import preserved_randomness
 
 
@@ -69,24 +68,14 @@ class Task:
         return list(self.new_half.classnames) if self.subset == "base" else []
 
     def evaluations(self):
-        return [Evaluation("accuracy", list(self.dataset.classnames), self.dataset.test, "accuracy")]
-
-    def summarise(self, metrics):
-        """Adds to {name: percent} what follows from it: an H where both of its parts are there."""
-        for name, parts in self.H_OF.items():
-            if all(part in metrics for part in parts):
-                metrics[name] = harmonic_mean(*(metrics[part] for part in parts))
-        return metrics
+        return [Evaluation("accuracy", list(self.dataset.classnames), self.dataset.test)]
 
 
 def base_half(cfg):
     """`cfg` with the base half of the classes, which a task trains on. Raises UserError where the new half is asked
     for."""
     if cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "new":
-        raise UserError(
-            f"TASK {cfg.TASK} trains on the base half of the classes, but DATASET.SUBSAMPLE_CLASSES is new: leave it "
-            "out; to evaluate a trained model on the new half, add --eval-only --model-dir FOLDER"
-        )
+        raise UserError(f"TASK {cfg.TASK} trains on the base half, and SUBSAMPLE_CLASSES is new: add --eval-only")
     return with_options(cfg, SUBSAMPLE_CLASSES="base")
 
 
@@ -107,14 +96,13 @@ class BaseToNew(Task):
     def evaluations(self):
         base, new = self.dataset, self.new_half
         base_names, new_names = list(base.classnames), list(new.classnames)
-        pooled, count = base.test + shifted(new.test, len(base_names)), self.cfg.TEST.get("ALL_SUBSET", 0)
-        of = len(pooled) if 0 < count < len(pooled) else 0
-        items = fixed_subset(pooled, count) if of else pooled
-        sides = Side("base", len(base_names), len(base.test)), Side("new", len(new_names), len(new.test))
+        pooled = base.test + shifted(new.test, len(base_names))
+        items = fixed_subset(pooled, self.cfg.TEST.get("ALL_SUBSET", 0) or len(pooled))
+        sides = {"base": len(base.test), "new": len(new.test)}
         return [
-            Evaluation("base", base_names, base.test, "accuracy"),
-            Evaluation("new", new_names, new.test, "new_accuracy"),
-            Evaluation("all", base_names + new_names, items, "all_accuracy", of, sides=sides),
+            Evaluation("base", base_names, base.test),
+            Evaluation("new", new_names, new.test),
+            Evaluation("all", base_names + new_names, items, sides, len(base_names)),
         ]
 
 
@@ -128,30 +116,23 @@ class GeneralizedZeroShot(Task):
 
     H_OF = {"H": ("seen", "unseen")}
 
-    @property
-    def has_own_splits(self):
-        return hasattr(self.dataset, "unseen_classnames")
-
     def for_training(self, cfg):
         return cfg if has_own_splits(cfg) else base_half(cfg)
 
     def real_classnames(self):
-        return list(self.dataset.seen_classnames if self.has_own_splits else self.dataset.classnames)
+        return list(self.dataset.seen_classnames if has_own_splits(self.cfg) else self.dataset.classnames)
 
     def label_only_classnames(self):
-        return list(self.dataset.unseen_classnames if self.has_own_splits else self.new_half.classnames)
+        return list(self.dataset.unseen_classnames if has_own_splits(self.cfg) else self.new_half.classnames)
 
     def evaluations(self):
         seen, unseen = self.real_classnames(), self.label_only_classnames()
-        if self.has_own_splits:
-            seen_items, unseen_items = self.dataset.test_seen, self.dataset.test_unseen
+        if has_own_splits(self.cfg):
+            of_seen, of_unseen = self.dataset.test_seen, self.dataset.test_unseen
         else:
-            seen_items, unseen_items = self.dataset.test, shifted(self.new_half.test, len(seen))
-        sides = Side("seen", len(seen), len(seen_items)), Side("unseen", len(unseen), len(unseen_items))
-        return [
-            Evaluation("seen", seen + unseen, seen_items, "accuracy", per_class=True, sides=sides),
-            Evaluation("unseen", seen + unseen, unseen_items, "unseen_accuracy", per_class=True, sides=sides),
-        ]
+            of_seen, of_unseen = self.dataset.test, shifted(self.new_half.test, len(seen))
+        sides = {"seen": len(of_seen), "unseen": len(of_unseen)}
+        return [Evaluation("", seen + unseen, of_seen + of_unseen, sides, len(seen), per_class=True)]
 
 
 class LeaveClassesOut(BaseToNew):
@@ -161,10 +142,7 @@ class LeaveClassesOut(BaseToNew):
 
     def __init__(self, cfg, training=True):
         if not training:
-            raise UserError(
-                "TASK leave_classes_out is evaluated at the end of its own training, into results.json; for "
-                "--eval-only on test images set TASK base2new"
-            )
+            raise UserError("leave_classes_out is evaluated when it is trained; for --eval-only set TASK base2new")
         super().__init__(cfg)
 
     def for_training(self, cfg):
@@ -175,57 +153,31 @@ class LeaveClassesOut(BaseToNew):
         drawn = build_dataset(cfg)
         with preserved_randomness():  # -1: all images of these classes, drawn or not
             whole = build_dataset(with_options(cfg, NUM_SHOTS=-1))
-        data = cfg.DATASET
-        base, self.new_half, self.left_over = leave_out(drawn, whole, data.NUM_SHOTS, cfg.SEED, data.FOLD)
-        self.share = len(base.train_x) / len(drawn.train_x)
-        new, names = self.new_half, ", ".join(self.new_half.classnames)
+        return self.fold(drawn, whole)
+
+    def fold(self, drawn, whole):
+        """The half of a data set with images, as leave_out.py makes it; the other one is `new_half`."""
+        data = self.cfg.DATASET
+        base, new = leave_out(drawn, whole, data.NUM_SHOTS, self.cfg.SEED, data.FOLD)
+        self.new_half, self.share = new, len(base.train_x) / len(drawn.train_x)
         print(
-            f"leave-classes-out, fold {data.FOLD}: {base.num_classes} classes with {len(base.train_x)} images to fit, "
-            f"{new.num_classes} by name alone ({names}); {len(base.test):,} and {len(new.test):,} images judge"
+            f"fold {data.FOLD}: {base.num_classes} classes with {len(base.train_x)} images to fit, {new.num_classes} "
+            f"by name alone ({', '.join(new.classnames)}); {len(base.test):,} and {len(new.test):,} images judge"
         )
         return base
 
     def label_only_classnames(self):
         return list(self.new_half.classnames)
 
-    def evaluations(self):
-        return [self._apart(evaluation) for evaluation in super().evaluations()]
-
-    def _apart(self, evaluation):
-        """Training images apart from validation images."""
-        val, train = [], []
-        for item in evaluation.items:
-            (train if item.impath in self.left_over else val).append(item)
-        return replace(evaluation, items=val or train, more=train if val else [])
-
-
-class Target:
-    """A dataset of which there are only the names and the test images, to apply to them what a run on another dataset,
-    the source, learned."""
-
-    val = train_u = unused_train = None
-
-    def __init__(self, dataset, task):
-        self._dataset, self._task = dataset, task
-
-    def __getattr__(self, name):
-        return getattr(self._dataset, name)
-
-    @property
-    def train_x(self):
-        raise UserError(
-            f"TASK {self._task} gives no training images of the target: start from a source run, MODEL.INIT_WEIGHTS "
-            "with its output folder; a plug-in that makes features of names has an INIT_FROM of its own"
-        )
-
 
 class DomainGeneralization(Task):
     """What a source run learned, over the target's own class names: the protocol of
-    https://arxiv.org/abs/2203.05557. Nothing is trained."""
+    https://arxiv.org/abs/2203.05557. Nothing is trained, and of the target there are only names and test images."""
 
     def open(self, cfg):
-        # -1: draws no few-shot selection, keeps none
-        return Target(build_dataset(with_options(cfg, NUM_SHOTS=-1)), cfg.TASK)
+        dataset = build_dataset(with_options(cfg, NUM_SHOTS=-1))  # -1: draws no few-shot selection, keeps none
+        dataset._train_x, dataset._val = [], None
+        return dataset
 
     def real_classnames(self):
         return []

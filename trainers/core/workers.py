@@ -1,6 +1,5 @@
-"""Batches of images, read by worker processes; and the processes that torchrun started beside this one."""
+"""Batches of images, read by worker processes."""
 
-import os
 import signal
 
 import torch
@@ -9,7 +8,6 @@ from dassl.data.data_manager import DatasetWrapper
 from dassl.data.samplers import build_sampler
 from torch.utils.data import DataLoader
 
-from .files import UserError
 from .randomness import preserved_randomness, seed_all
 
 
@@ -59,12 +57,3 @@ def leave_signals(worker):
     not."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def rank_and_world():
-    """(rank, number of processes) under torchrun; (0, 1) for a process on its own. Raises UserError where the number
-    alone is set: it would wait for processes that are not there."""
-    rank, world = os.environ.get("RANK"), int(os.environ.get("WORLD_SIZE", 1))
-    if rank is None and world > 1:
-        raise UserError(f"WORLD_SIZE is {world}, and RANK is not set: start with torchrun, or unset it")
-    return int(rank or 0), world

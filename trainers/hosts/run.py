@@ -65,7 +65,7 @@ class HostRun:
                 )
         self.task = HostTask(self.cfg, host.dm.dataset)
         self.dataset = self.task.dataset
-        self.data = FeatureData(self.cfg, self.task, self.backbone, self.device, self.watch)
+        self.data = FeatureData(self, self.task)
         self.plugins = [kind(self) for kind in host.PLUGINS]
 
     # ---- what plug-ins ask

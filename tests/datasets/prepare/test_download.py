@@ -18,7 +18,9 @@ def check(path):
 def test_the_first_source_that_gives_the_right_file_is_used(server, tmp_path):
     server.files |= {"/wrong.bin": CONTENT[:-1], "/right.bin": CONTENT, "/unused.bin": CONTENT}
     sources = [f"{server.url}/{name}.bin" for name in ("gone", "wrong", "right", "unused")]
-    with pytest.raises(UserError, match="(?s)gone.bin: .*HTTP 404.*wrong.bin: the file has the MD5 sum .*another one"):
+    with pytest.raises(
+        UserError, match="(?s)gone.bin: .*HTTP Error 404.*wrong.bin: the file has the MD5 sum .*another one"
+    ):
         fetch(sources[:2], str(tmp_path / "D" / "a.bin"), check)
     assert not list((tmp_path / "D").iterdir())
     fetch(sources, str(tmp_path / "D" / "a.bin"), check)

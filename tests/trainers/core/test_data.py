@@ -37,7 +37,7 @@ def test_mean_select_join():
 
 def test_images_without_views_are_left_out():
     table = FeatureTable(torch.eye(3), torch.tensor([0, 1, 1, 3]), ["a", "b", "c"])
-    images = table.lookup(["c", "b", "a"], [2, 1, 0])
+    images = table.take([2, 1, 0], [2, 1, 0])
     assert images.labels.tolist() == [2, 0] and images.views.tolist() == [2, 1]
 
 
@@ -46,7 +46,9 @@ def test_joined_tables_are_read_row_by_row_and_in_any_order():
         FeatureTable(torch.arange(3.0)[:, None], torch.tensor([0, 1, 3]), ["a", "b"]),
         FeatureTable(torch.arange(3.0, 6)[:, None], torch.tensor([0, 0, 3]), ["c", "d"]),
     ]
-    images = FeatureTable.join(tables).take(["d", "c", "b", "a"]).lookup(["a", "d", "c"], [7, 8, 9])
+    table = FeatureTable.join(tables)
+    assert table.find(["d", "a", "x"]) == {"a": 0, "d": 3} and table.unreadable == {"c"}
+    images = table.take([0, 3, 2], [7, 8, 9])
     assert images.features.flatten().tolist() == [0, 3, 4, 5] and images.offsets.tolist() == [0, 1, 4]
     assert images.labels.tolist() == [7, 8]
 

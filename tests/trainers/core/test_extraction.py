@@ -54,6 +54,11 @@ def make_store(tmp_path, image_dir, **changes):
     return ImageStore(cfg, Encoder(), image_dir, cfg.FEATURES.VIEWS)
 
 
+def cached(folder):
+    """The files of features in the cache below `folder`, parts included."""
+    return sorted((folder / "cache").rglob("*.safetensors"))
+
+
 def test_the_second_time_nothing_is_encoded(tmp_path, images):
     image_dir, items = images
     first = make_store(tmp_path, image_dir)
@@ -77,40 +82,30 @@ def test_views_depend_on_path_number_and_features_seed_alone(tmp_path, images):
     assert not torch.equal(other.features, whole.features)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"FEATURES.SEED": 1},
-        {"FEATURES.VIEWS": 2},
-        {"INPUT.TRANSFORMS": ("random_flip", "normalize")},
-        {"INPUT.RRCROP_SCALE": (0.5, 1.0)},
-        {"INPUT.PIXEL_MEAN": [0.1, 0.1, 0.1]},
-        {"INPUT.INTERPOLATION": "bicubic"},
-    ],
-)
-def test_the_cache_key_knows_every_setting(tmp_path, images, change):
-    image_dir, items = images
-    make_store(tmp_path, image_dir).training_views(items)
-    changed = make_store(tmp_path, image_dir, **change)
-    changed.training_views(items)
-    assert changed.backbone.seen > 0
-
-
-def test_a_changed_image_or_backbone_is_encoded_again(tmp_path, images):
+def test_the_cache_knows_every_setting_the_backbone_and_the_content_of_images(tmp_path, images):
     """What counts of an image is its content, not its time."""
     image_dir, items = images
-    make_store(tmp_path, image_dir).plain_views(items)
-    store = make_store(tmp_path, image_dir)
+    for option, value in (
+        ("FEATURES.SEED", 0),
+        ("FEATURES.SEED", 1),
+        ("FEATURES.VIEWS", 2),
+        ("INPUT.TRANSFORMS", ("random_flip", "normalize")),
+        ("INPUT.RRCROP_SCALE", (0.5, 1.0)),
+        ("INPUT.PIXEL_MEAN", [0.1, 0.1, 0.1]),
+        ("INPUT.INTERPOLATION", "bicubic"),
+    ):
+        for seen in (len(items) * (2 if option == "FEATURES.VIEWS" else 3), 0):
+            store = make_store(tmp_path, image_dir, **{option: value})
+            store.training_views(items)
+            assert store.backbone.seen == seen, option
     os.utime(items[3].impath, (time.time(), time.time() + 5))
-    store.plain_views(items)
-    assert store.backbone.seen == 0
+    again, changed, other = (make_store(tmp_path, image_dir) for _ in range(3))
+    again.training_views(items)
     Image.new("RGB", (40, 50), (1, 2, 3)).save(items[3].impath)
-    changed = make_store(tmp_path, image_dir)
-    changed.plain_views(items)
-    other = make_store(tmp_path, image_dir)
+    changed.training_views(items)
     other.backbone.weights_hash = "1" * 64
-    other.plain_views(items)
-    assert changed.backbone.seen == other.backbone.seen == 12
+    other.training_views(items)
+    assert (again.backbone.seen, changed.backbone.seen, other.backbone.seen) == (0, 36, 36)
 
 
 def test_a_damaged_cache_says_so_and_is_rebuilt(tmp_path, images, capsys):
@@ -125,38 +120,7 @@ def test_a_damaged_cache_says_so_and_is_rebuilt(tmp_path, images, capsys):
     assert "damaged" in capsys.readouterr().out
 
 
-def cached(folder):
-    """The files of features in the cache below `folder`, parts included."""
-    return sorted((folder / "cache").rglob("*.safetensors"))
-
-
-def interrupt_after(patch, store, images):
-    """Ctrl-C comes when `images` are encoded."""
-    encode = extraction.encode
-    patch.setattr(
-        extraction,
-        "encode",
-        lambda *given: encode(*given) if store.backbone.seen < images else (_ for _ in ()).throw(KeyboardInterrupt),
-    )
-
-
-def test_an_interruption_costs_at_most_a_part(tmp_path, images, monkeypatch):
-    image_dir, items = images
-    monkeypatch.setattr(extraction, "PART", 4)
-    expected = make_store(tmp_path / "whole", image_dir).plain_views(items)
-    store = make_store(tmp_path, image_dir)
-    with monkeypatch.context() as patch:
-        interrupt_after(patch, store, 8)
-        with pytest.raises(KeyboardInterrupt):
-            store.plain_views(items)
-    again = make_store(tmp_path, image_dir)
-    assert torch.equal(again.plain_views(items).features, expected.features) and again.backbone.seen == 4
-    (whole,), (cut,) = cached(tmp_path / "whole"), cached(tmp_path)[:1]
-    assert whole.name == cut.name and whole.read_bytes() == cut.read_bytes() and not list(tmp_path.rglob("*.part"))
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_processes_on_a_cold_cache_encode_once_and_agree(tmp_path, images, monkeypatch, workers):
+def test_processes_on_a_cold_cache_encode_once_and_agree(tmp_path, images, monkeypatch):
     """Four start together; whoever comes first encodes, the others wait."""
     image_dir, items = images
     monkeypatch.setattr(extraction, "PART", 2)
@@ -165,7 +129,7 @@ def test_processes_on_a_cold_cache_encode_once_and_agree(tmp_path, images, monke
     together, found = fork.Barrier(4), fork.Queue()
 
     def use():
-        store = make_store(tmp_path, image_dir, **{"DATALOADER.NUM_WORKERS": workers})
+        store = make_store(tmp_path, image_dir, **{"DATALOADER.NUM_WORKERS": 2})
         together.wait()
         found.put((torch.equal(store.training_views(items).features, expected.features), store.backbone.seen))
 
@@ -177,22 +141,6 @@ def test_processes_on_a_cold_cache_encode_once_and_agree(tmp_path, images, monke
         process.join()
     assert all(equal) and sorted(seen) == [0, 0, 0, 36]
     assert len(cached(tmp_path)) == 1
-
-
-def test_two_processes_share_the_work(tmp_path, images, monkeypatch):
-    image_dir, items = images
-    monkeypatch.setattr(extraction, "PART", 4)
-    expected = make_store(tmp_path / "whole", image_dir).plain_views(items)
-    stores = [make_store(tmp_path, image_dir) for _ in range(2)]
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "1")
-    # rank 1 waits for rank 0, which comes later
-    monkeypatch.setattr(extraction.time, "sleep", lambda s: (_ for _ in ()).throw(InterruptedError))
-    with pytest.raises(InterruptedError):
-        stores[1].plain_views(items)
-    monkeypatch.setenv("RANK", "0")
-    assert torch.equal(stores[0].plain_views(items).features, expected.features)
-    assert (stores[0].backbone.seen, stores[1].backbone.seen) == (8, 4) and len(cached(tmp_path)) == 1
 
 
 def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path, images, capsys):
