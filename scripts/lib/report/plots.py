@@ -5,7 +5,6 @@ import math
 import re
 from base64 import b64encode
 from html import escape
-from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -18,9 +17,9 @@ from trainers.core.files import UserError, replacing  # noqa: E402
 
 from .table import Table  # noqa: E402
 
-# Okabe and Ito's colours, then Tol's, which colour-blind readers tell apart
-COLOURS = "#0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #8C6D31 #332288 #882255 #999933".split()
-STYLE = {"axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True, "text.parse_math": False}  # names may hold $
+plt.style.use("tableau-colorblind10")
+plt.rcParams.update({"axes.grid": True, "axes.grid.axis": "y", "axes.axisbelow": True, "lines.marker": "o"})
+plt.rcParams["text.parse_math"] = False  # names may hold $
 CHARTED = ("accuracy", "base", "new", "unseen", "seen", "H", "all", "all_H")
 
 
@@ -31,7 +30,7 @@ def draw(tables: list[Table], path: str | Path) -> list[Path]:
         raise UserError(f"--plot {path}: the name should end in .png, .pdf, .svg")
     for title, cells in shown.items():
         name = "-" + re.sub(r"[^\w.-]+", "_", title) if len(shown) > 1 else ""
-        written.append(path.with_name(f"{path.stem}{name}{path.suffix}"))
+        written.append(path.with_stem(path.stem + name))
         with replacing(written[-1]) as part:
             save_figure(chart(title, cells), part, format=path.suffix[1:].lower(), dpi=160)
     return written
@@ -50,7 +49,7 @@ def charts(tables: list[Table]) -> dict[str, pd.DataFrame]:
     """{title of a chart: its cells}, a chart for each backbone of a table that holds our own figures."""
     found = {}
     for table in tables:
-        if "whose" in table.cells and not table.cells["plus"].all():
+        if "whose" in table.cells and not (table.cells["sign"] == "+").all():
             cells = table.cells[table.cells["metric"].isin(CHARTED) & (table.cells["whose"] == 0)]
             for backbone, part in cells.groupby("backbone"):
                 several = f" {backbone}" * (cells["backbone"].nunique() > 1)
@@ -60,39 +59,26 @@ def charts(tables: list[Table]) -> dict[str, pd.DataFrame]:
 
 def chart(title: str, cells: pd.DataFrame):
     """A panel per data set: bars grouped by metric with error bars over seeds, or accuracy against shots."""
-    several = cells["at"].nunique() > 1
-    over_shots = several and {*cells["metric"]} == {"accuracy"}
-    colours = dict(zip(cells.sort_values("row")["method"].unique(), cycle(COLOURS)))
-    panels = [panel for _, panel in cells.dropna(subset="mean").groupby(["place"] if over_shots else ["place", "at"])]
-    width = 4.2 if over_shots else max(3.4, 0.3 * len(colours) * cells["metric"].nunique() + 1.2)
+    over_shots = cells["at"].nunique() > 1 and {*cells["metric"]} == {"accuracy"}
+    index, place, kind = ("k-shot", ["place"], "line") if over_shots else ("metric", ["place", "at"], "bar")
+    methods = cells.sort_values("row")["method"].unique()
+    panels = [panel for _, panel in cells.dropna(subset="mean").sort_values(["order", "at"]).groupby(place)]
+    width = max(3.4, 0.3 * len(methods) * cells["metric"].nunique() + 1.2)
     across = max(1, min(len(panels), int(15 // width)))
-    down = math.ceil(len(panels) / across)
-    with plt.rc_context(STYLE):
-        figure = plt.figure(figsize=(width * across, 3.2 * down + 1), layout="constrained")
-        for number, panel in enumerate(panels, 1):
-            axis = figure.add_subplot(down, across, number)
-            draw_panel(axis, panel.sort_values("order"), colours, over_shots)
-            shots = f", {panel['shots'].iloc[0]} shots" * (several and not over_shots)
-            axis.set(title=panel["data set"].iloc[0] + shots, ylabel="accuracy (%)")
-        handles = [plt.Rectangle((0, 0), 1, 1, color=shade, label=method) for method, shade in colours.items()]
-        beside = max(1, int(width * across / (0.085 * max(map(len, colours)) + 0.6)))
-        figure.legend(handles=handles, loc="outside lower center", ncols=beside, frameon=False, fontsize=9)
-        figure.suptitle(title, fontweight="bold", wrap=True)
+    size = (width * across, 3.2 * math.ceil(len(panels) / across) + 1)
+    figure = plt.figure(figsize=size, layout="constrained")
+    for number, panel in enumerate(panels, 1):
+        axis = figure.add_subplot(math.ceil(len(panels) / across), across, number)
+        table = panel.pivot_table(["mean", "spread"], index, "method", sort=False, dropna=False)
+        mean, spread = (table[name].reindex(columns=methods).astype(float) for name in ("mean", "spread"))
+        shots = "" if over_shots or cells["at"].nunique() == 1 else f", {panel['shots'].iloc[0]} shots"
+        words = {"title": panel["data set"].iloc[0] + shots, "xlabel": "", "ylabel": "accuracy (%)"}
+        mean.plot(kind=kind, ax=axis, yerr=spread, legend=False, rot=0, ylim=None if over_shots else (0, 100), **words)
+    beside = max(1, int(size[0] / (0.085 * max(map(len, methods)) + 0.6)))
+    handles = axis.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=beside, frameon=False, fontsize=9)
+    figure.suptitle(title, fontweight="bold", wrap=True)
     return figure
-
-
-def draw_panel(axis, panel: pd.DataFrame, colours: dict[str, str], over_shots: bool):
-    """Bars for each metric, or a curve over the number of shots."""
-    table = panel.pivot_table(["mean", "spread"], "at" if over_shots else "metric", "method", sort=False, dropna=False)
-    mean, spread = (table[name].reindex(columns=colours).astype(float) for name in ("mean", "spread"))
-    if over_shots:
-        mean, spread = mean.sort_index(), spread.sort_index()
-        mean.plot(ax=axis, yerr=spread, color=colours, marker="o", legend=False, logx=True)
-        axis.minorticks_off()
-        axis.set(xlabel="labelled images per class", xticks=mean.index, xticklabels=mean.index)
-    else:
-        mean.plot.bar(ax=axis, yerr=spread, color=colours, width=0.84, legend=False, rot=0)
-        axis.set(xlabel="", ylim=(0, 100))
 
 
 def save_figure(figure, file, **options):
