@@ -32,11 +32,13 @@ def paper_table(number: int, paper: str = "ship") -> dict:
     return table
 
 
-def main_table(task: str, paper: str) -> dict | None:
-    """The paper's table that compares methods on this task (no ablation)."""
-    numbers = sorted(int(path.stem.removeprefix("table")) for path in (PAPERS / paper).glob("table*.yaml"))
-    tables = [paper_table(number, paper) for number in numbers]
-    return next((table for table in tables if table["task"] == task and not table["is_ablation"]), None)
+def with_printed(cells: pd.DataFrame, table: dict, mean_of_h: bool) -> pd.DataFrame:
+    """With the paper's figures, and what ours are above them, in lines below ours."""
+    measured = cells[cells["dataset"] != AVERAGE].groupby("at")["dataset"].agg(set)
+    figures = [printed(table, cell, measured[cell.at], mean_of_h) for cell in cells.itertuples()]
+    theirs = cells.assign(mean=pd.Series(figures, cells.index, float), spread=float("nan"), count=0).dropna(subset="mean")
+    change = theirs.assign(mean=cells["mean"] - theirs["mean"], whose=2, method="  difference", sign="+")
+    return pd.concat([cells, theirs.assign(whose=1, method="  in the paper"), change])
 
 
 def printed(table: dict, cell, measured: set[str], mean_of_h: bool) -> float | None:
@@ -58,43 +60,31 @@ def printed(table: dict, cell, measured: set[str], mean_of_h: bool) -> float | N
     return fmean(values[name][cell.metric] for name in places)
 
 
-def with_printed(cells: pd.DataFrame, table: dict, mean_of_h: bool) -> pd.DataFrame:
-    """With the paper's figures, and the difference of ours to them, in lines below ours."""
-    measured = cells[cells["dataset"] != AVERAGE].groupby("at")["dataset"].agg(set)
-    figures = [printed(table, cell, measured[cell.at], mean_of_h) for cell in cells.itertuples()]
-    beside = cells.assign(mean=pd.Series(figures, cells.index, float), spread=float("nan"), count=0)
-    beside = beside.assign(config="", options="").dropna(subset="mean")
-    theirs = beside.assign(whose=1, **dict.fromkeys(("method", "trainer"), "  in the paper"))
-    change = beside.assign(whose=2, sign="+", **dict.fromkeys(("method", "trainer"), "  difference"))
-    return pd.concat([cells, theirs, change.assign(mean=cells["mean"] - beside["mean"])])
-
-
 def own_table(table: dict) -> Table:
     """The table as printed, on its own, so that its numbers stand beside no other backbone's."""
-    cells, titles = [], dict(sorted(table["columns"].items(), key=lambda item: item[0] == AVERAGE))
-    titles = titles if len(titles) > 1 else {AVERAGE: ""}
+    places, cells = sorted(table["columns"], key=lambda name: name == AVERAGE), []
     for line, row in enumerate(table["rows"]):
         about = "; ".join(row[key] for key in ("features", "flags") if key in row)
-        for column, (key, metric) in enumerate(product(titles, table["metrics"])):
-            words = {"line": line, "method": f"{row['method']} ({about})" if about else row["method"]}
-            words |= {"column": column, "data set": titles[key], "metric": metric}
-            cells.append({**words, "mean": row["values"].get(key, {}).get(metric)})
+        method = f"{row['method']} ({about})" if about else row["method"]
+        for column, (place, metric) in enumerate(product(places, table["metrics"])):
+            words = {"line": line, "method": method, "column": column, "metric": metric}
+            mean = row["values"].get(place, {}).get(metric)
+            cells.append({**words, "data set": table["columns"][place] * (len(places) > 1), "mean": mean})
     frame = pd.DataFrame(cells).assign(spread=float("nan"), sign="", best=False).astype({"mean": float})
-    notes = [table.get("note", ""), f"{table['backbone']}: not comparable with other backbones", *table["notes"]]
+    notes = [f"{table['backbone']}: not comparable with other backbones", *table["notes"]]
     title = f"As printed in {table['name']}: {table['title']}"
-    return Table(title, frame, ["method"], ["data set", "metric"], [*filter(None, notes)])
+    return Table(title, frame, ["method"], ["data set", "metric"], notes)
 
 
 def ablation(table: dict, runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of an ablation's rows, with the row's title, options and rank: options end a configuration's name. Rows
+    """The runs of an ablation's rows, with the row's title and rank: its options end the name of a configuration. Rows
     without options stand on the data sets of the variants."""
     parts = []
     for i, row in sorted(enumerate(table["rows"]), key=lambda pair: -len(pair[1]["suffix"])):
         here = (runs["trainer"] == row["trainer"]) & runs["cfg"].str.endswith(row["suffix"])
         part, runs = runs[here], runs[~here]
-        words = " ".join(f"{key}={value}" for key, value in row.get("options", {}).items())
         base = part["cfg"].str.removesuffix(row["suffix"])
-        parts.append(part.assign(title=row["method"], options=words, rank=[(i,)] * len(part), base=base))
+        parts.append(part.assign(title=row["method"], rank=[(i,)] * len(part), base=base))
     found, key = pd.concat(parts), ["base", "shots", "dataset"]
-    variants = pd.MultiIndex.from_frame(found.loc[found["options"] != "", key])
+    variants = pd.MultiIndex.from_frame(found.loc[found["base"] != found["cfg"], key])
     return found[pd.MultiIndex.from_frame(found[key]).isin(variants)]

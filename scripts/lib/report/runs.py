@@ -4,6 +4,7 @@ in more than their seed get rows of their own."""
 import os
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,7 @@ COST = "cost: "  # begins what is no accuracy: the seconds of a stage, the peak 
 BY_SEED = ["SEED", "fewshot", "MODEL.INIT_WEIGHTS", *(f"TRAINER.{name}.INIT_FROM" for name in NAMES["plugins"])]
 BY_IMAGES = ["images", "content"]  # without a bank they are hashes of the images that the seed drew
 BY_DATASET = ("images", "test_content", "classnames", "split", "template")  # have other values on each data set
+shared = cache(frozenset)  # equal facts are one object, so that those of thousands of runs are soon compared
 MAKE_SOME = "make some with  bash scripts/quickstart.sh  or  bash scripts/base2new.sh caltech101 1"
 
 
@@ -83,7 +85,6 @@ def run_of(data: dict, path: str) -> dict:
         "parts": (method, *plugins),
         "title": " + ".join([NAMES["methods"].get(method, method.replace("_", "-")), *plugins]),
         "rank": (tuple(rank(NAMES["plugins"], name) for name in plugins), rank(NAMES["methods"], method)),
-        "options": "",  # of an ablation's rows
         **{"path": path, "written": os.path.getmtime(path)},
         **{"metrics": metrics, "notes": notes, "facts": facts_of(data)},
     }
@@ -99,7 +100,7 @@ def facts_of(data: dict) -> frozenset:
         facts.pop("classnames")
     facts["few-shot images"] = "sampled" if draw.endswith(".pkl") else re.sub(r"seed_?\d+", "", draw)
     facts["seed"] = "drawn" if data.get("unseeded") else "given"
-    return frozenset(facts.items())
+    return shared(tuple(facts.items()))
 
 
 def rank(names: Iterable[str], name: str) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from .runs import BY_DATASET, NAMES, differences, rank
 LINE, PLACED = ["dataset", "shots", "trainer", "config", "backbone"], ["place", "at", "row", "whose"]
 LAYOUTS = {
     "list": ([*LINE, "seeds"], ["", "metric"], PLACED, ["order"]),
-    "paper": (["method", "options", "backbone", "seeds"], ["data set", "metric"], ["row", "whose"], ["place", "order"]),
+    "paper": (["method", "shots", "backbone", "seeds"], ["data set", "metric"], ["at", "row", "whose"], ["place", "order"]),
     "shots": (["dataset", "method", "backbone", "seeds"], ["metric", "k-shot"], ["place", "row", "whose"], ["at"]),
     "paired": ([*LINE, "seed"], ["", "metric"], PLACED, ["order"]),
 }
@@ -31,7 +31,7 @@ ESCAPES = {"markdown": {"|": "\\|"}, "latex": LATEX, "html": {"&": "&amp;", "<":
 def with_words(cells: pd.DataFrame, runs: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """The cells of these metrics with the words of their lines and columns, and the numbers that order them."""
     groups = pd.concat([runs, runs.assign(dataset=AVERAGE)]).groupby(PLACE)
-    words = groups[["method", "trainer", "options", "backbone", "title", "source"]].first()
+    words = groups[["method", "trainer", "backbone", "title", "source"]].first()
     words["config"] = groups["config"].agg(lambda names: names.iloc[0] if names.nunique() == 1 else "(several)")
     cells = cells[cells["metric"].isin(metrics)].join(words, on=PLACE)
     datasets = sorted(cells["dataset"].unique(), key=lambda name: (name == AVERAGE, rank(NAMES["datasets"], name)))
@@ -68,8 +68,8 @@ def arrange(title: str, cells: pd.DataFrame, layout: str, notes: list[str]) -> "
     counts = cells[cells["count"] > 0].groupby("line")["count"].agg(["min", "max"])
     seeds = {line: "-".join(map(str, sorted({*pair}))) for line, *pair in counts.itertuples()}
     cells["seeds"] = cells["line"].map(seeds).fillna("")
-    shown = {"options": cells["options"].any(), "backbone": cells["backbone"].nunique() > 1}
-    index = [word for word in index if shown.get(word, True)]
+    single = [word for word in ("shots", "backbone") if cells[word].nunique() == 1]
+    index = [word for word in index if word not in single or word == "shots" and layout != "paper"]
     return Table(title, cells.assign(best=best(cells) & (layout in ("paper", "shots"))), index, columns, notes)
 
 

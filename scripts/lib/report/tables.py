@@ -42,11 +42,11 @@ def tables_of(runs: pd.DataFrame, options: Namespace) -> list[Table]:
             about = [f"trained on {NAMES['datasets'].get(source, source)}" if source else ""]
             about += [f"{count if count > 0 else 'all'} shots" for count in part["shots"].unique() if layout == "paper"]
             name = ", ".join(filter(None, [title, *about, *sorted({*part["backbone"]})]))
-            tables += tables_of_part(name, task, with_rows(part), layout, options, wanted)
+            tables += tables_of_part(name, with_rows(part), layout, options, wanted)
     return [*tables, paper.own_table(wanted)] if wanted else tables
 
 
-def tables_of_part(name, task, runs, layout: str, options: Namespace, wanted: dict | None) -> list[Table]:
+def tables_of_part(name, runs, layout: str, options: Namespace, wanted: dict | None) -> list[Table]:
     """The table of these runs, with the figures of a paper, and the paired differences and costs."""
     spread = f"mean ± {'95% interval' if options.ci95 else 'population deviation'} over seeds"
     values = values_of(runs)
@@ -57,9 +57,8 @@ def tables_of_part(name, task, runs, layout: str, options: Namespace, wanted: di
     notes = [note for start, note in NAMES["footnotes"].items() if any(one.startswith(start) for one in shown)]
     whole = with_averages(values[metrics], options.mean_of_h)
     cells = with_words(summarise(whole, options.ci95, options.mean_of_h), runs, shown)
-    is_printed = NAMES["papers"][options.paper]["backbone"] in {*runs["backbone"]}
-    if is_printed and (printed := wanted or paper.main_table(task, options.paper)):
-        cells = paper.with_printed(cells, printed, options.mean_of_h)
+    if wanted:
+        cells = paper.with_printed(cells, wanted, options.mean_of_h)
     tables = [arrange(f"{name}: {spread}, percent", cells, layout, notes + footnotes(runs))]
     if options.paired and (pairs := paired(whole[shown], runs, options.ci95)):
         cells = with_words(pairs[0], pairs[1], shown).assign(sign="+")
