@@ -48,14 +48,12 @@ def main(argv: list[str] | None = None) -> None:
     aside = sys.stdout if options.format in ("text", "markdown") else sys.stderr
     if options.format == "csv":
         print("\n".join(dict.fromkeys(note for table in tables for note in table.notes)), file=aside)
-    if options.plot:
-        from lib.report.plots import draw
+    if options.plot or options.html:
+        from lib.report.plots import draw, write_page
 
-        print(*(f"chart: {path}" for path in draw(tables, options.plot)), sep="\n", file=aside)
-    if options.html:
-        from lib.report.page import write_page
-
-        print(f"page: {write_page(options.html, runs, tables, warnings)}", file=aside)
+        written = [f"chart: {path}" for path in draw(tables, options.plot)] if options.plot else []
+        written += [f"page: {write_page(options.html, runs, tables, warnings)}"] if options.html else []
+        print("\n".join(written), file=aside)
 
 
 if __name__ == "__main__":

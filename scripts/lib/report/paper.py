@@ -36,9 +36,10 @@ def with_printed(cells: pd.DataFrame, table: dict, mean_of_h: bool) -> pd.DataFr
     """With the paper's figures, and what ours are above them, in lines below ours."""
     measured = cells[cells["dataset"] != AVERAGE].groupby("at")["dataset"].agg(set)
     figures = [printed(table, cell, measured[cell.at], mean_of_h) for cell in cells.itertuples()]
-    theirs = cells.assign(mean=pd.Series(figures, cells.index, float), spread=float("nan"), count=0).dropna(subset="mean")
+    theirs = cells.assign(mean=pd.Series(figures, cells.index, float), spread=float("nan"), count=0)
     change = theirs.assign(mean=cells["mean"] - theirs["mean"], whose=2, method="  difference", sign="+")
-    return pd.concat([cells, theirs.assign(whose=1, method="  in the paper"), change])
+    beside = pd.concat([theirs.assign(whose=1, method="  in the paper"), change])
+    return pd.concat([cells, beside.dropna(subset="mean")])
 
 
 def printed(table: dict, cell, measured: set[str], mean_of_h: bool) -> float | None:

@@ -1,5 +1,6 @@
 """Cells (mean and spread) get the words of their lines and columns: a Table, which is one pivot in five forms."""
 
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +15,16 @@ from .runs import BY_DATASET, NAMES, differences, rank
 LINE, PLACED = ["dataset", "shots", "trainer", "config", "backbone"], ["place", "at", "row", "whose"]
 LAYOUTS = {
     "list": ([*LINE, "seeds"], ["", "metric"], PLACED, ["order"]),
-    "paper": (["method", "shots", "backbone", "seeds"], ["data set", "metric"], ["at", "row", "whose"], ["place", "order"]),
+    "paper": (
+        ["method", "shots", "backbone", "seeds"],
+        ["data set", "metric"],
+        ["at", "row", "whose"],
+        ["place", "order"],
+    ),
     "shots": (["dataset", "method", "backbone", "seeds"], ["metric", "k-shot"], ["place", "row", "whose"], ["at"]),
     "paired": ([*LINE, "seed"], ["", "metric"], PLACED, ["order"]),
 }
-WIDTH = 120  # characters, where the output is no terminal
-LATEX_WIDTH = 108  # characters in footnotesize on a page with margins of 2 cm
+ROOM = {"text": 120, "latex": 150}  # characters of a line, where the output is no terminal; on a page
 LOWER = ("crossed", "ece")  # begin the names of metrics of which less is better
 ON_PURPOSE = ("DATASET.", "few-shot", *BY_DATASET)  # begin facts in which data sets differ
 BOLD = {"text": "{}*", "markdown": "**{}**", "latex": r"\textbf{{{}}}", "html": "<b>{}</b>"}
@@ -96,22 +101,21 @@ class Table:
         """As text, markdown, csv, latex or html."""
         if form == "csv":
             return self.csv()
-        table, fixed = self.strings(form), len(self.index)
+        table, fixed, room = self.strings(form), len(self.index), ROOM.get(form, math.inf)
+        room = shutil.get_terminal_size((room, 24)).columns if form == "text" else room
+        parts = [table.iloc[:, part] for part in blocks(table, fixed, room)]
         title, *notes = (escaped(text, form) for text in [self.title, *self.notes])
-        if form == "markdown":
-            return "\n\n".join([f"**{title}**", grid(table, fixed, "pipe"), "  \n".join(notes)]).rstrip() + "\n"
-        if form == "text":
-            room = shutil.get_terminal_size((WIDTH, 24)).columns
-            grids = [grid(table.iloc[:, part], fixed, "simple") for part in blocks(table, fixed, room)]
-            return "\n\n".join([title, *grids, "\n".join(notes)]).rstrip() + "\n"
-        parts = blocks(self.strings("text"), fixed, LATEX_WIDTH)
-        table = table if any(group for group, _ in table) else table.droplevel(0, axis=1)
+        if form in ("text", "markdown"):
+            lines = ("\n" if form == "text" else "  \n").join(notes)
+            title = title if form == "text" else f"**{title}**"
+            return "\n\n".join([title, *(grid(part, fixed, form) for part in parts), lines]).rstrip() + "\n"
+        parts = [part if any(group for group, _ in part) else part.droplevel(0, axis=1) for part in parts]
         if form == "html":
             lines = "".join(f"<li>{note}</li>" for note in notes)
-            text = table.to_html(index=False, escape=False, border=0)
+            text = parts[0].to_html(index=False, escape=False, border=0)
             return f'<h3>{title}</h3><div class="scroll">{text}</div><ul class="notes">{lines}</ul>'
         start = f"\\begin{{table*}}\n\\centering\\footnotesize\\setlength{{\\tabcolsep}}{{4pt}}\n\\caption{{{title}}}\n"
-        grids = [latex(table.iloc[:, part], fixed) for part in parts]
+        grids = [part.to_latex(index=False, escape=False, multicolumn_format="c") for part in parts]
         lines = "".join(f"\\par\\footnotesize {note}\n" for note in notes)
         return start + "\\par\\medskip\n".join(grids) + lines + "\\end{table*}\n"
 
@@ -142,7 +146,7 @@ class Table:
         return pd.concat([words, table.reset_index(drop=True)], axis=1)
 
 
-def blocks(table: pd.DataFrame, fixed: int, room: int) -> Iterator[list[int]]:
+def blocks(table: pd.DataFrame, fixed: int, room: float) -> Iterator[list[int]]:
     """The columns of each block of a table, in which no line is longer than `room` characters. A block begins with the
     `fixed` words of the lines, and none divides the columns below one heading."""
     widths = [max(len(word) for word in [*name, *table[name]]) + 2 for name in table]
@@ -160,18 +164,12 @@ def headings(table: pd.DataFrame) -> list[str]:
 
 def grid(table: pd.DataFrame, fixed: int, form: str) -> str:
     """Aligned columns, the first `fixed` of them to the left. In text a heading of several columns stands once."""
-    heads = headings(table)
-    if form == "simple" and any(group for group, _ in table):
-        groups = [group for group, _ in table]
-        heads = [f"{group * (group != before)}\n{name}" for before, (group, name) in zip(["", *groups], table)]
-    sides = ["left"] * fixed + ["right"] * (table.shape[1] - fixed)
-    table = table.set_axis(range(table.shape[1]), axis=1)
-    return table.to_markdown(index=False, headers=heads, tablefmt=form, colalign=sides, disable_numparse=True)
-
-
-def latex(table: pd.DataFrame, fixed: int) -> str:
-    letters = "l" * fixed + "r" * (table.shape[1] - fixed)
-    return table.to_latex(index=False, escape=False, column_format=letters, multicolumn_format="c")
+    heads, groups = headings(table), [group for group, _ in table]
+    if form == "text" and any(groups):
+        heads = [f"{group * (group != left)}\n{name}" for left, (group, name) in zip(["", *groups], table)]
+    sides = ["left"] * fixed + ["right"] * (len(heads) - fixed)
+    setting = {"tablefmt": "simple" if form == "text" else "pipe", "colalign": sides, "disable_numparse": True}
+    return table.set_axis(range(len(heads)), axis=1).to_markdown(index=False, headers=heads, **setting)
 
 
 def escaped(text: str, form: str) -> str:
