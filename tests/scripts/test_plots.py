@@ -21,11 +21,11 @@ def runs(write_run):
 
 @pytest.fixture
 def figures(monkeypatch):
-    """Keeps the figures that are saved, to look into."""
+    """Keeps the figures that are drawn, to look into."""
     from lib.report import plots
 
-    kept, save = [], plots.save_figure
-    monkeypatch.setattr(plots, "save_figure", lambda figure, *a, **how: (kept.append(figure), save(figure, *a, **how)))
+    kept, chart = [], plots.chart
+    monkeypatch.setattr(plots, "chart", lambda *words: kept.append(chart(*words)) or kept[-1])
     return kept
 
 
@@ -42,8 +42,8 @@ def test_bars_and_curves_are_the_tables_numbers(runs, write_run, report, figures
     h_of_means = [2 * 81.5 * 48.5 / 130, 2 * 79.5 * 58.5 / 138]
     assert heights == pytest.approx(sorted([81.5, 48.5, 79.5, 58.5, 85.0, *h_of_means]))
     assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["CoOp", "Tip-Adapter-F", "CoOp + SHIP"]
-    points = [{*map(tuple, line.get_xydata())} for line in curves.lines]
-    assert {(1, 51.0), (4, 54.0), (16, 66.0)} in points and any((16, 45.0) in curve for curve in points)
+    curves = [[*line.get_ydata()] for line in curves.lines if len(line.get_ydata()) > 1]
+    assert [51.0, 54.0, 66.0] in curves and any(45.0 in curve for curve in curves)
     with pytest.raises(UserError, match="should end in .png"):
         report("--plot", tmp_path / "chart.jpeg2")
 
@@ -85,7 +85,7 @@ def page(runs, write_run, report, tmp_path):
 def test_it_is_whole_and_needs_nothing_from_outside(page):
     path = page("--paired")
     text = path.read_text()
-    assert text.count("<img") == 1 and text.count("<table") == 3 and not re.search("<(link|iframe|script)", text)
+    assert text.count("<img") == 1 and text.count("<table") == 2 and not re.search("<(link|iframe|script)", text)
     addresses = re.findall(r'(?:src|href)="(.*?)"', text)
     assert not [address for address in addresses if re.match(r"(\w+:)?//", address)]
     assert "@import" not in text and not re.search(r"url\((?!#)", text)
