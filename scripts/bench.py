@@ -21,19 +21,19 @@ where its cost is proportional to them.
 """
 
 import argparse
-import os
-import platform
 import sys
 import time
 from itertools import cycle, islice, product
 
-import _path
+import _path  # noqa: F401
 import pandas
 import torch
 from lib.bench import bank, launches
 from lib.bench.steps import AT_ONCE, IMAGES, PEERS, SAME, STEPS, TOWERS, Work
 from torch.utils.benchmark import Measurement, Timer
 from torch.utils.benchmark.utils.timer import timer as wall_time
+
+from datasets.imagenet import CLASSNAMES, read_classnames
 
 OTHERS = {"bank": bank.rows, "startup": launches.startup, "sweep": launches.sweep}
 KINDS = {name: [name] for name in (*STEPS, *OTHERS)} | {"step": IMAGES, "peers": PEERS}
@@ -55,8 +55,7 @@ def parse_arguments(argv=None):
 
 def class_names(count):
     """`count` of ImageNet's 1,000 class names, evenly spaced; above 1,000 they repeat."""
-    with open(os.path.join(_path.ROOT, "datasets", "imagenet_classnames.txt"), encoding="utf-8") as file:
-        names = [line.strip().split(" ", 1)[1] for line in file]
+    names = [*read_classnames(CLASSNAMES).values()]
     return list(islice(cycle(names[:: max(1, len(names) // count)]), count))
 
 
@@ -91,9 +90,8 @@ def main(argv=None):
         torch.set_num_threads(1)
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() and not arguments.cpu_time else "cpu"
-    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {platform.machine()}"
-    threads, unit = torch.get_num_threads(), "CPU" if arguments.cpu_time else "wall"
-    print(f"{name}, {threads} threads, load {os.getloadavg()[0]:.1f}, PyTorch {torch.__version__}, {unit} seconds")
+    unit = "CPU" if arguments.cpu_time else "wall"
+    print(f"{device}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, {unit} seconds")
     for kind in dict.fromkeys(kind for name in arguments.kinds for kind in KINDS[name]):
         if kind in OTHERS:
             rows = OTHERS[kind]()

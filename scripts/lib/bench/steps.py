@@ -7,7 +7,6 @@ from copy import deepcopy
 import torch
 import torch.nn.functional as F
 from dassl.config import get_cfg_default
-from torch import nn
 
 from trainers.clip_adapter import CLIPAdapterHead, bottleneck
 from trainers.cocoop import CoCoOpHead
@@ -17,7 +16,6 @@ from trainers.core.heads import ZeroshotHead
 from trainers.core.model.backbone import Backbone, load_backbone
 from trainers.core.model.openai_clip import PIXEL_MEAN, PIXEL_STD
 from trainers.core.model.prompts import ClassTokens, tokenize
-from trainers.core.model.text_encoder import TextEncoder
 from trainers.core.model.towers import CLIP, VisionTransformer
 from trainers.generative.generator import PromptGenerator
 from trainers.generative.vae import VAE
@@ -30,34 +28,27 @@ AT_ONCE = 16  # steps whose synthetic features are made in one pass of the gener
 TEMPLATE = "a photo of a {}."
 
 
-class PlainEncoder(nn.Module):
-    """In the place of TextEncoder."""
+def plain_encoder(backbone):
+    """In the place of TextEncoder: prompts [N, L, w] behind a prefix [P, w], EOT's place [N] -> features [N, d]."""
 
-    def __init__(self, backbone):
-        super().__init__()
-        self._backbone = (backbone,)
-
-    def forward(self, prompts, eot, prefix):
-        """prompts [N, L, w] behind the prefix [P, w], EOT's place [N] -> features [N, d], not normalised."""
-        (backbone,) = self._backbone
+    def encode(prompts, eot, prefix):
         rows, length = len(prompts), backbone.context_length
         padding = backbone.token_embedding.weight[:1].expand(rows, length, -1)
         whole = torch.cat([prefix.expand(rows, -1, -1), prompts, padding], 1)[:, :length]
         return backbone.encode_prompts_plain(whole, eot.to(prompts.device))
 
+    return encode
 
-class PlainZeroshot(nn.Module):
-    """In the place of ZeroshotHead."""
 
-    def __init__(self, backbone, names):
-        super().__init__()
-        self._backbone, self.names = (backbone,), names
+def plain_zero_shot(backbone, names):
+    """In the place of ZeroshotHead: unit features [B, d] -> logits [B, C]."""
 
-    def forward(self, features):
-        (backbone,) = self._backbone
-        tokens = tokenize([TEMPLATE.format(name) for name in self.names]).to(features.device)
+    def classify(features):
+        tokens = tokenize([TEMPLATE.format(name) for name in names]).to(features.device)
         text = F.normalize(backbone.encode_text_plain(tokens).float(), dim=-1)
         return backbone.logit_scale.exp() * features @ text.t()
+
+    return classify
 
 
 class PlainTipHead(TipHead):
@@ -77,21 +68,21 @@ class Work:
     def head(self, kind, contexts=1):
         """A prompt head with the text encoder of this formulation."""
         ctx = 0.02 * torch.randn(contexts, self.n_ctx, self.backbone.width)
-        head = kind(self.backbone, self.names, ctx if contexts > 1 else ctx[0]).to(self.backbone.device)
-        head._encoder = self.encoder()
-        return head
-
-    def encoder(self):
-        return (PlainEncoder if self.is_plain else TextEncoder)(self.backbone)
+        head = kind(self.backbone, self.names, ctx if contexts > 1 else ctx[0])
+        return self.formulated(head, head._encoder)
 
     def prompt_generator(self, n_ctx):
         make = PromptGenerator(self.backbone, n_ctx, self.backbone.width, HIDDEN)
-        make.encode = self.encoder()
-        return make.to(self.backbone.device)
+        return self.formulated(make, make.encode)
+
+    def formulated(self, module, encoder):
+        if self.is_plain:
+            encoder.forward = plain_encoder(self.backbone)
+        return module.to(self.backbone.device)
 
     def zero_shot(self):
         if self.is_plain:
-            return PlainZeroshot(self.backbone, self.names)
+            return plain_zero_shot(self.backbone, self.names)
         return ZeroshotHead(self.backbone, [TEMPLATE], self.names)
 
     def batch(self, size=BATCH, classes=None):

@@ -72,6 +72,6 @@ def simpler(row: pd.Series, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of the same method with one plug-in less, and without any: of the same configuration, or the only one."""
     method, *plugins = row["parts"]
     fewer = {(method, *(name for name in plugins if name != one)) for one in plugins} | {(method,)} - {row["parts"]}
-    found = rows[rows["parts"].isin(fewer) & (rows["backbone"] == row["backbone"])]
+    found = rows[rows["parts"].isin(fewer)]
     same = (found["config"] == row["config"]) | ~found.duplicated("parts", keep=False)
     return found[same][::-1]

@@ -1,4 +1,4 @@
-"""Charts of tables (bars per metric, or curves over the number of shots), and one self-contained HTML page: charts,
+"""Charts of tables (bars per metric, or curves over shots), and one self-contained HTML page: charts,
 tables, and all runs with links to their folders (its look: page.html)."""
 
 import io
@@ -39,16 +39,14 @@ def draw(tables: list[Table], path: str | Path) -> list[Path]:
 
 
 def charts(tables: list[Table]) -> dict:
-    """{title: figure} of the tables that hold our own accuracies, a figure for each backbone."""
+    """{title: figure} of the tables that hold our own accuracies."""
     plt.close("all")
     found = {}
     for table in tables:
         if "whose" in table.cells and not (table.cells["sign"] == "+").all():
             cells = table.cells[table.cells["metric"].isin(CHARTED) & (table.cells["whose"] == 0)]
-            for backbone, part in cells.groupby("backbone"):
-                several = f" {backbone}" * (cells["backbone"].nunique() > 1)
-                title = table.title.partition(":")[0] + several
-                found[title] = chart(title, part)
+            title = table.title.partition(":")[0]
+            found |= {} if cells.empty else {title: chart(title, cells)}
     return found
 
 

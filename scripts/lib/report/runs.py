@@ -35,6 +35,7 @@ def load(places: list[str]) -> tuple[pd.DataFrame, list[str]]:
     if not records:
         raise UserError("no run is left to report:\n" + "\n".join(warnings))
     runs = pd.DataFrame(records).sort_values("written", ignore_index=True)
+    runs["k"] = runs["shots"].astype(str).where(runs["shots"] > 0, "all")
     runs = pd.concat([with_variants(group) for _, group in runs.groupby(ROW)]).sort_index()
     older = runs.duplicated([*ROW, "config", "dataset", "shots", "seed"], keep="last")
     warnings += [f"two results of the same run: left out the older, {path}" for path in runs.loc[older, "path"]]
@@ -153,9 +154,9 @@ def short(value) -> str:
 def with_rows(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs of a table with the number of their `row` and its `method`. A method has a row for each configuration
     where a data set has several of them, else one."""
-    key = ["backbone", "trainer", "title"]
+    key = ["trainer", "title"]
     several = runs.groupby([*key, "dataset", "shots"])["config"].transform("nunique") > 1
     several = several.groupby([runs[name] for name in key]).transform("any")
     named = runs["config"].where(several, "")
     runs = runs.assign(method=runs["title"] + (" (" + named + ")").where(several, ""))
-    return runs.assign(row=runs.groupby(["backbone", "rank", "trainer", named]).ngroup())
+    return runs.assign(row=runs.groupby(["rank", "trainer", named]).ngroup())

@@ -12,16 +12,11 @@ from .numbers import AVERAGE, PLACE
 from .runs import BY_DATASET, NAMES, differences, rank
 
 # the words of a line; the two headings of a column; what orders the lines; what orders the columns
-LINE, PLACED = ["dataset", "shots", "trainer", "config", "backbone"], ["place", "at", "row", "whose"]
+LINE, PLACED = ["dataset", "shots", "trainer", "config"], ["place", "at", "row", "whose"]
 LAYOUTS = {
     "list": ([*LINE, "seeds"], ["", "metric"], PLACED, ["order"]),
-    "paper": (
-        ["method", "shots", "backbone", "seeds"],
-        ["data set", "metric"],
-        ["at", "row", "whose"],
-        ["place", "order"],
-    ),
-    "shots": (["dataset", "method", "backbone", "seeds"], ["metric", "k-shot"], ["place", "row", "whose"], ["at"]),
+    "paper": (["method", "seeds"], ["data set", "metric"], ["row", "whose"], ["place", "order"]),
+    "shots": (["dataset", "method", "seeds"], ["metric", "k-shot"], ["place", "row", "whose"], ["order", "at"]),
     "paired": ([*LINE, "seed"], ["", "metric"], PLACED, ["order"]),
 }
 ROOM = {"text": 120, "latex": 150}  # characters of a line, where the output is no terminal; on a page
@@ -36,14 +31,13 @@ ESCAPES = {"markdown": {"|": "\\|"}, "latex": LATEX, "html": {"&": "&amp;", "<":
 def with_words(cells: pd.DataFrame, runs: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     """The cells of these metrics with the words of their lines and columns, and the numbers that order them."""
     groups = pd.concat([runs, runs.assign(dataset=AVERAGE)]).groupby(PLACE)
-    words = groups[["method", "trainer", "backbone", "title", "source"]].first()
+    words = groups[["method", "trainer", "backbone", "title", "source", "k"]].first()
     words["config"] = groups["config"].agg(lambda names: names.iloc[0] if names.nunique() == 1 else "(several)")
     cells = cells[cells["metric"].isin(metrics)].join(words, on=PLACE)
     datasets = sorted(cells["dataset"].unique(), key=lambda name: (name == AVERAGE, rank(NAMES["datasets"], name)))
-    shots = cells["shots"].astype(str).where(cells["shots"] > 0, "all")
     cells["data set"] = cells["dataset"].map(lambda name: NAMES["datasets"].get(name, name))
     cells["place"], cells["order"] = cells["dataset"].map(datasets.index), cells["metric"].map(metrics.index)
-    cells = cells.assign(at=cells["shots"], shots=shots, sign="", **{"": "", "k-shot": shots + "-shot"})
+    cells = cells.assign(at=cells["shots"], shots=cells["k"], sign="", **{"": "", "k-shot": cells["k"] + "-shot"})
     return cells if "whose" in cells else cells.assign(whose=0)
 
 
@@ -66,15 +60,13 @@ def footnotes(runs: pd.DataFrame) -> list[str]:
 
 
 def arrange(title: str, cells: pd.DataFrame, layout: str, notes: list[str]) -> "Table":
-    """The table of these cells in a layout; rows of several backbones name theirs."""
+    """The table of these cells in a layout."""
     index, columns, lines, order = LAYOUTS[layout]
     cells = cells.reset_index(drop=True)
     cells["line"], cells["column"] = cells.groupby(lines).ngroup(), cells.groupby(order).ngroup()
     counts = cells[cells["count"] > 0].groupby("line")["count"].agg(["min", "max"])
     seeds = {line: "-".join(map(str, sorted({*pair}))) for line, *pair in counts.itertuples()}
     cells["seeds"] = cells["line"].map(seeds).fillna("")
-    single = [word for word in ("shots", "backbone") if cells[word].nunique() == 1]
-    index = [word for word in index if word not in single or word == "shots" and layout != "paper"]
     return Table(title, cells.assign(best=best(cells) & (layout in ("paper", "shots"))), index, columns, notes)
 
 
@@ -82,7 +74,7 @@ def best(cells: pd.DataFrame) -> pd.Series:
     """Whether a cell of ours holds the best value, as shown, of its column among the rows on its data set."""
     shown = cells["mean"].where(cells["whose"] == 0).round(2)
     shown = shown.where(~cells["metric"].str.startswith(LOWER), -shown)
-    groups = shown.groupby([cells["backbone"], cells["dataset"], cells["column"]])
+    groups = shown.groupby([cells["dataset"], cells["column"]])
     return (shown == groups.transform("max")) & (groups.transform("count") > 1)
 
 

@@ -1,6 +1,7 @@
 """Which tables a report has: those of each task, source and, in a paper's layout, number of shots."""
 
 from argparse import Namespace
+from collections.abc import Iterator
 
 import pandas as pd
 
@@ -30,23 +31,27 @@ def tables_of(runs: pd.DataFrame, options: Namespace) -> list[Table]:
         if runs.empty:
             what = f"runs of the task {wanted['task']} with the options of its rows"
             raise UserError(f"no results for {wanted['name']} ({wanted['title']}): expected {what}\n{MAKE_SOME}")
-    tables = []
-    for task in sorted(runs["task"].unique(), key=lambda task: rank(NAMES["tasks"], task)):
-        known, here = NAMES["tasks"].get(task, {}), runs[runs["task"] == task]
-        layout = "paper" if wanted else known.get("layout", "list")
-        title = wanted["title"] if wanted else known.get("title", task)
-        for source in sorted({*here["source"]} - {""}) or [""]:
-            # what learns nothing (zero-shot) has no source: it stands in the table of each source on its targets
-            targets = here.loc[here["source"] == source, "dataset"]
-            part = here[here["source"].isin([source, ""]) & here["dataset"].isin(targets)]
-            about = [f"trained on {NAMES['datasets'].get(source, source)}" if source else ""]
-            about += [f"{count if count > 0 else 'all'} shots" for count in part["shots"].unique() if layout == "paper"]
-            name = ", ".join(filter(None, [title, *about, *sorted({*part["backbone"]})]))
-            tables += tables_of_part(name, with_rows(part), layout, options, wanted)
+    tables = [one for part in parts_of(runs, wanted) for one in tables_of_part(*part, options, wanted)]
     return [*tables, paper.own_table(wanted)] if wanted else tables
 
 
-def tables_of_part(name, runs, layout: str, options: Namespace, wanted: dict | None) -> list[Table]:
+def parts_of(runs: pd.DataFrame, wanted: dict | None) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(title, layout, runs) of each table. What learns nothing (zero-shot) has no source: it stands in the table of
+    each source on its targets."""
+    for task in sorted(runs["task"].unique(), key=lambda task: rank(NAMES["tasks"], task)):
+        known = {"title": task, "layout": "list"} | NAMES["tasks"].get(task, {})
+        known |= {"title": wanted["title"], "layout": "paper"} if wanted else {}
+        keys = ["backbone", "k"] if known["layout"] == "paper" else ["backbone"]
+        for (backbone, *shots), here in runs[runs["task"] == task].groupby(keys):
+            for source in sorted({*here["source"]} - {""}) or [""]:
+                targets = here.loc[here["source"] == source, "dataset"]
+                part = here[here["source"].isin([source, ""]) & here["dataset"].isin(targets)]
+                trained = [f"trained on {NAMES['datasets'].get(source, source)}"] * bool(source)
+                words = [known["title"], *trained, *(f"{k} shots" for k in shots), backbone]
+                yield ", ".join(words), known["layout"], with_rows(part)
+
+
+def tables_of_part(name: str, layout: str, runs, options: Namespace, wanted: dict | None) -> list[Table]:
     """The table of these runs, with the figures of a paper, and the paired differences and costs."""
     spread = f"mean ± {'95% interval' if options.ci95 else 'population deviation'} over seeds"
     values = values_of(runs)
