@@ -98,7 +98,7 @@ def facts_of(data: dict) -> frozenset:
         facts.pop(key, None)
     if facts.get("DATASET.HALVES_SEED", -1) >= 0:  # the half is the repetition, as the seed is
         facts["DATASET.HALVES_SEED"] = "drawn"
-        facts.pop("classnames")
+        facts.pop("classnames", None)
     facts["few-shot images"] = "sampled" if draw.endswith(".pkl") else re.sub(r"seed_?\d+", "", draw)
     facts["seed"] = "drawn" if data.get("unseeded") else "given"
     return shared(tuple(facts.items()))
