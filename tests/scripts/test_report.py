@@ -117,19 +117,12 @@ def test_paired_differences_of_each_plug_in(write_run, report):
     for seed in (1, 2, 3):
         write_run({"base": 80.0 + seed, "new": 50.0}, "CoOp", seed)
     for new, trainer in enumerate(("CoOp_SAR", "CoOp_SHIP", "CoOp_SHIP_SAR"), 51):
-        for seed in (1, 2):
-            write_run({"base": 80.0, "new": new}, trainer, seed)
+        write_run({"base": 80.0, "new": new}, trainer, 1), write_run({"base": 80.0, "new": new}, trainer, 2)
     write_run({"base": 82.0, "new": 49.0}, trainer="MyCoOp", method="CoOp", plugins=["SMOOTH"])  # the file says it
     table = tables(report("--paired", "--format", "csv").out)[1]
-    means = {row["trainer"]: row["new"] for row in table if row["seed"] == "mean"}
-    assert means == {
-        "CoOp_SHIP - CoOp": "2.0000",
-        "CoOp_SHIP_SAR - CoOp_SAR": "2.0000",
-        "CoOp_SHIP_SAR - CoOp_SHIP": "1.0000",
-        "CoOp_SHIP_SAR - CoOp": "3.0000",
-        "CoOp_SAR - CoOp": "1.0000",
-        "MyCoOp - CoOp": "-1.0000",
-    }
+    means = {row["trainer"]: float(row["new"]) for row in table if row["seed"] == "mean"}
+    of_both = {"CoOp_SHIP_SAR - CoOp_SAR": 2.0, "CoOp_SHIP_SAR - CoOp_SHIP": 1.0, "CoOp_SHIP_SAR - CoOp": 3.0}
+    assert means == {"CoOp_SHIP - CoOp": 2.0, "CoOp_SAR - CoOp": 1.0, "MyCoOp - CoOp": -1.0, **of_both}
     ship = [row for row in table if row["trainer"] == "CoOp_SHIP - CoOp"]
     assert [(row["seed"], row["base"]) for row in ship] == [("1", "-1.0000"), ("2", "-2.0000"), ("mean", "-1.5000")]
     assert ship[2]["H"] == f"{(h(80, 52) - h(81, 50) + h(80, 52) - h(82, 50)) / 2:.4f}"
@@ -178,25 +171,18 @@ def test_latex_compiles_and_fits_a_page(eleven, write_run, report, tmp_path):
     assert result.returncode == 0 and "Overfull" not in result.stdout, result.stdout[-2000:]
 
 
-def test_other_tasks(write_run, report):
-    """Columns for shots; a table for each source, with zero-shot in each; GZSL as the paper's; an unknown task."""
-    for shots in (1, 16):
-        for seed in (1, 2):
-            write_run({"accuracy": 50.0 + shots + seed}, task="fewshot", shots=shots, seed=seed)
-            write_run({"unseen": 40 + 10 * seed, "seen": 100 - 10 * seed}, "CoOp", seed, "gzsl", dataset="flo", shots=0)
-    write_run({"accuracy": 40.0}, task="fewshot", shots=16, trainer="ZeroshotCLIP")
+def test_a_table_for_each_source_with_zero_shot_in_each_and_for_other_tasks(write_run, report):
     for dataset, gain in (("caltech101", 1.0), ("eurosat", 3.0)):
         write_run({"accuracy": 50.0}, "ZeroshotCLIP", task="cross_dataset", dataset=dataset)
         for trainer, value in (("CoOp", 60.0), ("CoOp_SHIP", 60.0 + gain)):
             write_run({"accuracy": value}, trainer, task="cross_dataset", dataset=dataset, source="imagenet")
     write_run({"accuracy": 70.0}, task="cross_dataset", dataset="eurosat", source="dtd", config="from_dtd")
     write_run({"top5": 91.0}, task="my_task")
-    out = report().out
-    assert ["method", "seeds", "1-shot", "16-shot"] in last(out, "dataset", 4)
-    assert "52.50 ± 0.50 67.50 ± 0.50*".split() in last(out, "caltech101  CoOp", 6) and "top5" in out
-    second, first = out.split("Cross-dataset")[1:]
-    assert "trained on DTD" in second and last(second, "Zero-shot", 2) == [["1", "50.00"]]
+    second, first = report().out.split("Cross-dataset")[1:]
+    assert "trained on DTD" in second and last(second, "Zero-shot", 2) == [["1", "50.00"]] and "top5" in first
     assert "trained on ImageNet" in first and last(first, "CoOp + SHIP") == [["61.00*", "63.00*", "62.00*"]]
+    for seed in (1, 2):
+        write_run({"unseen": 40 + 10 * seed, "seen": 100 - 10 * seed}, "CoOp", seed, "gzsl", dataset="flo", shots=0)
     gzsl = report("--table", "3").out
     assert "Generalized zero-shot learning, all shots, MiniCLIP" in gzsl
     assert last(gzsl, "CoOp", 9)[0] == "55.00 ± 5.00 85.00 ± 5.00 66.79 ± 2.14".split()
