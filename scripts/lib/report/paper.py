@@ -33,32 +33,33 @@ def paper_table(number: int, paper: str = "ship") -> dict:
 
 
 def with_printed(cells: pd.DataFrame, table: dict, mean_of_h: bool) -> pd.DataFrame:
-    """With the paper's figures, and what ours are above them, in lines below ours."""
-    measured = cells[cells["dataset"] != AVERAGE].groupby("at")["dataset"].agg(set)
-    figures = [printed(table, cell, measured[cell.at], mean_of_h) for cell in cells.itertuples()]
-    theirs = cells.assign(mean=pd.Series(figures, cells.index, float), spread=float("nan"), count=0)
+    """With the paper's figures, and what ours are above them, in lines below ours: for runs on the paper's backbone,
+    from its source, with its number of shots. An average over all data sets of the table is the printed one; over some
+    of them it is theirs by the same rule."""
+    first, measured = cells.iloc[0], {*cells["dataset"]} - {AVERAGE}
+    same = first["backbone"] == table["backbone"] and {*cells["source"]} <= {table["source"], ""}
+    if not same or not table["verified"] or table["shots"] not in (None, first["at"]):
+        return cells
+    key, ours = ("method", "title") if table["is_ablation"] else ("trainer", "trainer")
+    rows, figures = {row.get(key): row["values"] for row in table["rows"]}, []
+    theirs = cells[cells["metric"].isin(table["metrics"])]
+    for name, dataset, metric in theirs[[ours, "dataset", "metric"]].itertuples(index=False):
+        is_printed = dataset != AVERAGE or measured == table["datasets"] and not mean_of_h
+        places, sides = {dataset} if is_printed else measured, [] if mean_of_h else table["metrics"][:2]
+        figures.append(figure(rows.get(name, {}), metric, places, sides))
+    theirs = theirs.assign(mean=pd.Series(figures, theirs.index, float), spread=float("nan"), count=0)
     change = theirs.assign(mean=cells["mean"] - theirs["mean"], whose=2, method="  difference", sign="+")
     beside = pd.concat([theirs.assign(whose=1, method="  in the paper"), change])
     return pd.concat([cells, beside.dropna(subset="mean")])
 
 
-def printed(table: dict, cell, measured: set[str], mean_of_h: bool) -> float | None:
-    """The figure that may stand beside a cell of ours: of the same method, backbone, source and number of shots. An
-    average over all data sets of the table is the printed one; over the `measured` ones it is theirs by the same
-    rule."""
-    same = cell.backbone == table["backbone"] and cell.source in (table["source"], "") and table["verified"]
-    if not same or table["shots"] not in (None, cell.at) or cell.metric not in table["metrics"]:
-        return None
-    key, name = ("method", cell.title) if table["is_ablation"] else ("trainer", cell.trainer)
-    values = next((row["values"] for row in table["rows"] if row.get(key) == name), {})
-    places = {cell.dataset}
-    if cell.dataset == AVERAGE and (mean_of_h or measured != table["datasets"]):
-        places = measured
+def figure(values: dict, metric: str, places: set[str], sides: list[str]) -> float | None:
+    """A printed figure of a row, or the mean over several places; H of the means of two `sides`, if there are any."""
     if not places <= values.keys():
         return None
-    if cell.metric == "H" and len(places) > 1 and not mean_of_h:
-        return harmonic_mean([fmean(values[name][side] for name in places) for side in table["metrics"][:2]])
-    return fmean(values[name][cell.metric] for name in places)
+    if metric == "H" and len(places) > 1 and sides:
+        return harmonic_mean([fmean(values[name][side] for name in places) for side in sides])
+    return fmean(values[name][metric] for name in places)
 
 
 def own_table(table: dict) -> Table:

@@ -10,18 +10,16 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-import matplotlib
 import pandas as pd
+from matplotlib import rc_context, rcParams, style
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402  (the backend is chosen first: there may be no screen)
+from trainers.core.files import UserError, replacing
 
-from trainers.core.files import UserError, replacing  # noqa: E402
+from .table import Table
 
-from .table import Table  # noqa: E402
-
-plt.style.use("tableau-colorblind10")
-plt.rcParams.update({"axes.grid": True, "axes.axisbelow": True, "lines.marker": "o", "text.parse_math": False})
+style.use("tableau-colorblind10")
+rcParams.update({"axes.grid": True, "axes.axisbelow": True, "lines.marker": "o", "text.parse_math": False})
 CHARTED = ("accuracy", "base", "new", "unseen", "seen", "H", "all", "all_H")
 
 
@@ -38,9 +36,8 @@ def draw(tables: list[Table], path: str | Path) -> list[Path]:
     return written
 
 
-def charts(tables: list[Table]) -> dict:
+def charts(tables: list[Table]) -> dict[str, Figure]:
     """{title: figure} of the tables that hold our own accuracies."""
-    plt.close("all")
     found = {}
     for table in tables:
         if "whose" in table.cells and not (table.cells["sign"] == "+").all():
@@ -50,7 +47,7 @@ def charts(tables: list[Table]) -> dict:
     return found
 
 
-def chart(title: str, cells: pd.DataFrame):
+def chart(title: str, cells: pd.DataFrame) -> Figure:
     """A panel per data set: bars grouped by metric with error bars over seeds, or accuracy against shots."""
     over_shots = cells["at"].nunique() > 1 and {*cells["metric"]} == {"accuracy"}
     index, place, kind = ("k-shot", ["place"], "line") if over_shots else ("metric", ["place", "at"], "bar")
@@ -59,7 +56,7 @@ def chart(title: str, cells: pd.DataFrame):
     width = max(3.4, 0.3 * len(methods) * cells["metric"].nunique() + 1.2)
     across = max(1, min(len(panels), int(15 // width)))
     down = math.ceil(len(panels) / across)
-    figure = plt.figure(figsize=(width * across, 3.2 * down + 1), layout="constrained")
+    figure = Figure(figsize=(width * across, 3.2 * down + 1), layout="constrained")
     for number, panel in enumerate(panels, 1):
         table = panel.pivot_table(["mean", "spread"], index, "method", sort=False, dropna=False)
         mean, spread = (table[name].reindex(columns=methods).astype(float) for name in ("mean", "spread"))
@@ -82,7 +79,7 @@ def write_page(path: str | Path, runs: pd.DataFrame, tables: list[Table], warnin
     body = [f"<figure>{as_image(title, figure)}</figure>" for title, figure in charts(tables).items()]
     body += [table.render("html") for table in tables]
     body += [f"<p class='notes'>{escape(warning)}</p>" for warning in warnings]
-    links = "\n".join(f"<li>{link(folder, path.parent)}</li>" for folder in sorted(map(os.path.dirname, runs["path"])))
+    links = "\n".join(link(folder, path.parent) for folder in sorted(map(os.path.dirname, runs["path"])))
     body.append(f"<details><summary>All runs</summary><ul class='notes'>{links}</ul></details>")
     page = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
     with replacing(path) as part:
@@ -91,15 +88,15 @@ def write_page(path: str | Path, runs: pd.DataFrame, tables: list[Table], warnin
     return path
 
 
-def as_image(title: str, figure) -> str:
+def as_image(title: str, figure: Figure) -> str:
     """A chart as an image that lies within a page; the same runs make the same one."""
     out = io.BytesIO()
-    with plt.rc_context({"svg.hashsalt": title}):
+    with rc_context({"svg.hashsalt": title}):
         figure.savefig(out, format="svg", metadata={"Date": None}, bbox_inches="tight")
     data = b64encode(out.getvalue()).decode()
     return f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
 
 
 def link(folder: str, start: Path) -> str:
-    """A link from a page in the folder `start` to the folder of a run."""
-    return f'<a href="{escape(Path(os.path.relpath(folder, start)).as_posix())}/">{escape(folder)}</a>'
+    """A line of the page, whose folder is `start`, that leads to the folder of a run."""
+    return f'<li><a href="{escape(Path(os.path.relpath(folder, start)).as_posix())}/">{escape(folder)}</a></li>'
