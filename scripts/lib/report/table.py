@@ -11,13 +11,13 @@ import pandas as pd
 from .numbers import AVERAGE, PLACE
 from .runs import BY_DATASET, NAMES, differences, rank
 
-# the words of a line; the two headings of a column; what orders the lines; what orders the columns
+# the words of a line; the two headings of a column; what orders the columns, as the rest of PLACED orders the lines
 LINE, PLACED = ["dataset", "shots", "trainer", "config"], ["place", "at", "row", "whose"]
 LAYOUTS = {
-    "list": ([*LINE, "seeds"], ["", "metric"], PLACED, ["order"]),
-    "paper": (["method", "seeds"], ["data set", "metric"], ["row", "whose"], ["place", "order"]),
-    "shots": (["dataset", "method", "seeds"], ["metric", "k-shot"], ["place", "row", "whose"], ["order", "at"]),
-    "paired": ([*LINE, "seed"], ["", "metric"], PLACED, ["order"]),
+    "list": ([*LINE, "seeds"], ["", "metric"], ["order"]),
+    "paper": (["method", "seeds"], ["data set", "metric"], ["place", "order"]),
+    "shots": (["dataset", "method", "seeds"], ["metric", "k-shot"], ["order", "at"]),
+    "paired": ([*LINE, "seed"], ["", "metric"], ["order"]),
 }
 ROOM = {"text": 120, "latex": 150}  # characters of a line, where the output is no terminal; on a page
 LOWER = ("crossed", "ece")  # begin the names of metrics of which less is better
@@ -61,9 +61,10 @@ def footnotes(runs: pd.DataFrame) -> list[str]:
 
 def arrange(title: str, cells: pd.DataFrame, layout: str, notes: list[str]) -> "Table":
     """The table of these cells in a layout."""
-    index, columns, lines, order = LAYOUTS[layout]
+    index, columns, order = LAYOUTS[layout]
     cells = cells.reset_index(drop=True)
-    cells["line"], cells["column"] = cells.groupby(lines).ngroup(), cells.groupby(order).ngroup()
+    cells["line"] = cells.groupby([key for key in PLACED if key not in order]).ngroup()
+    cells["column"] = cells.groupby(order).ngroup()
     counts = cells[cells["count"] > 0].groupby("line")["count"].agg(["min", "max"])
     seeds = {line: "-".join(map(str, sorted({*pair}))) for line, *pair in counts.itertuples()}
     cells["seeds"] = cells["line"].map(seeds).fillna("")
