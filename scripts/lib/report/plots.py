@@ -56,7 +56,7 @@ def chart(title: str, cells: pd.DataFrame) -> Figure:
     width = max(3.4, 0.3 * len(methods) * cells["metric"].nunique() + 1.2)
     across = max(1, min(len(panels), int(15 // width)))
     down = math.ceil(len(panels) / across)
-    figure = Figure(figsize=(width * across, 3.2 * down + 1), layout="constrained")
+    figure = Figure(figsize=(max(6, width * across), 3.2 * down + 1), layout="constrained")
     for number, panel in enumerate(panels, 1):
         table = panel.pivot_table(["mean", "spread"], index, "method", sort=False, dropna=False)
         mean, spread = (table[name].reindex(columns=methods).astype(float) for name in ("mean", "spread"))

@@ -19,7 +19,7 @@ LAYOUTS = {
     "shots": (["dataset", "method", "seeds"], ["metric", "k-shot"], ["order", "at"]),
     "paired": ([*LINE, "seed"], ["", "metric"], ["order"]),
 }
-ROOM = {"text": 120, "latex": 150}  # characters of a line, where the output is no terminal; on a page
+WIDTH, PAGE = 120, 150  # characters of a line where the output is no terminal, and of LaTeX's text of a line
 LOWER = ("crossed", "ece")  # begin the names of metrics of which less is better
 ON_PURPOSE = ("DATASET.", "few-shot", *BY_DATASET)  # begin facts in which data sets differ
 BOLD = {"text": "{}*", "markdown": "**{}**", "latex": r"\textbf{{{}}}", "html": "<b>{}</b>"}
@@ -94,8 +94,8 @@ class Table:
         """As text, markdown, csv, latex or html."""
         if form == "csv":
             return self.csv()
-        table, fixed, room = self.strings(form), len(self.index), ROOM.get(form, math.inf)
-        room = shutil.get_terminal_size((room, 24)).columns if form == "text" else room
+        table, fixed = self.strings(form), len(self.index)
+        room = {"text": shutil.get_terminal_size((WIDTH, 24)).columns, "latex": PAGE}.get(form, math.inf)
         parts = [table.iloc[:, part] for part in blocks(table, fixed, room)]
         title, *notes = (escaped(text, form) for text in [self.title, *self.notes])
         if form in ("text", "markdown"):
@@ -107,10 +107,12 @@ class Table:
             lines = "".join(f"<li>{note}</li>" for note in notes)
             text = parts[0].to_html(index=False, escape=False, border=0)
             return f'<h3>{title}</h3><div class="scroll">{text}</div><ul class="notes">{lines}</ul>'
-        start = f"\\begin{{table*}}\n\\centering\\footnotesize\\setlength{{\\tabcolsep}}{{4pt}}\n\\caption{{{title}}}\n"
-        grids = [part.to_latex(index=False, escape=False, multicolumn_format="c") for part in parts]
-        lines = "".join(f"\\par\\footnotesize {note}\n" for note in notes)
-        return start + "\\par\\medskip\n".join(grids) + lines + "\\end{table*}\n"
+        text = f"\\begin{{table*}}\n\\centering\\footnotesize\\setlength{{\\tabcolsep}}{{4pt}}\n\\caption{{{title}}}\n"
+        for part in parts:
+            sides = "l" * fixed + "r" * (part.shape[1] - fixed)
+            text += part.to_latex(index=False, escape=False, column_format=sides, multicolumn_format="c")
+            text += "\\par\\medskip\n"
+        return text + "".join(f"\\par\\footnotesize {note}\n" for note in notes) + "\\end{table*}\n"
 
     def csv(self) -> str:
         """Numbers to four decimals, in two columns each: the value and its spread."""
