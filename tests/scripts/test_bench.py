@@ -59,14 +59,6 @@ def test_the_steps_run_and_their_costs_are_scaled(tiny, monkeypatch, capsys):
     assert len(bench.class_names(1500)) == 1500
 
 
-def test_steps_take_turns_and_their_median_counts():
-    order = []
-    calls = [lambda: (order.append("a"), sum(range(100_000))), lambda: (order.append("b"), sum(range(1_000_000)))]
-    few, many = bench.seconds(True, *calls)
-    assert many > 3 * few
-    assert [letter for letter, before in zip(order, ["", *order], strict=False) if letter != before] == ["a", "b"] * 2
-
-
 def test_a_made_up_bank_is_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(bank, "CLASSES", 10)
     bank.make(tmp_path / "bank", 400)
