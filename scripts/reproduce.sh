@@ -67,6 +67,6 @@ done
 [ -z "$look" ] || exit $code
 for table in $tables; do
   case $table in 2) task=cross_dataset ;; 3) task=gzsl ;; *) task=base2new ;; esac
-  [ ! -d "$OUTPUT/$task" ] || "$PY" scripts/report.py --table "$table" --beside "$OUTPUT/$task" || code=$?
+  [ ! -d "$OUTPUT/$task" ] || "$PY" scripts/report.py --table "$table" "$OUTPUT/$task" || code=$?
 done | tee "$OUTPUT/reproduced.txt"
 exit $code

@@ -1,4 +1,4 @@
-"""docs/contributing.md: its examples run, and the files that docs name exist."""
+"""docs/contributing.md: its examples run. The files that README and docs name and link to exist."""
 
 import importlib.util
 import json
@@ -16,7 +16,7 @@ from scripts.lib.lists import runs_of
 from scripts.lib.report import paper
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXT = (ROOT / "docs/contributing.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"runs this block -->\n```\w+\n(.*?)```|reads this block -->\n```\w+\n(.*?)```", TEXT, re.S)
 READER, TABLE, SWEEP = ("".join(found) for found in BLOCKS)
@@ -57,11 +57,11 @@ def test_the_table_and_the_sweep_are_of_the_form_that_scripts_read(tmp_path, mon
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
-    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text(encoding="utf-8"))
+def test_links_lead_somewhere_and_named_files_exist(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", text)
     assert not [link for link in links if not (page.parent / link).exists()]
-
-
-def test_files_that_contributing_names_exist():
-    named = set(re.findall(r"`((?:trainers|datasets|configs|tests|scripts|docs|\.ci)/[\w/.]+)`", TEXT))
-    assert len(named) > 8 and not [name for name in named if not (ROOT / name).exists()]
+    named = re.findall(r"(?:bash|python) ((?:scripts/)?[\w/]+\.(?:sh|py))|(configs/[\w/]+\.yaml)", text)
+    if page.name == "contributing.md":
+        named += re.findall(r"`((?:trainers|datasets|configs|tests|scripts|docs|\.ci)/[\w/.]+)`", text)
+    assert not [name for name in map("".join, named) if not (ROOT / name).exists()]

@@ -1,6 +1,7 @@
 """The scripts import their neighbours (lib.report, _path) as `python scripts/x.py` does. Results are made by hand."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -21,10 +22,13 @@ def write_run(tmp_path):
         metrics, trainer="CoOp", seed=1, task="base2new", dataset="caltech101", config="miniclip", shots=16, **more
     ):
         backbone = more.pop("backbone", "MiniCLIP")
+        method, *plugins = re.split("_(?=SHIP|SAR|GATE)", trainer)
         data = {
             "task": task,
             "dataset": dataset,
             "trainer": trainer,
+            "method": method,
+            "plugins": plugins,
             "config": config,
             "seed": seed,
             "shots": shots,
@@ -36,8 +40,6 @@ def write_run(tmp_path):
             "selection": "last epoch",
             "seconds": {"features": 1.0, "finetune": 30.0 + seed},
             "peak_memory_mb": 800,
-            "versions": {"python": "3.11"},
-            "extra": {},
             **more,
         }
         folder = tmp_path / "output" / task / dataset / f"shots_{shots}" / trainer / config / f"seed{seed}"

@@ -3,7 +3,7 @@
 import bench
 import pytest
 import torch
-from lib.bench import bank, plain, steps
+from lib.bench import bank, launches, steps
 from plain import unit
 from tiny_clip import tiny_clip
 
@@ -20,29 +20,25 @@ def tiny():
 
 def test_both_formulations_compute_the_same(tiny):
     torch.manual_seed(0)
-    names, ctx, features = bench.class_names(5), 0.02 * torch.randn(4, 3, tiny.width), unit(6, tiny.embed_dim)
-    for kind, contexts in ((CoOpHead, ctx[0]), (CoCoOpHead, ctx[0]), (ProDAHead, ctx)):
-        ours = steps._prompts(steps.OURS, tiny, kind, names, contexts)
-        theirs = steps._prompts(steps.PLAIN, tiny, kind, names, contexts)
-        theirs.load_state_dict(ours.state_dict())
-        torch.testing.assert_close(ours(features), theirs(features), atol=1e-4, rtol=0)
+    names, features = bench.class_names(5), unit(6, tiny.embed_dim)
+    works = steps.Work(tiny, names, 3), steps.Work(tiny, names, 3, is_plain=True)
     classes, z, labels = ClassTokens(names, tiny), torch.randn(4, tiny.width), torch.tensor([3, 0, 0, 4])
-    ours, theirs = (steps._generator(kind, tiny, 3) for kind in (steps.OURS, steps.PLAIN))
-    theirs.load_state_dict(ours.state_dict())
-    torch.testing.assert_close(ours(z, labels, classes), theirs(z, labels, classes), atol=1e-5, rtol=0)
-    ours, theirs = (kind.zero_shot(tiny, names)(features) for kind in (steps.OURS, steps.PLAIN))
-    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
     given = torch.eye(5, tiny.embed_dim), unit(7, tiny.embed_dim), torch.tensor([4, 0, 1, 2, 3, 0, 0]), 1.2, 2.0, True
-    ours, theirs = (kind.tip(tiny, names, *given)(features) for kind in (steps.OURS, steps.PLAIN))
-    torch.testing.assert_close(ours, theirs, atol=3e-6, rtol=1e-6)
+    pairs = [
+        [work.head(kind, count) for work in works] for kind, count in ((CoOpHead, 1), (CoCoOpHead, 1), (ProDAHead, 4))
+    ]
+    pairs += [[kind(tiny, names, *given) for kind in (steps.TipHead, steps.PlainTipHead)]]
+    for ours, plain in pairs:
+        plain.load_state_dict(ours.state_dict())
+        torch.testing.assert_close(ours(features), plain(features), atol=1e-4, rtol=0)
+    ours, plain = (work.prompt_generator(3) for work in works)
+    plain.load_state_dict(ours.state_dict())
+    torch.testing.assert_close(ours(z, labels, classes), plain(z, labels, classes), atol=1e-5, rtol=0)
+    ours, plain = (work.zero_shot()(features) for work in works)
+    torch.testing.assert_close(ours, plain, atol=1e-4, rtol=0)
 
 
-def test_class_names_are_as_many_as_asked():
-    assert [len(bench.class_names(count)) for count in (10, 300, 1000, 1500)] == [10, 300, 1000, 1500]
-    assert len(set(bench.class_names(100))) == 100
-
-
-def test_the_steps_run_and_their_costs_are_scaled(tiny, monkeypatch, tmp_path, capsys):
+def test_the_steps_run_and_their_costs_are_scaled(tiny, monkeypatch, capsys):
     def seconds(_, *calls):
         for call in calls:
             call()
@@ -50,36 +46,17 @@ def test_the_steps_run_and_their_costs_are_scaled(tiny, monkeypatch, tmp_path, c
 
     monkeypatch.setattr(bench, "TOWERS", {"tiny": lambda: tiny})
     monkeypatch.setattr(steps, "HIDDEN", 16)
-    monkeypatch.setattr(plain, "NAMES", 4)
+    monkeypatch.setattr(bench, "NAMES", 4)
     monkeypatch.setattr(bench, "seconds", seconds)
-    chart = tmp_path / "cost.png"
-    words = f"text_encoder peers --towers tiny --classes 4 6 --context 2 --chart {chart} --markdown --cpu-time"
-    bench.main(words.split())
+    bench.main("text_encoder peers --towers tiny --classes 4 6 --context 2 --markdown --cpu-time".split())
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| tiny")]
-    cells = [[cell.strip() for cell in line.split("|")[2:-1]] for line in lines]
-    assert cells == [
-        ["4", "2", "24", "8", "3"],  # names, context, plain, ours, ratio
-        ["6", "2", "36", "8", "4.5"],
-        ["4", "2", "24", "8", "3", "8", "4"],  # generator; images, ratio with them
-        ["6", "2", "24", "8", "3", "8", "4"],
-        ["4", "2", "24", "8", "3", "8", "4"],  # CoOp
-        ["6", "2", "36", "8", "4.5", "8", "5.5"],
-        ["4", "2", "24", "0.5", "48", "8", "64"],  # CoOp + SHIP, 16 steps at once
-        ["6", "2", "36", "0.5", "72", "8", "88"],
-        *[["4", "2", "24", "8", "3"], ["6", "2", "36", "8", "4.5"]] * 3,  # CoCoOp, ProDA, CLIP-Adapter
-        *[["4", "2", "24", "8", "3"], ["6", "2", "24", "8", "3"]],  # Tip-Adapter-F
-        *[["4", "2", "24", "8", "3"], ["6", "2", "36", "8", "4.5"]],  # evaluation
-    ]
-    assert chart.stat().st_size > 5000
-
-
-def test_steps_take_turns_and_their_median_counts():
-    order = []
-    arguments = bench.parse_arguments("step --cpu-time --repeats 2".split())
-    calls = [lambda: (order.append("a"), sum(range(100_000))), lambda: (order.append("b"), sum(range(1_000_000)))]
-    few, many = bench.seconds(arguments, *calls)
-    assert many > 3 * few
-    assert [letter for letter, before in zip(order, ["", *order], strict=False) if letter != before] == ["a", "b"] * 2
+    rows = [[cell.strip() for cell in line.split("|")[2:-1]] for line in lines[1::2]]  # those of six names
+    plain = ["6", "2", "36", "8", "4.5"]  # names, context, plain, ours, ratio; images, ratio with them
+    assert rows[:3] == [plain, ["6", "2", "24", "8", "3", "8", "4"], [*plain, "8", "5.5"]]  # text encoder, SHIP, CoOp
+    assert rows[3] == ["6", "2", "36", "0.5", "72", "8", "88"]  # CoOp + SHIP, 16 steps at once
+    assert rows[4:] == [plain, plain, plain, ["6", "2", "24", "8", "3"], plain]  # the fourth is Tip-Adapter-F
+    assert [len(set(bench.class_names(count))) for count in (10, 100)] == [10, 100]
+    assert len(bench.class_names(1500)) == 1500
 
 
 def test_a_made_up_bank_is_measured(tmp_path, monkeypatch):
@@ -87,3 +64,20 @@ def test_a_made_up_bank_is_measured(tmp_path, monkeypatch):
     bank.make(tmp_path / "bank", 400)
     few, whole = (bank.measure(tmp_path / "bank", shots) for shots in (16, -1))
     assert [(row["training images"], row["test images"]) for row in (few, whole)] == [(160, 400), (400, 400)]
+
+
+def test_the_launcher_and_a_process_for_each_make_the_same_runs(monkeypatch):
+    """Nothing is trained here: it is looked at what would run."""
+    python, made = launches.python, []
+
+    def record(*words, **variables):
+        made.append(words)
+        return python(*words, **variables) if "--dry-run" in words else ""
+
+    monkeypatch.setattr(launches, "python", record)
+    monkeypatch.setattr(launches, "cpu_seconds", lambda step: step() or 2.0)
+    free, _ = launches.sweep()
+    assert free == {"what": "without prompts", "before, s": 2.0, "now, s": 2.0, "ratio": 1.0}
+    runs = [words for words in made if words[0] == "train.py"]
+    assert len(runs) == 2 * (len(launches.FREE) + 11) and len(made) == len(runs) + 4
+    assert made[-1] == ("scripts/launch.py", "table1", "--seeds", "1", "--jobs", "1")

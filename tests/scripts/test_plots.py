@@ -21,18 +21,17 @@ def runs(write_run):
 
 @pytest.fixture
 def figures(monkeypatch):
-    """Keeps the figures that are saved, to look into."""
+    """Keeps the figures that are drawn, to look into."""
     from lib.report import plots
 
-    kept, save = [], plots.save_figure
-    monkeypatch.setattr(plots, "save_figure", lambda figure, *a, **how: (kept.append(figure), save(figure, *a, **how)))
+    kept, chart = [], plots.chart
+    monkeypatch.setattr(plots, "chart", lambda *words: kept.append(chart(*words)) or kept[-1])
     return kept
 
 
 def test_bars_and_curves_are_the_tables_numbers(runs, write_run, report, figures, tmp_path):
     for shots in (1, 4, 16):
         write_run({"accuracy": 50.0 + shots}, task="fewshot", shots=shots)
-    write_run({"accuracy": 45.0}, task="fewshot", trainer="ZeroshotCLIP")
     report("--plot", tmp_path / "charts" / "chart.svg")
     names = ["chart-Base-to-new_generalization_MiniCLIP.svg", "chart-Few-shot_classification_MiniCLIP.svg"]
     assert sorted(path.name for path in tmp_path.glob("charts/*")) == names  # one for each task
@@ -42,8 +41,7 @@ def test_bars_and_curves_are_the_tables_numbers(runs, write_run, report, figures
     h_of_means = [2 * 81.5 * 48.5 / 130, 2 * 79.5 * 58.5 / 138]
     assert heights == pytest.approx(sorted([81.5, 48.5, 79.5, 58.5, 85.0, *h_of_means]))
     assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["CoOp", "Tip-Adapter-F", "CoOp + SHIP"]
-    points = [{*map(tuple, line.get_xydata())} for line in curves.lines]
-    assert {(1, 51.0), (4, 54.0), (16, 66.0)} in points and any((16, 45.0) in curve for curve in points)
+    assert [51.0, 54.0, 66.0] in [[*line.get_ydata()] for line in curves.lines]
     with pytest.raises(UserError, match="should end in .png"):
         report("--plot", tmp_path / "chart.jpeg2")
 
@@ -66,29 +64,24 @@ def test_eleven_data_sets_fit_and_no_title_is_clipped(write_run, report, figures
         assert not any(box.overlaps(other) for other in titles[:i])
 
 
-# ---- the page
-
-
 @pytest.fixture
 def page(runs, write_run, report, tmp_path):
     write_run({"base": 1.0, "new": 2.0}, dataset="<i>&x", seed=9)
 
     def write(*arguments):
         path = tmp_path / "pages" / "report.html"
-        result = report("--html", path, *arguments)
-        assert f"page: {path}" in result.out + result.err
+        assert f"page: {path}" in report("--html", path, *arguments).out
         return path
 
     return write
 
 
-def test_it_is_whole_and_needs_nothing_from_outside(page):
+def test_the_page_is_whole_and_needs_nothing_from_outside(page):
     path = page("--paired")
     text = path.read_text()
-    assert text.count("<img") == 1 and text.count("<table") == 3 and not re.search("<(link|iframe|script)", text)
+    assert text.count("<img") == 1 and text.count("<table") == 2 and not re.search("<(link|iframe|script)", text)
     addresses = re.findall(r'(?:src|href)="(.*?)"', text)
-    assert not [address for address in addresses if re.match(r"(\w+:)?//", address)]
-    assert "@import" not in text and not re.search(r"url\((?!#)", text)
+    assert not re.search(r"@import|url\((?!#)", text) and not [one for one in addresses if re.match(r"(\w+:)?//", one)]
     assert "<i>&x" not in text and "&lt;i&gt;&amp;x" in text
     assert "paired differences" in text and "no keys" in text and "81.50 ± 0.50" in text
     links = [unquote(unescape(address)) for address in addresses if not address.startswith("data:")]

@@ -16,20 +16,20 @@ from trainers.core.bank import BankStore, write_bank
 from trainers.core.data import FeatureLoader
 
 WIDTH, CLASSES = 512, 1000
+COUNTS = (10_000, 1_250_000)  # training images
 BACKBONE = SimpleNamespace(name="made up", weights_hash="0" * 64)
 
 
-def rows(counts: list[int]) -> list[dict]:
+def rows() -> list[dict]:
     """For each number of training images a row with 16 shots and one with all images, each measured in a process of its
     own."""
     found = []
-    for count in counts:
+    for count in COUNTS:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "bank.safetensors")
             make(path, count)
-            for shots in (16, -1):
-                with multiprocessing.get_context("spawn").Pool(1) as pool:
-                    found.append(pool.apply(measure, (path, shots)))
+            with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+                found += pool.starmap(measure, [(path, 16), (path, -1)], chunksize=1)
     return found
 
 
@@ -44,14 +44,9 @@ def make(path, count):
     write_bank(path, features, {**about, "split": split, "split_hash": "made up"})
 
 
-def peak():
-    """MB of memory at most so far. That of getrusage would count what the process was before it became this one."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 2**10
-
-
 def measure(path, shots):
-    """CPU seconds until the bank is open and training and test features are read, and per row of an epoch."""
+    """CPU seconds until the bank is open and training and test features are read, and per row of an epoch; MB of memory
+    at most before the epoch."""
     cfg = get_cfg_default()
     trainers.extend_cfg(cfg)
     cfg.DATASET.NAME, cfg.DATASET.NUM_SHOTS, cfg.FEATURES.BANK = "ImageNet", shots, str(path)
@@ -59,8 +54,10 @@ def measure(path, shots):
     dataset, store = build_dataset(cfg), BankStore(path, BACKBONE)
     opened = time.process_time()
     train, test = store.training_views(dataset.train_x), store.plain_views(dataset.test)
-    read, memory = time.process_time(), peak()
+    read, status = time.process_time(), Path("/proc/self/status").read_text()
     batches = sum(1 for _ in FeatureLoader(train.to("cpu", torch.float32), 256))
     epoch = (time.process_time() - read) / batches / 256
     row = {"training images": len(train), "test images": len(test), "shots": shots, "open, s": opened - start}
+    # that of getrusage would count what the process was before it became this one
+    memory = int(status.split("VmHWM:")[1].split()[0]) / 2**10
     return {**row, "read, s": read - opened, "peak, MB": memory, "epoch, us per row": epoch * 1e6}
