@@ -1,9 +1,5 @@
 """Items from a feature bank, so that a dataset loads without its images (features are read elsewhere)."""
 
-import gc
-from contextlib import contextmanager
-from functools import partial
-
 from dassl.utils import UserError
 
 from trainers.core import bank_header
@@ -11,25 +7,12 @@ from trainers.core import bank_header
 from .splits import Item, Split, check_split, split_hash
 
 
-@contextmanager
-def _without_collection():
-    """Within it Python does not look for cycles: it would look through a million new items again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def read_bank_split(path, dataset, needs_train=True):
     """(split, its hash) of the bank at `path`, which must be one of `dataset` (a reader's name). Raises UserError."""
     header = bank_header.read_bank_header(path)
     if header.get("dataset") != dataset:
         raise UserError(f"{path} is a bank of {header.get('dataset')!r}, but DATASET.NAME is {dataset!r}")
-    with _without_collection():
-        raw = bank_header.read_bank_split(path, partial(tuple.__new__, Item))  # as Item(...), in half of its time
+    raw = bank_header.read_bank_split(path, Item._make)
     if "split_hash" in header:  # by scripts/extract_features.py, from a split that was checked
         return Split(**raw), header["split_hash"]
     split = check_split(raw, f"the split in {path}", needs_train)

@@ -12,7 +12,6 @@ import re
 
 from dassl.utils import UserError, read_text
 
-from .files import explained
 from .sampling import draw
 from .splits import by_label, split_hash
 
@@ -25,26 +24,19 @@ def list_path(name, hash_of_split, seed):
     return os.path.join(FOLDER, f"{name}-{hash_of_split}-seed{seed}.txt")
 
 
-def find(name, hash_of_split, seed, shots):
-    """Path of the list for a reader's split, '' where there is none."""
-    path = list_path(name, hash_of_split, seed)
-    return path if shots in SHOTS and os.path.exists(path) else ""
-
-
 def read(path, split, shots):
-    """(train, val) items of a list, which must belong to `split`. Raises UserError."""
+    """(train, val) items of the list of `split`. Raises UserError where the file was changed."""
     text = read_text(path, "a few-shot list")
     body = text.partition("\n")[2]
     if text != with_header(os.path.basename(path), body):
         raise UserError(f"{path} is damaged: its lines do not match the digest in its first line; get it anew from git")
     parts = re.split(r"^\[(.+)\]\n", body, flags=re.MULTILINE)
     sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    known = {item.path: item for item in split.train + split.val}
     chosen = []
     for part in ("train", "val"):
-        known = {item.path: item for item in getattr(split, part)}
-        with explained(f"{path} does not belong to the loaded split"):
-            lines = sections[f"{shots} {part}"].splitlines()
-            chosen.append([known[name] for line in lines for name in expand(line)])
+        lines = sections[f"{shots} {part}"].splitlines()
+        chosen.append([known[name] for line in lines for name in expand(line)])
     return tuple(chosen)
 
 

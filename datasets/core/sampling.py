@@ -10,7 +10,7 @@ import os
 import random
 from collections import Counter
 
-from dassl.data.datasets import Datum, read_fewshot, write_fewshot
+from dassl.data.datasets import Datum, read_fewshot
 from dassl.utils import UserError
 
 from .splits import Item, by_label
@@ -32,36 +32,18 @@ def sample(items, shots, rng):
     return drawn
 
 
-def small_classes(split, shots):
-    """Names of the classes with fewer than `shots` training images."""
-    return [group[0].classname for group in by_label(split.train).values() if len(group) < shots]
-
-
 def read_pickle(path, split, shots):
     """(train, val) items of a few-shot pickle, whichever machine made it. Raises UserError unless it has 1 to `shots`
-    training images of each class, and all of its images are of `split`.
+    training images of each class, and all of its images are in the same part of `split`, with their labels and names.
     """
     data = read_fewshot(path)
     train, val = reroot(data["train"], split.train), reroot(data["val"], split.val)
-    foreign = [*({*train} - {*split.train}), *({*val} - {*split.val})]
-    if foreign:
-        raise UserError(
-            f"{path}: {len(foreign)} images are not in its part of the split with the same label and name, such as "
-            f"{tuple(foreign[0])}"
-        )
+    foreign = len({*train} - {*split.train}) + len({*val} - {*split.val})
     sizes = Counter(item.label for item in train)
-    absent = {item.label for item in split.train} - sizes.keys()
-    if absent or max(sizes.values()) > shots:
-        raise UserError(
-            f"{path}: expected 1 to {shots} training images of each class, found {max(sizes.values(), default=0)} of "
-            f"one, and {len(absent)} classes without any"
-        )
+    if foreign or sizes.keys() != {item.label for item in split.train} or max(sizes.values()) > shots:
+        expected = f"1 to {shots} training images of each class, as the split has them"
+        raise UserError(f"{path}: expected {expected}; {foreign} images have another part, label or name there")
     return train, val
-
-
-def write_pickle(path, train, val, image_dir):
-    """Keeps a selection as CoOp does."""
-    write_fewshot(path, to_datums(train, image_dir), to_datums(val, image_dir))
 
 
 def to_datums(items, image_dir):

@@ -45,9 +45,6 @@ def test_names_of_the_user_win_and_are_told(load, imagenet, capsys):
 
 
 def test_unsorted_validation_images_and_foreign_folders_are_explained(load, imagenet, images):
-    (imagenet / "imagenet" / "images" / "train" / WNIDS[1]).rename(imagenet / "gone")
-    with pytest.raises(UserError, match="differ in 1 class folders: n01443537"):
-        load("ImageNet", imagenet)
     images(imagenet / "imagenet" / "images" / "val" / "cats", ["1.JPEG"])
     with pytest.raises(UserError, match="val should hold class folders such as n01440764, but has cats"):
         load("ImageNet", imagenet)

@@ -3,8 +3,6 @@
 from collections import Counter
 
 import numpy as np
-import pytest
-from dassl.utils import UserError
 from helpers.trees import add_aircraft, add_flowers, add_pets
 from scipy.io import savemat
 
@@ -49,19 +47,12 @@ def test_dtd_from_folders(load, tmp_path, images):
 
 def test_flowers_from_annotations(load, tmp_path):
     names = {"1": "pink primrose", "3": "canterbury bells", "2": "globe thistle"}
-    top = add_flowers(tmp_path, [3] * 10 + [1] * 10 + [2] * 10, names)
+    add_flowers(tmp_path, [3] * 10 + [1] * 10 + [2] * 10, names)
     data = load("OxfordFlowers", tmp_path)
     assert data.classnames == ["pink primrose", "globe thistle", "canterbury bells"] and counts(data) == (15, 6, 9)
     assert {d.label for d in data.train_x if int(d.impath[-9:-4]) <= 10} == {2}
     split = read_split(tmp_path / "oxford_flowers" / "split_zhou_OxfordFlowers.json")
     assert [*dict.fromkeys(item.label for item in split.train)] == [2, 0, 1]  # in the order of the labels file
-    (top / "split_zhou_OxfordFlowers.json").unlink()
-    (top / "cat_to_name.json").write_text('{"1": "pink primrose"}')
-    with pytest.raises(UserError, match="imagelabels.mat and .*cat_to_name.json do not belong together"):
-        load("OxfordFlowers", tmp_path)
-    (top / "imagelabels.mat").write_bytes(b"not a mat file")
-    with pytest.raises(UserError, match="cannot read .*imagelabels.mat"):
-        load("OxfordFlowers", tmp_path)
 
 
 def test_pets_from_annotations(load, tmp_path):
@@ -70,16 +61,11 @@ def test_pets_from_annotations(load, tmp_path):
         "trainval.txt": [f"{breed}_{i} {label} 1 1" for breed, label in breeds.items() for i in range(10)],
         "test.txt": [f"{breed}_{i} {label} 1 1" for breed, label in breeds.items() for i in range(10, 15)],
     }
-    top = add_pets(tmp_path, lines)
+    add_pets(tmp_path, lines)
     data = load("OxfordPets", tmp_path)
     assert data.classnames == ["abyssinian", "american_bulldog", "bengal"]
     assert counts(data) == (24, 6, 15) and Counter(d.label for d in data.val) == {0: 2, 1: 2, 2: 2}
     assert all(int(d.impath.split("_")[-1][:-4]) >= 10 for d in data.test)
-    (top / "split_zhou_OxfordPets.json").unlink()
-    for line in ("Abyssinian_1 1 1", "Abyssinian 1 1 1", "Abyssinian_1 one 1 1"):
-        (top / "annotations" / "trainval.txt").write_text("\n".join([*lines["trainval.txt"], line]))
-        with pytest.raises(UserError, match="trainval.txt: expected"):
-            load("OxfordPets", tmp_path)
 
 
 def mat_rows(rows, **fields):
@@ -109,10 +95,6 @@ def test_cars_from_annotations(load, tmp_path, images):
     assert counts(data) == (24, 6, 9) and data.image_dir == str(top)
     assert [d.label for d in data.test[:4]] == [1, 2, 0, 1]
     assert data.test[0].impath == str(top / "cars_test" / "00001.jpg")
-    (top / "split_zhou_StanfordCars.json").unlink()
-    savemat(top / "devkit" / "cars_meta.mat", {"class_names": cell[:, :2]})
-    with pytest.raises(UserError, match="cars_train_annos.mat or .*cars_meta.mat is not an annotation file"):
-        load("StanfordCars", tmp_path)
 
 
 def test_food_from_folders(load, tmp_path, images, shared_names):
@@ -131,9 +113,6 @@ def test_aircraft_from_lists(load, tmp_path, shared_names):
     assert load("FGVCAircraft", tmp_path, subset="new").classnames == names[50:]
     (top / "variants.txt").write_text("\ufeff# variants\n\n" + "\n".join(names), encoding="utf-8")
     assert load("FGVCAircraft", tmp_path).classnames == names  # read as all lists of names are
-    (top / "images_variant_val.txt").write_text("0001000 Concorde\n")
-    with pytest.raises(UserError, match="images_variant_val.txt: expected 'image variant'"):
-        load("FGVCAircraft", tmp_path)
 
 
 def test_sun_from_partitions(load, tmp_path, images, shared_names):

@@ -13,6 +13,7 @@ SAR's W 0) nothing is added, no name and no draw: the trainer trains as it does 
 """
 
 import copy
+from functools import cached_property
 from itertools import combinations
 
 import torch
@@ -34,18 +35,18 @@ class Hosted:
 
     SHAPE: Shape
     PLUGINS: tuple[type, ...] = ()
-    guests: HostRun | None = None
+    RUN: type[HostRun]
+    is_joint = False  # whether its steps are those of the joint loss
 
-    def invite(self) -> HostRun:
-        if self.guests is None:
-            with preserved_randomness():
-                self.guests = HostRun(self)
-        return self.guests
+    @cached_property
+    def guests(self) -> HostRun:
+        with preserved_randomness():
+            return self.RUN(self)
 
     def before_train(self):
-        weights = {SHIP: self.cfg.TRAINER.SHIP.SHARE, SAR: self.cfg.TRAINER.SAR.W}
-        if any(weights.get(kind, 0) for kind in self.PLUGINS):
-            self.take_in(self.invite())
+        options = self.cfg.TRAINER
+        if (SHIP in self.PLUGINS and options.SHIP.SHARE) or (SAR in self.PLUGINS and options.SAR.W):
+            self.take_in(self.guests)
         super().before_train()
 
     def take_in(self, run: HostRun):
@@ -55,10 +56,7 @@ class Hosted:
         names = run.head_classnames()
         if run.extra_names():
             if type(self).test.__module__.partition(".")[0] != "dassl" and not self.cfg.TEST.NO_TEST:
-                raise UserError(
-                    f"{name} evaluates by a test() of its own, which would take in the new names: set TEST.NO_TEST "
-                    "True, and evaluate by --eval-only"
-                )
+                raise UserError(f"{name} has its own test(), over all names: set TEST.NO_TEST True, use --eval-only")
             self.build_over(names)
         optimizers = [optimizer for optimizer in self._optims.values() if optimizer is not None]
         if not optimizers:
@@ -72,6 +70,7 @@ class Hosted:
             self.train_loader_x = plugin.batches(self.train_loader_x)
         for optimizer in optimizers:
             optimizer.register_step_pre_hook(run.add_gradients)
+        self.is_joint = True
 
     def build_over(self, names: list[str]):
         """build_model() again, over other names than the data set's."""
@@ -81,20 +80,18 @@ class Hosted:
         self.dm.dataset._lab2cname = dict(enumerate(names))
         for table in (self._models, self._optims, self._scheds):
             table.clear()
-        try:
-            self.build_model()
-        finally:
-            self.dm.dataset = dataset
+        self.build_model()
+        self.dm.dataset = dataset
 
     def forward_backward(self, batch):
-        if self.guests is None:
+        if not self.is_joint:
             return super().forward_backward(batch)
         self.guests.batch = batch
         return {**super().forward_backward(batch), **self.guests.terms}
 
     def after_train(self):
         if GATE in self.PLUGINS:
-            for plugin in self.invite().plugins:
+            for plugin in self.guests.plugins:
                 plugin.tune()
                 plugin.save(self.output_dir)
             self.guests.decider = None
@@ -103,13 +100,13 @@ class Hosted:
     def load_model(self, directory, epoch=None):
         super().load_model(directory, epoch)
         if directory and GATE in self.PLUGINS:
-            for plugin in self.invite().plugins:
+            for plugin in self.guests.plugins:
                 plugin.load(directory)
             self.guests.decider = None
 
     def model_inference(self, input):
         logits = super().model_inference(input)[:, : len(self.dm.dataset.classnames)]
-        return self.guests.decide(logits, input) if self.guests and GATE in self.PLUGINS else logits
+        return self.guests.decide(logits, input) if GATE in self.PLUGINS else logits
 
 
 def adapt(trainer: type, text_features=None, image_features=None, logit_scale=None, like: str = "") -> type:
@@ -123,17 +120,19 @@ def adapt(trainer: type, text_features=None, image_features=None, logit_scale=No
     if not issubclass(trainer, TrainerX) or issubclass(trainer, FeatureTrainer):
         what = "a FeatureTrainer: register_twins" if issubclass(trainer, FeatureTrainer) else "no TrainerX of Dassl's"
         raise UserError(f"adapt({name}): it is {what}")
-    known = SHAPES.get(like or name, (None, None, None))
-    given = [mine or theirs for mine, theirs in zip((text_features, image_features, logit_scale), known, strict=True)]
-    if None in given:
+    known = SHAPES.get(like or name, Shape(None))
+    given = text_features, image_features, logit_scale
+    shape = Shape(*(mine or theirs for mine, theirs in zip(given, known, strict=True)))
+    if shape.text_features is None:
         raise UserError(
             f"adapt({name}) needs text_features, image_features and logit_scale, or like= one of {', '.join(SHAPES)}"
         )
-    for count in range(len(PLUGINS), 0, -1):
+    for count in range(1, len(PLUGINS) + 1):
         for chosen in combinations(PLUGINS, count):
             full = "_".join([name, *(plugin.NAME for plugin in chosen)])
-            about = {"SHAPE": Shape(*given), "PLUGINS": chosen, "__module__": trainer.__module__}
             if full in TRAINER_REGISTRY.registered_names():
                 print(f"{full}: adapt({name}) takes the place of {TRAINER_REGISTRY.get(full).__module__}'s")
+            run = type(full, (HostRun,), {"PLUGINS": chosen})
+            about = {"SHAPE": shape, "PLUGINS": chosen, "RUN": run, "__module__": trainer.__module__}
             TRAINER_REGISTRY.register(force=True)(type(full, (Hosted, trainer), about))
     return TRAINER_REGISTRY.get(f"{name}_{SHIP.NAME}")

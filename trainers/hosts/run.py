@@ -4,15 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.checkout import own_config
-from ..core.config import check_options, parts_of, resolve_precision
 from ..core.files import UserError
-from ..core.images import FeatureData
-from ..core.model.backbone import apply_preprocessing, load_backbone
-from ..core.model.prompts import templates_for
-from ..core.predictor import Stopwatch
 from ..core.randomness import preserved_randomness
 from ..core.tasks import Task
+from ..core.trainer import FeatureTrainer
 from ..plugins.gate import GatedHead
 from ..plugins.sar import SAR
 from ..plugins.ship import SHIP
@@ -41,126 +36,84 @@ class Columns(nn.Module):
         return self.run.logits[:, self.columns]
 
 
-class HostRun:
-    """What plug-ins ask of a trainer (FeatureTrainer), answered for the foreign trainer `host`. The backbone is a
-    frozen CLIP of our own beside the host's: the generator learns its features of the training images."""
+class HostRun(FeatureTrainer):
+    """What plug-ins ask of a trainer, answered for a `foreign` one, whose loop, model and checkpoints stay its own. The
+    backbone is a frozen CLIP of ours beside the foreign model: the generator learns its features of the images."""
 
-    trains, on_features, STEPS_DRAW, USES_TEXT_FEATURES = True, False, True, True
-    hides_bars = None  # progress bars where there is a terminal
-    decider = None  # what turns the host's logits into the answer; made when it is first asked
+    STEPS_DRAW = True
+    USES_TEXT_FEATURES = True  # as a head: its loss computes text_features() anyway
+    decider = None  # what turns the foreign trainer's logits into the answer; made when it is first asked
+    epoch = property(lambda self: self.foreign.epoch)
+    batch_idx = property(lambda self: self.foreign.batch_idx)
+    logit_scale = property(lambda self: self.foreign.SHAPE.logit_scale(self.model).float())
 
-    def __init__(self, host):
-        self.host, self.cfg = host, own_config(host.cfg).clone()
-        check_options(self.cfg, parts_of(type(host)))
-        self.device, self.output_dir, self.watch = host.device, host.output_dir, Stopwatch()
-        self.identity, self.batch, self.terms = {}, {}, {}
-        dtype, _ = resolve_precision("auto", self.device, "PREC")
-        self.backbone = load_backbone(self.cfg, dtype, self.device)
-        apply_preprocessing(self.cfg, self.backbone)
+    def __init__(self, foreign):
+        """Instead of Dassl's constructor, which would open the data set and make a model again."""
+        self.foreign, self.cfg = foreign, foreign.cfg.clone()
+        self.device, self.output_dir = foreign.device, foreign.output_dir
+        self.build_data_loader()
         for key in ("PIXEL_MEAN", "PIXEL_STD", "SIZE", "INTERPOLATION"):
-            if tuple(host.cfg.INPUT[key]) != tuple(self.cfg.INPUT[key]):
+            if tuple(foreign.cfg.INPUT[key]) != tuple(self.cfg.INPUT[key]):
                 raise UserError(
-                    f"INPUT.{key} is {host.cfg.INPUT[key]}, so {type(host).__name__} sees other images than "
-                    f"{self.backbone.name} expects: set it to {self.cfg.INPUT[key]}"
+                    f"{type(self).__name__} would see other images than {self.backbone.name} expects: set INPUT.{key} "
+                    f"to {self.cfg.INPUT[key]}"
                 )
-        self.task = HostTask(self.cfg, host.dm.dataset)
-        self.dataset = self.task.dataset
-        self.data = FeatureData(self.cfg, self.task, self.backbone, self.device, self.watch)
-        self.plugins = [kind(self) for kind in host.PLUGINS]
-
-    # ---- what plug-ins ask
+        self.task = HostTask(self.cfg, foreign.dm.dataset)
+        self.data = self.new_data()
+        self.head, self.terms = self, {}
 
     @property
-    def templates(self):
-        own = self.cfg.DATASET.TEMPLATE or getattr(self.dataset, "template", None)
-        return templates_for(self.cfg.DATASET.NAME, own)
+    def model(self) -> nn.Module:
+        model = self.foreign.model
+        return model.module if isinstance(model, nn.DataParallel) else model
 
-    @property
-    def train_set(self):
-        return self.data.train_set
+    # ---- training
 
-    def search_set(self):
-        return self.data.search_set()
+    def prepare(self):
+        name = type(self).__name__
+        if SHIP in self.PLUGINS and self.cfg.TRAINER.SHIP.SHARE and not self.extra_names():
+            raise UserError(
+                f"{name}: no class has only a name: set DATASET.SUBSAMPLE_CLASSES base, or TRAINER.SHIP.NEW_CLASSES"
+            )
+        if SAR in self.PLUGINS and self.cfg.TRAINER.SAR.NAMES:
+            raise UserError(f"{name}: its model encodes its own class names alone; leave TRAINER.SAR.NAMES out")
+        with preserved_randomness():
+            super().prepare()
 
-    def extra_names(self) -> list[str]:
-        return [name for plugin in self.plugins for name in plugin.extra_names()]
-
-    def new_classnames(self) -> list[str]:
-        return self.extra_names() or self.task.label_only_classnames()
-
-    def head_classnames(self) -> list[str]:
-        return self.task.real_classnames() + self.extra_names()
-
-    def method_head(self, names) -> Columns:
-        return Columns(self)
-
-    epoch = property(lambda self: self.host.epoch)
-    batch_idx = property(lambda self: self.host.batch_idx)
-    head = property(lambda self: self)
-    logit_scale = property(lambda self: self.host.SHAPE.logit_scale(self.model).float())
+    def encode(self, features: Tensor | None) -> Tensor:
+        """Unit text features [C, d] of its model's names; [B, C, d] where they depend on `features` [B, d]."""
+        with torch.autocast(self.device.type, enabled=getattr(self.foreign, "scaler", None) is not None):
+            return F.normalize(self.foreign.SHAPE.text_features(self.model, features).float(), dim=-1)
 
     def text_features(self) -> Tensor:
         return self.texts
 
-    # ---- training
-
-    @property
-    def model(self) -> nn.Module:
-        model = self.host.model
-        return model.module if isinstance(model, nn.DataParallel) else model
-
-    def prepare(self):
-        name = type(self.host).__name__
-        if SHIP in self.host.PLUGINS and self.cfg.TRAINER.SHIP.SHARE and not self.extra_names():
-            raise UserError(
-                f"{name}: no class has only a name: set DATASET.SUBSAMPLE_CLASSES base, or TRAINER.SHIP.NEW_CLASSES"
-            )
-        if SAR in self.host.PLUGINS and self.cfg.TRAINER.SAR.NAMES:
-            raise UserError(f"{name}: its model encodes its own class names alone; leave TRAINER.SAR.NAMES out")
-        with preserved_randomness():
-            for plugin in self.plugins:
-                plugin.prepare()
-
-    def encode(self, features: Tensor | None) -> Tensor:
-        """Unit text features [C, d] of the host's names; [B, C, d] where they depend on `features` [B, d]."""
-        with torch.autocast(self.device.type, enabled=getattr(self.host, "scaler", None) is not None):
-            return F.normalize(self.host.SHAPE.text_features(self.model, features).float(), dim=-1)
-
     def logits_of(self, features: Tensor) -> Tensor:
-        """The host's logits [B, C] of unit features [B, d], given `self.texts`."""
+        """The foreign trainer's logits [B, C] of unit features [B, d], given `self.texts`."""
         texts = self.texts if self.texts.dim() == 3 else self.texts.expand(len(features), -1, -1)
         return self.logit_scale * torch.einsum("bd,bcd->bc", features, texts)
 
     def check(self, images: Tensor, theirs: Tensor, names: list[str]):
-        """Raises UserError where the host's logits [B, C] of some images are not those of its text features."""
-        name, scale = type(self.host).__name__, self.logit_scale
-        features = F.normalize(self.host.SHAPE.image_features(self.model, images).float(), dim=-1)
+        """Raises UserError where the trainer's logits [B, C] of some images are not those of its text features."""
+        name = type(self).__name__
+        features = F.normalize(self.foreign.SHAPE.image_features(self.model, images).float(), dim=-1)
         with torch.enable_grad():
             self.texts = self.encode(features)
-        if theirs.shape[1] != len(names) or self.texts.shape[-2] != len(names):
+        ours, limit = self.logits_of(features), TOLERANCE * self.logit_scale
+        over_names = ours.shape == theirs.shape == (len(images), len(names))
+        if not over_names or (theirs.float() - ours).abs().max() > limit:
             raise UserError(
-                f"{name} was to be built over {len(names)} names, and has {theirs.shape[1]} logits of "
-                f"{self.texts.shape[-2]} text features: its build_model does not take dm.dataset.classnames"
-            )
-        away = ((theirs.float() - self.logits_of(features)).abs().max() / scale).item()
-        if away > TOLERANCE:
-            raise UserError(
-                f"{name}: its logits are not the scaled cosines of text_features and image_features, but {away:.2g} "
-                "away: it decides otherwise, or adapt() was given other functions than its model's"
+                f"{name}: its logits are not the scaled cosines of text_features and image_features over the "
+                f"{len(names)} names of dm.dataset.classnames: it decides otherwise, or adapt() was given other "
+                "functions than its model's"
             )
         if not self.texts.requires_grad:
             raise UserError(f"{name}: its text features depend on nothing that it trains")
-        if self.texts.dim() == 3 and SAR in self.host.PLUGINS:
+        if self.texts.dim() == 3 and SAR in self.PLUGINS:
             raise UserError(f"{name} cannot have SAR: its text features depend on the image")
 
-    @property
-    def share(self) -> float:
-        """M / (B + M), of the synthetic rows among all of the batch."""
-        rows = len(self.batch.get("synthetic", ()))
-        return rows / (len(self.batch["label"]) + rows)
-
     def add_gradients(self, optimizer, *step):
-        """Before a step of the host's optimiser: the gradients of its loss become those of the joint loss."""
+        """Before a step of the foreign optimiser: the gradients of its loss become those of the joint loss."""
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         with torch.enable_grad():
             loss, self.terms = self.loss()
@@ -171,8 +124,14 @@ class HostRun:
             if added is not None:
                 parameter.grad = added if parameter.grad is None else parameter.grad + added
 
+    @property
+    def share(self) -> float:
+        """M / (B + M), of the synthetic rows among all of the batch."""
+        rows = len(self.batch.get("synthetic", ()))
+        return rows / (len(self.batch["label"]) + rows)
+
     def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
-        """What is added to the host's loss, and its terms."""
+        """What is added to the foreign trainer's loss, and its terms."""
         features, terms, total = self.batch.get("synthetic"), {}, 0
         self.texts = self.encode(features)
         if features is not None:
@@ -185,16 +144,15 @@ class HostRun:
 
     # ---- deciding
 
+    def method_head(self, names) -> Columns:
+        return Columns(self)
+
     def decide(self, logits: Tensor, images: Tensor) -> Tensor:
-        """The host's logits [B, C] of images, as plug-ins answer."""
-        self.logits, names = logits.float(), list(self.dataset.classnames)
+        """The foreign trainer's logits [B, C] of images, as plug-ins answer."""
+        self.logits = logits.float()
         if self.decider is None:
-            self.decider = Columns(self)
-            for plugin in self.plugins:
-                self.decider = plugin.head_for(self.decider, names)
+            self.decider = self.head_for(list(self.dataset.classnames))
             if isinstance(self.decider, GatedHead):
                 self.decider.base.columns = self.decider.is_base
                 self.decider.new.columns = ~self.decider.is_base
-        if isinstance(self.decider, Columns):
-            return logits
-        return self.decider(self.backbone.encode_image(images).float())
+        return logits if isinstance(self.decider, Columns) else self.decider(self.encode_frozen(images))

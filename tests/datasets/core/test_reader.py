@@ -55,17 +55,7 @@ def test_half_of_the_classes(load, caltech, subset, names):
         assert [(d.impath, d.label) for d in getattr(half, part)] == expected
 
 
-def test_stock_config_without_our_keys_works(caltech):
-    from dassl.config import get_cfg_default
-    from dassl.data.datasets import DATASET_REGISTRY
-
-    cfg = get_cfg_default()
-    cfg.DATASET.ROOT = str(caltech)
-    assert DATASET_REGISTRY.get("Caltech101")(cfg).num_classes == 4
-
-
-@pytest.mark.parametrize("subset", ["all", "base", "new"])
-@pytest.mark.parametrize("shots", [-1, 4])
+@pytest.mark.parametrize("subset, shots", [("all", -1), ("base", 4), ("new", 4)])
 def test_bank_gives_the_same_items_without_images(load, caltech, bank, subset, shots):
     images, before = load("Caltech101", caltech, shots, seed=3, subset=subset), files(caltech)
     items = load("Caltech101", "", shots, seed=3, subset=subset, bank=bank)
@@ -113,8 +103,7 @@ def test_missing_images_are_counted_and_the_first_five_named(load, caltech):
     assert len(re.findall(r"bass/image_\d+\.jpg", str(error.value))) == 5
 
 
-@pytest.mark.parametrize("subset", ["all", "base", "new"])
-@pytest.mark.parametrize("shots", [-1, 4])
+@pytest.mark.parametrize("subset, shots", [("all", -1), ("base", 4)])
 def test_drawn_and_left_over_images_are_all_training_images_of_the_classes(load, caltech, subset, shots):
     whole, few = load("Caltech101", caltech, subset=subset), load("Caltech101", caltech, shots, subset=subset)
     drawn, left = ({(d.impath, d.label, d.classname) for d in part} for part in (few.train_x, few.unused_train))

@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from dassl.data.datasets import DatasetBase
+from dassl.data.datasets import DatasetBase, write_fewshot
 from dassl.utils import UserError, set_random_seed
 
 from datasets.core import sampling
@@ -36,18 +36,17 @@ def test_class_with_too_few_images_keeps_all_in_order_without_a_call():
     assert [item for item in train if item.label == 1] == few
     without = Split([item for item in split.train if item.label != 1], [], [])
     assert [item for item in train if item.label != 1] == sampling.draw(without, 16, 1)[0]
-    assert sampling.small_classes(split, 16) == ["c1"]
 
 
-def write_elsewhere(path, train, val, top="/home/someone/DATA/caltech-101/101_ObjectCategories"):
-    sampling.write_pickle(str(path), train, val, top)
+def write_elsewhere(path, train, val):
+    top = "/home/someone/DATA/caltech-101/101_ObjectCategories"
+    write_fewshot(path, sampling.to_datums(train, top), sampling.to_datums(val, top))
 
 
-@pytest.mark.parametrize("top, slash", [("/home/someone/DATA/caltech-101/101_ObjectCategories", "/"), ("C:", "\\")])
-def test_pickle_of_another_machine_is_read_by_the_ends_of_its_paths(tmp_path, top, slash):
+def test_pickle_of_another_machine_is_read_by_the_ends_of_its_paths(tmp_path):
     split = make_split()
     train, val = sampling.draw(split, 2, 1)
-    write_elsewhere(tmp_path / "a.pkl", [i._replace(path=i.path.replace("/", slash)) for i in train], val, top)
+    write_elsewhere(tmp_path / "a.pkl", train, val)
     assert sampling.read_pickle(tmp_path / "a.pkl", split, 2) == (train, val)
 
 
@@ -60,16 +59,16 @@ def test_a_selection_with_a_foreign_item_is_unusable(tmp_path, fields):
     split = make_split()
     train, val = sampling.draw(split, 2, 1)
     write_elsewhere(tmp_path / "a.pkl", [train[0]._replace(**fields), *train[1:]], val)
-    with pytest.raises(UserError, match="a.pkl: 1 images are not in its part of the split"):
+    with pytest.raises(UserError, match="a.pkl: expected 1 to 2 .* 1 images have another part, label or name there"):
         sampling.read_pickle(tmp_path / "a.pkl", split, 2)
 
 
-@pytest.mark.parametrize("label, shots, fault", [(0, 2, "1 classes without any"), (None, 1, "found 2 of one")])
-def test_a_selection_without_a_class_or_with_too_many_images_is_unusable(tmp_path, label, shots, fault):
+@pytest.mark.parametrize("label, shots", [(0, 2), (None, 1)])
+def test_a_selection_without_a_class_or_with_too_many_images_is_unusable(tmp_path, label, shots):
     split = make_split()
     train, val = sampling.draw(split, 2, 1)
     write_elsewhere(tmp_path / "a.pkl", [item for item in train if item.label != label], val)
-    with pytest.raises(UserError, match=fault):
+    with pytest.raises(UserError, match=f"expected 1 to {shots} training images of each class"):
         sampling.read_pickle(tmp_path / "a.pkl", split, shots)
 
 
