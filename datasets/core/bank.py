@@ -1,5 +1,8 @@
 """Items from a feature bank, so that a dataset loads without its images (features are read elsewhere)."""
 
+import gc
+from functools import partial
+
 from dassl.utils import UserError
 
 from trainers.core import bank_header
@@ -12,7 +15,11 @@ def read_bank_split(path, dataset, needs_train=True):
     header = bank_header.read_bank_header(path)
     if header.get("dataset") != dataset:
         raise UserError(f"{path} is a bank of {header.get('dataset')!r}, but DATASET.NAME is {dataset!r}")
-    raw = bank_header.read_bank_split(path, Item._make)
+    gc.disable()  # it would look through a million new items again and again
+    try:
+        raw = bank_header.read_bank_split(path, partial(tuple.__new__, Item))  # as Item(...), in half of its time
+    finally:
+        gc.enable()
     if "split_hash" in header:  # by scripts/extract_features.py, from a split that was checked
         return Split(**raw), header["split_hash"]
     split = check_split(raw, f"the split in {path}", needs_train)
