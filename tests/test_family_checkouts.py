@@ -14,13 +14,11 @@ INPUT = "INPUT.INTERPOLATION bicubic INPUT.PIXEL_MEAN [0.498,0.498,0.498] INPUT.
 
 
 def make(folder, declared, adapted=""):
-    """A checkout with the trainers of helpers/family.py that has `declared` options of its own."""
+    """A checkout that has `declared` options of its own."""
     make_checkout(folder, "trainers.ship_trainers")
     checkout = folder / "checkout"
     shutil.copytree(ROOT / "trainers", checkout / "trainers/ship_trainers")
-    shutil.copy(ROOT / "tests/helpers/family.py", checkout / "trainers/family.py")
-    text = (checkout / "train.py").read_text().replace("import trainers.coop\n", "import trainers.family\n")
-    text = text.replace("\n\n\ndef extend_cfg", f"\n{adapted}\n\n\ndef extend_cfg", 1)
+    text = (checkout / "train.py").read_text().replace("\n\n\ndef extend_cfg", f"\n{adapted}\n\n\ndef extend_cfg", 1)
     assert STOCK in text and adapted in text
     (checkout / "train.py").write_text(text.replace(STOCK, declared))
     return folder
@@ -35,7 +33,7 @@ def finished(checkout, *words):
 @pytest.mark.slow
 def test_a_checkout_of_maples_shape_trains_its_own_trainer_with_ship(tmp_path):
     declared = 'CTX_INIT = ""\n    cfg.TRAINER.MAPLE = CN({"N_CTX": 2, "CTX_INIT": "a photo of a", "PREC": "fp16"})'
-    checkout = make(tmp_path, declared, "ship.adapt(trainers.family.MaPLe)")
+    checkout = make(tmp_path, declared, "ship.adapt(trainers.coop.MaPLe)")
     out = tmp_path / "out"
     said = finished(checkout, "--trainer", "MaPLe_SHIP", "--output-dir", out, *SMALL, *INPUT)
     assert " synthetic " in said and "* total: 6" in said  # evaluated over its own names, the base ones
