@@ -8,7 +8,6 @@ import shutil
 import pytest
 import torch
 from helpers.coop_checkout import COLOURS, ROOT, make_checkout, run
-from helpers.rehearsal import small
 
 
 @pytest.fixture
@@ -42,43 +41,3 @@ def test_the_twin_trains_is_evaluated_and_opened_by_our_scripts(checkout, monkey
     importlib.import_module("predict").main([str(out), str(photo)])
     predicted = capsys.readouterr().out.splitlines()[-1].removeprefix(f"{photo}: ").split(", ")
     assert len(predicted) == 3 and {name.split()[0] for name in predicted} <= set(COLOURS)
-
-
-# One process for all, because most of a run's time is the start of Python.
-EVERY_TWIN = """
-import contextlib, io, runpy, sys
-from pathlib import Path
-from dassl.engine import TRAINER_REGISTRY
-from dassl.config import get_cfg_default
-import trainers.coop, trainers.ship_trainers
-
-trainers.ship_trainers.extend_cfg(get_cfg_default())
-words = sys.argv[1:]
-kinds = {name: TRAINER_REGISTRY.get(name) for name in TRAINER_REGISTRY.registered_names()}
-for name, kind in kinds.items():
-    if not getattr(kind, "PLUGINS", ()) or kind.TUNES_IMAGES:  # the embedded backbone has no ViT to tune
-        continue
-    sys.argv = ["train.py", *words, "--trainer", name, "--output-dir", f"out/{name}", *"OPTIONS".split()]
-    with contextlib.redirect_stdout(io.StringIO()):
-        runpy.run_path("train.py", run_name="__main__")
-    print(name)
-"""
-
-
-@pytest.mark.slow
-def test_every_twin_runs_in_a_coop_checkout(checkout):
-    options = " ".join([*small("features"), "TASK base2new TRAINER.COOP.PREC fp32"])
-    script = checkout / "checkout/every_twin.py"
-    script.write_text(EVERY_TWIN.replace("OPTIONS", options))
-    done = run(checkout, script="every_twin.py")
-    assert done.returncode == 0, done.stderr
-    ran = [line for line in done.stdout.splitlines() if " " not in line]
-    assert {"CoOp_SHIP_SAR_GATE", "Tip_Adapter_F_SHIP_GATE", "PVA_SHIP_SAR", "CoCoOp_SAR"} <= set(ran)
-    for name in ran:
-        found = json.loads((checkout / "checkout/out" / name / "results.json").read_text())
-        assert found["trainer"] == name and "base" in found["metrics"]
-        assert set(found["plugins"]) == set(name.split("_")) & {"SHIP", "SAR", "GATE"}
-        for plugin, report in (("SHIP", "generator"), ("SAR", "sar")):
-            assert report in found["extra"] or plugin not in found["plugins"], name
-        gate = checkout / "checkout/out" / name / "gate/gate.safetensors"
-        assert gate.exists() == ("GATE" in found["plugins"]), name

@@ -135,23 +135,6 @@ def test_a_killed_run_ends_as_one_left_alone(tmp_path, by_resume_key, monkeypatc
     assert torch.equal(weights(resumed), weights(straight))
 
 
-def test_resume_goes_back_to_what_all_models_have(tmp_path, capsys):
-    """A run killed between the saves of two models left one a checkpoint ahead."""
-    two, models = TrainerBase(), {name: torch.nn.Linear(1, 1) for name in "ab"}
-    for name, model in models.items():
-        two.register_model(name, model, torch.optim.SGD(model.parameters(), lr=1.0))
-    for epoch in range(3):
-        for model in models.values():
-            torch.nn.init.constant_(model.weight, epoch)
-        two.save_model(epoch, str(tmp_path))
-    (tmp_path / "b" / "model.pth.tar-3").unlink()
-    (tmp_path / "b" / "checkpoint").write_text("model.pth.tar-2\n")
-    assert two.resume_model_if_exist(str(tmp_path)) == 2
-    assert [model.weight.item() for model in models.values()] == [1.0, 1.0]
-    (tmp_path / "b" / "checkpoint").unlink()
-    assert two.resume_model_if_exist(str(tmp_path)) == 0
-
-
 def scripted_validation(monkeypatch, results):
     """Let the k-th validation return the k-th of `results`; the real test runs on the test set."""
     real = SimpleTrainer.test

@@ -66,22 +66,11 @@ def test_bank_gives_the_same_items_without_images(load, caltech, bank, subset, s
         assert [(d.impath, d.label, d.classname) for d in getattr(items, part)] == expected
 
 
-def test_foreign_and_damaged_banks_are_refused(load, tmp_path, bank):
+def test_foreign_banks_are_refused(load, tmp_path):
     split = json.dumps({"train": [["a", 0, "x"]], "val": [], "test": [["a", 0, "x"]]})
-    for name, changes, fault in (
-        ("format", {"format": "v0"}, "no feature bank"),
-        ("dataset", {"dataset": "EuroSAT"}, "bank of 'EuroSAT'"),
-        ("split", {"split": "{"}, "damaged"),
-        ("twice", {"split": split}, "listed twice"),
-    ):
+    for changes, fault in (({"dataset": "EuroSAT"}, "bank of 'EuroSAT'"), ({"split": split}, "listed twice")):
         with pytest.raises(UserError, match=fault):
-            load("Caltech101", bank=make_bank(tmp_path / f"{name}.safetensors", **changes))
-    (tmp_path / "damaged.safetensors").write_bytes(bank.read_bytes()[:50])
-    with pytest.raises(UserError, match="feature bank .*damaged.safetensors is damaged"):
-        load("Caltech101", bank=tmp_path / "damaged.safetensors")
-    (tmp_path / "bank.safetensors.sha256").write_text("0" * 64)
-    with pytest.raises(UserError, match="bank.safetensors is damaged: its sha256 is"):
-        load("Caltech101", bank=bank)
+            load("Caltech101", bank=make_bank(tmp_path / "bank.safetensors", **changes))
 
 
 def test_missing_data_names_the_path_and_the_command(load, tmp_path):
