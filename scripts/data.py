@@ -14,9 +14,8 @@ import _path  # noqa: F401
 from dassl.utils import UserError
 from lib.faults import say_errors
 
-from datasets.prepare.page import markdown, table
 from datasets.prepare.prepare import check, prepare
-from datasets.prepare.sources import SOURCES, source_of
+from datasets.prepare.sources import SOURCES, markdown, source_of, table
 
 
 def parse_args(argv=None):

@@ -6,7 +6,7 @@ lists of Datum.
 
 import os
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import suppress
 from functools import cache
 
 from dassl.data.datasets import DatasetBase, write_fewshot
@@ -16,7 +16,6 @@ from trainers.core.files import first_five, plain, read_names
 from trainers.core.folders import entries, list_images
 
 from . import lists, sampling, splits
-from .bank import read_bank_split
 from .splits import Item
 
 
@@ -41,8 +40,8 @@ class Reader(DatasetBase):
         if bank:
             self.dataset_dir = self.image_dir = ""
             # read again when it is asked for: the items of a million images take much memory
-            self._whole = lambda: read_bank_split(bank, type(self).__name__, self.needs_train)[0]
-            split, self.split_hash = read_bank_split(bank, type(self).__name__, self.needs_train)
+            self._whole = lambda: splits.read_bank_split(bank, type(self).__name__, self.needs_train)[0]
+            split, self.split_hash = splits.read_bank_split(bank, type(self).__name__, self.needs_train)
         else:
             self.locate(cfg.DATASET.ROOT)
             split = self.load_split()
@@ -98,7 +97,7 @@ class Reader(DatasetBase):
         self.check_images(split)
         if self.split_file and not exists and keep:
             print(f"{self.split_path} was missing: made a split of {self.image_dir} (seed {splits.SPLIT_SEED})")
-            with keeping(self.split_path):
+            with suppress(OSError):  # of a folder that cannot be written to: later runs make the same split
                 write_json(split._asdict(), self.split_path)
         return split
 
@@ -148,7 +147,7 @@ class Reader(DatasetBase):
             except UserError as error:
                 print(f"Few-shot file ignored: {error}")
         elif path:
-            with keeping(path):
+            with suppress(OSError):  # likewise
                 write_fewshot(path, *(sampling.to_datums(items, self.image_dir) for items in chosen))
         print(f"Few-shot images: {self.fewshot_source} ({shots} shots, seed {seed})")
         train, val = chosen
@@ -199,12 +198,3 @@ class Reader(DatasetBase):
 def list_folders(folder):
     """Sorted names of the folders in `folder` that are not hidden. Raises UserError."""
     return [entry.name for entry in entries(folder) if entry.is_dir() and not entry.name.startswith(".")]
-
-
-@contextmanager
-def keeping(path):
-    """Within it a disk that refuses `path` is no error: what is kept can always be made again."""
-    try:
-        yield
-    except OSError as error:
-        print(f"{path} could not be kept ({error.strerror}); later runs make the same one")

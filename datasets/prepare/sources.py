@@ -1,4 +1,4 @@
-"""The table of where each dataset comes from (sources.yaml), as objects."""
+"""The table of where each dataset comes from (sources.yaml), as objects, and DATASETS.md, which shows it."""
 
 import os
 from dataclasses import dataclass
@@ -6,8 +6,10 @@ from pathlib import Path
 
 import yaml
 from dassl.utils import UserError, nearest
+from tabulate import tabulate
 
 TABLE = Path(__file__).resolve().with_name("sources.yaml")
+HEAD = TABLE.with_name("page.md")
 
 
 @dataclass(frozen=True)
@@ -64,3 +66,20 @@ def source_of(name):
             return source
     close = ", ".join(nearest(name, SOURCES)[:3])
     raise UserError(f"no dataset is called {name!r}; the nearest: {close}; all: python scripts/data.py list")
+
+
+def table(form, root=""):
+    """What there is, a row a dataset, in a format of tabulate's; with a root also how many of its parts are there."""
+    heads, rows = ["dataset", "config", "train / val / test", "classes", "licence"], []
+    for source in SOURCES.values():
+        sizes = " / ".join(f"{size:,}" if size else "-" for size in source.sizes)
+        rows.append([source.reader, source.config, sizes, source.classes, source.licence])
+        if root:
+            parts = len(source.places())
+            rows[-1].append(f"{parts - len(source.missing(root))} of {parts} parts")
+    return tabulate(rows, [*heads, "there"] if root else heads, tablefmt=form, disable_numparse=True)
+
+
+def markdown():
+    """DATASETS.md: the text of page.md, what there is, and the whole table."""
+    return f"{HEAD.read_text(encoding='utf-8')}\n{table('github')}\n\n```yaml\n{TABLE.read_text(encoding='utf-8')}```"
