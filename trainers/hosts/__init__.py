@@ -31,7 +31,6 @@ from ..plugins.sar import SAR
 from ..plugins.ship import SHIP
 from .shapes import SHAPES, Shape
 
-
 # Largest difference between a model's cosines and those of its text and image features: half precision's.
 TOLERANCE = 0.01
 
