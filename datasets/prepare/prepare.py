@@ -146,9 +146,7 @@ def check(source, root):
     found = [*map(len, split)], len({item.label for item in split.items()}), split_hash(split)
     known = next((item.split_hash for item in source.resources if item.split_hash), split_hash(split))
     expected = source.sizes, source.classes, known
-    print("  {} images in train, val and test, {} classes, split {}".format(*found))
-    if found != expected:
-        print("  expected {}, {}, {}: figures do not compare with published ones".format(*expected))
     complete = not missing and found == expected
-    print("  complete" if complete else "  NOT complete")
+    print("  {} images in train, val and test, {} classes, split {}".format(*found))
+    print("  complete" if complete else "  NOT complete: published figures are of {}, {}, {}".format(*expected))
     return complete
