@@ -25,11 +25,12 @@ class ImageNetFamily(Reader):
     """Sets whose class folders are named by WordNet ids."""
 
     def known_names(self):
-        """{folder: class name}: of imagenet/classnames.txt, where CoOp keeps its list, else the shipped one."""
-        own = os.path.join(self.root, "imagenet", "classnames.txt")
-        names = read_classnames(own if os.path.exists(own) else CLASSNAMES)
+        """{folder: class name}: a user's classnames.txt in the dataset's folder or ImageNet's, else the shipped one."""
+        own = [os.path.join(folder, "classnames.txt") for folder in (self.dataset_dir, f"{self.root}/imagenet")]
+        path = next(filter(os.path.exists, own), CLASSNAMES)
+        names = read_classnames(path)
         if names != read_classnames(CLASSNAMES):
-            print(f"Class names from {own}, which differ from CLIP's: figures will not compare with other papers'")
+            print(f"Class names from {path}, which differ from CLIP's: figures will not compare with other papers'")
         return names
 
     def named_folders(self, below=""):

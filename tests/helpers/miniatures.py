@@ -92,7 +92,7 @@ def _domains(root):
         trees.add_images(root / trees.IMAGENET_V2 / str(label), [f"{label}_{i}.jpeg" for i in range(3)])
     # all 1000 names would need 1000 folders
     lines = [f"{wnid} {words}" for wnid, words in zip(WNIDS, WORDS, strict=True)]
-    (root / "imagenet" / "classnames.txt").write_text("\n".join(lines) + "\n")
+    (root / "imagenetv2" / "classnames.txt").write_text("\n".join(lines) + "\n")
 
 
 def _proposed_splits(root):
