@@ -13,6 +13,6 @@ class AWA2(GZSL):
 
     def image_order(self):
         """As in res101.mat, whose image_files end in 'antelope/antelope_10001.jpg'."""
-        table = self.read_mat(self.in_splits("res101.mat"), variable_names=["image_files"])
+        table = self.read_mat(self.root, self.splits_folder, "res101.mat", variable_names=["image_files"])
         steps = [str(entry[0]).replace("\\", "/").split("/")[-2:] for entry in table["image_files"].ravel()]
         return [(f"{folder}/{image}", folder) for folder, image in steps]

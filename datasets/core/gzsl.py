@@ -6,7 +6,6 @@ benchmark: trainval (seen classes), test_seen and test_unseen. A reader states t
 classes, seen ones first.
 """
 
-import os
 import re
 
 from dassl.utils import UserError
@@ -49,7 +48,7 @@ class GZSL(Reader):
         return re.sub(r"^\d+\.", "", key).replace("_", " ").replace("+", " ")
 
     def make_split(self):
-        images, places = self.image_order(), self.read_mat(self.in_splits("att_splits.mat"))
+        images, places = self.image_order(), self.read_mat(self.root, self.splits_folder, "att_splits.mat")
         lists = [places[f"{name}_loc"].ravel().astype(int) for name in ("trainval", "test_seen", "test_unseen")]
         train, test_seen, test_unseen = ([images[place - 1] for place in numbers] for numbers in lists)
         seen, unseen = ({key for _, key in rows} for rows in (train, test_unseen))
@@ -61,7 +60,3 @@ class GZSL(Reader):
             return [Item(image, labels[key], self.class_name(key)) for image, key in rows]
 
         return Split(items(train), [], items(test_seen + test_unseen))
-
-    def in_splits(self, name):
-        """Path of a file of the splits."""
-        return os.path.join(self.root, self.splits_folder, name)

@@ -142,16 +142,11 @@ def test_damaged_and_other_files_are_refused_by_name(tmp_path, monkeypatch, caps
     assert not (tmp_path / "owned").exists()
 
 
-def test_files_that_are_missing_or_do_not_fit_are_named(tmp_path, capsys):
-    with pytest.raises(FileNotFoundError, match="model.pth.tar-3"):
-        load_checkpoint(str(tmp_path / "model.pth.tar-3"))
+def test_files_that_are_missing_or_do_not_fit_are_named(tmp_path):
     (tmp_path / "checkpoint").write_text("model.pth.tar-5\n")
     with pytest.raises(MissingFile, match="model.pth.tar-5"):
         resume_from_checkpoint(str(tmp_path), torch.nn.Linear(1, 1))
     save_checkpoint(state(*trained(1), 1), str(tmp_path))
-    with pytest.raises(UserError, match="the optimizer state in .*model.pth.tar-1 does not fit"):
-        other = torch.nn.Linear(3, 2)
-        resume_from_checkpoint(str(tmp_path), other, torch.optim.SGD([other.weight]))
     with pytest.raises(UserError, match="model.pth.tar-1 does not fit the model"):
         resume_from_checkpoint(str(tmp_path), torch.nn.Linear(4, 2))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
-from dassl.engine import TRAINER_REGISTRY, SimpleTrainer, TrainerBase, TrainerX, build_trainer
+from dassl.engine import TRAINER_REGISTRY, TrainerBase, TrainerX, build_trainer
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import NonFiniteLoss, UserError, load_checkpoint
 from PIL import Image
@@ -133,31 +133,6 @@ def test_a_killed_run_ends_as_one_left_alone(tmp_path, by_resume_key, monkeypatc
     resumed = run(killed)
     assert resumed.start_epoch == 2 and resumed.lrs == straight.lrs[4:]
     assert torch.equal(weights(resumed), weights(straight))
-
-
-def scripted_validation(monkeypatch, results):
-    """Let the k-th validation return the k-th of `results`; the real test runs on the test set."""
-    real = SimpleTrainer.test
-    left = iter(results)
-    monkeypatch.setattr(
-        SimpleTrainer, "test", lambda self, split=None: next(left) if split == "val" else real(self, split)
-    )
-
-
-def test_best_validation_model_is_kept_and_tested(tmp_path, monkeypatch):
-    """By a run that was killed after the second epoch, and continued."""
-    options = ["TEST.FINAL_MODEL", "best_val", "TRAIN.CHECKPOINT_FREQ", 1]
-    results = [50.0, 70.0, 60.0, 65.0]
-    with monkeypatch.context() as patch, pytest.raises((StopIteration, RuntimeError)):
-        scripted_validation(patch, results[:2])
-        run(config(tmp_path, *options))
-    scripted_validation(monkeypatch, results[2:])
-    trainer, folder = run(config(tmp_path, *options)), tmp_path / "out" / "linear"
-    best = load_checkpoint(str(folder / "model-best.pth.tar"))
-    assert best["epoch"] == 2 and best["val_result"] == 70.0
-    second = load_checkpoint(str(folder / "model.pth.tar-2"))["state_dict"]
-    assert torch.equal(trainer.model.state_dict()["1.weight"], second["1.weight"])
-    assert (folder / "checkpoint").read_text() == "model.pth.tar-4\n"
 
 
 def test_selection_never_falls_back_to_the_test_set(tmp_path):

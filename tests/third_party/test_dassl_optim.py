@@ -81,15 +81,6 @@ def test_state_is_plain_and_continues_exactly():
     assert rates(resumed, fresh, 30) == whole[20:]
 
 
-def test_staged_rates_and_explicit_groups():
-    model = torch.nn.ModuleDict({"backbone": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 2)})
-    cfg = optim_cfg(STAGED_LR=True, NEW_LAYERS=("head",), BASE_LR_MULT=0.1)
-    base, new = build_optimizer(model, cfg).param_groups
-    assert base["lr"] == pytest.approx(0.0002) and new["lr"] == 0.002 and new["params"][0] is model["head"].weight
-    only = build_optimizer(None, optim_cfg(), param_groups=[{"params": [model["head"].weight]}])
-    assert len(only.param_groups[0]["params"]) == 1
-
-
 def test_bad_options():
     for options, message in (({"NAME": "adma"}, "nearest first: adam"), ({"LR_SCHEDULER": "cosinus"}, "cosine")):
         with pytest.raises(UserError, match=message):

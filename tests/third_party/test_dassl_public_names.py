@@ -33,12 +33,10 @@ def test_a_warm_up_stands_before_a_schedule_of_pytorch(kind, value, warm):
     """Rates of epochs 0 to 4; the schedule's own epoch 0 comes after the warm-up."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     schedule = kind(optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5), 2, value)
-    rates = []
-    for _ in range(5):
-        rates.append(optimizer.param_groups[0]["lr"])
+    for expected in (value, warm, 1.0, 0.5, 0.25):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected)
         optimizer.step()
         schedule.step()
-    assert rates == pytest.approx([value, warm, 1.0, 0.5, 0.25])
 
 
 def test_an_evaluator_may_reset_what_its_constructor_sets_later():

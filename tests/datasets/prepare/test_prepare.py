@@ -7,7 +7,6 @@ import hashlib
 import importlib
 import inspect
 import io
-import json
 import os
 import tarfile
 import zipfile
@@ -107,8 +106,7 @@ def test_archive_that_is_not_what_it_should_be(data, hosted, server, tmp_path, m
 
 
 def test_split_that_is_not_coops_is_refused(data, hosted, server, tmp_path):
-    raw = json.loads(server.files["/split.json"])
-    server.files["/split.json"] = json.dumps({**raw, "test": raw["test"][::-1]}).encode()
+    server.files["/split.json"] = server.files["/split.json"].replace(b"ant", b"elephant")
     with pytest.raises(UserError, match="another split than CoOp's"):
         data.main(["prepare", "Caltech101", "--root", str(tmp_path)])
     assert not (tmp_path / "caltech-101" / SPLIT).exists()
