@@ -1,4 +1,4 @@
-"""Checkouts of CoOp and its descendants, with our trainers/ copied in under another name; none of their files is changed
+"""Checkouts of CoOp and its descendants, with our trainers/ copied in under another name; none of their files changes
 but for the README's lines in train.py."""
 
 import importlib
