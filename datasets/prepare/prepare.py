@@ -16,7 +16,7 @@ from trainers.core.files import file_digest, locked
 from ..core.splits import read_split, split_hash
 
 WORK = ".prepare"  # below the root, on the disk that the data go to
-DRIVE = "gdrive:"  # followed by the id of a file on Google Drive
+DRIVE = "https://drive.google.com/"
 
 
 def prepare(source, root):
@@ -70,7 +70,7 @@ def fetch(resource, file):
         print(f"Downloading {resource.name} from {url}")
         try:
             if url.startswith(DRIVE):
-                download_from_drive(url.removeprefix(DRIVE), part)
+                download_from_drive(url, part)
             else:
                 download(url, part)
             check_download(part, resource)
@@ -82,11 +82,11 @@ def fetch(resource, file):
     raise UserError("\n  ".join(reasons))
 
 
-def download_from_drive(drive_id, path):
+def download_from_drive(url, path):
     import gdown
 
     try:
-        gdown.download(id=drive_id, output=str(path), resume=True)
+        gdown.download(url, str(path), resume=True)
     except Exception as error:  # gdown raises requests' errors, its own, and plain OSError
         raise UserError(f"Google Drive did not give it (often a quota: try again in a day): {brief(error)}") from None
 

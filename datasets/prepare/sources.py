@@ -17,7 +17,7 @@ class Resource:
     """One download."""
 
     name: str  # of the file while it is worked on; in the table by default the end of the last address
-    urls: list  # tried in this order; 'gdrive:<id>' is a file on Google Drive; none where only the manual steps help
+    urls: list  # tried in this order; none where only the manual steps help
     gives: dict  # place below the root -> end of a path inside the archive, '' for a file that is used as it is
     size: str = ""
     md5: str = ""

@@ -61,11 +61,6 @@ def test_a_folder_that_changed_is_refused_until_the_user_does_what_the_message_s
     load("ImageFolder", flat)
 
 
-def test_where_the_list_cannot_be_kept_later_runs_make_the_same_split(load, flat, make_cfg):
-    (Path(make_cfg("ImageFolder").FEATURES.DIR) / "splits").touch()
-    assert load("ImageFolder", flat).split_hash == load("ImageFolder", flat).split_hash
-
-
 def test_parts_in_sub_folders(load, tmp_path, images):
     for part, size in (("Training", 5), ("valid", 2), ("Test", 3)):
         for name in ("a", "b"):

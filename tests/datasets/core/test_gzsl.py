@@ -6,7 +6,6 @@ import pytest
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
 from helpers.trees import add_awa2, add_cub, add_flo, add_flowers, add_proposed_splits
-from scipy.io import loadmat
 
 from datasets.core.splits import class_names
 
@@ -73,12 +72,3 @@ def test_real_flo_splits(shared):
     assert seen == set(range(82)) and unseen == set(range(82, 102)) and len(set(class_names(split))) == 102
     derived = [line.split() for line in (shared / "xlsa17/data/FLO/image_order_DERIVED.txt").read_text().splitlines()]
     assert reader.image_order() == [(file, int(label)) for _, file, label in derived]
-
-
-@pytest.mark.parametrize(
-    "name, sizes", [("CUB", (7057, 1764, 2967)), ("AWA2", (23527, 5882, 7913)), ("FLO", (5631, 1403, 1155))]
-)
-def test_real_lists_have_the_published_sizes_and_do_not_overlap(shared, name, sizes):
-    mat = loadmat(shared / "xlsa17" / "data" / name / "att_splits.mat")
-    lists = [set(mat[f"{part}_loc"].ravel().tolist()) for part in ("trainval", "test_seen", "test_unseen")]
-    assert tuple(map(len, lists)) == sizes and len(set.union(*lists)) == sum(sizes)

@@ -29,15 +29,6 @@ def test_draw_equals_coops_draw_from_the_seeded_global_generator(shots, seed):
     assert [[item.path for item in part] for part in ours] == [[d.impath for d in part] for part in (train, val)]
 
 
-def test_class_with_too_few_images_keeps_all_in_order_without_a_call():
-    split = make_split(sizes=(20, 3, 20))
-    few = [item for item in split.train if item.label == 1]
-    train, _ = sampling.draw(split, 16, 1)
-    assert [item for item in train if item.label == 1] == few
-    without = Split([item for item in split.train if item.label != 1], [], [])
-    assert [item for item in train if item.label != 1] == sampling.draw(without, 16, 1)[0]
-
-
 def write_elsewhere(path, train, val):
     top = "/home/someone/DATA/caltech-101/101_ObjectCategories"
     write_fewshot(path, sampling.to_datums(train, top), sampling.to_datums(val, top))
