@@ -15,7 +15,7 @@ from dassl.utils import UserError, write_json
 from trainers.core.files import first_five, plain, read_names
 from trainers.core.folders import entries, list_images
 
-from . import lists, sampling, splits
+from . import fewshot, splits
 from .splits import Item
 
 
@@ -55,7 +55,7 @@ class Reader(DatasetBase):
         self._half = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"), cfg.DATASET.get("HALVES_SEED", -1)
         train, val, test = splits.subsample(selected, *self._half)
         self._drawn = {item.path for item in train}
-        train, val, test = (sampling.to_datums(part, self.image_dir) for part in (train, val, test))
+        train, val, test = (fewshot.to_datums(part, self.image_dir) for part in (train, val, test))
         # Sets for testing only have no training images; as in CoOp, a stock DataManager gets their test images instead.
         super().__init__(train_x=train or test, val=val, test=test)
 
@@ -65,7 +65,7 @@ class Reader(DatasetBase):
         where it took all.
         """
         items = splits.subsample(self._whole(), *self._half).train
-        return sampling.to_datums([item for item in items if item.path not in self._drawn], self.image_dir)
+        return fewshot.to_datums([item for item in items if item.path not in self._drawn], self.image_dir)
 
     def locate(self, root):
         """Sets the folders for DATASET.ROOT `root`."""
@@ -133,22 +133,22 @@ class Reader(DatasetBase):
         small = [name for name, size in sizes.items() if size < shots]
         if small:
             print(f"{len(small)} classes have fewer than {shots} training images and keep theirs: {first_five(small)}")
-        listed = lists.list_path(type(self).__name__, self.split_hash, seed)
-        if shots in lists.SHOTS and os.path.exists(listed):
-            chosen, self.fewshot_source = lists.read(listed, split, shots), os.path.basename(listed)
+        listed = fewshot.list_path(type(self).__name__, self.split_hash, seed)
+        if shots in fewshot.LISTED_SHOTS and listed.exists():
+            chosen, self.fewshot_source = fewshot.read_list(listed, split, shots), listed.name
         else:
-            chosen, self.fewshot_source = sampling.draw(split, shots, seed), "sampled"
+            chosen, self.fewshot_source = fewshot.draw(split, shots, seed), "sampled"
         path = self.selection_path(shots, seed)
         if path and os.path.exists(path):  # the user's file stays as it is
             try:
-                given = sampling.read_pickle(path, split, shots)
+                given = fewshot.read_pickle(path, split, shots)
                 if given != chosen:  # else it is what an earlier run kept, and says nothing new
                     chosen, self.fewshot_source = given, path
             except UserError as error:
                 print(f"Few-shot file ignored: {error}")
         elif path:
             with suppress(OSError):  # likewise
-                write_fewshot(path, *(sampling.to_datums(items, self.image_dir) for items in chosen))
+                write_fewshot(path, *(fewshot.to_datums(items, self.image_dir) for items in chosen))
         print(f"Few-shot images: {self.fewshot_source} ({shots} shots, seed {seed})")
         train, val = chosen
         return split._replace(train=train, val=val)

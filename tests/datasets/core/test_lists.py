@@ -1,25 +1,24 @@
 """The few-shot lists that come with the project: all of them are draws, and they are used."""
 
 import hashlib
-from pathlib import Path
 
 import pytest
 from dassl.utils import UserError
 
-from datasets.core import lists, sampling
+from datasets.core import fewshot
 from datasets.core.splits import read_split, split_hash
 
 READERS = ["Caltech101", "DescribableTextures", "EuroSAT", "OxfordFlowers", "OxfordPets", "StanfordCars", "UCF101"]
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_lists_equal_sampling(shared, name):
+def test_lists_equal_draws(shared, name):
     """Every shipped list, in its order, is the draw for its seed."""
     split = read_split(shared / "splits_zhou" / f"split_zhou_{name}.json")
     for seed in (1, 2, 3):
-        for shots in lists.SHOTS:
-            path = lists.list_path(name, split_hash(split), seed)
-            assert lists.read(path, split, shots) == sampling.draw(split, shots, seed)
+        for shots in fewshot.LISTED_SHOTS:
+            path = fewshot.list_path(name, split_hash(split), seed)
+            assert fewshot.read_list(path, split, shots) == fewshot.draw(split, shots, seed)
 
 
 # Places in the split's lists as linzhiqiu/cross_modal_adaptation (CVPR 2023) published them for CoOp's protocol
@@ -45,7 +44,7 @@ PUBLISHED = {
 @pytest.mark.parametrize("reader, shots, seed", PUBLISHED)
 def test_draws_equal_published_ones(shared, reader, shots, seed):
     split = read_split(shared / "splits_zhou" / f"split_zhou_{reader}.json")
-    for part, drawn, published in zip(split, sampling.draw(split, shots, seed), PUBLISHED[reader, shots, seed]):
+    for part, drawn, published in zip(split, fewshot.draw(split, shots, seed), PUBLISHED[reader, shots, seed]):
         assert [part.index(item) for item in drawn] == [int(place) for place in published.split()]
 
 
@@ -54,13 +53,13 @@ def listed(caltech, tmp_path, monkeypatch):
     """Path of a list of the miniature Caltech101, of 4 shots and seed 1, that differs from the draw in one image; and
     that image."""
     split = read_split(caltech / "caltech-101" / "split_zhou_Caltech101.json")
-    train, val = sampling.draw(split, 4, 1)
+    train, val = fewshot.draw(split, 4, 1)
     other = next(item for item in split.train if item.label == train[-1].label and item not in train)
     train[-1] = other
     lines = ["[4 train]", *(item.path for item in train), "[4 val]", *(item.path for item in val)]
     body = "\n".join(lines) + "\n"
-    monkeypatch.setattr(lists, "FOLDER", str(tmp_path))
-    path = Path(lists.list_path("Caltech101", split_hash(split), 1))
+    monkeypatch.setattr(fewshot, "LISTS", tmp_path)
+    path = fewshot.list_path("Caltech101", split_hash(split), 1)
     path.write_text(f"# {path.name}: by hand: {hashlib.sha256(body.encode()).hexdigest()}\n{body}")
     return path, other
 

@@ -4,7 +4,7 @@ import pytest
 from dassl.data.datasets import DatasetBase, write_fewshot
 from dassl.utils import UserError, set_random_seed
 
-from datasets.core import sampling
+from datasets.core import fewshot
 from datasets.core.splits import Item, Split
 
 
@@ -20,25 +20,25 @@ def make_split(sizes=(20, 20, 3)):
 @pytest.mark.parametrize("seed", [1, 2])
 def test_draw_equals_coops_draw_from_the_seeded_global_generator(shots, seed):
     split = make_split()
-    datums = [sampling.to_datums(part, "") for part in split]
+    datums = [fewshot.to_datums(part, "") for part in split]
     set_random_seed(seed)
     base = DatasetBase(datums[0])
     train = base.generate_fewshot_dataset(datums[0], num_shots=shots)
     val = base.generate_fewshot_dataset(datums[1], num_shots=min(shots, 4))
-    ours = sampling.draw(split, shots, seed)
+    ours = fewshot.draw(split, shots, seed)
     assert [[item.path for item in part] for part in ours] == [[d.impath for d in part] for part in (train, val)]
 
 
 def write_elsewhere(path, train, val):
     top = "/home/someone/DATA/caltech-101/101_ObjectCategories"
-    write_fewshot(path, sampling.to_datums(train, top), sampling.to_datums(val, top))
+    write_fewshot(path, fewshot.to_datums(train, top), fewshot.to_datums(val, top))
 
 
 def test_pickle_of_another_machine_is_read_by_the_ends_of_its_paths(tmp_path):
     split = make_split()
-    train, val = sampling.draw(split, 2, 1)
+    train, val = fewshot.draw(split, 2, 1)
     write_elsewhere(tmp_path / "a.pkl", train, val)
-    assert sampling.read_pickle(tmp_path / "a.pkl", split, 2) == (train, val)
+    assert fewshot.read_pickle(tmp_path / "a.pkl", split, 2) == (train, val)
 
 
 @pytest.mark.parametrize(
@@ -54,10 +54,10 @@ def test_pickle_of_another_machine_is_read_by_the_ends_of_its_paths(tmp_path):
 )
 def test_a_selection_that_is_not_of_the_split_is_unusable(tmp_path, change, shots):
     split = make_split()
-    train, val = sampling.draw(split, 2, 1)
+    train, val = fewshot.draw(split, 2, 1)
     write_elsewhere(tmp_path / "a.pkl", change(train), val)
     with pytest.raises(UserError, match=f"a.pkl: expected 1 to {shots} training images of each class, as the split"):
-        sampling.read_pickle(tmp_path / "a.pkl", split, shots)
+        fewshot.read_pickle(tmp_path / "a.pkl", split, shots)
 
 
 def test_reader_ignores_a_foreign_pickle_and_leaves_it_as_it_is(load, caltech, capsys):
