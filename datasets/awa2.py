@@ -2,7 +2,7 @@
 unseen.
 """
 
-from .core import DATASET_REGISTRY, GZSL, explained, read_mat
+from .core import DATASET_REGISTRY, GZSL
 
 
 @DATASET_REGISTRY.register()
@@ -13,8 +13,6 @@ class AWA2(GZSL):
 
     def image_order(self):
         """As in res101.mat, whose image_files end in 'antelope/antelope_10001.jpg'."""
-        path = self.splits_path("res101.mat")
-        with explained(f"{path} has no usable image_files"):
-            files = [str(entry[0]) for entry in read_mat(path, ["image_files"])["image_files"].ravel()]
-            steps = [file.replace("\\", "/").split("/")[-2:] for file in files]
-            return [(f"{folder}/{image}", folder) for folder, image in steps]
+        table = self.read_mat(self.root, self.splits_folder, "res101.mat", variable_names=["image_files"])
+        steps = [str(entry[0]).replace("\\", "/").split("/")[-2:] for entry in table["image_files"].ravel()]
+        return [(f"{folder}/{image}", folder) for folder, image in steps]

@@ -13,9 +13,5 @@ class CUB(GZSL):
 
     def image_order(self):
         """As in images.txt: lines '1 001.Black_footed_Albatross/image.jpg'."""
-
-        def row(line):
-            image = line.split()[1]
-            return image, image.split("/")[-2]
-
-        return self.read_lists(["images.txt"], row, "'number class/image'")[0]
+        images = [line.split()[1] for line in self.read_lines("images.txt")]
+        return [(image, image.split("/")[0]) for image in images]

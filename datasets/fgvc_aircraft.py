@@ -1,6 +1,6 @@
 """FGVC-Aircraft (Maji et al. 2013), https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft: 100 variants of aircraft."""
 
-from .core import DATASET_REGISTRY, PARTS, Item, Reader, Split, read_lines
+from .core import DATASET_REGISTRY, PARTS, Item, Reader, Split
 
 
 @DATASET_REGISTRY.register()
@@ -11,11 +11,10 @@ class FGVCAircraft(Reader):
     image_folder = "images"
 
     def make_split(self):
-        labels = {name: label for label, name in enumerate(read_lines(self.path_of("variants.txt")))}
+        labels = {name: label for label, name in enumerate(self.read_lines("variants.txt"))}
 
-        def item(line):
-            image, variant = line.split(" ", 1)
-            return Item(f"{image}.jpg", labels[variant], variant)
+        def items(part):
+            rows = [line.split(" ", 1) for line in self.read_lines(f"images_variant_{part}.txt")]
+            return [Item(f"{image}.jpg", labels[variant], variant) for image, variant in rows]
 
-        files = (f"images_variant_{part}.txt" for part in PARTS)
-        return Split(*self.read_lists(files, item, "'image variant' with a variant of variants.txt"))
+        return Split(*map(items, PARTS))

@@ -4,7 +4,7 @@ unseen classes.
 
 from dassl.utils import read_json
 
-from .core import DATASET_REGISTRY, GZSL, explained, read_mat
+from .core import DATASET_REGISTRY, GZSL
 
 
 @DATASET_REGISTRY.register()
@@ -19,13 +19,10 @@ class FLO(GZSL):
 
         Class keys are the labels of imagelabels.mat, counted from 1.
         """
-        paths = [self.path_of(name) for name in ("setid.mat", "imagelabels.mat", "cat_to_name.json")]
-        self.names = read_json(paths[2])
-        with explained(f"{paths[0]} and {paths[1]} do not belong together"):
-            sets, labels = read_mat(paths[0]), read_mat(paths[1])["labels"].ravel()
-            numbers = [int(number) for name in ("trnid", "valid", "tstid") for number in sets[name].ravel()]
-            return [(f"image_{number:05d}.jpg", int(labels[number - 1])) for number in numbers]
+        self.names = read_json(self.path_of("cat_to_name.json"))
+        sets, labels = self.read_mat("setid.mat"), self.read_mat("imagelabels.mat")["labels"].ravel()
+        numbers = [int(number) for name in ("trnid", "valid", "tstid") for number in sets[name].ravel()]
+        return [(f"image_{number:05d}.jpg", int(labels[number - 1])) for number in numbers]
 
     def class_name(self, key):
-        with explained(f"{self.dataset_dir}/cat_to_name.json has no name for class {key}"):
-            return self.names[str(key)]
+        return self.names[str(key)]

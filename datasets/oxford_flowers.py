@@ -2,7 +2,7 @@
 
 from dassl.utils import read_json
 
-from .core import DATASET_REGISTRY, Item, Reader, explained, read_mat, split_classes
+from .core import DATASET_REGISTRY, Item, Reader, split_classes
 
 
 @DATASET_REGISTRY.register()
@@ -13,9 +13,7 @@ class OxfordFlowers(Reader):
 
     def make_split(self):
         """50/20/30 of each class; the labels of imagelabels.mat and the names of cat_to_name.json count from 1."""
-        labels_path, names_path = self.path_of("imagelabels.mat"), self.path_of("cat_to_name.json")
-        with explained(f"{labels_path} and {names_path} do not belong together"):
-            names = read_json(names_path)
-            labels = [int(label) for label in read_mat(labels_path)["labels"].ravel()]
-            items = [Item(f"image_{i + 1:05d}.jpg", label - 1, names[str(label)]) for i, label in enumerate(labels)]
+        names = read_json(self.path_of("cat_to_name.json"))
+        labels = [int(label) for label in self.read_mat("imagelabels.mat")["labels"].ravel()]
+        items = [Item(f"image_{i:05d}.jpg", label - 1, names[str(label)]) for i, label in enumerate(labels, 1)]
         return split_classes(items)

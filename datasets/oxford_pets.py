@@ -1,6 +1,6 @@
 """Oxford-IIIT Pets (Parkhi et al. 2012), https://www.robots.ox.ac.uk/~vgg/data/pets: 37 breeds of cats and dogs."""
 
-from .core import DATASET_REGISTRY, Item, Reader, split_trainval
+from .core import DATASET_REGISTRY, Item, Reader, split_classes
 
 
 @DATASET_REGISTRY.register()
@@ -11,12 +11,12 @@ class OxfordPets(Reader):
 
     def make_split(self):
         """Test as published; 20% of each class of the published trainval become val."""
+        return split_classes(self.read_annotations("trainval.txt"), test=self.read_annotations("test.txt"))
 
-        def item(line):
-            """Of 'Abyssinian_100 1 1 1': image and class, the class counted from 1."""
+    def read_annotations(self, file):
+        """Items of lines 'Abyssinian_100 1 1 1': image, class counted from 1, species, breed."""
+        items = []
+        for line in self.read_lines("annotations", file):
             image, label, _, _ = line.split()
-            breed, _ = image.rsplit("_", 1)
-            return Item(f"{image}.jpg", int(label) - 1, breed.lower())
-
-        files = ("annotations/trainval.txt", "annotations/test.txt")
-        return split_trainval(*self.read_lists(files, item, "'breed_number class species breed'"))
+            items.append(Item(f"{image}.jpg", int(label) - 1, image.rpartition("_")[0].lower()))
+        return items

@@ -1,6 +1,6 @@
 """SUN397 (Xiao et al. 2010), https://vision.princeton.edu/projects/2010/SUN: 397 kinds of scenes."""
 
-from .core import DATASET_REGISTRY, Item, Reader, read_lines, split_trainval
+from .core import DATASET_REGISTRY, Item, Reader, split_classes
 
 
 @DATASET_REGISTRY.register()
@@ -11,7 +11,7 @@ class SUN397(Reader):
 
     def make_split(self):
         """The first of the published partitions; 20% of each class of its training images become val."""
-        labels = {name.lstrip("/"): label for label, name in enumerate(read_lines(self.path_of("ClassName.txt")))}
+        labels = {name.lstrip("/"): label for label, name in enumerate(self.read_lines("ClassName.txt"))}
 
         def item(line):
             """Of '/a/abbey/sun_x.jpg'. Class a/athletic_field/outdoor is 'outdoor athletic_field'."""
@@ -19,5 +19,5 @@ class SUN397(Reader):
             folder = image.rpartition("/")[0]
             return Item(image, labels[folder], " ".join(reversed(folder.split("/")[1:])))
 
-        expected = "'/letter/class/image' with a class of ClassName.txt"
-        return split_trainval(*self.read_lists(("Training_01.txt", "Testing_01.txt"), item, expected))
+        train, test = (list(map(item, self.read_lines(name))) for name in ("Training_01.txt", "Testing_01.txt"))
+        return split_classes(train, test=test)

@@ -4,7 +4,7 @@ video.
 
 import re
 
-from .core import DATASET_REGISTRY, Item, Reader, split_trainval
+from .core import DATASET_REGISTRY, Item, Reader, split_classes
 
 
 @DATASET_REGISTRY.register()
@@ -15,18 +15,15 @@ class UCF101(Reader):
 
     def make_split(self):
         """The first of the published partitions; 20% of each class of its training videos become val."""
-
-        def action(line):
-            number, name = line.split(" ", 1)
-            return name, int(number) - 1
+        rows = [line.split(" ", 1) for line in self.read_lines("ucfTrainTestlist/classInd.txt")]
+        labels = {action: int(number) - 1 for number, action in rows}
 
         def item(line):
             """Of 'ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1': frame Apply_Eye_Makeup/v_..._c01.jpg."""
-            action, video = re.fullmatch(r"([^/ ]+)/([^ ]+)\.avi( .*)?", line).group(1, 2)
+            action, video = re.match(r"([^/ ]+)/([^ ]+)\.avi", line).groups()
             name = "_".join(re.findall("[A-Z][^A-Z]*", action))
             return Item(f"{name}/{video}.jpg", labels[action], name)
 
-        files = [f"ucfTrainTestlist/{name}.txt" for name in ("classInd", "trainlist01", "testlist01")]
-        labels = dict(*self.read_lists(files[:1], action, "'number action'"))
-        expected = "'action/video.avi' with an action of classInd.txt"
-        return split_trainval(*self.read_lists(files[1:], item, expected))
+        files = [f"ucfTrainTestlist/{name}.txt" for name in ("trainlist01", "testlist01")]
+        train, test = (list(map(item, self.read_lines(file))) for file in files)
+        return split_classes(train, test=test)

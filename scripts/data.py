@@ -13,57 +13,33 @@ import argparse
 import _path  # noqa: F401
 from dassl.utils import UserError
 from lib.faults import say_errors
-from tabulate import tabulate
 
-from datasets.prepare.check import check, reader_name
-from datasets.prepare.page import markdown
-from datasets.prepare.prepare import prepare
-from datasets.prepare.sources import SOURCES
+from datasets.prepare.prepare import check, prepare
+from datasets.prepare.sources import SOURCES, markdown, source_of, table
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["list", "check", "prepare", "page"])
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--root", default="", help="folder that holds the datasets")
-    parser.add_argument("--keep-archives", action="store_true", help="keep downloaded archives in ROOT/.prepare")
+    parser.add_argument("--root", default="", help="folder that holds the datasets, or is to hold them")
     args = parser.parse_args(argv)
-    if args.command in ("check", "prepare"):
-        if not args.names:
-            parser.error(
-                f"which dataset? python scripts/data.py {args.command} NAME --root DATA (names: scripts/data.py list)"
-            )
-        if not args.root:
-            parser.error("--root DATA is missing: the folder that holds the datasets, or is to hold them")
+    if args.command in ("check", "prepare") and not (args.names and args.root):
+        parser.error(f"which dataset, and where? python scripts/data.py {args.command} NAME --root DATA")
     return args
-
-
-def table(root):
-    """One row a dataset; with a root, how many of its parts are there."""
-    rows = []
-    for source in SOURCES.values():
-        row = [source.reader, source.config, f"{sum(source.sizes):,}", source.classes, source.licence]
-        if root:
-            parts = len(source.places())
-            row.append(f"{parts - len(source.missing(root))} of {parts} parts")
-        rows.append(row)
-    heads = ["dataset", "config", "images", "classes", "licence", *(["there"] if root else [])]
-    return tabulate(rows, heads, disable_numparse=True)
 
 
 def main(argv=None):
     """Exit code: 0 complete, 1 something is missing."""
     args = parse_args(argv)
     if args.command in ("list", "page"):
-        print(table(args.root) if args.command == "list" else markdown().rstrip("\n"))
+        print(table("simple", args.root) if args.command == "list" else markdown())
         return 0
+    sources = SOURCES.values() if "all" in args.names else [source_of(name) for name in args.names]
     complete, faults = True, []
-    for name in list(SOURCES) if "all" in args.names else [reader_name(name) for name in args.names]:
+    for source in sources:
         try:
-            if args.command == "check":
-                complete &= check(name, args.root)
-            else:
-                complete &= prepare(name, args.root, args.keep_archives)
+            complete &= {"check": check, "prepare": prepare}[args.command](source, args.root)
         except UserError as error:  # with several names, one that fails must not keep the others from being prepared
             faults.append(str(error))
     if faults:

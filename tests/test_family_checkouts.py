@@ -1,10 +1,12 @@
-"""Checkouts of CoOp's descendants, none of their files changed but for the README's lines in train.py."""
+"""Checkouts of CoOp and its descendants, with our trainers/ copied in under another name; none of their files changes
+but for the README's lines in train.py."""
 
+import importlib
 import json
 import shutil
 
 import pytest
-from helpers.coop_checkout import ROOT, make_checkout, run
+from helpers.coop_checkout import COLOURS, ROOT, make_checkout, run
 
 import trainers as ship
 
@@ -13,14 +15,12 @@ SMALL = "DATASET.SUBSAMPLE_CLASSES base OPTIM.MAX_EPOCH 1 FEATURES.VIEWS 1".spli
 INPUT = "INPUT.INTERPOLATION bicubic INPUT.PIXEL_MEAN [0.498,0.498,0.498] INPUT.PIXEL_STD [0.502,0.502,0.502]".split()
 
 
-def make(folder, declared, adapted=""):
-    """A checkout with the trainers of helpers/family.py that has `declared` options of its own."""
+def make(folder, declared=STOCK, adapted=""):
+    """A checkout that has `declared` options of its own."""
     make_checkout(folder, "trainers.ship_trainers")
     checkout = folder / "checkout"
     shutil.copytree(ROOT / "trainers", checkout / "trainers/ship_trainers")
-    shutil.copy(ROOT / "tests/helpers/family.py", checkout / "trainers/family.py")
-    text = (checkout / "train.py").read_text().replace("import trainers.coop\n", "import trainers.family\n")
-    text = text.replace("\n\n\ndef extend_cfg", f"\n{adapted}\n\n\ndef extend_cfg", 1)
+    text = (checkout / "train.py").read_text().replace("\n\n\ndef extend_cfg", f"\n{adapted}\n\n\ndef extend_cfg", 1)
     assert STOCK in text and adapted in text
     (checkout / "train.py").write_text(text.replace(STOCK, declared))
     return folder
@@ -32,10 +32,30 @@ def finished(checkout, *words):
     return done.stdout
 
 
+def test_the_twin_trains_is_evaluated_and_opened_by_our_scripts(tmp_path, monkeypatch, capsys):
+    """config.yaml is written by the trainer; the keys of the checkout's own trainers do not stand in the way."""
+    checkout, out = make(tmp_path), tmp_path / "out"
+    base = "TASK base2new DATASET.NUM_SHOTS 2 FEATURES.VIEWS 1 TRAINER.COOP.PREC fp32 TRAINER.COOP.THEIRS 3".split()
+    # the checkout's SUBSAMPLE_CLASSES is all: the task's is base
+    said = finished(checkout, "--trainer", "CoOp_SHIP", "--output-dir", out, *base)
+    assert "CoOp is registered already, by trainers.coop" in said and "CoOp_SHIP: 6 classes" in said
+    found = json.loads((out / "results.json").read_text())
+    assert {"base", "new", "H", "all"} <= set(found["metrics"]) and found["dataset"] == "Colours"
+    assert (found["method"], found["plugins"]) == ("CoOp", ["SHIP"])
+    new = "DATASET.SUBSAMPLE_CLASSES new TRAINER.COOP.PREC fp32".split()
+    evaluate = ["--trainer", "CoOp_SHIP", "--output-dir", checkout / "new", "--eval-only", "--model-dir", out, *new]
+    assert f"* accuracy: {found['metrics']['new']:.1f}%" in finished(checkout, *evaluate)
+    photo = next((checkout / "data/colours/red").glob("*.png"))
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    importlib.import_module("predict").main([str(out), str(photo)])
+    predicted = capsys.readouterr().out.splitlines()[-1].removeprefix(f"{photo}: ").split(", ")
+    assert len(predicted) == 3 and {name.split()[0] for name in predicted} <= set(COLOURS)
+
+
 @pytest.mark.slow
 def test_a_checkout_of_maples_shape_trains_its_own_trainer_with_ship(tmp_path):
     declared = 'CTX_INIT = ""\n    cfg.TRAINER.MAPLE = CN({"N_CTX": 2, "CTX_INIT": "a photo of a", "PREC": "fp16"})'
-    checkout = make(tmp_path, declared, "ship.adapt(trainers.family.MaPLe)")
+    checkout = make(tmp_path, declared, "ship.adapt(trainers.coop.MaPLe)")
     out = tmp_path / "out"
     said = finished(checkout, "--trainer", "MaPLe_SHIP", "--output-dir", out, *SMALL, *INPUT)
     assert " synthetic " in said and "* total: 6" in said  # evaluated over its own names, the base ones

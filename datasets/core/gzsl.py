@@ -6,12 +6,10 @@ benchmark: trainval (seen classes), test_seen and test_unseen. A reader states t
 classes, seen ones first.
 """
 
-import os
 import re
 
 from dassl.utils import UserError
 
-from .files import explained, read_lines, read_mat
 from .reader import Reader
 from .splits import Item, Split
 
@@ -30,10 +28,7 @@ class GZSL(Reader):
 
     def __init__(self, cfg):
         if cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") != "all":
-            raise UserError(
-                f"{type(self).__name__} has seen and unseen classes; "
-                "DATASET.SUBSAMPLE_CLASSES must be all (use TASK gzsl)"
-            )
+            raise UserError(f"{type(self).__name__} has seen and unseen classes: leave DATASET.SUBSAMPLE_CLASSES out")
         super().__init__(cfg)
         seen = {item.label for item in self.train_x}
         self.seen_classnames = self.all_classnames[: len(seen)]
@@ -53,28 +48,15 @@ class GZSL(Reader):
         return re.sub(r"^\d+\.", "", key).replace("_", " ").replace("+", " ")
 
     def make_split(self):
-        path, images = self.splits_path("att_splits.mat"), self.image_order()
-        with explained(f"{path} has no usable lists: expected places from 1 to {len(images)}, the number of images"):
-            mat = read_mat(path)
-            lists = [mat[f"{name}_loc"].ravel().astype(int) for name in ("trainval", "test_seen", "test_unseen")]
-            if min(map(min, lists)) < 1:
-                raise IndexError("a place is below 1")
-            train, test_seen, test_unseen = ([images[place - 1] for place in places] for places in lists)
+        images, places = self.image_order(), self.read_mat(self.root, self.splits_folder, "att_splits.mat")
+        lists = [places[f"{name}_loc"].ravel().astype(int) for name in ("trainval", "test_seen", "test_unseen")]
+        train, test_seen, test_unseen = ([images[place - 1] for place in numbers] for numbers in lists)
         seen, unseen = ({key for _, key in rows} for rows in (train, test_unseen))
-        listed = os.path.join(self.root, self.splits_folder, "testclasses.txt")  # comes with some of the splits
-        as_listed = not os.path.exists(listed) or {*read_lines(listed)} == unseen
-        if {key for _, key in test_seen} - seen or seen & unseen or not as_listed:
-            raise UserError(
-                f"{path}: its seen and unseen classes are not disjoint, or the unseen ones not those of {listed}: the "
-                "images are in another order than it counts"
-            )
+        if {key for _, key in test_seen} - seen or seen & unseen:
+            raise UserError("att_splits.mat mixes seen and unseen classes: the images are in another order")
         labels = {key: label for label, key in enumerate([*sorted(seen), *sorted(unseen)])}
 
         def items(rows):
             return [Item(image, labels[key], self.class_name(key)) for image, key in rows]
 
         return Split(items(train), [], items(test_seen + test_unseen))
-
-    def splits_path(self, name):
-        """Path of a file of the splits, which must exist."""
-        return self.path_of(self.root, self.splits_folder, name)

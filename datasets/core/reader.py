@@ -6,16 +6,16 @@ lists of Datum.
 
 import os
 from collections import Counter
+from contextlib import suppress
+from functools import cache
 
-from dassl.data.datasets import DatasetBase
+from dassl.data.datasets import DatasetBase, write_fewshot
 from dassl.utils import UserError, write_json
 
-from trainers.core.files import first_five, plain
-from trainers.core.folders import list_images
+from trainers.core.files import first_five, plain, read_names
+from trainers.core.folders import entries, list_images
 
-from . import lists, sampling, splits
-from .bank import read_bank_split
-from .files import list_folders, missing_files, parse_lines, require_writable
+from . import fewshot, splits
 from .splits import Item
 
 
@@ -33,15 +33,15 @@ class Reader(DatasetBase):
     needs_train = True  # whether each class has training images; not in test sets, nor in zero-shot learning
     folder_names = {}  # {class folder: class name} where they differ
     ignored_folders = ()  # class folders to leave out
-    keeps_selection = True  # whether a few-shot draw is kept beside the images, as CoOp does
     left_out = None  # a list collects the names of files that are no images
 
     def __init__(self, cfg):
         bank = cfg.get("FEATURES", {}).get("BANK", "")
         if bank:
             self.dataset_dir = self.image_dir = ""
-            self._whole = lambda: read_bank_split(bank, type(self).__name__, self.needs_train)[0]  # a million items
-            split, self.split_hash = read_bank_split(bank, type(self).__name__, self.needs_train)
+            # read again when it is asked for: the items of a million images take much memory
+            self._whole = lambda: splits.read_bank_split(bank, type(self).__name__, self.needs_train)[0]
+            split, self.split_hash = splits.read_bank_split(bank, type(self).__name__, self.needs_train)
         else:
             self.locate(cfg.DATASET.ROOT)
             split = self.load_split()
@@ -55,7 +55,7 @@ class Reader(DatasetBase):
         self._half = cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"), cfg.DATASET.get("HALVES_SEED", -1)
         train, val, test = splits.subsample(selected, *self._half)
         self._drawn = {item.path for item in train}
-        train, val, test = (sampling.to_datums(part, self.image_dir) for part in (train, val, test))
+        train, val, test = (fewshot.to_datums(part, self.image_dir) for part in (train, val, test))
         # Sets for testing only have no training images; as in CoOp, a stock DataManager gets their test images instead.
         super().__init__(train_x=train or test, val=val, test=test)
 
@@ -65,7 +65,7 @@ class Reader(DatasetBase):
         where it took all.
         """
         items = splits.subsample(self._whole(), *self._half).train
-        return sampling.to_datums([item for item in items if item.path not in self._drawn], self.image_dir)
+        return fewshot.to_datums([item for item in items if item.path not in self._drawn], self.image_dir)
 
     def locate(self, root):
         """Sets the folders for DATASET.ROOT `root`."""
@@ -81,37 +81,39 @@ class Reader(DatasetBase):
         """Split that a run below `root` would use, found without writing anything. Raises UserError."""
         reader = cls.__new__(cls)
         reader.locate(root)
-        return reader.find_split()
+        return reader.load_split(keep=False)
 
-    def load_split(self):
-        """Split of the dataset; one that had to be made is kept in the split file if the folder is writable."""
-        made = self.split_file and not os.path.exists(self.split_path)
-        split = self.find_split()
-        if made:
-            print(f"{self.split_path} was missing: made a split of {self.image_dir} (seed {splits.SPLIT_SEED})")
-            self.keep("split", os.path.dirname(self.split_path), write_json, split._asdict(), self.split_path)
-        return split
-
-    def find_split(self):
-        """Split of the split file, else a new one. Raises UserError where images of it are missing."""
-        self.require(self.image_dir)
-        if self.split_file and os.path.exists(self.split_path):
+    def load_split(self, keep=True):
+        """Split of the split file, else a new one, which is kept there where the folder can be written to. Raises
+        UserError where images of it are missing.
+        """
+        self.path_of(self.image_dir)
+        exists = bool(self.split_file) and os.path.exists(self.split_path)
+        if exists:
             print(f"Reading split from {self.split_path}")
-            split, source = splits.read_split(self.split_path, self.needs_train), self.split_path
+            split = splits.read_split(self.split_path, self.needs_train)
         else:
-            source = self.dataset_dir
-            split = splits.check_split(self.make_split()._asdict(), source, self.needs_train)
-        self.check_images(split, source)
+            split = splits.check_split(self.make_split()._asdict(), self.dataset_dir, self.needs_train)
+        self.check_images(split)
+        if self.split_file and not exists and keep:
+            print(f"{self.split_path} was missing: made a split of {self.image_dir} (seed {splits.SPLIT_SEED})")
+            with suppress(OSError):  # of a folder that cannot be written to: later runs make the same split
+                write_json(split._asdict(), self.split_path)
         return split
 
-    def check_images(self, split, source):
-        """Raises UserError where images of the split, which comes from `source`, are missing."""
-        missing = missing_files(self.image_dir, [item.path for item in split.items()])
+    def check_images(self, split):
+        """Raises UserError where images of the split are missing. Lists each folder once, asks for no file."""
+
+        @cache
+        def names_in(folder):
+            path = os.path.join(self.image_dir, folder)
+            return {*os.listdir(path)} if os.path.isdir(path) else set()
+
+        paths = [item.path for item in split.items()]
+        missing = [path for path in paths if os.path.basename(path) not in names_in(os.path.dirname(path))]
         if missing:
-            raise UserError(
-                f"{source} names {len(missing)} images that are not in {self.image_dir}: {first_five(missing)}."
-                f"{self.how_to_get()}"
-            )
+            found = f"{len(missing)} images that are not in {self.image_dir}: {first_five(missing)}"
+            raise UserError(f"the split of {self.dataset_dir} names {found}.{self.how_to_get()}")
 
     def make_split(self):
         """Split by the dataset's own files; here 50/20/30 of one folder a class. Where CoOp splits at random, so does
@@ -127,24 +129,28 @@ class Reader(DatasetBase):
         if shots < 1 or not split.train:
             self.fewshot_source = "all training images"
             return split
-        small = sampling.small_classes(split, shots)
+        sizes = Counter(item.classname for item in split.train)
+        small = [name for name, size in sizes.items() if size < shots]
         if small:
-            share = f"{len(small)} of {len(self.all_classnames)} classes"
-            print(f"{share} have fewer than {shots} training images and keep all of theirs: {first_five(small)}")
-        shipped = lists.find(type(self).__name__, self.split_hash, seed, shots)
-        train, val = lists.read(shipped, split, shots) if shipped else sampling.draw(split, shots, seed)
-        self.fewshot_source = os.path.basename(shipped) or "sampled"
+            print(f"{len(small)} classes have fewer than {shots} training images and keep theirs: {first_five(small)}")
+        listed = fewshot.list_path(type(self).__name__, self.split_hash, seed)
+        if shots in fewshot.LISTED_SHOTS and listed.exists():
+            chosen, self.fewshot_source = fewshot.read_list(listed, split, shots), listed.name
+        else:
+            chosen, self.fewshot_source = fewshot.draw(split, shots, seed), "sampled"
         path = self.selection_path(shots, seed)
         if path and os.path.exists(path):  # the user's file stays as it is
             try:
-                given = sampling.read_pickle(path, split, shots)
-                if given != (train, val):  # else it is what an earlier run kept, and says nothing new
-                    (train, val), self.fewshot_source = given, path
+                given = fewshot.read_pickle(path, split, shots)
+                if given != chosen:  # else it is what an earlier run kept, and says nothing new
+                    chosen, self.fewshot_source = given, path
             except UserError as error:
                 print(f"Few-shot file ignored: {error}")
-        elif path and self.keeps_selection:
-            self.keep("few-shot images", self.dataset_dir, sampling.write_pickle, path, train, val, self.image_dir)
+        elif path:
+            with suppress(OSError):  # likewise
+                write_fewshot(path, *(fewshot.to_datums(items, self.image_dir) for items in chosen))
         print(f"Few-shot images: {self.fewshot_source} ({shots} shots, seed {seed})")
+        train, val = chosen
         return split._replace(train=train, val=val)
 
     def selection_path(self, shots, seed):
@@ -153,32 +159,25 @@ class Reader(DatasetBase):
         name = f"shot_{shots}-seed_{seed}.pkl"
         return os.path.join(self.dataset_dir, "split_fewshot", name) if self.dataset_dir and seed >= 0 else ""
 
-    def keep(self, what, folder, write, *arguments):
-        """Calls `write` if `folder` can be written to; says so if not. What is kept can always be made again."""
-        try:
-            os.makedirs(folder, exist_ok=True)
-            require_writable(folder)
-            write(*arguments)
-        except OSError as error:
-            print(f"The {what} could not be kept in {folder} ({error.strerror}); later runs make the same one")
-
-    def require(self, path):
-        """Raises UserError with the way to get the data unless `path` exists."""
-        if not os.path.exists(path):
-            raise UserError(f"{type(self).__name__}: expected {path}, which does not exist.{self.how_to_get()}")
-
     def how_to_get(self):
         return f"\nTo get it: python scripts/data.py prepare {type(self).__name__} --root {self.root}"
 
     def path_of(self, *steps):
-        """Path of one of the dataset's own files, which must exist."""
+        """Path of one of the dataset's own files. Raises UserError with the way to get it unless it exists."""
         path = os.path.join(self.dataset_dir, *steps)
-        self.require(path)
+        if not os.path.exists(path):
+            raise UserError(f"{type(self).__name__}: expected {path}, which does not exist.{self.how_to_get()}")
         return path
 
-    def read_lists(self, files, parse, expected):
-        """For each of the dataset's own text files, `parse(line)` of its lines, which must have the `expected` form."""
-        return [parse_lines(self.path_of(file), parse, expected) for file in files]
+    def read_lines(self, *steps):
+        """Lines of one of the dataset's own text files, as all lists of names are read. Raises UserError."""
+        return read_names(self.path_of(*steps), "the list")
+
+    def read_mat(self, *steps, **options):
+        """Variables of one of the dataset's own MATLAB files, as a dict of arrays."""
+        from scipy.io import loadmat  # here, as few readers need it and the import takes a while
+
+        return loadmat(self.path_of(*steps), **options)
 
     def read_folders(self, names, below=""):
         """Items of the class folders image_dir/below/<folder>, labelled in the order of `names` (folder -> name)."""
@@ -194,3 +193,8 @@ class Reader(DatasetBase):
         if not images:
             raise UserError(f"{top} holds no images that Pillow reads, but each folder there is a class")
         return [Item(f"{folder}/{image}", label, name) for image in images]
+
+
+def list_folders(folder):
+    """Sorted names of the folders in `folder` that are not hidden. Raises UserError."""
+    return [entry.name for entry in entries(folder) if entry.is_dir() and not entry.name.startswith(".")]

@@ -4,16 +4,19 @@ On disk a split is CoOp's `split_zhou_*.json`: {"train": [[relative path, label,
 ..}.
 """
 
+import gc
 import hashlib
 import json
 import math
 import random
 import re
+from functools import partial
 from typing import NamedTuple
 
 from dassl.utils import UserError, read_json
 
-PARTS = ("train", "val", "test")
+from trainers.core import bank_header
+
 SUBSETS = ("all", "base", "new")
 SPLIT_SEED = 0  # of splits made here; fixed, so that every run, seed and machine makes the same one
 # A step that is empty, '.' or '..' (so also a '/' in front), or a backslash.
@@ -39,9 +42,28 @@ class Split(NamedTuple):
         return [item for part in self for item in part]
 
 
+PARTS = Split._fields
+
+
 def read_split(path, needs_train=True):
     """Split in the json file at `path`, validated. Raises UserError."""
     return check_split(read_json(path), path, needs_train)
+
+
+def read_bank_split(path, dataset, needs_train=True):
+    """(split, its hash) of the bank at `path`, which must be one of `dataset` (a reader's name). Raises UserError."""
+    header = bank_header.read_bank_header(path)
+    if header.get("dataset") != dataset:
+        raise UserError(f"{path} is a bank of {header.get('dataset')!r}, but DATASET.NAME is {dataset!r}")
+    gc.disable()  # it would look through a million new items again and again
+    try:
+        raw = bank_header.read_bank_split(path, partial(tuple.__new__, Item))  # as Item(...), in half of its time
+    finally:
+        gc.enable()
+    if "split_hash" in header:  # by scripts/extract_features.py, from a split that was checked
+        return Split(**raw), header["split_hash"]
+    split = check_split(raw, f"the split in {path}", needs_train)
+    return split, split_hash(split)
 
 
 def check_split(raw, source, needs_train=True):
@@ -56,42 +78,36 @@ def check_split(raw, source, needs_train=True):
 
     if not isinstance(raw, dict) or any(not isinstance(raw.get(part), list) for part in PARTS):
         fail('expected {"train": [...], "val": [...], "test": [...]}')
-    split = Split(*(_items(raw[part], part, fail) for part in PARTS))
-    names, seen = {}, set()
-    for item in split.items():
-        if item.path in seen:
-            fail(f"{item.path!r} is listed twice")
-        seen.add(item.path)
-        if names.setdefault(item.label, item.classname) != item.classname:
-            fail(f"label {item.label} has two names, {names[item.label]!r} and {item.classname!r}")
-    missing = set(range(max(1, len(names)))) - names.keys()
-    if missing:
-        fail(f"labels must run from 0 without a gap, but {min(missing)} is missing")
+    names, paths = {}, set()
+    for entry in (entry for part in PARTS for entry in raw[part]):
+        if not _is_item(entry):
+            fail(f"{entry!r:.200} is not [path below the image folder without a backslash, label, printable name]")
+        path, label, name = entry
+        if path in paths:
+            fail(f"{path!r} is listed twice")
+        paths.add(path)
+        if names.setdefault(label, name) != name:
+            fail(f"label {label} has two names, {names[label]!r} and {name!r}")
+    if not names or sorted(names) != list(range(len(names))):
+        fail("labels must run from 0 without a gap")
+    split = Split(*([Item(*entry) for entry in raw[part]] for part in PARTS))
     untrained = names.keys() - {item.label for item in split.train} if needs_train else ()
     if untrained:
         fail(f"{len(untrained)} classes have no training image, first {names[min(untrained)]!r}")
     return split
 
 
-def _items(entries, part, fail):
-    """Items from the [path, label, name] lists of one part of a split file."""
-    items = []
-    for i, entry in enumerate(entries):
-        where = f"{part} item {i}"
-        if not isinstance(entry, list | tuple) or [type(value) for value in entry] != [str, int, str]:
-            fail(f"{where} is not [path, label, class name], that is [text, integer, text]: {entry!r:.100}")
-        item = Item(*entry)
-        if not item.classname.strip() or not item.classname.isprintable():
-            fail(f"{where} has a class name that is empty or has a character which no prompt can show: {entry!r:.100}")
-        if LEAVES.search(item.path):
-            fail(f"{where} has a path that is empty, has a backslash or leaves the image folder: {item.path!r:.100}")
-        items.append(item)
-    return items
+def _is_item(entry):
+    """Whether it has the types of an Item, a path that stays below its folder, and a name to put into a prompt."""
+    if not isinstance(entry, list | tuple) or [type(value) for value in entry] != [str, int, str]:
+        return False
+    path, _, name = entry
+    return not LEAVES.search(path) and bool(name.strip()) and name.isprintable()
 
 
 def split_hash(split):
     """12 hex digits of sha256 over the whole split in order: order matters, few-shot draws depend on it."""
-    canonical = json.dumps(split._asdict(), ensure_ascii=True, separators=(",", ":"))
+    canonical = json.dumps(split._asdict(), separators=(",", ":"))
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()[:12]
 
 
@@ -117,41 +133,29 @@ def subsample(split, subset, halves_seed=-1):
     return Split(*([i._replace(label=new_label[i.label]) for i in part if i.label in new_label] for part in split))
 
 
-def split_classes(items, seed=SPLIT_SEED):
-    """Split of `items`, 50/20/30 of each class, shuffled. Classes in order of appearance.
+def split_classes(items, test=None):
+    """Split of `items`, each class shuffled, classes in order of appearance: 50/20/30 of each class (at least one
+    training and one test image), or with a published `test` 80/20 for train and val.
 
-    Classes too small for that keep at least one training and one test image.
+    Raises UserError for a class with one item.
     """
-    split = Split([], [], [])
-    for group in _shuffled_classes(items, seed):
-        n_train = max(1, round(0.5 * len(group)))
-        n_val = min(round(0.2 * len(group)), len(group) - n_train - 1)
-        split.train.extend(group[:n_train])
-        split.val.extend(group[n_train : n_train + n_val])
-        split.test.extend(group[n_train + n_val :])
-    return split
-
-
-def split_trainval(items, test, seed=SPLIT_SEED):
-    """Split with a published `test`: of `items`, 20% of each class, shuffled, become val. Classes in order of
-    appearance.
-    """
-    split = Split([], [], test)
-    for group in _shuffled_classes(items, seed):
-        n_val = round(0.2 * len(group))
-        split.val.extend(group[:n_val])
-        split.train.extend(group[n_val:])
-    return split
-
-
-def _shuffled_classes(items, seed):
-    """The items of each class, shuffled. Raises UserError for a class with one item."""
-    rng = random.Random(seed)
+    rng = random.Random(SPLIT_SEED)
+    split = Split([], [], test or [])
     for group in by_label(items).values():
         if len(group) < 2:
             raise UserError(f"class {group[0].classname!r} has only 1 image; a split needs 2 of each class")
         rng.shuffle(group)
-        yield group
+        n_val = round(0.2 * len(group))
+        if test is None:
+            n_train = max(1, round(0.5 * len(group)))
+            n_val = min(n_val, len(group) - n_train - 1)
+            split.train.extend(group[:n_train])
+            split.val.extend(group[n_train : n_train + n_val])
+            split.test.extend(group[n_train + n_val :])
+        else:
+            split.val.extend(group[:n_val])
+            split.train.extend(group[n_val:])
+    return split
 
 
 def by_label(items):

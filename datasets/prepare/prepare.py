@@ -1,124 +1,152 @@
 """Preparing a dataset: download, unpack, put in place, check."""
 
-import os
+import hashlib
 import shutil
+import tarfile
+import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from dassl.utils import UserError, read_json
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.utils import UserError, brief
 
-from trainers.core.files import locked
+from trainers.core.download import download
+from trainers.core.files import file_digest, locked
 
-from ..core.files import require_writable
 from ..core.splits import read_split, split_hash
-from .check import check, full_path, reader_name
-from .download import check_md5, fetch
-from .sources import SOURCES
-from .unpack import BadArchive, is_archive, unpack
 
 WORK = ".prepare"  # below the root, on the disk that the data go to
+DRIVE = "https://drive.google.com/"
 
 
-def prepare(name, root, keep_archives=False):
-    """Puts in place whatever of dataset `name` is missing below `root`, then checks it; True if it is complete.
+def prepare(source, root):
+    """Puts in place whatever of a dataset is missing below `root`, then checks it; True if it is complete.
 
-    Safe to repeat and to run twice at once: every download and archive has a lock, and a folder appears under its name
-    only when it is whole. Raises UserError with what failed and what to do by hand.
+    Safe to repeat and to run twice at once; a folder appears under its name only when it is whole. Raises UserError
+    with what failed and what to do by hand.
     """
-    source = SOURCES.get(reader_name(name))
-    if not source:
-        check_it = f"python scripts/data.py check ImageFolder --root {root}"
-        raise UserError(f"ImageFolder reads a folder of your own: there is nothing to prepare. To check it: {check_it}")
-    root = full_path(root)
-    os.makedirs(root, exist_ok=True)
-    if not source.missing(root):
-        print(f"{source.reader}: everything is in place, nothing to do")
+    root = Path(root).expanduser().resolve()
     reasons = []
-    for resource in source.downloads():
-        try:
-            install(resource, root, source, keep_archives)
-        except (UserError, OSError) as error:
-            reasons.append(str(error))
+    with locked(root / WORK / "lock", f"another process prepares data below {root}; waiting for it"):
+        for resource in source.resources:
+            try:
+                install(resource, root)
+            except (UserError, OSError) as error:
+                reasons.append(str(error))
     missing = source.missing(root)
     if missing:
         head = f"{source.reader} is not complete; missing: {', '.join(missing)}"
         steps = [f"By hand (ROOT is {root}):", source.manual.rstrip()] if source.manual else []
         raise UserError("\n".join([head, *reasons, *steps]))
-    return check(source.reader, root)
+    return check(source, root)
 
 
-def install(resource, root, source, keep_archives=False):
-    """Puts what `resource` gives below `root`, unless all of it is there. Raises UserError and leaves no half of a
-    place.
-    """
-
-    def wanted():
-        return [(place, end) for place, end in resource.gives.items() if not os.path.exists(os.path.join(root, place))]
-
-    if not wanted():
+def install(resource, root):
+    """Puts what `resource` gives below `root`, unless all of it is there. Raises UserError."""
+    wanted = {place: end for place, end in resource.gives.items() if not (root / place).exists()}
+    if not wanted:
         return
-    file = os.path.join(root, WORK, resource.name)
-    require_writable(root)
-    with locked(f"{file}.lock", f"another process is getting {resource.name}; waiting for it"):
-        if not wanted():  # another process was faster
-            return
-        if not os.path.exists(file):
-            fetch(resource.urls, file, lambda path: check_download(path, resource, source))
-        if "" in resource.gives.values():
-            place_whole(file, os.path.join(root, *resource.gives))
-            return
-        staging = f"{file}.unpacked"
-        shutil.rmtree(staging, ignore_errors=True)  # of a process that was killed
+    file = root / WORK / resource.name
+    if not file.exists():
+        fetch(resource, file)
+    with TemporaryDirectory(dir=file.parent) as folder:
+        if any(wanted.values()):
+            unpack(resource, file, folder)
+        for place, end in wanted.items():
+            (root / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(find(folder, end, file) if end else file, root / place)
+    file.unlink(missing_ok=True)
+
+
+def fetch(resource, file):
+    """Downloads `file` from the first address of the resource that gives what it promises.
+
+    A download that was cut goes on where it stopped, also in a later run. Raises UserError with the reason of each
+    address.
+    """
+    reasons = [f"{resource.name} could not be downloaded."]
+    for number, url in enumerate(resource.urls):
+        part = Path(f"{file}.{number}")  # what one address left unfinished is no beginning of another's file
+        print(f"Downloading {resource.name} from {url}")
         try:
-            top = unpack_into(staging, file, resource)
-            for place, end in wanted():
-                place_whole(find(top, end, resource.name), os.path.join(root, place))
-        except BadArchive:
-            os.remove(file)  # so that the next run fetches it anew
-            raise
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        if not keep_archives:
-            os.remove(file)
+            if url.startswith(DRIVE):
+                download_from_drive(url, part)
+            else:
+                download(url, part)
+            check_download(part, resource)
+            part.rename(file)
+            return
+        except UserError as error:
+            part.unlink(missing_ok=True)
+            reasons.append(f"{url}: {error}")
+    raise UserError("\n  ".join(reasons))
 
 
-def unpack_into(staging, file, resource):
-    """Unpacks the archive `file`, and the one inside it that `resource` may name. -> the folder of what is wanted"""
-    print(f"Unpacking {resource.name}")
-    unpack(file, staging)
-    if not resource.inner:
-        return staging
-    inner = os.path.join(staging, "inner")
-    unpack(find(staging, resource.inner, resource.name), inner)
-    return inner
+def download_from_drive(url, path):
+    import gdown
+
+    try:
+        gdown.download(url, str(path), resume=True)
+    except Exception as error:  # gdown raises requests' errors, its own, and plain OSError
+        raise UserError(f"Google Drive did not give it (often a quota: try again in a day): {brief(error)}") from None
 
 
-def find(folder, end, archive):
-    """The entry below `folder` whose path ends in `end`, nearest to the top. Raises BadArchive."""
-    found = sorted(Path(folder).rglob(end), key=lambda path: (len(path.parts), path))
-    if not found:
-        raise BadArchive(f"{archive} does not hold {end}: it is another archive than expected")
-    return str(found[0])
-
-
-def check_download(path, resource, source):
+def check_download(path, resource):
     """Raises UserError unless the file is what `resource` promises."""
-    if resource.md5:
-        check_md5(path, resource.md5)
-    if resource.name.startswith("split_"):
-        split = read_split(path)
-        sizes = [*map(len, split)]
-        if resource.split_hash not in ("", split_hash(split)) or sizes != source.sizes:
-            raise UserError(f"it is another split than CoOp's: {sizes} images, hash {split_hash(split)}")
-    elif resource.name.endswith(".json"):
-        read_json(path)
-    elif "" not in resource.gives.values() and not is_archive(path):
+    if resource.md5 and file_digest(path, hashlib.md5(usedforsecurity=False)) != resource.md5:
+        raise UserError(f"its MD5 sum is not {resource.md5}: it is damaged or another one")
+    if resource.split_hash and split_hash(read_split(path)) != resource.split_hash:
+        raise UserError("it is another split than CoOp's")
+    if all(resource.gives.values()) and not (tarfile.is_tarfile(path) or zipfile.is_zipfile(path)):
         raise UserError("it is no archive, perhaps a web page that says why (gone, a quota, or a licence to accept)")
 
 
-def place_whole(path, target):
-    """Moves a file or folder to `target`, which appears whole, also on another disk."""
-    part = f"{target}.part"
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
-    shutil.move(path, part)
-    os.rename(part, target)
+def unpack(resource, archive, folder):
+    """Unpacks the archive of `resource`, and the one inside it that it may name, into `folder`. Raises UserError."""
+    print(f"Unpacking {resource.name}")
+    try:
+        extract(archive, folder)
+        if resource.inner:
+            extract(find(folder, resource.inner, archive), folder)
+    except Exception as error:  # of damaged archives tarfile, zipfile, zlib and lzma raise types of their own
+        raise UserError(f"{archive} cannot be unpacked; if it is damaged, delete it: {brief(error)}") from None
+
+
+def extract(archive, folder):
+    """Unpacks a tar (also compressed) or zip file, of which nothing leaves the folder: tarfile's filter "data" refuses
+    names and links that lead out, and zipfile makes none."""
+    if tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as pack:
+            pack.extractall(folder, filter="data")
+    else:
+        with zipfile.ZipFile(archive) as pack:
+            pack.extractall(folder)
+
+
+def find(folder, end, archive):
+    """The entry below `folder` whose path ends in `end`, nearest to the top. Raises UserError."""
+    found = sorted(Path(folder).rglob(end), key=lambda path: (len(path.parts), path))
+    if not found:
+        raise UserError(f"{archive} does not hold {end}: delete it, if it is another archive than expected")
+    return found[0]
+
+
+def check(source, root):
+    """Prints what of a dataset is below `root`, and what is missing, by name and count; True if it is complete."""
+    root = Path(root).expanduser().resolve()
+    missing = source.missing(root)
+    print(f"{source.reader} below {root}")
+    for place in source.places():
+        print(f"  {'missing' if place in missing else 'there  '}  {place}")
+    try:
+        split = DATASET_REGISTRY.get(source.reader).examine(root)
+    except UserError as error:
+        print(f"  {error}")
+        return False
+    found = [*map(len, split)], len({item.label for item in split.items()}), split_hash(split)
+    known = next((item.split_hash for item in source.resources if item.split_hash), split_hash(split))
+    expected = source.sizes, source.classes, known
+    complete = not missing and found == expected
+    print("  {} images in train, val and test, {} classes, split {}".format(*found))
+    print("  complete" if complete else "  NOT complete: published figures are of {}, {}, {}".format(*expected))
+    return complete

@@ -51,31 +51,14 @@ def test_class_folders_are_split_once_and_nothing_is_written_into_them(load, fla
     assert files(flat) == before
 
 
-@pytest.mark.parametrize(
-    "change, what",
-    [
-        (lambda top: os.remove(top / "red fox" / "3.JPG"), r"1 gone and 0 new \(red fox/3.JPG\)"),
-        (
-            lambda top: shutil.copy(top / "train" / "1.JPG", top / "train" / "11.JPG"),
-            r"0 gone and 1 new \(train/11.JPG\)",
-        ),
-        (lambda top: os.rename(top / "train" / "2.JPG", top / "red fox" / "22.JPG"), "1 gone and 1 new"),
-    ],
-)
-def test_a_folder_that_changed_is_refused_until_the_user_does_what_the_message_says(load, flat, listing, change, what):
+def test_a_folder_that_changed_is_refused_until_the_user_does_what_the_message_says(load, flat, listing):
     load("ImageFolder", flat)
-    change(flat)
-    with pytest.raises(UserError, match=what) as error:
+    (flat / "train/2.JPG").rename(flat / "red fox/22.JPG")
+    with pytest.raises(UserError, match=r"1 gone and 1 new \(red fox/22.JPG, train/2.JPG\)") as error:
         load("ImageFolder", flat)
     assert str(error.value).endswith(f"rm '{listing()}'") and str(flat) in str(error.value)
     listing().unlink()
     load("ImageFolder", flat)
-
-
-def test_where_the_list_cannot_be_kept_later_runs_make_the_same_split(load, flat, make_cfg, capsys):
-    (Path(make_cfg("ImageFolder").FEATURES.DIR) / "splits").touch()
-    assert load("ImageFolder", flat).split_hash == load("ImageFolder", flat).split_hash
-    assert "split could not be kept" in capsys.readouterr().out
 
 
 def test_parts_in_sub_folders(load, tmp_path, images):
@@ -99,39 +82,24 @@ def test_split_none_trains_on_all_that_the_shots_allow(load, flat, images, capsy
     data = load("ImageFolder", flat, 8, split="none")
     assert (len(data.train_x), len(data.test), len(data.unused_train)) == (24, 0, 6) and "SPLIT none" in data.no_test
     assert "30 to train on, 0 to validate, 0 to test" in capsys.readouterr().out
-    with pytest.raises(UserError, match="is for TASK fewshot"):
-        load("ImageFolder", flat, 8, split="none", task="base2new")
-    with pytest.raises(UserError, match="DATASET.SPLIT is 'half'"):
-        load("ImageFolder", flat, 8, split="half")
+    for wrong in ({"split": "none", "task": "base2new"}, {"split": "half"}):
+        with pytest.raises(UserError, match="it is none, with TASK fewshot"):
+            load("ImageFolder", flat, 8, **wrong)
     for part in ("train", "test"):
         images(flat / "more" / part, ["a/1.jpg", "b/2.jpg"])
     with pytest.raises(UserError, match="has test images: leave DATASET.SPLIT none out"):
         load("ImageFolder", flat / "more", split="none")
 
 
-def as_copies(top):
-    for name in "ab":
-        (top / "test" / name).mkdir(parents=True)
-        shutil.copy(top / "train" / name / "1.jpg", top / "test" / name / "holiday.jpeg")
-    shutil.copy(top / "train" / "a" / "2.jpg", top / "test" / "b" / "other class.jpg")
-    return 3
-
-
-def as_other_images(top):
-    for name in "ab":  # of one size with each other
-        (top / "test" / name).mkdir(parents=True)
-        content = (top / "train" / name / "1.jpg").read_bytes()
-        (top / "test" / name / "1.jpg").write_bytes(content[:-1] + b"\0")
-    return 0
-
-
-@pytest.mark.parametrize("make_test", [as_copies, as_other_images])
-def test_test_images_that_were_trained_on_are_found_by_content(load, tmp_path, images, capsys, make_test):
+@pytest.mark.parametrize("end, count", [(b"", 3), (b"other", 0)])
+def test_test_images_that_were_trained_on_are_found_by_content(load, tmp_path, images, capsys, end, count):
     for name in "ab":
         images(tmp_path / "train" / name, [f"{i}.jpg" for i in range(3)])
         for i in range(3):  # another photo for each class
             (tmp_path / "train" / name / f"{i}.jpg").open("ab").write(f"{name}{i}".encode())
-    count = make_test(tmp_path)
+    for source, copy in {"a/1": "a/holiday", "b/1": "b/holiday", "a/2": "b/other class"}.items():
+        (tmp_path / "test" / copy).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"test/{copy}.jpeg").write_bytes((tmp_path / f"train/{source}.jpg").read_bytes() + end)
     assert load("ImageFolder", tmp_path).test_images_trained_on == count
     assert (f"WARNING: {count} test images are training images" in capsys.readouterr().out) == bool(count)
 
@@ -146,7 +114,7 @@ def test_a_file_may_have_any_name_and_a_suffix_that_pillow_reads(load, tmp_path,
     assert load("ImageFolder", tmp_path, 2).split_hash == data.split_hash  # as the list says
     assert len(load("ImageFolder", tmp_path, split="none").train_x) == 10
     (tmp_path / "ant" / "1.png").rename(tmp_path / "ant" / "a\\b.png")
-    with pytest.raises(UserError, match="has a backslash"):
+    with pytest.raises(UserError, match="without a backslash"):
         load("ImageFolder", tmp_path, split="none")
 
 
@@ -155,7 +123,7 @@ def test_a_file_may_have_any_name_and_a_suffix_that_pillow_reads(load, tmp_path,
     [
         (["a/1.jpg", "a/2.jpg", "b/notes.txt"], "b holds no images"),
         (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "'b' has only 1 image"),
-        (["a\nb/1.jpg", "a\nb/2.jpg", "b/1.jpg", "b/2.jpg"], "a character which no prompt can show"),
+        (["a\nb/1.jpg", "a\nb/2.jpg", "b/1.jpg", "b/2.jpg"], "printable name"),
     ],
 )
 def test_folders_that_cannot_be_used(load, tmp_path, images, names, fault):

@@ -13,12 +13,6 @@ def imagenet(tmp_path):
     return tmp_path
 
 
-def test_names_that_imagenet_repeats_are_told_and_kept(load, tmp_path, capsys):
-    add_imagenet(tmp_path, ["n03773504", "n04008634", "n01440764"])
-    assert load("ImageNet", tmp_path).classnames == ["tench", "missile", "missile"]
-    assert "1 class names stand for more than one class: missile" in capsys.readouterr().out
-
-
 def test_shipped_names_are_clips(shared, shared_names):
     names = read_classnames(CLASSNAMES)
     assert list(names) == sorted(names) and len(names) == 1000
@@ -38,16 +32,15 @@ def test_the_validation_images_are_the_test_set_alone(load, imagenet):
 
 
 def test_names_of_the_user_win_and_are_told(load, imagenet, capsys):
-    names = read_classnames(CLASSNAMES) | {"n01440764": "Tinca tinca"}
+    """So is a name that classes share, as ImageNet's two missiles do."""
+    names = read_classnames(CLASSNAMES) | {"n01440764": "goldfish"}
     (imagenet / "imagenet" / "classnames.txt").write_text("\n".join(" ".join(row) for row in names.items()))
-    assert load("ImageNet", imagenet).classnames[0] == "Tinca tinca"
-    assert "differ from CLIP's" in capsys.readouterr().out
+    assert load("ImageNet", imagenet).classnames[:2] == ["goldfish", "goldfish"]
+    said = capsys.readouterr().out
+    assert "differ from CLIP's" in said and "1 class names stand for more than one class: goldfish" in said
 
 
 def test_unsorted_validation_images_and_foreign_folders_are_explained(load, imagenet, images):
-    (imagenet / "imagenet" / "images" / "train" / WNIDS[1]).rename(imagenet / "gone")
-    with pytest.raises(UserError, match="differ in 1 class folders: n01443537"):
-        load("ImageNet", imagenet)
     images(imagenet / "imagenet" / "images" / "val" / "cats", ["1.JPEG"])
     with pytest.raises(UserError, match="val should hold class folders such as n01440764, but has cats"):
         load("ImageNet", imagenet)

@@ -53,10 +53,3 @@ def test_full_splits_are_valid_and_halved_as_in_coop(shared, shared_names, name)
     half = math.ceil(len(names) / 2)
     assert class_names(subsample(split, "base")) == names[:half]
     assert class_names(subsample(split, "new")) == names[half:]
-
-
-def test_caltech_halves_from_images(load, linked):
-    root = linked("caltech-101")
-    base, new = load("Caltech101", root, 16, subset="base"), load("Caltech101", root, 16, subset="new")
-    assert (base.num_classes, new.num_classes, len(base.train_x)) == (50, 50, 800)
-    assert len(base.test) + len(new.test) == 2465 and len(base.test) == 1549

@@ -20,7 +20,7 @@ case "$1 $2" in
   "-c import venv"*) [ -z "$FAKE_NO_VENV" ] ;;
   "-m venv")
     mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && [ -z "$FAKE_VENV_FAILS" ] ;;
-  "-m pip") sleep "${{FAKE_PIP_SECONDS:-0}}" && [ -z "$FAKE_PIP_FAILS" ] ;;
+  "-m pip") [ -z "$FAKE_PIP_FAILS" ] ;;
   "-W ignore") [ -z "$FAKE_IMPORT_FAILS" ] ;;
   "scripts/"*) exec "{python}" "$@" ;;
 esac
@@ -98,7 +98,7 @@ def main():
         "config": value["RUN.CONFIG"],
         "seed": int(value["--seed"]),
         "shots": int(value["DATASET.NUM_SHOTS"]),
-        "backbone": {{"name": os.environ.get("FAKE_BACKBONE", "MiniCLIP"), "sha256": "ab" * 32}},
+        "backbone": {{"name": "MiniCLIP", "sha256": "ab" * 32}},
         "split_hash": f"split-{{dataset}}",
         "classnames_hash": f"names-{{dataset}}",
         "metrics": metrics,
@@ -166,13 +166,6 @@ class Checkout:
             path = self.root / "configs" / f"{name}.yaml"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
-
-    def with_report(self):
-        """The real report.py, and the papers' tables that it reads."""
-        shutil.copy(ROOT / "scripts/report.py", self.root / "scripts/report.py")
-        for folder in (ROOT / "configs").glob("paper*"):
-            shutil.copytree(folder, self.root / "configs" / folder.name, dirs_exist_ok=True)
-        return self
 
     def environment(self, **env: str) -> dict[str, str]:
         """Only the fake Pythons are to be found."""

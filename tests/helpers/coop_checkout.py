@@ -1,7 +1,8 @@
 """A CoOp-shaped checkout, written here: train script with CoOp's flags, a reader with split file and few-shot pickles,
-and a prompt learner that registers alone, keeps class-dependent buffers in its checkpoint and drops them on load."""
+and the trainers of family.py."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,88 +105,6 @@ class Colours(DatasetBase):
         super().__init__(train_x=train, val=val, test=test)
 '''
 
-STOCK = '''
-import os
-from os import path as osp
-
-import torch
-from torch import nn
-from torch.nn import functional as F
-from dassl.engine import TRAINER_REGISTRY, TrainerX
-from dassl.metrics import compute_accuracy
-from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import load_checkpoint, load_pretrained_weights
-
-
-class PromptLearner(nn.Module):
-    def __init__(self, n_ctx, classnames, letters):
-        super().__init__()
-        self.ctx = nn.Parameter(torch.empty(n_ctx, 8))
-        nn.init.normal_(self.ctx, std=0.02)
-        with torch.no_grad():
-            suffix = [letters(torch.tensor([ord(c) for c in f"{name}."])).mean(dim=0) for name in classnames]
-        self.register_buffer("token_suffix", torch.stack(suffix))
-
-    def forward(self):
-        return self.ctx.mean(dim=0) + self.token_suffix
-
-
-class Model(nn.Module):
-    """Fixed random towers (mean colour -> feature, letters -> feature) and a prompt that learns."""
-
-    def __init__(self, cfg, classnames):
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.visual, letters, self.text = nn.Linear(3, 8), nn.Embedding(128, 8), nn.Linear(8, 8)
-        self.prompt_learner = PromptLearner(cfg.TRAINER.COOP.N_CTX, classnames, letters)
-
-    def forward(self, image):
-        x = F.normalize(self.visual(image.mean(dim=(2, 3))), dim=-1)
-        return 10 * x @ F.normalize(self.text(self.prompt_learner()), dim=-1).t()
-
-
-@TRAINER_REGISTRY.register()
-class CoOp(TrainerX):
-    """Has the shape of CoOp's own trainer, whose name it takes."""
-
-    def check_cfg(self, cfg):
-        assert cfg.TRAINER.COOP.PREC in ["fp16", "fp32", "amp"]
-
-    def build_model(self):
-        cfg = self.cfg
-        self.model = Model(cfg, self.dm.dataset.classnames)
-        for name, p in self.model.named_parameters():
-            p.requires_grad_("prompt_learner" in name)
-        if cfg.MODEL.INIT_WEIGHTS:
-            load_pretrained_weights(self.model.prompt_learner, cfg.MODEL.INIT_WEIGHTS)
-        self.model.to(self.device)
-        self.optim = build_optimizer(self.model.prompt_learner, cfg.OPTIM)
-        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.register_model("prompt_learner", self.model.prompt_learner, self.optim, self.sched)
-
-    def forward_backward(self, batch):
-        image, label = batch["img"].to(self.device), batch["label"].to(self.device)
-        output = self.model(image)
-        loss = F.cross_entropy(output, label)
-        self.model_backward_and_update(loss)
-        if (self.batch_idx + 1) == self.num_batches:
-            self.update_lr()
-        return {"loss": loss.item(), "acc": compute_accuracy(output, label)[0].item()}
-
-    def after_epoch(self):
-        super().after_epoch()
-        if os.environ.get("KILL_AFTER") == str(self.epoch + 1):
-            os._exit(9)
-
-    def load_model(self, directory, epoch=None):
-        for name in self.get_model_names():
-            checkpoint = load_checkpoint(osp.join(directory, name, f"model.pth.tar-{epoch}"))
-            del checkpoint["state_dict"]["token_suffix"]
-            print(f"epoch of the weights: {checkpoint['epoch']}")
-            self._models[name].load_state_dict(checkpoint["state_dict"], strict=False)
-'''
-
 CONFIG = """
 INPUT:
   TRANSFORMS: ["random_flip", "normalize"]
@@ -205,11 +124,11 @@ def make_checkout(folder, package=""):
         "datasets/__init__.py": "",
         "datasets/colours.py": READER,
         "trainers/__init__.py": "",
-        "trainers/coop.py": STOCK,
         "config.yaml": CONFIG + (OURS if package else ""),
     }.items():
         (folder / "checkout" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "checkout" / name).write_text(text)
+    shutil.copy(ROOT / "tests/helpers/family.py", folder / "checkout/trainers/coop.py")
     top, split = folder / "data/colours", {part: [] for part in PARTS}
     for label, name in enumerate(COLOURS):
         (top / name).mkdir(parents=True)

@@ -1,8 +1,10 @@
 """Trainers of the shapes that CoOp's descendants have, written from their public names alone: what a model is called by
 (`prompt_learner`, `text_encoder`, ...), what that takes and returns, what is registered, who calls the optimiser.
 
-They stand on Dassl and the embedded backbone, so that the file is a checkout's trainers/family.py as well.
+They stand on Dassl and the embedded backbone, so that the file is a checkout's trainers/coop.py as well.
 """
+
+import os
 
 import clip
 import miniclip
@@ -91,6 +93,11 @@ class Stock(TrainerX):
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         return {"loss": loss.item()}
+
+    def after_epoch(self):
+        super().after_epoch()
+        if os.environ.get("KILL_AFTER") == str(self.epoch + 1):
+            os._exit(9)
 
     def load_model(self, directory, epoch=None):
         for name in self.get_model_names() if directory else ():

@@ -16,30 +16,20 @@ def test_defaults_that_coop_relies_on():
     assert cfg.TRAIN.PRINT_FREQ == 10 and cfg.TRAIN.CHECKPOINT_FREQ == 0
     assert cfg.TEST.EVALUATOR == "Classification" and cfg.TEST.FINAL_MODEL == "last_step"
     cfg.INPUT.PIXEL_MEAN.append(0.0)
-    cfg.DATALOADER.TRAIN_X.BATCH_SIZE = 1
-    fresh = get_cfg_default()
-    assert len(fresh.INPUT.PIXEL_MEAN) == 3 and fresh.DATALOADER.TRAIN_X.BATCH_SIZE == 32
+    assert len(get_cfg_default().INPUT.PIXEL_MEAN) == 3
 
 
-@pytest.mark.parametrize("source", ["file", "options"])
-def test_unknown_key_names_the_nearest(tmp_path, source):
-    cfg = get_cfg_default()
+def test_unknown_key_names_the_nearest():
     with pytest.raises(UserError, match=r"OPTIM\.MAX_EPOCHS.*nearest known keys: OPTIM\.MAX_EPOCH,"):
-        if source == "file":
-            (tmp_path / "c.yaml").write_text("OPTIM:\n  MAX_EPOCHS: 3\n")
-            cfg.merge_from_file(str(tmp_path / "c.yaml"))
-        else:
-            cfg.merge_from_list(["OPTIM.MAX_EPOCHS", "3"])
+        get_cfg_default().merge_from_list(["OPTIM.MAX_EPOCHS", "3"])
 
 
 @pytest.mark.parametrize(
     "text, message",
     [
         ("OPTIM:\n  MAX_EPOCH: many\n", "OPTIM.MAX_EPOCH"),
-        ("a: [1\n", "not a YAML file.*line 2"),
         ("just words\n", "not a YAML file of config keys: it holds a str"),
-        ("OPTIM: 3\n", "for config key: OPTIM"),
-        ("SEED: null\n", "SEED is missing"),
+        ("OPTIM:\n  MAX_EPOCHS: 3\n", "nearest known keys: OPTIM.MAX_EPOCH,"),
         ("SEED: !!python/object/apply:os.getcwd []\n", "could not determine a constructor.*line 1"),
         ("OPTIM: {LR: 0.5}\nSEED: 1\nOPTIM:\n  MAX_EPOCH: 3\n", "line 3: the key OPTIM stands twice"),
     ],
@@ -59,9 +49,8 @@ def test_whole_numbers_are_taken_for_floats(tmp_path):
     (tmp_path / "c.yaml").write_text("OPTIM:\n  LR: 2\n")
     cfg.merge_from_file(str(tmp_path / "c.yaml"))
     assert cfg.OPTIM.LR == 2.0 and type(cfg.OPTIM.LR) is float
-    for wrong in ("1.5", "many"):
-        with pytest.raises(UserError, match="OPTIM.MAX_EPOCH"):
-            cfg.merge_from_list(["OPTIM.MAX_EPOCH", wrong])
+    with pytest.raises(UserError, match="OPTIM.MAX_EPOCH"):
+        cfg.merge_from_list(["OPTIM.MAX_EPOCH", "1.5"])
 
 
 def written(path, text):

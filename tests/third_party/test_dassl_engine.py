@@ -8,7 +8,7 @@ import pytest
 import torch
 from dassl.config import get_cfg_default
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
-from dassl.engine import TRAINER_REGISTRY, SimpleTrainer, TrainerBase, TrainerX, build_trainer
+from dassl.engine import TRAINER_REGISTRY, TrainerBase, TrainerX, build_trainer
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import NonFiniteLoss, UserError, load_checkpoint
 from PIL import Image
@@ -104,19 +104,11 @@ def weights(trainer):
 
 def test_order_of_hooks_and_lines(tmp_path, capsys):
     trainer = run(config(tmp_path, "OPTIM.MAX_EPOCH", 2))
-    assert trainer.seen == [
-        "check_cfg", "build_model", "before_epoch 0", "after_epoch 0",
-        "before_epoch 1", "after_epoch 1", "after_train", "test None",
-    ]  # fmt: skip
-    out = capsys.readouterr().out
-    assert re.search(
-        r"^epoch \[1/2\] batch \[1/2\] time .* loss \d+\.\d{4} \(\d+\.\d{4}\) lr 5\.0000e-02 eta", out, re.M
-    )
-    lines = out.splitlines()
-    finish = lines.index("Finish training")
+    epochs = ["before_epoch 0", "after_epoch 0", "before_epoch 1", "after_epoch 1"]
+    assert trainer.seen == ["check_cfg", "build_model", *epochs, "after_train", "test None"]
+    lines = capsys.readouterr().out.splitlines()
     accuracy = [i for i, line in enumerate(lines) if re.fullmatch(r"\* accuracy: [\d.]+%", line)]
-    assert len(accuracy) == 1 and accuracy[0] > finish
-    assert re.fullmatch(r"Elapsed: \d:\d\d:\d\d", lines[-1])
+    assert len(accuracy) == 1 and accuracy[0] > lines.index("Finish training")
 
 
 @pytest.mark.parametrize("by_resume_key", [False, True])
@@ -141,61 +133,12 @@ def test_a_killed_run_ends_as_one_left_alone(tmp_path, by_resume_key, monkeypatc
     resumed = run(killed)
     assert resumed.start_epoch == 2 and resumed.lrs == straight.lrs[4:]
     assert torch.equal(weights(resumed), weights(straight))
-    # nothing left to do but the test
-    again = run(config(tmp_path, "OPTIM.NAME", "adam", "OUTPUT_DIR", resumed.output_dir))
-    assert again.lrs == [] and again.start_epoch == 4 and torch.equal(weights(again), weights(straight))
 
 
-def test_resume_goes_back_to_what_all_models_have(tmp_path, capsys):
-    """A run killed between the saves of two models left one a checkpoint ahead."""
-    two, models = TrainerBase(), {name: torch.nn.Linear(1, 1) for name in "ab"}
-    for name, model in models.items():
-        two.register_model(name, model, torch.optim.SGD(model.parameters(), lr=1.0))
-    for epoch in range(3):
-        for model in models.values():
-            torch.nn.init.constant_(model.weight, epoch)
-        two.save_model(epoch, str(tmp_path))
-    (tmp_path / "b" / "model.pth.tar-3").unlink()
-    (tmp_path / "b" / "checkpoint").write_text("model.pth.tar-2\n")
-    assert two.resume_model_if_exist(str(tmp_path)) == 2
-    assert [model.weight.item() for model in models.values()] == [1.0, 1.0]
-    (tmp_path / "b" / "checkpoint").unlink()
-    assert two.resume_model_if_exist(str(tmp_path)) == 0
-
-
-def scripted_validation(monkeypatch, results):
-    """Let the k-th validation return the k-th of `results`; the real test runs on the test set."""
-    real = SimpleTrainer.test
-    left = iter(results)
-    monkeypatch.setattr(
-        SimpleTrainer, "test", lambda self, split=None: next(left) if split == "val" else real(self, split)
-    )
-
-
-@pytest.mark.parametrize("killed", [False, True])
-def test_best_validation_model_is_kept_and_tested(tmp_path, monkeypatch, capsys, killed):
-    """Also by a run that was killed after the second epoch, and continued."""
-    options = ["TEST.FINAL_MODEL", "best_val", "TRAIN.CHECKPOINT_FREQ", 1]
-    results = [50.0, 70.0, 60.0, 65.0]
-    if killed:
-        with monkeypatch.context() as patch, pytest.raises((StopIteration, RuntimeError)):
-            scripted_validation(patch, results[:2])
-            run(config(tmp_path, *options))
-    scripted_validation(monkeypatch, results[2 * killed :])
-    trainer, folder = run(config(tmp_path, *options)), tmp_path / "out" / "linear"
-    best = load_checkpoint(str(folder / "model-best.pth.tar"))
-    assert best["epoch"] == 2 and best["val_result"] == 70.0
-    second = load_checkpoint(str(folder / "model.pth.tar-2"))["state_dict"]
-    assert torch.equal(trainer.model.state_dict()["1.weight"], second["1.weight"])
-    assert (folder / "checkpoint").read_text() == "model.pth.tar-4\n"
-
-
-@pytest.mark.parametrize("options", [("TEST.FINAL_MODEL", "best_val"), ("TEST.SPLIT", "val")])
-def test_selection_never_falls_back_to_the_test_set(tmp_path, options, capsys):
-    with pytest.raises(UserError, match="Shades has no validation set"):
-        run(config(tmp_path, "DATASET.ROOT", str(tmp_path / "noval"), *options))
-    with pytest.raises(UserError, match="expected test or val, got 'train'"):
-        build_trainer(config(tmp_path)).test("train")
+def test_selection_never_falls_back_to_the_test_set(tmp_path):
+    for options in (("TEST.FINAL_MODEL", "best_val"), ("TEST.SPLIT", "val")):
+        with pytest.raises(UserError, match="Shades has no validation set"):
+            run(config(tmp_path, "DATASET.ROOT", str(tmp_path / "noval"), *options))
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, capsys):
@@ -208,9 +151,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_step(tmp_path, capsys):
         return images * (math.nan if (trainer.epoch, trainer.batch_idx) == (2, 1) else 1), labels, domains
 
     trainer.parse_batch_train = poisoned
-    with pytest.raises(NonFiniteLoss, match="nan in epoch 3, batch 2") as error:
+    with pytest.raises(NonFiniteLoss, match="nan in epoch 3, batch 2"):
         trainer.train()
-    assert isinstance(error.value, (UserError, FloatingPointError))
     last = load_checkpoint(str(tmp_path / "out" / "linear" / "model.pth.tar-2"))
     assert all(torch.isfinite(v).all() for v in last["state_dict"].values())
-    assert (tmp_path / "out" / "linear" / "checkpoint").read_text() == "model.pth.tar-2\n"

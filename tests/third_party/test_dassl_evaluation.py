@@ -35,17 +35,12 @@ def test_results_and_lines(tmp_path, capsys):
     )
 
 
-def test_per_class(tmp_path, capsys):
-    results = evaluator(tmp_path, PER_CLASS_RESULT=True).evaluate()
+def test_per_class_and_confusion_matrix(tmp_path, capsys):
+    results = evaluator(tmp_path, PER_CLASS_RESULT=True, COMPUTE_CMAT=True).evaluate()
     assert results["perclass_accuracy"] == pytest.approx((200 / 3 + 50 + 100) / 3)
     lines = capsys.readouterr().out.splitlines()[6:]
-    assert lines[0] == "=> per-class result"
+    assert lines[0] == "=> per-class result" and lines[4] == "* average: 72.2%"
     assert lines[1].startswith("* class: 0 (ant)\ttotal: 3\tcorrect: 2\tacc: 66.7%")
-    assert len(lines) == 5 and lines[-1] == "* average: 72.2%"
-
-
-def test_confusion_matrix(tmp_path, capsys):
-    evaluator(tmp_path, COMPUTE_CMAT=True).evaluate()
     matrix = torch.load(tmp_path / "cmat.pt", weights_only=True)
     expected = torch.tensor([[2 / 3, 1 / 3, 0, 0], [0, 0.5, 0, 0.5], [0, 0, 1, 0], [0, 0, 0, 0]], dtype=torch.float64)
     assert torch.allclose(matrix, expected)

@@ -50,7 +50,6 @@ def test_cosine_after_constant_warmup(recount, expected):
     [
         ({"LR_SCHEDULER": "cosine"}, lambda o: torch_schedules.CosineAnnealingLR(o, 50)),
         ({"LR_SCHEDULER": "single_step", "STEPSIZE": (7,)}, lambda o: torch_schedules.StepLR(o, 7, 0.1)),
-        ({"LR_SCHEDULER": "single_step", "STEPSIZE": (-1,)}, lambda o: torch_schedules.StepLR(o, 50, 0.1)),
         ({"LR_SCHEDULER": "multi_step", "STEPSIZE": (5, 20)}, lambda o: torch_schedules.MultiStepLR(o, [5, 20], 0.1)),
     ],
 )
@@ -82,30 +81,10 @@ def test_state_is_plain_and_continues_exactly():
     assert rates(resumed, fresh, 30) == whole[20:]
 
 
-def test_staged_rates_and_explicit_groups():
-    model = torch.nn.ModuleDict({"backbone": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 2)})
-    cfg = optim_cfg(STAGED_LR=True, NEW_LAYERS=("head",), BASE_LR_MULT=0.1)
-    base, new = build_optimizer(model, cfg).param_groups
-    assert base["lr"] == pytest.approx(0.0002) and new["lr"] == 0.002 and new["params"][0] is model["head"].weight
-    cfg.NEW_LAYERS = ("tail",)
-    with pytest.raises(UserError, match="tail.*backbone"):
-        build_optimizer(model, cfg)
-    only = build_optimizer(None, optim_cfg(), param_groups=[{"params": [model["head"].weight]}])
-    assert len(only.param_groups[0]["params"]) == 1
-
-
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ({"NAME": "adma"}, "'adma'.*nearest first: adam"),
-        ({"LR_SCHEDULER": "cosinus"}, "cosinus.*cosine"),
-        ({"WARMUP_EPOCH": 1, "WARMUP_TYPE": "square"}, "square.*constant, linear"),
-        ({"LR_SCHEDULER": "multi_step", "STEPSIZE": 3}, "list of epochs"),
-    ],
-)
-def test_bad_options(options, message):
-    with pytest.raises(UserError, match=message):
-        built(optim_cfg(**options))
+def test_bad_options():
+    for options, message in (({"NAME": "adma"}, "nearest first: adam"), ({"LR_SCHEDULER": "cosinus"}, "cosine")):
+        with pytest.raises(UserError, match=message):
+            built(optim_cfg(**options))
 
 
 @pytest.mark.parametrize(

@@ -6,20 +6,20 @@ from typing import NamedTuple
 import torch
 
 
-class Shape(NamedTuple):
-    """How a model is asked for what its logits are made of. Features need not be of unit norm."""
-
-    text_features: Callable  # (model, unit image features [B, d]) -> [C, d]; [B, C, d] where prompts see the image
-    image_features: Callable  # (model, images [B, 3, H, W]) -> [B, d]
-    logit_scale: Callable  # (model) -> what cosines are multiplied with
+def plain_images(model, images):
+    return model.image_encoder(images.type(model.dtype))
 
 
 def exponential_scale(model):
     return model.logit_scale.exp()
 
 
-def plain_images(model, images):
-    return model.image_encoder(images.type(model.dtype))
+class Shape(NamedTuple):
+    """How a model is asked for what its logits are made of. Features need not be of unit norm."""
+
+    text_features: Callable | None  # (model, unit image features [B, d]) -> [C, d]; [B, C, d] if prompts see the image
+    image_features: Callable = plain_images  # (model, images [B, 3, H, W]) -> [B, d]
+    logit_scale: Callable = exponential_scale  # (model) -> what cosines are multiplied with
 
 
 def generic_texts(model, features):
@@ -48,10 +48,10 @@ def class_aware_texts(model, features):
 
 # By the name of the trainer whose published code has the shape.
 SHAPES = {
-    "CoOp": Shape(generic_texts, plain_images, exponential_scale),
-    "CoCoOp": Shape(conditional_texts, plain_images, exponential_scale),
-    "KgCoOp": Shape(generic_texts, plain_images, exponential_scale),
-    "MaPLe": Shape(multimodal_texts, multimodal_images, exponential_scale),
-    "PromptSRC": Shape(generic_texts, plain_images, exponential_scale),
-    "TCP": Shape(class_aware_texts, plain_images, exponential_scale),
+    "CoOp": Shape(generic_texts),
+    "CoCoOp": Shape(conditional_texts),
+    "KgCoOp": Shape(generic_texts),
+    "MaPLe": Shape(multimodal_texts, multimodal_images),
+    "PromptSRC": Shape(generic_texts),
+    "TCP": Shape(class_aware_texts),
 }

@@ -1,14 +1,11 @@
 """The Proposed Splits on miniature trees: locs count from 1 in the benchmark's own order of images."""
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import UserError
 from helpers.trees import add_awa2, add_cub, add_flo, add_flowers, add_proposed_splits
-from scipy.io import loadmat, savemat
 
 from datasets.core.splits import class_names
 
@@ -18,8 +15,7 @@ def cub(tmp_path):
     """Four birds of four images; 001 and 003 are unseen. images.txt is sorted by class."""
     folders = ["001.Black_footed_Albatross", "002.Laysan_Albatross", "003.Sooty_Albatross", "004.Groove_billed_Ani"]
     add_cub(tmp_path, folders)
-    top = add_proposed_splits(tmp_path, "CUB", [6, 5, 13, 14, 15], [7, 8, 16], [1, 2, 3, 4, 9, 10, 11, 12])
-    (top / "testclasses.txt").write_text("003.Sooty_Albatross\n001.Black_footed_Albatross\n")
+    add_proposed_splits(tmp_path, "CUB", [6, 5, 13, 14, 15], [7, 8, 16], [1, 2, 3, 4, 9, 10, 11, 12])
     return tmp_path
 
 
@@ -35,48 +31,33 @@ def test_cub_labels_run_over_seen_then_unseen_classes(load, cub):
     assert data.test == data.test_seen + data.test_unseen and not data.val
     few = load("CUB", cub, 2)
     assert [d.label for d in few.train_x] == [0, 0, 1, 1] and few.num_classes == 4 and len(few.test) == 11
-    for subset in ("base", "new"):
-        with pytest.raises(UserError, match="seen and unseen classes"):
-            load("CUB", cub, subset=subset)
+    with pytest.raises(UserError, match="seen and unseen classes"):
+        load("CUB", cub, subset="new")
 
 
-@pytest.mark.parametrize(
-    "locs, fault",
-    [
-        (([5, 6, 13, 9], [7, 8, 16], [1, 2, 3, 4, 10, 11, 12]), "not disjoint.*another order"),
-        (([5, 6], [7, 8], [1, 2, 3, 4]), "not those of .*testclasses.txt"),
-        (([5, 17], [7, 8], [1, 2]), "expected places from 1 to 16"),
-    ],
-)
-def test_lists_of_another_image_order_are_refused(load, cub, locs, fault):
-    add_proposed_splits(cub, "CUB", *locs)
-    with pytest.raises(UserError, match=fault):
+def test_lists_of_another_image_order_are_refused(load, cub):
+    add_proposed_splits(cub, "CUB", [5, 6, 13, 9], [7, 8, 16], [1, 2, 3, 4, 10, 11, 12])
+    with pytest.raises(UserError, match="another order"):
         load("CUB", cub)
 
 
 def test_awa2_follows_the_order_of_res101(load, tmp_path):
     files = ["grizzly+bear/b_1.jpg", "antelope/a_2.jpg", "antelope/a_1.jpg", "bat/c_1.jpg"]
-    top = add_awa2(tmp_path, files)
+    add_awa2(tmp_path, files)
     add_proposed_splits(tmp_path, "AWA2", [1, 3], [2], [4])
     data = load("AWA2", tmp_path)
     assert data.classnames == ["antelope", "grizzly bear", "bat"]
     assert [d.label for d in data.train_x] == [1, 0] and data.train_x[1].impath.endswith("antelope/a_1.jpg")
-    savemat(top / "res101.mat", {"features": np.zeros((8, 4))})
-    with pytest.raises(UserError, match="no usable image_files"):
-        load("AWA2", tmp_path)
 
 
 def test_flo_follows_the_published_lists(load, tmp_path):
-    top = add_flowers(tmp_path, [1, 2, 1, 3, 2, 2], {"1": "rose", "2": "lily", "3": "iris"})
+    add_flowers(tmp_path, [1, 2, 1, 3, 2, 2], {"1": "rose", "2": "lily", "3": "iris"})
     add_flo(tmp_path, [5, 6], [2], [4, 1, 3])
     add_proposed_splits(tmp_path, "FLO", [1, 3, 4], [2], [5, 6])  # images 5, 2, 4 | 6 | 1, 3
     data = load("FLO", tmp_path)
     assert data.seen_classnames == ["lily", "iris"] and data.unseen_classnames == ["rose"]
     assert [Path(d.impath).stem[-1] for d in data.train_x + data.test] == [*"524613"]
     assert [d.label for d in data.train_x + data.test] == [0, 0, 1, 0, 2, 2]
-    (top / "cat_to_name.json").write_text(json.dumps({"1": "rose"}))
-    with pytest.raises(UserError, match="no name for class 2"):
-        load("FLO", tmp_path)
 
 
 def test_real_flo_splits(shared):
@@ -91,12 +72,3 @@ def test_real_flo_splits(shared):
     assert seen == set(range(82)) and unseen == set(range(82, 102)) and len(set(class_names(split))) == 102
     derived = [line.split() for line in (shared / "xlsa17/data/FLO/image_order_DERIVED.txt").read_text().splitlines()]
     assert reader.image_order() == [(file, int(label)) for _, file, label in derived]
-
-
-@pytest.mark.parametrize(
-    "name, sizes", [("CUB", (7057, 1764, 2967)), ("AWA2", (23527, 5882, 7913)), ("FLO", (5631, 1403, 1155))]
-)
-def test_real_lists_have_the_published_sizes_and_do_not_overlap(shared, name, sizes):
-    mat = loadmat(shared / "xlsa17" / "data" / name / "att_splits.mat")
-    lists = [set(mat[f"{part}_loc"].ravel().tolist()) for part in ("trainval", "test_seen", "test_unseen")]
-    assert tuple(map(len, lists)) == sizes and len(set.union(*lists)) == sum(sizes)

@@ -1,46 +1,24 @@
-import os
-from pathlib import Path
+"""The few-shot lists that come with the project: all of them are draws, and they are used."""
+
+import hashlib
 
 import pytest
-from dassl.utils import UserError, write_json
+from dassl.utils import UserError
 
-from datasets.core import lists, sampling
+from datasets.core import fewshot
 from datasets.core.splits import read_split, split_hash
-
-REPO = Path(__file__).resolve().parents[3]
 
 READERS = ["Caltech101", "DescribableTextures", "EuroSAT", "OxfordFlowers", "OxfordPets", "StanfordCars", "UCF101"]
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(lists, "FOLDER", str(tmp_path / "fewshot"))
-    return tmp_path / "fewshot"
-
-
-@pytest.mark.parametrize(
-    "paths, line",
-    [
-        (["a/1.jpg"], "a/1.jpg"),
-        (["a/x1.jpg", "a/x22.jpg"], "a/x{1,22}.jpg"),
-        (["a/x1.jpg", "a/x11.jpg"], "a/x1{,1}.jpg"),
-        (["a/11.jpg", "a/1.jpg"], "a/1{1,}.jpg"),
-        (["a.jpg", "b.bmp"], "{a.jpg,b.bmp}"),
-    ],
-)
-def test_lines_are_compact_and_expand_again(paths, line):
-    assert lists.compact(paths) == line and lists.expand(line) == paths
-
-
 @pytest.mark.parametrize("name", READERS)
-def test_lists_equal_sampling(shared, name):
+def test_lists_equal_draws(shared, name):
     """Every shipped list, in its order, is the draw for its seed."""
     split = read_split(shared / "splits_zhou" / f"split_zhou_{name}.json")
-    for seed in lists.SEEDS:
-        for shots in lists.SHOTS:
-            path = lists.find(name, split_hash(split), seed, shots)
-            assert path, "no list for the full split"
-            assert lists.read(path, split, shots) == sampling.draw(split, shots, seed)
+    for seed in (1, 2, 3):
+        for shots in fewshot.LISTED_SHOTS:
+            path = fewshot.list_path(name, split_hash(split), seed)
+            assert fewshot.read_list(path, split, shots) == fewshot.draw(split, shots, seed)
 
 
 # Places in the split's lists as linzhiqiu/cross_modal_adaptation (CVPR 2023) published them for CoOp's protocol
@@ -66,40 +44,30 @@ PUBLISHED = {
 @pytest.mark.parametrize("reader, shots, seed", PUBLISHED)
 def test_draws_equal_published_ones(shared, reader, shots, seed):
     split = read_split(shared / "splits_zhou" / f"split_zhou_{reader}.json")
-    for part, drawn, published in zip(split, sampling.draw(split, shots, seed), PUBLISHED[reader, shots, seed]):
+    for part, drawn, published in zip(split, fewshot.draw(split, shots, seed), PUBLISHED[reader, shots, seed]):
         assert [part.index(item) for item in drawn] == [int(place) for place in published.split()]
 
 
-def write(path, text):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-    return path
-
-
 @pytest.fixture
-def split(caltech):
-    return read_split(caltech / "caltech-101" / "split_zhou_Caltech101.json")
-
-
-@pytest.fixture
-def listed(split, folder):
-    """A list of the miniature Caltech101 that differs from the draw in one image, to see whether it is used."""
-    path, text = lists.text_of(split, "Caltech101", 1)
-    chosen = lists.read(write(path, text), split, 4)[0]
-    other = next(item for item in split.train if item.label == 3 and item not in chosen)
-    drawn = [item.path for item in chosen if item.label == 3]
-    line, body = lists.compact(drawn), text.partition("\n")[2]
-    assert body.count(line) == 1
-    body = body.replace(line, lists.compact([other.path, *drawn[1:]]))
-    write(path, lists.with_header(os.path.basename(path), body))
-    return other
+def listed(caltech, tmp_path, monkeypatch):
+    """Path of a list of the miniature Caltech101, of 4 shots and seed 1, that differs from the draw in one image; and
+    that image."""
+    split = read_split(caltech / "caltech-101" / "split_zhou_Caltech101.json")
+    train, val = fewshot.draw(split, 4, 1)
+    other = next(item for item in split.train if item.label == train[-1].label and item not in train)
+    train[-1] = other
+    lines = ["[4 train]", *(item.path for item in train), "[4 val]", *(item.path for item in val)]
+    body = "\n".join(lines) + "\n"
+    monkeypatch.setattr(fewshot, "LISTS", tmp_path)
+    path = fewshot.list_path("Caltech101", split_hash(split), 1)
+    path.write_text(f"# {path.name}: by hand: {hashlib.sha256(body.encode()).hexdigest()}\n{body}")
+    return path, other
 
 
 def test_reader_prefers_pickle_then_list_then_draw(load, caltech, listed):
     first = load("Caltech101", caltech, 4)
-    assert first.fewshot_source.startswith("Caltech101-") and first.fewshot_source.endswith("-seed1.txt")
-    assert any(d.impath.endswith(listed.path) for d in first.train_x)
+    assert first.fewshot_source == listed[0].name
+    assert any(d.impath.endswith(listed[1].path) for d in first.train_x)
     assert load("Caltech101", caltech, 4).fewshot_source == first.fewshot_source  # also from the file that it kept
     kept = caltech / "caltech-101" / "split_fewshot"
     (kept / "shot_4-seed_2.pkl").write_bytes((kept / "shot_4-seed_1.pkl").read_bytes())
@@ -109,44 +77,11 @@ def test_reader_prefers_pickle_then_list_then_draw(load, caltech, listed):
     assert load("Caltech101", caltech, 3).fewshot_source == "sampled"
 
 
-@pytest.fixture
-def kept(split, folder):
-    """Path of a good list, and its text."""
-    path, text = lists.text_of(split, "Caltech101", 1)
-    return write(path, text), text
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda lines: [*lines[:2], lines[2].replace(".jpg", ".png"), *lines[3:]],
-        lambda lines: lines[:-1],
-        lambda lines: [lines[0], lines[2], lines[1], *lines[3:]],
-    ],
-)
-def test_a_changed_list_is_refused(split, kept, change):
-    path, text = kept
-    lines = text.splitlines(keepends=True)
-    changed = "".join(change(lines))
-    assert changed != text
-    for content in (changed, lists.text_of(split, "Caltech101", 2)[1]):  # also another seed's under this name
+def test_a_changed_list_is_refused(load, caltech, listed):
+    path, _ = listed
+    lines = path.read_text().splitlines(keepends=True)
+    of_another_seed = "".join([lines[0].replace("seed1", "seed2"), *lines[1:]])
+    for content in ("".join(lines[:-1]), "".join([lines[0], lines[2], lines[1], *lines[3:]]), of_another_seed):
+        path.write_text(content)
         with pytest.raises(UserError, match="is damaged: its lines do not match the digest in its first line"):
-            lists.read(write(path, content), split, 4)
-
-
-def test_script_writes_lists_and_checks_them(split, folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(REPO / "scripts"))
-    import fewshot_lists
-
-    splits = tmp_path / "splits"
-    splits.mkdir()
-    with pytest.raises(UserError, match="holds no split_zhou_"):
-        fewshot_lists.main([str(splits)])
-    write_json(split._asdict(), splits / "split_zhou_Caltech101.json")
-    with pytest.raises(UserError, match="3 lists are missing or differ"):
-        fewshot_lists.main([str(splits), "--check"])
-    assert not folder.exists()
-    fewshot_lists.main([str(splits)])
-    fewshot_lists.main([str(splits), "--check"])
-    path = folder / f"Caltech101-{split_hash(split)}-seed2.txt"
-    assert lists.read(str(path), split, 16) == sampling.draw(split, 16, 2)
+            load("Caltech101", caltech, 4)

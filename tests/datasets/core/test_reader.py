@@ -55,17 +55,7 @@ def test_half_of_the_classes(load, caltech, subset, names):
         assert [(d.impath, d.label) for d in getattr(half, part)] == expected
 
 
-def test_stock_config_without_our_keys_works(caltech):
-    from dassl.config import get_cfg_default
-    from dassl.data.datasets import DATASET_REGISTRY
-
-    cfg = get_cfg_default()
-    cfg.DATASET.ROOT = str(caltech)
-    assert DATASET_REGISTRY.get("Caltech101")(cfg).num_classes == 4
-
-
-@pytest.mark.parametrize("subset", ["all", "base", "new"])
-@pytest.mark.parametrize("shots", [-1, 4])
+@pytest.mark.parametrize("subset, shots", [("all", -1), ("base", 4), ("new", 4)])
 def test_bank_gives_the_same_items_without_images(load, caltech, bank, subset, shots):
     images, before = load("Caltech101", caltech, shots, seed=3, subset=subset), files(caltech)
     items = load("Caltech101", "", shots, seed=3, subset=subset, bank=bank)
@@ -76,21 +66,11 @@ def test_bank_gives_the_same_items_without_images(load, caltech, bank, subset, s
         assert [(d.impath, d.label, d.classname) for d in getattr(items, part)] == expected
 
 
-def test_foreign_and_damaged_banks_are_refused(load, tmp_path, bank):
+def test_foreign_banks_are_refused(load, tmp_path):
     split = json.dumps({"train": [["a", 0, "x"]], "val": [], "test": [["a", 0, "x"]]})
-    for name, changes, fault in (
-        ("format", {"format": "v0"}, "its format is 'v0'"),
-        ("dataset", {"dataset": "EuroSAT"}, "bank of 'EuroSAT'"),
-        ("twice", {"split": split}, "listed twice"),
-    ):
+    for changes, fault in (({"dataset": "EuroSAT"}, "bank of 'EuroSAT'"), ({"split": split}, "listed twice")):
         with pytest.raises(UserError, match=fault):
-            load("Caltech101", bank=make_bank(tmp_path / f"{name}.safetensors", **changes))
-    (tmp_path / "damaged.safetensors").write_bytes(bank.read_bytes()[:50])
-    with pytest.raises(UserError, match="feature bank .*damaged.safetensors is damaged"):
-        load("Caltech101", bank=tmp_path / "damaged.safetensors")
-    (tmp_path / "bank.safetensors.sha256").write_text("0" * 64)
-    with pytest.raises(UserError, match="bank.safetensors is damaged: its sha256 is"):
-        load("Caltech101", bank=bank)
+            load("Caltech101", bank=make_bank(tmp_path / "bank.safetensors", **changes))
 
 
 def test_missing_data_names_the_path_and_the_command(load, tmp_path):
@@ -112,8 +92,7 @@ def test_missing_images_are_counted_and_the_first_five_named(load, caltech):
     assert len(re.findall(r"bass/image_\d+\.jpg", str(error.value))) == 5
 
 
-@pytest.mark.parametrize("subset", ["all", "base", "new"])
-@pytest.mark.parametrize("shots", [-1, 4])
+@pytest.mark.parametrize("subset, shots", [("all", -1), ("base", 4)])
 def test_drawn_and_left_over_images_are_all_training_images_of_the_classes(load, caltech, subset, shots):
     whole, few = load("Caltech101", caltech, subset=subset), load("Caltech101", caltech, shots, subset=subset)
     drawn, left = ({(d.impath, d.label, d.classname) for d in part} for part in (few.train_x, few.unused_train))

@@ -11,7 +11,6 @@ from datasets.core.splits import (
     class_names,
     split_classes,
     split_hash,
-    split_trainval,
     subsample,
 )
 
@@ -32,13 +31,11 @@ def changed(part, index, entry):
     "raw, fault",
     [
         ({"train": [], "val": []}, "expected"),
-        (changed("test", 1, ["c/3.jpg", "2", "cat"]), r"test item 1 is not \[path, label, class name\]"),
-        (changed("train", 0, ["b/1.jpg", -1, "bee"]), "from 0 without a gap, but 3 is missing"),
-        (changed("train", 0, ["b/1.jpg", 1, "  "]), "has a class name that is empty"),
-        (changed("train", 0, ["b/1.jpg", 1, "be\ne"]), "a character which no prompt can show"),
-        (changed("train", 0, ["../b/1.jpg", 1, "bee"]), "leaves the image folder"),
-        (changed("train", 0, ["/etc/passwd", 1, "bee"]), "leaves the image folder"),
-        (changed("train", 0, ["a\\..\\b", 1, "bee"]), "has a backslash"),
+        (changed("test", 1, ["c/3.jpg", "2", "cat"]), r"'2', 'cat'\] is not \[path below the image folder"),
+        (changed("train", 0, ["b/1.jpg", -1, "bee"]), "from 0 without a gap"),
+        (changed("train", 0, ["b/1.jpg", 1, "  "]), "printable name"),
+        (changed("train", 0, ["../b/1.jpg", 1, "bee"]), "below the image folder"),
+        (changed("train", 0, ["/etc/passwd", 1, "bee"]), "below the image folder"),
         (changed("test", 0, ["a/1.jpg", 0, "ant"]), "'a/1.jpg' is listed twice"),
         (changed("test", 0, ["b/3.jpg", 1, "wasp"]), "label 1 has two names, 'bee' and 'wasp'"),
         (changed("train", 0, None), "1 classes have no training image, first 'bee'"),
@@ -78,16 +75,16 @@ def test_split_classes_is_50_20_30_per_class_and_repeats():
     for part, size in zip(split, (20, 8, 12), strict=True):
         assert Counter(item.label for item in part) == {0: size, 1: size}
     assert sorted(split.items()) == sorted(items)
-    assert split == split_classes(items, seed=0) != split_classes(items, seed=1)
+    assert split == split_classes(items)
     few = {2: (1, 0, 1), 3: (2, 0, 1), 4: (2, 1, 1), 5: (2, 1, 2), 7: (4, 1, 2)}  # keep a training and a test image
     assert {n: tuple(map(len, split_classes(items[:n]))) for n in few} == few
     with pytest.raises(UserError, match="'x' has only 1 image; a split needs 2 of each class"):
         split_classes(items[:1])
 
 
-def test_split_trainval_takes_a_fifth_of_each_class():
+def test_with_a_published_test_set_val_takes_a_fifth_of_each_class():
     items = [Item(f"{name}/{i}", label, name) for label, name in enumerate("xy") for i in range(10 * (label + 1))]
     test = [Item("x/100", 0, "x")]
-    split = split_trainval(items, test)
+    split = split_classes(items, test)
     assert Counter(i.label for i in split.val) == {0: 2, 1: 4} and sorted(split.train + split.val) == sorted(items)
-    assert split.test == test and split != split_trainval(items, test, seed=1)
+    assert split.test == test

@@ -11,8 +11,7 @@ from helpers.banks import read_bank
 from safetensors.torch import save_file
 from tiny_data import make_split
 
-from datasets.core.bank import read_bank_split
-from datasets.core.splits import class_names
+from datasets.core.splits import class_names, read_bank_split
 from trainers.core import bank as banks
 from trainers.core.bank import BankStore, write_bank
 from trainers.core.files import verified_sha256
