@@ -96,9 +96,9 @@ class Launcher:
 
     def begin(self, run: Run):
         """Starts it, unless its source is not done."""
-        source = self.states[run.source].name if run.source else DONE
-        if source != DONE:
-            self.note(run, State(FAILED, f"its source is {source}: {run.source.folder}"))
+        source = run.source and (self.states.get(run.source) or state_of(run.source))
+        if source and source.name != DONE:
+            self.note(run, State(FAILED, f"its source is {source.name}: {run.source.folder}"))
             return
         self.note(run, State(BEGUN))
         self.workers.append(Worker(run, self.free.pop(), self.force))

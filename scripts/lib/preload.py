@@ -15,7 +15,7 @@ for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
 with warnings.catch_warnings(), suppress(Exception):
     warnings.simplefilter("ignore")
     import timm  # noqa: F401
-    import torch._dynamo
+    import torch._dynamo  # noqa: F401
     import torchvision  # noqa: F401
 
     import train

@@ -82,7 +82,7 @@ if NAME == "sbatch":
 elif NAME == "squeue":
     with changing():
         for state in sorted(STATE.glob("*.state")):
-            print(state.stem, state.read_text())
+            print(state.stem)
 elif NAME == "scontrol":
     (STATE / f"{{words[1]}}.requeue").touch()
 elif NAME == "srun":

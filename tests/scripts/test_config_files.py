@@ -16,16 +16,21 @@ def cfg_of(trainer, cfg, *options):
 @pytest.mark.parametrize(
     "trainer, cfg, expected",
     [
-        ("CLIP_Adapter_SHIP_GATE", "miniclip_gaussian", ["CLIP_Adapter_SHIP/miniclip_gaussian", "GATE/miniclip"]),
-        ("GaussianLDA_SHIP_GATE", "vit_b16", ["GaussianLDA_SHIP/vit_b16", "GATE/vit_b16"]),
-        ("Ensemble_GATE", "miniclip", ["Ensemble/miniclip", "GATE/miniclip"]),
-        ("CoOp_SAR", "miniclip_ep20", ["CoOp/miniclip_ep20", "SAR/miniclip"]),
-        ("CoOp_SHIP", "miniclip_ship_released", ["CoOp/miniclip_ship_released", "SHIP/miniclip"]),
-        ("CoOp_SHIP", "nothing", []),
+        ("CoOp_SHIP", "miniclip_ship_released", "trainers/CoOp/miniclip_ship_released plugins/SHIP/miniclip"),
+        (
+            "CLIP_Adapter_SHIP_GATE",
+            "miniclip_gaussian",
+            "trainers/CLIP_Adapter_SHIP/miniclip_gaussian plugins/GATE/miniclip",
+        ),
+        ("KgCoOp_GATE", "vit_b16_ep100_ctxv1", "trainers/KgCoOp/vit_b16_ep100_ctxv1 plugins/GATE/vit_b16"),
+        ("CoOp_SHIP_SMOOTH", "miniclip", "trainers/CoOp_SHIP/miniclip"),
+        ("LinearProbe_SHIP", "vit_b16", "base/vit_b16 plugins/SHIP/vit_b16"),
+        ("CoOp_VPT", "vit_b16_ctxv1", ""),  # not CoOp's file: a method of its own
+        ("CoOp_SHIP", "nothing", ""),
     ],
 )
 def test_the_longest_beginning_of_the_name_then_the_other_plugins(trainer, cfg, expected):
-    assert [path.split("/", 2)[2].removesuffix(".yaml") for path in config_files(trainer, cfg)] == expected
+    assert config_files(trainer, cfg) == [f"configs/{name}.yaml" for name in expected.split()]
 
 
 @pytest.mark.parametrize("backbone", ["miniclip", "vit_b16"])
