@@ -24,6 +24,7 @@ def train(words: list[str], log: str, gpu: str):
     """In the new process: what Python does for a command line, with a file that takes what is printed."""
     if not multiprocessing.parent_process().is_alive():
         return  # the launcher was interrupted while the server imported
+    multiprocessing.set_start_method(None, force=True)  # workers that read images are started as in any other run
     os.setsid()  # Ctrl-C reaches the launcher alone, which ends the runs
     for number in (signal.SIGHUP, signal.SIGTERM):  # which the server ignores
         signal.signal(number, signal.SIG_DFL)

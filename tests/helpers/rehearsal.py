@@ -26,17 +26,17 @@ SMALL = (
     "OPTIM.MAX_EPOCH 1 TRAIN.PRINT_FREQ 1 DATALOADER.NUM_WORKERS 0 VERBOSE False FEATURES.VIEWS 1 TEST.ALL_SUBSET 0"
 ).split()
 SMALL_SECTIONS = {
-    "SHIP": "EPOCHS 1 HIDDEN_DIM 16",
-    "PRODA": "N_PROMPT 4 PROMPT_BATCH 2",
-    "VPT": "SAMPLES 2 TEST_SAMPLES 2",
+    "SHIP": "EPOCHS 1; HIDDEN_DIM 16",
+    "PRODA": "N_PROMPT 4; PROMPT_BATCH 2",
+    "VPT": "SAMPLES 2; TEST_SAMPLES 2",
     # the random CLIP's towers have two blocks
     "TCP": "LAYER 1",
     "MAPLE": "PROMPT_DEPTH 2",
-    "PROMPTSRC": "PROMPT_DEPTH_TEXT 2 PROMPT_DEPTH_VISION 2",
-    "MMRL": "REP_LAYERS (1,2) REP_DIM 16",
-    "TIP_ADAPTER": "ALPHA_GRID (0.1,3.0,3) BETA_GRID (0.1,7.0,3)",
+    "PROMPTSRC": "PROMPT_DEPTH_TEXT 2; PROMPT_DEPTH_VISION 2",
+    "MMRL": "REP_LAYERS (1,2); REP_DIM 16",
+    "TIP_ADAPTER": "ALPHA_GRID (0.1,3.0,3); BETA_GRID (0.1,7.0,3)",
 }
-SMALL_GAN = "EPOCHS 1 HIDDEN_DIM 16 SYNTHETIC 4 BATCH_SIZE 256 CRITIC_STEPS 1"
+SMALL_GAN = "EPOCHS 1; HIDDEN_DIM 16; SYNTHETIC 4; BATCH_SIZE 256; CRITIC_STEPS 1"
 SMALL_SECTIONS |= dict.fromkeys(("F_VAEGAN", "TF_VAEGAN", "F_CLSWGAN"), SMALL_GAN)
 
 
@@ -54,9 +54,9 @@ def methods_and_compositions():
     return sorted(names), sorted({own[-1] for own in names.values()} - names.keys())
 
 
-def files_of(config, configs=CONFIGS):
-    """The --config-file's of `<Trainer>/<cfg>`, in the folder `configs` or in a copy of it; [] where there are none."""
-    return [configs / Path(path).relative_to("configs") for path in config_files(*config.split("/"))]
+def files_of(config):
+    """The --config-file's of `<Trainer>/<cfg>`; [] where there are none."""
+    return [ROOT / path for path in config_files(*config.split("/"))]
 
 
 def with_bases(path):
@@ -100,20 +100,16 @@ def dataset_files():
 
 def small(features):
     """Options that make any trainer's run small; `features` is the cache that runs share."""
-    options = [*SMALL, "FEATURES.DIR", str(features)]
-    for section, words in SMALL_SECTIONS.items():
-        keys, values = words.split()[::2], words.split()[1::2]
-        for key, value in zip(keys, values, strict=True):
-            options += [f"TRAINER.{section}.{key}", value]
-    return options
+    sections = [f"TRAINER.{section}." + word for section, words in SMALL_SECTIONS.items() for word in words.split("; ")]
+    return [*SMALL, "FEATURES.DIR", str(features), *(word for option in sections for word in option.split())]
 
 
-def command(data, out, config, dataset, *options, task="base2new", shots=SHOTS, configs=CONFIGS):
+def command(data, out, config, dataset, *options, task="base2new", shots=SHOTS):
     """A command line of train.py on the miniatures in `data`: `config` is `<Trainer>/<cfg>`; later options win."""
     root = Path(data) / PHOTOS if dataset == PHOTOS else data
     words = ["--root", root, "--seed", 1, "--trainer", config.split("/")[0], "--output-dir", out]
-    words += ["--dataset-config-file", configs / "datasets" / f"{dataset}.yaml"]
-    for path in files_of(config, configs):
+    words += ["--dataset-config-file", CONFIGS / "datasets" / f"{dataset}.yaml"]
+    for path in files_of(config):
         words += ["--config-file", path]
     images = ["FEATURES.VIEWS", 0] if trainers()[config.split("/")[0]].TUNES_IMAGES else []
     return [str(word) for word in [*words, "TASK", task, "DATASET.NUM_SHOTS", shots, *options, *images]]
