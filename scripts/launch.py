@@ -18,6 +18,7 @@ OUTPUT=DIR   folder of the results                            PYTHON=..., VENV=D
 import argparse
 import os
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -85,8 +86,17 @@ def main() -> int:
     if args.status or args.dry_run:
         show(launcher, args.status)
         return 0
-    code = launcher.run()
-    return code if code > 128 else max(code, report(fields, launcher))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
+            signal.signal(number, interrupt)
+    return max(launcher.run(), report(fields, launcher))
+
+
+def interrupt(number, frame):
+    """A signal ends the launcher, which lets its runs save; a second one of its kind does not wait for them."""
+    signal.signal(number, signal.SIG_DFL)
+    print("interrupted; the same command goes on from here", file=sys.stderr)
+    sys.exit(128 + number)
 
 
 def visible_gpus() -> list[str]:

@@ -9,7 +9,6 @@ import time
 from multiprocessing.connection import wait
 
 from trainers.core.files import read_results, summary
-from trainers.core.signals import Interrupted, interruptible
 
 from .runs import BEGUN, DONE, ENDED, FAILED, STALE, STATES, WAITING, Run, State, log_tail, state_of
 
@@ -59,31 +58,24 @@ class Launcher:
         self.states = {run: State(WAITING) if force else state_of(run) for run in found}
 
     def run(self) -> int:
-        """-> the exit status: 0 if every run is done, 1 if one is not, 128 + the signal that interrupted us."""
+        """Makes what is not done, sources first. When it is interrupted, the runs that go on save and end. -> the exit
+        status: 0 if every run is done, else 1"""
+        os.environ["PYTHONUNBUFFERED"] = "1"
+        if self.jobs > 1:
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
+        unfinished = [run for run, state in self.states.items() if state.name not in (DONE, STALE)]
         try:
-            with interruptible():
-                self.make([run for run, state in self.states.items() if state.name not in (DONE, STALE)])
-        except Interrupted as stop:
-            print(f"\n{self.counts()}; interrupted: the same command goes on from here", file=sys.stderr)
-            return stop.code
-        print(f"\n{self.counts()}", flush=True)
+            self.make([run for run in unfinished if not run.source])
+            self.make([run for run in unfinished if run.source])
+        finally:
+            self.stop()
+            print(f"\n{self.counts()}", flush=True)
         for run, state in self.states.items():
             if state.name in (STALE, FAILED):
                 print(f"{state.name}: {run.folder}: {state.line}\n    {run.log}", file=sys.stderr)
         return int(any(state.name != DONE for state in self.states.values()))
 
-    def make(self, unfinished: list[Run]):
-        """Sources first. When a signal comes, the runs that go on save and end."""
-        os.environ["PYTHONUNBUFFERED"] = "1"
-        if self.jobs > 1:
-            os.environ.setdefault("OMP_NUM_THREADS", "1")
-        try:
-            self.execute([run for run in unfinished if not run.source])
-            self.execute([run for run in unfinished if run.source])
-        finally:
-            self.stop()
-
-    def execute(self, waiting: list[Run]):
+    def make(self, waiting: list[Run]):
         while waiting or self.workers:
             while waiting and self.free:
                 self.begin(waiting.pop(0))

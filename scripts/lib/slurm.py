@@ -45,7 +45,7 @@ class Slurm(Launcher):
         self.record = self.folder / "jobs.json"  # {folder of a run: the job that makes it}
         self.ids: dict[str, str] = json.loads(self.record.read_text()) if self.record.exists() else {}
 
-    def execute(self, waiting: list[Run]):
+    def make(self, waiting: list[Run]):
         """Submits what is not queued yet. A run that starts from a source waits until the jobs of the sources end."""
         import submitit
 

@@ -142,7 +142,7 @@ class Checkout:
         preload.write_text(re.sub("    import (timm|torch).*\n", "", preload.read_text()))
         shutil.copytree(ROOT / "configs/sweeps", self.root / "configs/sweeps")
         (self.root / "trainers/core").mkdir(parents=True)
-        for name in ("bank_header", "files", "identity", "signals"):
+        for name in ("bank_header", "files", "identity"):
             shutil.copy(ROOT / f"trainers/core/{name}.py", self.root / f"trainers/core/{name}.py")
         (self.root / "trainers/core/run.py").write_text(FAKE_RUN)
         for plugin in (ROOT / "configs/plugins").iterdir():
