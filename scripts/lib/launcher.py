@@ -5,7 +5,6 @@ import os
 import runpy
 import signal
 import sys
-import time
 from multiprocessing.connection import wait
 
 from trainers.core.files import read_results, summary
@@ -40,7 +39,7 @@ class Worker:
     """The process of a run. `gpu`: the one that it sees; "": all. `force`: the run is made also if it is done."""
 
     def __init__(self, run: Run, gpu: str = "", force: bool = False):
-        self.run, self.gpu, self.begun = run, gpu, time.monotonic()
+        self.run, self.gpu = run, gpu
         run.log.parent.mkdir(parents=True, exist_ok=True)
         run.log.write_bytes(b"")
         self.printed = open(run.log, encoding="utf-8", errors="replace")
@@ -102,8 +101,7 @@ class Launcher:
         self.free.append(worker.gpu)
         worker.printed.close()
         if code == 0 and run.results.exists():
-            seconds = time.monotonic() - worker.begun
-            self.note(run, State(DONE, f"{summary(read_results(run.results))}  ({seconds:.0f} s)"))
+            self.note(run, State(DONE, summary(read_results(run.results))))
         else:
             with open(run.log, "a", encoding="utf-8") as log:
                 log.write(f"{ENDED}{code}\n")
