@@ -22,22 +22,18 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
 SHOTS = 2
 # Small in epochs, sizes and draws; everything else is the configuration file's own.
-SMALL = (
-    "OPTIM.MAX_EPOCH 1 TRAIN.PRINT_FREQ 1 DATALOADER.NUM_WORKERS 0 VERBOSE False FEATURES.VIEWS 1 TEST.ALL_SUBSET 0"
-).split()
-SMALL_SECTIONS = {
-    "SHIP": "EPOCHS 1; HIDDEN_DIM 16",
-    "PRODA": "N_PROMPT 4; PROMPT_BATCH 2",
-    "VPT": "SAMPLES 2; TEST_SAMPLES 2",
-    # the random CLIP's towers have two blocks
-    "TCP": "LAYER 1",
-    "MAPLE": "PROMPT_DEPTH 2",
-    "PROMPTSRC": "PROMPT_DEPTH_TEXT 2; PROMPT_DEPTH_VISION 2",
-    "MMRL": "REP_LAYERS (1,2); REP_DIM 16",
-    "TIP_ADAPTER": "ALPHA_GRID (0.1,3.0,3); BETA_GRID (0.1,7.0,3)",
-}
-SMALL_GAN = "EPOCHS 1; HIDDEN_DIM 16; SYNTHETIC 4; BATCH_SIZE 256; CRITIC_STEPS 1"
-SMALL_SECTIONS |= dict.fromkeys(("F_VAEGAN", "TF_VAEGAN", "F_CLSWGAN"), SMALL_GAN)
+# The random CLIP's towers have two blocks.
+SMALL = """
+OPTIM.MAX_EPOCH 1  TRAIN.PRINT_FREQ 1  DATALOADER.NUM_WORKERS 0  VERBOSE False  FEATURES.VIEWS 1  TEST.ALL_SUBSET 0
+TRAINER.SHIP.EPOCHS 1  TRAINER.SHIP.HIDDEN_DIM 16  TRAINER.PRODA.N_PROMPT 4  TRAINER.PRODA.PROMPT_BATCH 2
+TRAINER.VPT.SAMPLES 2  TRAINER.VPT.TEST_SAMPLES 2  TRAINER.TCP.LAYER 1  TRAINER.MAPLE.PROMPT_DEPTH 2
+TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT 2  TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION 2
+TRAINER.MMRL.REP_LAYERS (1,2)  TRAINER.MMRL.REP_DIM 16
+TRAINER.TIP_ADAPTER.ALPHA_GRID (0.1,3.0,3)  TRAINER.TIP_ADAPTER.BETA_GRID (0.1,7.0,3)
+""".split()
+for section in ("F_VAEGAN", "TF_VAEGAN", "F_CLSWGAN"):
+    for option in ("EPOCHS 1", "HIDDEN_DIM 16", "SYNTHETIC 4", "BATCH_SIZE 256", "CRITIC_STEPS 1"):
+        SMALL += f"TRAINER.{section}.{option}".split()
 
 
 def trainers():
@@ -100,8 +96,7 @@ def dataset_files():
 
 def small(features):
     """Options that make any trainer's run small; `features` is the cache that runs share."""
-    sections = [f"TRAINER.{section}." + word for section, words in SMALL_SECTIONS.items() for word in words.split("; ")]
-    return [*SMALL, "FEATURES.DIR", str(features), *(word for option in sections for word in option.split())]
+    return [*SMALL, "FEATURES.DIR", str(features)]
 
 
 def command(data, out, config, dataset, *options, task="base2new", shots=SHOTS):
