@@ -52,8 +52,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--seeds", nargs="+", help="in the place of the list's")
     add("--output", default=os.environ.get("OUTPUT"), metavar="DIR", help="folder of the results")
     add("--jobs", type=int, metavar="N", help="runs side by side")
-    add("--per-gpu", type=int, metavar="K", help="K runs side by side on each GPU")
-    add("--slurm", nargs="*", type=key_value, metavar="KEY=VALUE", help="Slurm jobs, with these options of sbatch")
+    place = parser.add_mutually_exclusive_group().add_argument
+    place("--per-gpu", type=int, metavar="K", help="K runs side by side on each GPU")
+    place("--slurm", nargs="*", type=key_value, metavar="KEY=VALUE", help="Slurm jobs, with these options of sbatch")
     add("--force", action="store_true", help="make finished runs anew")
     add("--status", action="store_true", help="show what is done, begun, failed, waiting; run nothing")
     add("--dry-run", action="store_true", help="print the commands; run nothing")
@@ -77,7 +78,7 @@ def main() -> int:
     runs = list(dict.fromkeys([run.source for run in runs if run.source] + runs))
     for run in runs:
         check(run)
-    jobs = args.jobs or int(fields.get("jobs", 1))
+    jobs = max(1, args.jobs or int(fields.get("jobs", 1)))
     gpus = visible_gpus() * args.per_gpu if args.per_gpu else [""] * jobs
     if args.slurm is None:
         launcher = Launcher(runs, gpus, args.force)
