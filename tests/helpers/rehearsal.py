@@ -6,7 +6,6 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-import yaml
 from dassl.config import get_cfg_default
 
 import train
@@ -53,15 +52,6 @@ def methods_and_compositions():
 def files_of(config):
     """The --config-file's of `<Trainer>/<cfg>`; [] where there are none."""
     return [ROOT / path for path in config_files(*config.split("/"))]
-
-
-def with_bases(path):
-    """A configuration file, and the files that its _BASE_ names, and theirs."""
-    bases = (yaml.safe_load(path.read_text()) or {}).get("_BASE_", [])
-    found = [path.resolve()]
-    for base in [bases] if isinstance(bases, str) else bases:
-        found += with_bases(path.parent / base)
-    return found
 
 
 def configurations():

@@ -3,7 +3,9 @@
 from itertools import cycle
 
 import pytest
-from helpers.merging import FAMILIES, check_merges, tasks_of
+import yaml
+from dassl.data.datasets import DATASET_REGISTRY
+from helpers.merging import FAMILIES, check_merges
 from helpers.rehearsal import CONFIGS, configurations, dataset_files, trainers
 
 pytestmark = pytest.mark.rehearsal
@@ -27,4 +29,11 @@ def test_every_trainer_has_both_families():
 def test_every_configuration_resolves(trainer):
     own = [config for config in configurations() if config.startswith(f"{trainer}/")]
     for config, dataset in zip(own, cycle(dataset_files())):
-        check_merges(config, dataset, tasks_of(dataset)[0])
+        check_merges(config, dataset)
+
+
+def test_values_of_a_data_set_name_one():
+    """A name that no reader has would be passed over."""
+    for path in [*CONFIGS.glob("trainers/*/*.yaml"), *CONFIGS.glob("plugins/*/*.yaml")]:
+        named = (yaml.safe_load(path.read_text()) or {}).get("PER_DATASET", {})
+        assert named.keys() <= set(DATASET_REGISTRY.registered_names()), path

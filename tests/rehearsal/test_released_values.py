@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers.merging import check_merges, tasks_of
+from helpers.merging import check_merges
 from helpers.miniatures import TABLE1
 from helpers.rehearsal import CONFIGS
 
@@ -23,7 +23,7 @@ def plain(value):
 
 @cache
 def merged(config, dataset):
-    return check_merges(config, dataset, tasks_of(dataset)[0])
+    return check_merges(config, dataset)
 
 
 @pytest.mark.parametrize(("config", "entry"), CASES, ids=[f"{config}-{entry['source']}" for config, entry in CASES])

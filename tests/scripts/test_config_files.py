@@ -1,16 +1,8 @@
-"""Which files a configuration is made of, and that the rows of the tables are what they are called."""
+"""Which files a configuration is made of."""
 
 import pytest
 
-import train
 from scripts.lib.runs import config_files
-
-
-def cfg_of(trainer, cfg, *options):
-    files = [word for path in config_files(trainer, cfg) for word in ("--config-file", str(train.ROOT / path))]
-    dataset = str(train.ROOT / "configs/datasets/caltech101.yaml")
-    args = ["--trainer", trainer, "--dataset-config-file", dataset, *files, "--seed", "1", "--print-config", *options]
-    return train.setup_cfg(train.parse_args(args))
 
 
 @pytest.mark.parametrize(
@@ -31,14 +23,3 @@ def cfg_of(trainer, cfg, *options):
 )
 def test_the_longest_beginning_of_the_name_then_the_other_plugins(trainer, cfg, expected):
     assert config_files(trainer, cfg) == [f"configs/{name}.yaml" for name in expected.split()]
-
-
-@pytest.mark.parametrize("backbone", ["miniclip", "vit_b16"])
-def test_the_control_row_trains_as_ship_does(backbone):
-    """SGD of 2e-3 without momentum, batches of 256 of which none is left out, 200 epochs."""
-    control, ship = (cfg_of(trainer, f"{backbone}_ship_released") for trainer in ("CoOp", "CoOp_SHIP"))
-    assert control.OPTIM == ship.OPTIM and control.DATALOADER.TRAIN_X == ship.DATALOADER.TRAIN_X
-    assert control.INPUT == ship.INPUT
-    optim, loader = control.OPTIM, control.DATALOADER.TRAIN_X
-    assert (optim.NAME, optim.LR, optim.MOMENTUM, optim.MAX_EPOCH, optim.SCHEDULE_PER) == ("sgd", 2e-3, 0, 200, "step")
-    assert (loader.BATCH_SIZE, loader.DROP_LAST) == (256, False)

@@ -67,15 +67,6 @@ def test_sources_come_first_and_targets_wait_for_them(launch, slurm, ready):
     assert len(calls) == 3 and "MODEL.INIT_WEIGHTS" in calls[2]
 
 
-def test_what_starts_from_a_failed_source_fails(launch, slurm, ready):
-    launch(WITH_SOURCE, FAKE_FAILS="/fewshot/")
-    wait_for(slurm.is_empty)
-    assert "1 done, 1 failed, 1 waiting" in launch(WITH_SOURCE, "--status").stdout
-    assert len(ready.calls("train.py")) == 2
-    (log,) = (ready.root / "output/slurm").glob("101*.out")
-    assert "its source is failed" in log.read_text()
-
-
 def test_a_preempted_job_hands_itself_back_and_its_run_goes_on(launch, slurm, ready, go):
     launch(FOUR, "--force", FAKE_GO=go)
     wait_for(lambda: len(ready.started()) == 2)
