@@ -36,7 +36,6 @@ is_set_up() {
 is_recent() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }
 
 # Sets PY, the Python that runs train.py: the user's own choice, else ours when it is complete, else the active environment.
-# Before the set-up any Python may answer --help; it refuses to run something, with the text of SHIP_NO_ENVIRONMENT.
 find_python() {
   if [ -n "${PYTHON:-}" ]; then
     PY=$PYTHON
@@ -48,8 +47,6 @@ find_python() {
   elif [ -n "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ]; then
     PY=python
   else
-    export SHIP_NO_ENVIRONMENT="no Python environment is set up; run  bash scripts/setup.sh  (or name your own: PYTHON=... or VENV=...)"
-    PY=python3
-    is_recent "$PY" || die "$SHIP_NO_ENVIRONMENT"
+    die "no Python environment is set up; run  bash scripts/setup.sh  (or name your own: PYTHON=... or VENV=...)"
   fi
 }

@@ -53,15 +53,14 @@ esac
 
 code=0
 for table in $tables; do
-  list=table$table on=$datasets changes="cfg=$cfg"
+  list=table$table on=$datasets family=$cfg
   case $table in
-    2) on=$(printf '%s\n' $datasets | grep -vx "$source" || true) changes="$changes source=$source" ;;
-    3) on=$gzsl changes="cfg=${cfg}_gzsl" ;;
+    2) on=$(printf '%s\n' $datasets | grep -vx "$source" || true) ;;
+    3) on=$gzsl family=${cfg}_gzsl ;;
     [456]) list=ablation_$table ;;
   esac
   [ -n "$on" ] || continue
-  CFG="" SEEDS="" METHODS="" "$PY" scripts/launch.py $list --datasets $on --seeds ${seeds:-1 2 3} --set $changes "$@" ||
-    code=$?
+  CFG=$family SOURCE=$source METHODS="" "$PY" scripts/launch.py $list --datasets $on --seeds ${seeds:-1 2 3} "$@" || code=$?
   [ $code -lt 128 ] || exit $code
 done
 [ -z "$look" ] || exit $code

@@ -34,12 +34,6 @@ make_environment() { # in an absent or empty folder, or in one of ours, whose co
 
 is_set_up && exit 0
 
-# Two set-ups at once would install over each other: the second waits, then finds the work done.
-if command -v flock >/dev/null 2>&1 && mkdir -p "$(dirname "$VENV")" && { exec 9>"$VENV.lock"; } 2>/dev/null; then
-  flock 9
-  is_set_up && exit 0
-fi
-
 OURS="$VENV/.ship-made" # marks an environment that this script made; no other is ever cleared
 if [ -e "$OURS" ] && [ -e "$VENV_READY" ] && is_recent "$VENV/bin/python"; then
   echo "set-up: requirements.txt has changed"

@@ -116,7 +116,7 @@ NO_GPU = "import torch; torch._C._cuda_init = torch._C._cuda_getDeviceCount = la
         (f"import {', '.join(BOTTOM)}; check()", "torch"),
         (HELP, "torch numpy"),
         ("import train; train.with_defaults(); check()", "torchvision torch._dynamo timm clip open_clip"),
-        (NO_GPU + "from scripts.lib import worker; worker.load(); check()", "clip open_clip"),
+        (NO_GPU + "from scripts.lib import preload; check()", "clip open_clip"),
     ],
 )
 def test_what_costs_seconds_is_imported_where_it_is_needed(code, absent):

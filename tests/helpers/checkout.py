@@ -2,6 +2,7 @@
 note what they were asked."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,10 +40,7 @@ from trainers.core.run import options_of
 
 
 class Config(dict):
-    FEATURES, INPUT = SimpleNamespace(BANK=""), SimpleNamespace(TRANSFORMS=("normalize",))
-
-    def defrost(self):
-        pass
+    FEATURES = SimpleNamespace(BANK="")
 
 
 def parse_args(words):
@@ -107,6 +105,7 @@ def main():
         "seconds": {{"features": 1.0, "finetune": 30.0}},
         "peak_memory_mb": 800,
         "versions": {{"python": "3.11"}},
+        "bank": None,
         "identity": options_of(setup_cfg(value))[0],
         "extra": {{}},
     }}
@@ -139,8 +138,8 @@ class Checkout:
         self.root = tmp_path / "a checkout"
         self.log = tmp_path / "python.log"
         shutil.copytree(ROOT / "scripts", self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
-        worker = self.root / "scripts/lib/worker.py"
-        worker.write_text(worker.read_text().replace('"torch._dynamo", "torchvision", "timm", ', ""))
+        preload = self.root / "scripts/lib/preload.py"
+        preload.write_text(re.sub("    import (timm|torch).*\n", "", preload.read_text()))
         shutil.copytree(ROOT / "configs/sweeps", self.root / "configs/sweeps")
         (self.root / "trainers/core").mkdir(parents=True)
         for name in ("bank_header", "files", "identity"):

@@ -6,7 +6,6 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-import yaml
 from dassl.config import get_cfg_default
 
 import train
@@ -22,22 +21,18 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
 SHOTS = 2
 # Small in epochs, sizes and draws; everything else is the configuration file's own.
-SMALL = (
-    "OPTIM.MAX_EPOCH 1 TRAIN.PRINT_FREQ 1 DATALOADER.NUM_WORKERS 0 VERBOSE False FEATURES.VIEWS 1 TEST.ALL_SUBSET 0"
-).split()
-SMALL_SECTIONS = {
-    "SHIP": "EPOCHS 1 HIDDEN_DIM 16",
-    "PRODA": "N_PROMPT 4 PROMPT_BATCH 2",
-    "VPT": "SAMPLES 2 TEST_SAMPLES 2",
-    # the random CLIP's towers have two blocks
-    "TCP": "LAYER 1",
-    "MAPLE": "PROMPT_DEPTH 2",
-    "PROMPTSRC": "PROMPT_DEPTH_TEXT 2 PROMPT_DEPTH_VISION 2",
-    "MMRL": "REP_LAYERS (1,2) REP_DIM 16",
-    "TIP_ADAPTER": "ALPHA_GRID (0.1,3.0,3) BETA_GRID (0.1,7.0,3)",
-}
-SMALL_GAN = "EPOCHS 1 HIDDEN_DIM 16 SYNTHETIC 4 BATCH_SIZE 256 CRITIC_STEPS 1"
-SMALL_SECTIONS |= dict.fromkeys(("F_VAEGAN", "TF_VAEGAN", "F_CLSWGAN"), SMALL_GAN)
+# The random CLIP's towers have two blocks.
+SMALL = """
+OPTIM.MAX_EPOCH 1  TRAIN.PRINT_FREQ 1  DATALOADER.NUM_WORKERS 0  VERBOSE False  FEATURES.VIEWS 1  TEST.ALL_SUBSET 0
+TRAINER.SHIP.EPOCHS 1  TRAINER.SHIP.HIDDEN_DIM 16  TRAINER.PRODA.N_PROMPT 4  TRAINER.PRODA.PROMPT_BATCH 2
+TRAINER.VPT.SAMPLES 2  TRAINER.VPT.TEST_SAMPLES 2  TRAINER.TCP.LAYER 1  TRAINER.MAPLE.PROMPT_DEPTH 2
+TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT 2  TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION 2
+TRAINER.MMRL.REP_LAYERS (1,2)  TRAINER.MMRL.REP_DIM 16
+TRAINER.TIP_ADAPTER.ALPHA_GRID (0.1,3.0,3)  TRAINER.TIP_ADAPTER.BETA_GRID (0.1,7.0,3)
+""".split()
+for section in ("F_VAEGAN", "TF_VAEGAN", "F_CLSWGAN"):
+    for option in ("EPOCHS 1", "HIDDEN_DIM 16", "SYNTHETIC 4", "BATCH_SIZE 256", "CRITIC_STEPS 1"):
+        SMALL += f"TRAINER.{section}.{option}".split()
 
 
 def trainers():
@@ -54,18 +49,9 @@ def methods_and_compositions():
     return sorted(names), sorted({own[-1] for own in names.values()} - names.keys())
 
 
-def files_of(config, configs=CONFIGS):
-    """The --config-file's of `<Trainer>/<cfg>`, in the folder `configs` or in a copy of it; [] where there are none."""
-    return [configs / Path(path).relative_to("configs") for path in config_files(*config.split("/"))]
-
-
-def with_bases(path):
-    """A configuration file, and the files that its _BASE_ names, and theirs."""
-    bases = (yaml.safe_load(path.read_text()) or {}).get("_BASE_", [])
-    found = [path.resolve()]
-    for base in [bases] if isinstance(bases, str) else bases:
-        found += with_bases(path.parent / base)
-    return found
+def files_of(config):
+    """The --config-file's of `<Trainer>/<cfg>`; [] where there are none."""
+    return [ROOT / path for path in config_files(*config.split("/"))]
 
 
 def configurations():
@@ -100,20 +86,15 @@ def dataset_files():
 
 def small(features):
     """Options that make any trainer's run small; `features` is the cache that runs share."""
-    options = [*SMALL, "FEATURES.DIR", str(features)]
-    for section, words in SMALL_SECTIONS.items():
-        keys, values = words.split()[::2], words.split()[1::2]
-        for key, value in zip(keys, values, strict=True):
-            options += [f"TRAINER.{section}.{key}", value]
-    return options
+    return [*SMALL, "FEATURES.DIR", str(features)]
 
 
-def command(data, out, config, dataset, *options, task="base2new", shots=SHOTS, configs=CONFIGS):
+def command(data, out, config, dataset, *options, task="base2new", shots=SHOTS):
     """A command line of train.py on the miniatures in `data`: `config` is `<Trainer>/<cfg>`; later options win."""
     root = Path(data) / PHOTOS if dataset == PHOTOS else data
     words = ["--root", root, "--seed", 1, "--trainer", config.split("/")[0], "--output-dir", out]
-    words += ["--dataset-config-file", configs / "datasets" / f"{dataset}.yaml"]
-    for path in files_of(config, configs):
+    words += ["--dataset-config-file", CONFIGS / "datasets" / f"{dataset}.yaml"]
+    for path in files_of(config):
         words += ["--config-file", path]
     images = ["FEATURES.VIEWS", 0] if trainers()[config.split("/")[0]].TUNES_IMAGES else []
     return [str(word) for word in [*words, "TASK", task, "DATASET.NUM_SHOTS", shots, *options, *images]]

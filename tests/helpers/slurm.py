@@ -15,10 +15,6 @@ from pathlib import Path
 STATE, NAME, words = Path({state!r}), Path(sys.argv[0]).name, sys.argv[1:]
 
 
-def alive(dependency):
-    return [job for job in dependency if any(STATE.glob(f"{{job}}.state"))]
-
-
 @contextlib.contextmanager
 def changing():
     "Jobs change their state one after another: none reads what another is writing."
@@ -27,26 +23,25 @@ def changing():
         yield
 
 
-def takes_its_turn(state, array, index):
-    "Whether a processor was free and no job of the array in front of this one still waits; then it runs."
+def takes_its_turn(state, dependency):
+    "Whether what it depends on has ended, and a processor was free, and no job before it waits; then it runs."
     with changing():
-        states = {{one.stem: one.read_text() for one in STATE.glob("*.state")}}
-        earlier = [states.get(f"{{array}}_{{one}}") for one in range(index or 0)]
-        if "PENDING" in earlier or list(states.values()).count("RUNNING") >= 2:
+        states = {{path.stem: path.read_text() for path in sorted(STATE.glob("*.state"))}}
+        waiting = [job for job, value in states.items() if value == "PENDING"]
+        if {{*dependency}} & {{*states}} or waiting[0] != state.stem or [*states.values()].count("RUNNING") >= 2:
             return False
         state.write_text("RUNNING")
         return True
 
 
-def task(script, array, index, dependency):
+def task(script, job, dependency):
     "One job: waits for its turn, runs, and runs again as often as it was requeued."
-    job = f"{{array}}_{{index}}" if index is not None else array
-    state, requeued, restarts = STATE / f"{{job}}.state", STATE / f"{{job}}.requeue", 0
+    state, requeued, (array, _, index) = STATE / f"{{job}}.state", STATE / f"{{job}}.requeue", job.partition("_")
     environment = dict(os.environ, SLURM_JOB_ID=array)
-    if index is not None:
-        environment.update(SLURM_ARRAY_JOB_ID=array, SLURM_ARRAY_TASK_ID=str(index))
+    if index:
+        environment.update(SLURM_ARRAY_JOB_ID=array, SLURM_ARRAY_TASK_ID=index)
     while True:
-        while alive(dependency) or not takes_its_turn(state, array, index):
+        while not takes_its_turn(state, dependency):
             time.sleep(0.05)
         subprocess.run(["bash", script], env=environment, start_new_session=True)
         with changing():
@@ -54,8 +49,6 @@ def task(script, array, index, dependency):
                 return state.unlink()
             requeued.unlink()
             state.write_text("PENDING")
-        restarts += 1
-        environment["SLURM_RESTART_COUNT"] = str(restarts)
 
 
 if NAME == "sbatch":
@@ -65,31 +58,27 @@ if NAME == "sbatch":
     script.write_text(text)
     found = re.search(r"--array=0-(\d+)", text)
     after = re.search(r"--dependency='?afterany:([\d_:]+)", text)
-    dependency = after.group(1).split(":") if after else []
-    indices = range(int(found.group(1)) + 1) if found else [None]
+    jobs = [f"{{array}}_{{index}}" for index in range(int(found.group(1)) + 1)] if found else [array]
     with changing():
-        for index in indices:
-            (STATE / (f"{{array}}_{{index}}.state" if found else f"{{array}}.state")).write_text("PENDING")
+        for job in jobs:
+            (STATE / f"{{job}}.state").write_text("PENDING")
     print(f"Submitted batch job {{array}}", flush=True)
-    for index in indices:
+    for job in jobs:
         if os.fork() == 0:
             os.setsid()
             quiet = os.open(os.devnull, os.O_RDWR)
             for descriptor in (0, 1, 2):
                 os.dup2(quiet, descriptor)
-            task(str(script), array, index, dependency)
+            task(str(script), job, after.group(1).split(":") if after else [])
             os._exit(0)
 elif NAME == "squeue":
-    with changing():
-        for state in sorted(STATE.glob("*.state")):
-            print(state.stem, state.read_text())
+    print(*(path.stem for path in STATE.glob("*.state")), sep="\n")
 elif NAME == "scontrol":
     (STATE / f"{{words[1]}}.requeue").touch()
 elif NAME == "srun":
-    values = dict(SLURM_JOB_ID="", SLURM_ARRAY_JOB_ID="", SLURM_ARRAY_TASK_ID="")
-    values.update(os.environ)
-    path = words[words.index("--output") + 1].replace("%j", values["SLURM_JOB_ID"]).replace("%t", "0")
-    path = path.replace("%A", values["SLURM_ARRAY_JOB_ID"]).replace("%a", values["SLURM_ARRAY_TASK_ID"])
+    path = words[words.index("--output") + 1].replace("%t", "0")
+    for name, variable in (("%j", "JOB_ID"), ("%A", "ARRAY_JOB_ID"), ("%a", "ARRAY_TASK_ID")):
+        path = path.replace(name, os.environ.get(f"SLURM_{{variable}}", ""))
     output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)

@@ -7,26 +7,14 @@ from itertools import cycle
 
 import pytest
 from helpers.miniatures import DOMAINS, GZSL, PHOTOS, TABLE1
-from helpers.rehearsal import (
-    SHOTS,
-    command,
-    covering,
-    dataset_files,
-    methods_and_compositions,
-    rehearse,
-    small,
-    trainers,
-)
+from helpers.rehearsal import SHOTS, command, covering, methods_and_compositions, rehearse, small, trainers
 from runs import same_state, train_killed_before_epoch
 
 pytestmark = pytest.mark.rehearsal
 METRICS = {  # {task: what a run reports, or says why it cannot}
-    "base2new": {"base", "new", "all"},
-    "leave_classes_out": {"base", "new", "all"},
+    **dict.fromkeys(("base2new", "leave_classes_out"), {"base", "new", "all"}),
     "gzsl": {"seen", "unseen"},
-    "fewshot": {"accuracy"},
-    "cross_dataset": {"accuracy"},
-    "domain_generalization": {"accuracy"},
+    **dict.fromkeys(("fewshot", "cross_dataset", "domain_generalization"), {"accuracy"}),
 }
 RECORD = {"backbone", "split_hash", "classnames_hash", "selection", "seconds", "peak_memory_mb", "versions", "identity"}
 
@@ -47,41 +35,22 @@ TARGETS = [(dataset, "domain_generalization") for dataset in DOMAINS] + [("dtd",
 
 def check(found, config, dataset, task):
     """That a results.json is of this run, and complete."""
-    trainer, cfg = config.split("/")
-    about = {key: found[key] for key in ("task", "dataset", "trainer", "config", "seed")}
-    assert about == {"task": task, "dataset": dataset, "trainer": trainer, "config": cfg, "seed": 1}
-    assert "_".join([found["method"], *found["plugins"]]) == trainer
+    about = [found[key] for key in ("task", "dataset", "trainer", "config", "seed")]
+    assert about == [task, dataset, *config.split("/"), 1]
     assert RECORD <= found.keys() and all(found[key] for key in RECORD)
     assert METRICS[task] <= {*found["metrics"], *found["unsupported"]} and "H" not in found["unsupported"]
-    pair = {"base", "new"} if "base" in METRICS[task] else {"seen", "unseen"}
-    assert ("H" in found["metrics"]) == (pair <= found["metrics"].keys())
-
-
-def small_miniclip(config, archive):
-    """Options that put the random CLIP in the place of the embedded backbone, which takes longer."""
-    return ["MODEL.BACKBONE.NAME", archive] if "/miniclip" in config else []
-
-
-def test_the_runs_cover_everything():
-    sources_and_targets = {dataset for dataset, _ in TARGETS}
-    assert {config.split("/")[0] for config in CONFIGS} == {*trainers()}
-    assert {dataset for _, dataset, _ in RUNS} | sources_and_targets == {*dataset_files()}
-    assert len(RUNS) < 2 * len(trainers())
 
 
 @pytest.mark.parametrize("config, dataset, task", RUNS)
 def test_runs(data, features, archive, tmp_path, config, dataset, task):
-    options = [*small(features), *small_miniclip(config, archive)]
+    options = small(features)
+    if "/miniclip" in config:
+        options += ["MODEL.BACKBONE.NAME", archive]  # the embedded backbone takes longer
     found = rehearse(command(data, tmp_path / "out", config, dataset, *options, task=task))
     check(found, config, dataset, task)
     assert found["backbone"]["name"] == (str(archive) if "/miniclip" in config else "ViT-B/16")
     log = (tmp_path / "out/log.txt").read_text()
     assert log[log.index("Finish training") :].count("* accuracy: ") == 1  # what parse_test_res.py looks for
-
-
-def test_runs_on_the_embedded_backbone(data, features, tmp_path):
-    found = rehearse(command(data, tmp_path, "CoOp_SHIP/miniclip", "eurosat", *small(features)))
-    assert found["backbone"]["name"] == "MiniCLIP"
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from lib.runs import ROOT, Run, State, state_of
+from lib.runs import ROOT, Run, state_of
 from tiny_data import make_bank
 
 import train
@@ -52,13 +52,8 @@ def test_another_run_is_stale_and_says_why(finished):
     assert state.name == "stale" and state.line.startswith("OPTIM.MAX_EPOCH was 1, is now 3; --force")
     assert "SEED was 1, is now 2" in as_if(run, seed=2).line
     assert "TASK was" in as_if(run, task="leave_classes_out").line
-
-
-def test_the_seed_in_an_option_is_the_runs(finished):
-    run = finished("CoOp")
-    assert as_if(run, options=(*QUICK, ("DATASET.HALVES_SEED", "{seed}"))).line.startswith(
-        "DATASET.HALVES_SEED was -1, is now 1;"
-    )
+    halves = (*QUICK, ("DATASET.HALVES_SEED", "{seed}"))
+    assert as_if(run, options=halves).line.startswith("DATASET.HALVES_SEED was -1, is now 1;")
 
 
 def test_what_a_run_does_not_read_does_not_count(finished):
@@ -72,15 +67,6 @@ def test_a_bank_counts_by_its_content(finished, tiny_bank, tmp_path, miniclip_ba
     same = shutil.copy(tiny_bank, tmp_path / "same.safetensors")
     assert as_if(run, bank=str(same)).name == "done"
     other = make_bank(tmp_path / "other.safetensors", miniclip_backbone, noise=1.0)
-    assert "other data than this feature bank" in as_if(run, bank=str(other)).line
+    for changes in ({"bank": str(other)}, {"bank": "", "data": "/data"}):
+        assert "other images or another feature bank" in as_if(run, **changes).line
     assert "gone.safetensors" in as_if(run, bank=str(tmp_path / "gone.safetensors")).line
-    assert "not on images" in as_if(run, bank="", data="/data").line
-
-
-def test_results_of_the_first_versions_count_as_done(finished, tmp_path):
-    old = replace(finished("CoOp"), output=str(tmp_path))
-    old.results.parent.mkdir(parents=True)
-    old.results.write_text('{"metrics": {"base": 80.04, "new": null}}')
-    assert state_of(old) == State("done", "base 80.0")
-    old.results.write_text("{")
-    assert state_of(old).name == "stale" and "damaged" in state_of(old).line

@@ -91,9 +91,9 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: str | Path, waiting: str, cancelled: Callable[[], bool] | None = None) -> Iterator[None]:
+def locked(path: str | Path, waiting: str) -> Iterator[None]:
     """Holds the lock file `path`; prints `waiting` first where another process has it. The system frees the lock of a
-    process that died. Raises filelock's Timeout where it is `cancelled` while it waits."""
+    process that died."""
     from filelock import FileLock, Timeout  # not at the top: --help is shown before anything is installed
 
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def locked(path: str | Path, waiting: str, cancelled: Callable[[], bool] | None 
         lock.acquire(timeout=0)
     except Timeout:
         print(waiting, flush=True)
-        lock.acquire(cancel_check=cancelled)
+        lock.acquire()
     try:
         yield
     finally:

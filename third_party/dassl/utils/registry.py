@@ -25,9 +25,9 @@ class Registry:
         return obj
 
     def get(self, name):
-        """The object called `name`; UnknownName, with the known ones nearest first, if there is none."""
+        """The object called `name`; UnknownName, with the three nearest, if there is none."""
         if name not in self._obj_map:
-            known = ", ".join(nearest(name, self._obj_map)) or "none is registered"
+            known = ", ".join(nearest(name, self._obj_map)[:3]) or "none is registered"
             raise UnknownName(f"unknown {self._name.lower()} {name!r}; known, nearest first: {known}")
         return self._obj_map[name]
 
