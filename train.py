@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -75,6 +76,8 @@ from trainers.core.files import RESULTS  # noqa: E402
 
 BANKS = ROOT / "datasets" / "banks"
 SEEDS = 2**32  # that NumPy takes, from 0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ECHO = 0.5  # seconds
 
 
 def setup_cfg(args):
@@ -171,8 +174,15 @@ def main(argv=None):
 
 def interrupt(number, frame):
     """What the first signal does: it ends the run with a line that says how to go on, exit code 130 for SIGINT, 143 for
-    SIGTERM. A second one of its kind ends the process at once."""
-    signal.signal(number, signal.SIG_DFL)
+    SIGTERM. A second one ends the process at once, unless it is the first one's echo, as a cluster may send it."""
+    began = time.monotonic()
+
+    def end(number, frame):
+        if time.monotonic() - began > ECHO:
+            os._exit(128 + number)
+
+    for each in SIGNALS:
+        signal.signal(each, end)
     name = signal.Signals(number).name
     # not print, in the middle of which the signal may have come
     os.write(2, f"\ninterrupted by {name}; the same command goes on from the last checkpoint\n".encode())
@@ -180,7 +190,7 @@ def interrupt(number, frame):
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
             signal.signal(number, interrupt)
     say_errors(main)

@@ -1,4 +1,4 @@
-"""What the server of worker.py imports before it forks runs: all that costs time in each of them.
+"""What the server of launcher.py imports before it forks runs: all that costs time in each of them.
 
 None of it starts threads of OpenMP or touches a GPU, which no fork would survive.
 """
