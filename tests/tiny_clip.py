@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from trainers.core.model.backbone import Backbone, hash_tensors
+from trainers.core.model.backbone import Backbone
+from trainers.core.model.open_clip_models import hash_tensors
 from trainers.core.model.openai_clip import PIXEL_MEAN, PIXEL_STD
 from trainers.core.model.towers import LayerNorm, Transformer
 

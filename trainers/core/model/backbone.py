@@ -4,7 +4,6 @@ MODEL.BACKBONE.NAME is "MiniCLIP" (embedded), a name of OpenAI's ("ViT-B/16", th
 dict in OpenAI's naming, or "open_clip:<model>/<pretrained>".
 """
 
-import hashlib
 import os
 
 import torch
@@ -15,11 +14,16 @@ from ..files import UserError, nearest, verified_sha256
 from . import open_clip_models, openai_clip
 from .towers import LayerNorm
 
-DASSL_PIXELS = {"PIXEL_MEAN": (0.485, 0.456, 0.406), "PIXEL_STD": (0.229, 0.224, 0.225)}  # dassl's default: ImageNet's
-WEIGHT_FILES = (".pt", ".pth", ".bin", ".safetensors")
+# Dassl's defaults of INPUT, of ImageNet: nothing was asked for.
+DEFAULTS = {
+    "PIXEL_MEAN": (0.485, 0.456, 0.406),
+    "PIXEL_STD": (0.229, 0.224, 0.225),
+    "SIZE": (224, 224),
+    "INTERPOLATION": "bilinear",
+}
 # Layer norms beside our own that cast their input to float32 and back. In all others CUDA refuses float32 weights for
 # half input.
-CASTING_NORMS = {"clip.model.LayerNorm", "miniclip.LayerNorm", "open_clip.transformer.LayerNormFp32"}
+CASTING_NORMS = {"miniclip.LayerNorm", "open_clip.transformer.LayerNormFp32"}
 
 
 class Backbone(nn.Module):
@@ -105,126 +109,67 @@ def runs_in_float32(module):
     return ours or f"{kind.__module__}.{kind.__qualname__}" in CASTING_NORMS
 
 
-def known_backbones():
-    """Names that load_backbone knows by themselves; paths and open_clip models come on top."""
-    return ["MiniCLIP", *openai_clip.model_urls()]
-
-
 def load_backbone(cfg, dtype=torch.float32, device="cpu"):
-    """The frozen backbone that cfg.MODEL.BACKBONE.NAME asks for; UserError when there is none or it cannot run so."""
-    name, device = cfg.MODEL.BACKBONE.NAME, torch.device(device)
-    if device.type == "cpu" and dtype == torch.float16:
-        raise UserError(
-            f"{str(dtype).removeprefix('torch.')} does not run on the CPU: set {_precision_keys(cfg)} to fp32 or auto"
-        )
+    """The frozen backbone that cfg.MODEL.BACKBONE.NAME asks for. Raises UserError where there is none."""
+    name = cfg.MODEL.BACKBONE.NAME
+    path = os.path.expanduser(name)
     if name == "MiniCLIP":
-        backbone = _miniclip(dtype)
+        parts = _miniclip()
     elif name.startswith(open_clip_models.PREFIX):
-        backbone = _open_clip(name, dtype)
+        parts = open_clip_models.load(name)
+    elif os.path.isfile(path):
+        parts = openai_clip.load(path, verified_sha256(path))
     elif name in openai_clip.model_urls():
-        backbone = _openai(name, *openai_clip.fetch(name), dtype)
-    elif os.path.isfile(os.path.expanduser(name)):
-        path = os.path.expanduser(name)
-        backbone = _openai(name, path, verified_sha256(path), dtype)
-    elif name.endswith(WEIGHT_FILES):
-        raise UserError(f"MODEL.BACKBONE.NAME: there is no file {os.path.abspath(os.path.expanduser(name))}")
+        parts = openai_clip.load(*openai_clip.fetch(name))
     else:
+        known = ", ".join(nearest(name, ["MiniCLIP", *openai_clip.model_urls()]))
         raise UserError(
-            f"unknown backbone {name!r}. MODEL.BACKBONE.NAME is one of "
-            f"{', '.join(nearest(name, known_backbones()))}, the path of a state dict in OpenAI's naming, "
-            "or open_clip:<model>/<pretrained>"
+            f"unknown backbone {name!r}, and there is no file {os.path.abspath(path)}. MODEL.BACKBONE.NAME is one of "
+            f"{known}, the path of a state dict in OpenAI's naming, or open_clip:<model>/<pretrained>"
         )
+    backbone = Backbone(name=name, dtype=dtype, **parts)
     # convolutions are a third faster so on a CPU, and faster on a GPU too
     backbone.visual.to(memory_format=torch.channels_last)
     return backbone.to(device)
 
 
-def _precision_keys(cfg):
-    """The PREC keys that ask for half precision, as one types them."""
-    sections = [(key, value) for key, value in cfg.get("TRAINER", {}).items() if hasattr(value, "get")]
-    keys = [f"TRAINER.{key}.PREC" for key, value in sections if value.get("PREC") == "fp16"]
-    return " and ".join(keys) or "the trainer's PREC (TRAINER.<its section>.PREC)"
-
-
-def _miniclip(dtype):
+def _miniclip():
     try:
         import miniclip
 
         model = miniclip.load()
-    except ImportError as error:
+    except (ImportError, OSError, ValueError) as error:
         raise UserError(
-            f"MiniCLIP cannot be loaded ({error}): it needs the package timm (pip install timm) and this "
-            "repository's third_party/ folder on the Python path"
+            f"MiniCLIP cannot be loaded: {error}. It needs the package timm, and this repository's third_party/ on the "
+            "Python path"
         ) from error
-    except (OSError, ValueError) as error:
-        raise UserError(str(error)) from error
-    return Backbone(
-        model,
-        "MiniCLIP",
-        miniclip.SHA256,
-        miniclip.PIXEL_MEAN,
-        miniclip.PIXEL_STD,
-        miniclip.INPUT_SIZE,
-        dtype=dtype,
-    )
-
-
-def _openai(name, path, sha256, dtype):
-    model = openai_clip.build(openai_clip.read_state_dict(path), path)
-    return Backbone(
-        model, name, sha256, openai_clip.PIXEL_MEAN, openai_clip.PIXEL_STD, model.visual.input_resolution, dtype=dtype
-    )
-
-
-def _open_clip(name, dtype):
-    parts = open_clip_models.load(name)
-    return Backbone(name=name, dtype=dtype, weights_hash=hash_tensors(parts.pop("state")), **parts)
-
-
-def hash_tensors(state):
-    """sha256 over names, dtypes, shapes and values of a state dict, for weights that come without a file."""
-    digest = hashlib.sha256()
-    for key in sorted(state):
-        value = state[key].detach().cpu().contiguous()
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+    return {
+        "model": model,
+        "weights_hash": miniclip.SHA256,
+        "pixel_mean": miniclip.PIXEL_MEAN,
+        "pixel_std": miniclip.PIXEL_STD,
+        "input_size": miniclip.INPUT_SIZE,
+    }
 
 
 def apply_preprocessing(cfg, backbone):
-    """Write the backbone's preprocessing into cfg.INPUT, in place of dassl's defaults.
-
-    A value that is neither dassl's default nor the backbone's was set on purpose, and wrongly: UserError.
-    """
-    wanted = {
-        "PIXEL_MEAN": (DASSL_PIXELS["PIXEL_MEAN"], backbone.pixel_mean),
-        "PIXEL_STD": (DASSL_PIXELS["PIXEL_STD"], backbone.pixel_std),
-        "SIZE": ((224, 224), (backbone.input_size,) * 2),
-    }
-    for key, (default, own) in wanted.items():
-        given = tuple(cfg.INPUT[key])
-        if not any(_same(given, value) for value in (default, own)):
-            raise UserError(
-                f"INPUT.{key} is {list(given)}, but {backbone.name} expects {list(own)}: remove the key "
-                f'from the config or command line, or type INPUT.{key} "{list(own)}"'
-            )
-    if cfg.INPUT.INTERPOLATION not in ("bilinear", backbone.interpolation):
-        raise UserError(
-            f"INPUT.INTERPOLATION is {cfg.INPUT.INTERPOLATION}, but {backbone.name} expects "
-            f"{backbone.interpolation}: remove the key, or type INPUT.INTERPOLATION "
-            f"{backbone.interpolation}"
-        )
+    """Writes the backbone's preprocessing into cfg.INPUT, in place of Dassl's defaults. Raises UserError for a value
+    that is neither: it was set on purpose, and wrongly."""
+    size = (backbone.input_size, backbone.input_size)
+    wanted = {"PIXEL_MEAN": backbone.pixel_mean, "PIXEL_STD": backbone.pixel_std, "SIZE": size}
+    wanted["INTERPOLATION"] = backbone.interpolation
     frozen = cfg.is_frozen()
     cfg.defrost()
-    for key, (_, own) in wanted.items():
-        cfg.INPUT[key] = type(cfg.INPUT[key])(own)
-    cfg.INPUT.INTERPOLATION = backbone.interpolation
+    for key, value in wanted.items():
+        kind = type(cfg.INPUT[key])
+        if cfg.INPUT[key] not in (kind(DEFAULTS[key]), kind(value)):
+            raise UserError(
+                f"INPUT.{key} is {cfg.INPUT[key]}, but {backbone.name} expects {value}: remove the key from the config "
+                f'or command line, or type INPUT.{key} "{value}"'
+            )
+        cfg.INPUT[key] = kind(value)
     # Dassl leaves it to the list, also at test; a backbone without it sees other images
     if "normalize" not in cfg.INPUT.TRANSFORMS:
         cfg.INPUT.TRANSFORMS = (*cfg.INPUT.TRANSFORMS, "normalize")
     if frozen:
         cfg.freeze()
-
-
-def _same(a, b):
-    return len(a) == len(b) and all(abs(x - y) < 1e-6 for x, y in zip(a, b, strict=True))

@@ -1,48 +1,52 @@
 """Models of the package open_clip, brought into the layout of OpenAI's text tower: open_clip:<model>/<pretrained>."""
 
+import hashlib
 import os
 from types import SimpleNamespace
 
+import torch
 from torch import nn
 
 from ..files import UserError, nearest, verified_sha256
+from .prompts import tokenize
 from .towers import LayerNorm, Transformer
 
 PREFIX = "open_clip:"
 
 
+@torch.no_grad()
 def load(name):
     """Backbone's arguments for a name such as "open_clip:ViT-B-32/laion2b_s34b_b79k" (or .../path of a weight file).
 
-    Instead of a hash there is "state", the whole state dict to be hashed. It is float32, whatever the run's precision:
-    rounded weights would have another hash, and banks and generators made in float32 would be refused.
+    The hash is that of the whole state dict in float32, whatever the run's precision: rounded weights would have
+    another one, and banks and generators made in float32 would be refused. Raises UserError where it cannot be had, or
+    its text tower is not CLIP's.
     """
     try:
         import open_clip
     except ImportError as error:
         raise UserError(f"{name!r} needs the package open_clip: pip install open_clip_torch ({error})") from error
     architecture, _, pretrained = name.removeprefix(PREFIX).partition("/")
-    available = [f"{PREFIX}{model}/{tag}" for model, tag in open_clip.list_pretrained()]
-    if name not in available and not (architecture in open_clip.list_models() and os.path.isfile(pretrained)):
-        raise UserError(
-            f"open_clip has no {name.removeprefix(PREFIX)!r}; nearest: {', '.join(nearest(name, available)[:8])}"
-        )
     if os.path.isfile(pretrained):
         verified_sha256(pretrained)  # refuses a file that the digest beside it does not fit
+    elif (architecture, pretrained) not in open_clip.list_pretrained():
+        known = [f"{PREFIX}{model}/{tag}" for model, tag in open_clip.list_pretrained()]
+        raise UserError(f"open_clip has no {architecture}/{pretrained}; nearest: {', '.join(nearest(name, known)[:8])}")
     try:
-        model = open_clip.create_model(architecture, pretrained=pretrained, precision="fp32")
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        model = open_clip.create_model(architecture, pretrained=pretrained, precision="fp32").eval()
+        layout = in_openai_layout(model)
+        require_same_features(layout, model)
+    except Exception as error:  # no network, a damaged file, a tower of another kind
         raise UserError(
-            f"open_clip cannot load {name!r} ({type(error).__name__}: {reason}). "
-            "Without a network, bring the weight file here and set "
-            f"MODEL.BACKBONE.NAME {PREFIX}{architecture}/<its path>"
+            f"{name} cannot be used ({error!r:.300}). It must have CLIP's text tower, as "
+            "open_clip:ViT-B-16/laion2b_s34b_b88k has; without a network, bring its weights here and set "
+            f"MODEL.BACKBONE.NAME {PREFIX}{architecture}/FILE"
         ) from error
     pixels = open_clip.get_model_preprocess_cfg(model)
     size = pixels["size"]
     return {
-        "model": in_openai_layout(model, name),
-        "state": model.state_dict(),
+        "model": layout,
+        "weights_hash": hash_tensors(model.state_dict()),
         "pixel_mean": pixels["mean"],
         "pixel_std": pixels["std"],
         "input_size": size if isinstance(size, int) else size[0],
@@ -50,38 +54,16 @@ def load(name):
     }
 
 
-def in_openai_layout(model, name):
-    """Visual tower as it is, text tower under OpenAI's names; UserError for a text tower that is not CLIP's."""
+def in_openai_layout(model):
+    """Visual tower as it is, text tower under OpenAI's names. Raises AttributeError or RuntimeError where it has other
+    parts."""
     text = getattr(model, "text", model)  # CustomTextCLIP keeps its text tower apart
-    projection = getattr(text, "text_projection", None)
-    if isinstance(projection, nn.Linear) and projection.bias is None:
-        projection = nn.Parameter(projection.weight.detach().t().contiguous())
-    standard = {
-        "a transformer with residual blocks": hasattr(getattr(text, "transformer", None), "resblocks"),
-        "a causal mask": getattr(text, "attn_mask", None) is not None,
-        "CLIP's vocabulary of 49408 tokens": getattr(text, "vocab_size", None) == 49408,
-        "77 positions": getattr(text, "context_length", None) == 77,
-        "its feature read at EOT": getattr(text, "pool_type", getattr(text, "text_pool_type", None)) == "argmax",
-        "no class token": getattr(text, "cls_emb", None) is None,
-        "a projection without bias": isinstance(projection, nn.Parameter),
-        "no bias on its logits": getattr(model, "logit_bias", None) is None,
-    }
-    lacking = [what for what, there in standard.items() if not there]
-    if lacking:
-        raise UserError(
-            f"{name}: its text tower is not CLIP's, which prompt learning here is written for. It lacks "
-            f"{', '.join(lacking)}. Take a model with CLIP's text tower, such as "
-            "open_clip:ViT-B-16/laion2b_s34b_b88k"
-        )
+    projection = text.text_projection
+    if isinstance(projection, nn.Linear):
+        projection = nn.Parameter(projection.weight.t().contiguous())
     blocks, width = text.transformer.resblocks, text.token_embedding.embedding_dim
-    transformer = Transformer(width, len(blocks), blocks[0].attn.num_heads, causal=True)
-    ln_final = LayerNorm(width)
-    try:
-        transformer.load_state_dict(text.transformer.state_dict())
-    except RuntimeError as error:  # layer scale, scaled attention, another width of the MLP
-        raise UserError(
-            f"{name}: the blocks of its text tower are not CLIP's: {' '.join(str(error).split())[:300]}"
-        ) from error
+    transformer, ln_final = Transformer(width, len(blocks), blocks[0].attn.num_heads, causal=True), LayerNorm(width)
+    transformer.load_state_dict(text.transformer.state_dict())
     ln_final.load_state_dict(text.ln_final.state_dict())
     ln_final.eps = text.ln_final.eps
     for own, theirs in zip(transformer.resblocks, blocks, strict=True):
@@ -95,5 +77,27 @@ def in_openai_layout(model, name):
         ln_final=ln_final,
         positional_embedding=text.positional_embedding,
         text_projection=projection,
-        logit_scale=nn.Parameter(model.logit_scale.detach().float().reshape(())),
+        logit_scale=nn.Parameter(model.logit_scale.float().reshape(())),
     )
+
+
+def require_same_features(layout, model):
+    """Raises RuntimeError where a text has other features in CLIP's layout than in the model, the vocabulary is another
+    one, or logits have a bias."""
+    ids = tokenize(["a photo of a dog.", "cat"])
+    x = layout.transformer((layout.token_embedding(ids) + layout.positional_embedding).transpose(0, 1)).transpose(0, 1)
+    features = layout.ln_final(x)[torch.arange(len(ids)), ids.argmax(-1)] @ layout.text_projection
+    if not torch.allclose(features, model.encode_text(ids), atol=1e-4):
+        raise RuntimeError("it gives texts other features than CLIP's layout does")
+    if layout.token_embedding.num_embeddings != 49408 or getattr(model, "logit_bias", None) is not None:
+        raise RuntimeError("it has another vocabulary, or a bias on its logits")
+
+
+def hash_tensors(state):
+    """sha256 over names, dtypes, shapes and values of a state dict, for weights that come without a file."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        value = state[key].detach().cpu().contiguous()
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -9,9 +9,8 @@ Shapes: N rows, T tokens a row, P prefix tokens, M = P + all tokens of all rows,
 """
 
 import os
-import re
-from collections.abc import Sequence
 from copy import copy, deepcopy
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
@@ -28,8 +27,7 @@ QUICK_GELU = 1.702  # x * sigmoid(1.702 x) = silu(1.702 x) / 1.702
 
 # Shorter rows join a group of longer ones when that adds at most so many tokens of padding: a group of its own costs
 # one more attention call a layer, which is worth a few tokens of linear layers on a CPU and thousands on a GPU.
-PADDING = {"cpu": 8}
-PADDING_ELSEWHERE = 8192
+PADDING = {"cpu": 8, "cuda": 8192}
 
 
 class Group(NamedTuple):
@@ -51,7 +49,6 @@ class Part(NamedTuple):
 
 
 class Plan(NamedTuple):
-    shared: int  # P
     longest: int
     parts: list[Part]  # more than one: the prefix's keys and values are computed before, and not packed with the rows
     back: Tensor  # where each row went [N]
@@ -80,35 +77,30 @@ class TextEncoder(nn.Module):
         Raises ValueError where EOT lies outside its row or the sequence is longer than the tower's positions.
         """
         (backbone,) = self._backbone
-        layout = self.planned(tuple(eot.tolist()), 0 if prefix is None else len(prefix), *prompts.shape[:2])
-        shared, positions = layout.shared, backbone.positional_embedding
+        shared, positions = 0 if prefix is None else len(prefix), backbone.positional_embedding
+        layout = self.planned(tuple(position + 1 - shared for position in eot.tolist()), shared, *prompts.shape[:2])
         # [N, longest, w], [P, w]
         x = prompts[:, : layout.longest].to(backbone.dtype) + positions[shared : shared + layout.longest]
         start = None if prefix is None else prefix.to(backbone.dtype) + positions[:shared]
         if len(layout.parts) == 1:
             features = encode_rows(backbone, x, layout.parts[0], start, None, before, before_rows)
         else:
-            cache = None if start is None else prefix_cache(backbone, start, before)
-            again = {"use_reentrant": False, "preserve_rng_state": False}
-            rest = None, cache, None, before_rows
-            features = torch.cat([checkpoint(encode_rows, backbone, x, part, *rest, **again) for part in layout.parts])
+            cache = None if start is None else run_tower(backbone, start, shared, [], None, None, before)[1]
+            again = partial(checkpoint, encode_rows, use_reentrant=False, preserve_rng_state=False)
+            features = torch.cat([again(backbone, x, part, None, cache, None, before_rows) for part in layout.parts])
         return pick(features, layout.back)
 
-    def planned(self, eot: tuple[int, ...], shared: int, rows: int, tokens: int) -> Plan:
-        """The layout of `rows` prompts of `tokens` tokens behind `shared` ones, made at the first call."""
-        key = eot, shared, rows, tokens, torch.is_grad_enabled()
+    def planned(self, lengths: tuple[int, ...], shared: int, rows: int, tokens: int) -> Plan:
+        """The layout of `rows` prompts of `tokens` tokens, EOT being the last of `lengths` [rows], behind `shared`
+        ones; made at the first call."""
+        key = lengths, shared, rows, tokens, torch.is_grad_enabled()
         if key not in self._plans:
             (backbone,) = self._backbone
-            lengths = [position + 1 - shared for position in eot]
-            shortest, longest = min(lengths), max(lengths)
-            if len(lengths) != rows or shortest < 1 or longest > tokens:
+            fits = min(tokens, backbone.context_length - shared)
+            if len(lengths) != rows or min(lengths) < 1 or max(lengths) > fits:
                 raise ValueError(
-                    f"{len(lengths)} EOT positions, {shortest + shared - 1} to {longest + shared - 1}, do not "
-                    f"fit {rows} prompts of {tokens} tokens behind a prefix of {shared}"
-                )
-            if shared + longest > backbone.context_length:
-                raise ValueError(
-                    f"prompts of {shared + longest} tokens; the tower has {backbone.context_length} positions"
+                    f"EOT of {len(lengths)} rows at {min(lengths)} to {max(lengths)} tokens behind a prefix of {shared}: "
+                    f"there are {rows} prompts of {tokens} tokens, and {backbone.context_length} positions"
                 )
             while len(self._plans) >= PLANS:
                 self._plans.pop(next(iter(self._plans)))
@@ -129,18 +121,14 @@ def in_fp32(backbone):
 def encode_rows(backbone, x, part: Part, start=None, cache=None, before=None, before_rows=None):
     """Features [n, d] of the rows of `part`, in its order, of x [N, L, w] (positions added).
 
-    `start` [P, w] is the shared prefix, computed along with the rows; `cache` is what prefix_cache made of it before.
+    `start` [P, w] is the shared prefix, computed along with the rows; `cache` has its keys and values where it was
+    computed before.
     """
     packed = pick(x.flatten(0, 1), part.index)
     packed = packed if start is None else torch.cat([start, packed])
     shared = 0 if start is None else len(start)
     eot, _ = run_tower(backbone, packed, shared, part.groups, part.ends, cache, before, before_rows)
     return layer_norm(backbone.ln_final, eot) @ backbone.text_projection
-
-
-def prefix_cache(backbone, start, before=None):
-    """Keys and values [P, H, w / H] of a prefix [P, w] (positions added) in each block."""
-    return run_tower(backbone, start, len(start), [], None, None, before)[1]
 
 
 def run_tower(backbone, x, shared, groups, ends, cache, before=None, before_rows=None):
@@ -205,10 +193,7 @@ def attend(q, k, v, prefix=None, mask=None, causal=False):
     """q [N, t, H, h] over k, v [N, T, H, h], preceded by the prefix's keys and values [P, H, h] -> [N * t, H * h].
     Where the prefix has grown since the mask was made, its further tokens are seen."""
     if prefix is not None:
-        k, v = (
-            torch.cat([first.expand(len(rest), *first.shape), rest], 1)
-            for first, rest in zip(prefix, (k, v), strict=True)
-        )
+        k, v = (torch.cat([first.expand(len(rest), *first.shape), rest], 1) for first, rest in zip(prefix, (k, v)))
     if mask is not None and mask.shape[-1] < k.shape[1]:
         mask = F.pad(mask, (k.shape[1] - mask.shape[-1], 0))
     q, k, v = (tensor.transpose(1, 2) for tensor in (q, k, v))
@@ -241,28 +226,27 @@ def pick(x, index):
 # rows; P prefix tokens before each; T tokens of a row behind the prefix. Tensors are on the device of the tower.
 
 
-def plan(lengths: Sequence[int], shared: int, chunk: int, dtype: torch.dtype, device: torch.device) -> Plan:
+def plan(lengths: tuple[int, ...], shared: int, chunk: int, dtype: torch.dtype, device: torch.device) -> Plan:
     """For rows of `lengths` tokens [N] behind `shared` ones; chunk > 0: at most that many rows a part."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    step = chunk if 0 < chunk < len(order) else len(order)
-    longest = lengths[order[-1]]
-    parts = [
-        _part(order[i : i + step], lengths, longest, shared, step == len(order), dtype, device)
-        for i in range(0, len(order), step)
-    ]
-    return Plan(shared, longest, parts, to_device(torch.tensor(order).argsort(), device))
+    longest, step = lengths[order[-1]], chunk or len(order)
+    chunks = [order[i : i + step] for i in range(0, len(order), step)]
+    packed = shared if len(chunks) == 1 else 0
+    parts = [_part(rows, lengths, longest, shared, packed, dtype, device) for rows in chunks]
+    return Plan(longest, parts, to_device(torch.tensor(order).argsort(), device))
 
 
-def _part(rows, lengths, longest, shared, packs_prefix, dtype, device) -> Part:
-    groups, index, ends, at = [], [], [], shared if packs_prefix else 0
-    for members in grouped(rows, lengths, PADDING.get(device.type, PADDING_ELSEWHERE)):
+def _part(rows, lengths, longest, shared, packed, dtype, device) -> Part:
+    """Of `rows`, in order of their lengths; `packed` tokens of the prefix stand before them."""
+    groups, index, ends, at = [], [], [], packed
+    for members in grouped(rows, lengths, PADDING[device.type]):
         length = lengths[members[-1]]
         eot = torch.tensor([lengths[row] - 1 for row in members])
         mask = torch.full((length, shared + length), float("-inf"), dtype=dtype).triu(shared + 1)
         at_eot = None if lengths[members[0]] == length else to_device(mask[eot][:, None, None], device)
-        rows_here, causal = torch.tensor(members), to_device(mask, device) if shared else None
-        groups.append(Group(len(members), length, to_device(rows_here, device), causal, at_eot))
-        index.append((rows_here[:, None] * longest + torch.arange(length)).flatten())
+        causal, members = to_device(mask, device) if shared else None, torch.tensor(members)
+        groups.append(Group(len(members), length, to_device(members, device), causal, at_eot))
+        index.append((members[:, None] * longest + torch.arange(length)).flatten())
         ends.append(at + torch.arange(len(members)) * length + eot)
         at += len(members) * length
     return Part(groups, to_device(torch.cat(index), device), to_device(torch.cat(ends), device))
@@ -270,14 +254,16 @@ def _part(rows, lengths, longest, shared, packs_prefix, dtype, device) -> Part:
 
 def grouped(rows, lengths, padding):
     """Split rows, which come in order of their lengths, into runs that waste at most `padding` tokens each."""
-    runs = []
-    for length, same in reversed([(length, list(same)) for length, same in groupby(rows, lengths.__getitem__)]):
-        waste = len(same) * (runs[-1][1] - length) + runs[-1][2] if runs else 0
-        if runs and waste <= padding:
-            runs[-1] = (same + runs[-1][0], runs[-1][1], waste)
+    runs, longest, wasted = [], 0, 0
+    for length, same in groupby(reversed(rows), lengths.__getitem__):
+        same = list(same)
+        wasted += len(same) * (longest - length)
+        if runs and wasted <= padding:
+            runs[-1] += same
         else:
-            runs.append((same, length, 0))
-    return [members for members, _, _ in reversed(runs)]
+            runs.append(same)
+            longest, wasted = length, 0
+    return [run[::-1] for run in reversed(runs)]
 
 
 # ---- how many prompts fit into memory at once, for CHUNK 0
@@ -286,6 +272,7 @@ ASK = 2**28  # bytes: less than this is taken without asking how much is free
 SHARE = 0.5  # of the free memory, for what the backward pass needs; the rest is the features', the losses' and others'
 WIDTHS = 14  # numbers kept for each token and layer, in widths of the tower; measured: docs/performance.md
 LAST = 0.4  # of a layer: the last one works on EOT alone, but has keys and values of all
+MEMORY = "/proc/meminfo"
 
 
 def free_memory(device: torch.device) -> int:
@@ -293,26 +280,19 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            return int(re.search(r"MemAvailable: +(\d+) kB", file.read()).group(1)) * 1024
-    except (OSError, AttributeError):  # not Linux: half of what is built in
+    if not os.path.isfile(MEMORY):  # not Linux: half of what is built in
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-
-
-def row_bytes(backbone, length: int, shared: int) -> float:
-    """What a prompt of `length` tokens behind `shared` ones keeps for its backward pass."""
-    layers = len(backbone.transformer.resblocks) - 1 + LAST
-    copies = 2 * shared  # keys and values of the prefix stand beside those of each row
-    itemsize = torch.finfo(backbone.dtype).bits // 8
-    return layers * backbone.width * itemsize * (WIDTHS * length + copies)
+    with open(MEMORY, encoding="ascii") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
 
 
 def fitting_chunk(backbone, lengths, shared: int) -> int:
     """Rows that may go through the tower at a time, 0: all of them. Only a backward pass needs a bound."""
     if not torch.is_grad_enabled():
         return 0
-    each = row_bytes(backbone, max(lengths), shared)
+    layers = len(backbone.transformer.resblocks) - 1 + LAST
+    widths = WIDTHS * max(lengths) + 2 * shared  # keys and values of the prefix stand beside those of each row
+    each = layers * backbone.width * backbone.dtype.itemsize * widths  # bytes
     if len(lengths) * each < ASK:
         return 0
     fit = int(SHARE * free_memory(backbone.device) / each)

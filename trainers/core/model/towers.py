@@ -107,15 +107,18 @@ class CLIP(nn.Module):
         self.logit_scale = nn.Parameter(torch.empty(()))
 
 
+ABOUT = ("input_resolution", "context_length", "vocab_size")  # numbers that OpenAI's archives carry beside the weights
+
+
 def heads_of(width: int) -> int:
     """CLIP's attention heads are 64 wide."""
     return max(1, width // 64)
 
 
 def build_clip(state: dict[str, Tensor]) -> CLIP:
-    """CLIP in float32 from a state dict in OpenAI's naming; all sizes are read off the tensors' shapes. Raises
-    RuntimeError where it does not fit."""
-    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    """CLIP in float32 from a state dict in OpenAI's naming; all sizes are read off the tensors' shapes. Raises KeyError
+    or RuntimeError where it does not fit."""
+    state = {name: value.float() for name, value in state.items() if name not in ABOUT}
     width, embed_dim = state["text_projection"].shape
     positions, vocabulary = len(state["positional_embedding"]), len(state["token_embedding.weight"])
     with torch.device("meta"):  # no memory, and no random numbers
