@@ -57,10 +57,16 @@ class Head(nn.Module):
         raise NotImplementedError
 
 
+def linear_of(head: nn.Module) -> tuple[Tensor, Tensor, Tensor] | None:
+    """W [C, d], b [C] and s [1] with logits = s * (f @ W^T + b) of unit features f; None where `head` is not that."""
+    found = head.as_linear() if hasattr(head, "as_linear") else None
+    return None if found is None else (*found, head.logit_scale.reshape(1))
+
+
 def class_features(features: Tensor, dim: int) -> Tensor:
     """Unit features [B, dim] of images, of which a method may have more than one [B, n dim]: the first is the one that
     is compared with text."""
-    return features if features.shape[1] == dim else nn.functional.normalize(features[:, :dim], dim=-1)
+    return features if features.shape[1] == dim else F.normalize(features[:, :dim], dim=-1)
 
 
 class ZeroshotHead(Head):
@@ -76,7 +82,6 @@ class ZeroshotHead(Head):
         return self.logit_scale * class_features(features, self.text_features.shape[1]) @ self.text_features.t()
 
     def class_weights(self):
-        """Unit vectors W [C, d] with logits = scale * f @ W^T."""
         return self.text_features
 
     def for_classes(self, names):
@@ -99,11 +104,11 @@ class Blocks(nn.Module):
         return torch.cat([head(features).float() for head in self.heads], 1)[:, self.keep]
 
     def as_linear(self):
-        rows = [head.as_linear() if hasattr(head, "as_linear") else None for head in self.heads]
-        if None in rows:
+        found = [linear_of(head) for head in self.heads]
+        if None in found:
             return None
-        weights, bias = (torch.cat(part)[self.keep] for part in zip(*rows))
-        return weights, bias
+        weights, bias, _ = (torch.cat(part) for part in zip(*found))
+        return weights[self.keep], bias[self.keep]
 
     @property
     def logit_scale(self):
@@ -146,8 +151,7 @@ class PromptHead(Head):
         self.pattern, self.n_ctx = pattern, n_ctx
         self.tokens = self.tokens_of(classnames)
         self._encoder = TextEncoder(backbone, chunk)
-        self._pass: dict[str, object] | None = None
-        self._kept: dict[str, object] = {}
+        self._in_pass, self._kept = False, {}
 
     def tokens_of(self, names: list[str]) -> ClassTokens:
         """Any names as `encode_names` takes them."""
@@ -171,7 +175,7 @@ class PromptHead(Head):
     def over(self, names: list[str]) -> "PromptHead":
         """The same parameters, not a copy of them, read with other names."""
         head = copy.copy(self)
-        head.classnames, head._pass, head._kept = list(names), None, {}
+        head.classnames, head._in_pass, head._kept = list(names), False, {}
         head.tokens = self.tokens_of(names)
         return head
 
@@ -190,21 +194,19 @@ class PromptHead(Head):
     def one_pass(self):
         """Within it the parameters stay as they are: what `once` computes serves a method's loss and the penalties of
         plug-ins alike."""
-        self._pass = {}
+        self._in_pass, self._kept = True, {}
         try:
             yield
         finally:
-            self._pass = None
+            self._in_pass, self._kept = False, {}
 
     def once(self, name: str, compute):
         """`compute()`, kept under `name` within a pass, and between batches while evaluating."""
-        evaluating = not self.training and not torch.is_grad_enabled()
-        kept = self._pass if self._pass is not None else self._kept if evaluating else None
-        if kept is None:
+        if not self._in_pass and (self.training or torch.is_grad_enabled()):
             return compute()
-        if name not in kept:
-            kept[name] = compute()
-        return kept[name]
+        if name not in self._kept:
+            self._kept[name] = compute()
+        return self._kept[name]
 
     def train(self, mode: bool = True):
         self._kept = {}

@@ -11,17 +11,10 @@ END_OF_WORD = "</w>"
 
 
 class Vocabulary(NamedTuple):
-    """words [V], their vectors [V, w], and `left_out`: what was not taken -> how many."""
+    """words [V] and their vectors [V, w]."""
 
     words: list
     vectors: torch.Tensor
-    left_out: dict
-
-    def describe(self):
-        """One line: how many words, and what was left out."""
-        return f"{len(self.words):,} words; left out: " + (
-            ", ".join(f"{count:,} {what}" for what, count in self.left_out.items() if count) or "none"
-        )
 
 
 def token_words(backbone):
@@ -33,30 +26,14 @@ def token_words(backbone):
     saw.
     """
     tokenizer, table = bpe(), backbone.token_embedding.weight.float()
-    untrained = ~table.any(1)
-    kinds = ("special tokens", "parts of words", "signs, digits and single letters", "without an embedding")
-    chosen, left_out = {}, dict.fromkeys(kinds, 0)
+    has_vector, chosen = table.any(1).tolist(), {}
     for token, index in tokenizer.encoder.items():
-        word = _text(tokenizer, token)
-        if token in ("<|startoftext|>", "<|endoftext|>"):
-            left_out["special tokens"] += 1
-        elif not token.endswith(END_OF_WORD):
-            left_out["parts of words"] += 1
-        elif len(word) < 2 or not word.isalpha():
-            left_out["signs, digits and single letters"] += 1
-        elif untrained[index]:
-            left_out["without an embedding"] += 1
-        else:
-            chosen[word] = index
-    return Vocabulary(list(chosen), table[list(chosen.values())], left_out)
-
-
-def _text(tokenizer, token):
-    """What a token stands for, without the mark of a word's end; "" where its bytes are not a whole text."""
-    try:
-        return bytes(tokenizer.byte_decoder[sign] for sign in token.removesuffix(END_OF_WORD)).decode()
-    except (UnicodeDecodeError, KeyError):
-        return ""
+        if token.endswith(END_OF_WORD) and has_vector[index]:
+            signs = token.removesuffix(END_OF_WORD)
+            word = bytes(tokenizer.byte_decoder[sign] for sign in signs).decode(errors="replace")
+            if len(word) > 1 and word.isalpha():
+                chosen[word] = index
+    return Vocabulary(list(chosen), table[list(chosen.values())])
 
 
 def has_embedding(backbone, words):
@@ -66,14 +43,12 @@ def has_embedding(backbone, words):
 
 
 def listed_words(backbone, words):
-    """The Vocabulary of a list of words or phrases; one of several tokens stands at the mean of their embeddings (our
-    choice).
+    """The Vocabulary of those of `words`, words or phrases, that have an embedding; one of several tokens stands at the
+    mean of their embeddings (our choice). Raises UserError where none has one.
 
     Words such as "odd-pinnate" and "three-lobed", which papers show, are of this kind: CLIP has no token for them.
     """
-    words = list(dict.fromkeys(word.strip() for word in words if word.strip()))
-    chosen = [word for word in words if has_embedding(backbone, word)]
+    chosen = [word for word in dict.fromkeys(words) if has_embedding(backbone, word)]
     if not chosen:
         raise UserError(f"none of the {len(words)} words has an embedding in {backbone.name}")
-    vectors = torch.stack([embed_words(backbone, word).float().mean(0) for word in chosen])
-    return Vocabulary(chosen, vectors, {"with a token without an embedding": len(words) - len(chosen)})
+    return Vocabulary(chosen, torch.stack([embed_words(backbone, word).float().mean(0) for word in chosen]))
