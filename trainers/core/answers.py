@@ -25,6 +25,7 @@ class Prediction:
     names: tuple[str, ...]
     probabilities: tuple[float, ...]
     at_least: float = 0.0
+    error: str = ""  # why the image cannot be read
 
     @property
     def name(self) -> str:

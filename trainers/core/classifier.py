@@ -11,8 +11,8 @@ import torch
 
 from . import export, memory, memory_data, process, run
 from .answers import Evaluation, Prediction, Predictions
-from .files import UserError, plain, read_results, require_different, write_results
-from .heads import Blocks, is_joint
+from .files import UserError, first_five, plain, read_results, require_different, write_results
+from .heads import Blocks, is_joint, linear_of
 from .memory_data import from_folder, listed
 from .process import ONE_AT_A_TIME
 from .randomness import preserved_randomness
@@ -48,21 +48,25 @@ class Model:
         kind = f"{self._trainer.cfg.TRAINER.NAME} on {self._trainer.backbone.name}"
         return f"Model({kind}: {len(self.classnames)} classes, {len(self.base_names)} of them with images)"
 
+    def _with(self, base_names, blocks, keep) -> "Model":
+        """The same model with other names."""
+        return Model(self._trainer, base_names, blocks, keep, self.scores, self._folder)
+
     # ---- asking
 
     def predict(self, images, top: int = 5, at_least: float = 0.0) -> Predictions:
         """The `top` most probable names of each image, a path, a folder, a PIL image, an array, or several of these. An
         image whose best name is less probable than `at_least` is "none of these"; one that cannot be read is marked,
         where others can."""
-        unreadable = {}
-        features, keys = self._features(images, unreadable)
+        faults: dict[str, str] = {}
+        features, keys = self._features(images, faults)
         values, places = self._probabilities(features).topk(min(max(top, 1), len(self._keep)), dim=1)
-        names = self.classnames
-        rows = iter(zip(places.tolist(), values.tolist()))
-        found = ((key, *(([], []) if key in unreadable else next(rows))) for key in keys)
-        return Predictions(
-            Prediction(key, tuple(names[i] for i in row), tuple(shares), at_least) for key, row, shares in found
-        )
+        rows, names, found = iter(zip(places.tolist(), values.tolist())), self.classnames, Predictions()
+        for key in keys:
+            best, shares = ([], []) if key in faults else next(rows)
+            best = tuple(names[i] for i in best)
+            found.append(Prediction(key, best, tuple(shares), at_least, faults.get(key, "")))
+        return found
 
     def probabilities(self, images) -> np.ndarray:
         """[N, C] float32, columns as in `classnames`; features [N, d] may stand for the images."""
@@ -72,43 +76,35 @@ class Model:
         """[N, C] float32."""
         return self._trainer.logits(self.head(), self._features(images)[0]).cpu().numpy()
 
-    def features(self, images, unreadable: dict[str, str] | None = None) -> np.ndarray:
-        """Unit features [N, d] float32 of the images, which may be given in their place everywhere. Images that cannot
-        be read are an error, or have no row and are collected in the dict `unreadable`, {path: why}."""
-        return self._features(images, unreadable)[0].cpu().numpy()
+    def features(self, images) -> np.ndarray:
+        """Unit features [N, d] float32 of the images, which may be given in their place everywhere."""
+        return self._features(images)[0].cpu().numpy()
 
     def evaluate(self, images, labels=None) -> Evaluation:
         """Accuracy and confusions on labelled images: with `labels`, a class name each; or of a folder per class, or of
         the test/ in it."""
         if labels is None:
             images, labels = from_folder(images, ("test", "val", "train", ""))
-        place = {plain(name): i for i, name in reversed(list(enumerate(self.classnames)))}
+        place = {plain(name): i for i, name in enumerate(self.classnames)}
         unknown = sorted({str(label) for label in labels if plain(str(label)) not in place})
         if unknown:
-            raise UserError(
-                f"labels that are none of the model's classes: {', '.join(unknown[:5])}; add them with add_classes, or "
-                "leave their images out"
-            )
+            raise UserError(f"labels that are none of the model's classes: {first_five(unknown)}; see add_classes")
         features, keys = self._features(images)
         if len(keys) != len(labels):
             raise UserError(f"{len(keys)} images and {len(labels)} labels: each image needs one")
         predicted = self._trainer.logits(self.head(), features).argmax(1).cpu().numpy()
         return Evaluation(self.classnames, np.array([place[plain(name)] for name in labels]), predicted, tuple(keys))
 
+    @torch.no_grad()
     def class_weights(self) -> Linear | None:
         """The classifier as a matrix; None, with a warning that says why, where it is none."""
-        with torch.no_grad():
-            head = self.head()
-            found = head.as_linear() if hasattr(head, "as_linear") else None
+        found = linear_of(self.head())
         if found is None:
-            warnings.warn(
-                f"{self._trainer.cfg.TRAINER.NAME} has no class weights: its logits are no linear function of an "
-                "image's feature",
-                stacklevel=2,
-            )
+            reason = "its logits are no linear function of an image's feature"
+            warnings.warn(f"{self._trainer.cfg.TRAINER.NAME} has no class weights: {reason}", stacklevel=2)
             return None
-        weight, bias = (tensor.detach().float().cpu().numpy() for tensor in found)
-        return Linear(weight, bias, head.logit_scale.item())
+        weight, bias, scale = (tensor.float().cpu().numpy() for tensor in found)
+        return Linear(weight, bias, scale.item())
 
     # ---- other names
 
@@ -124,7 +120,7 @@ class Model:
         self.head()
         start = sum(len(block) for block, _ in self._blocks)
         keep = [*self._keep, *range(start, start + len(names))]
-        model = Model(self._trainer, self.base_names, [*self._blocks, (names, None)], keep, self.scores, self._folder)
+        model = self._with(self.base_names, [*self._blocks, (names, None)], keep)
         model.head()
         return model
 
@@ -136,8 +132,7 @@ class Model:
             raise UserError(f"remove_classes: {shown}; known are {', '.join(self.classnames)}, of which one must stay")
         every = [name for block, _ in self._blocks for name in block]
         keep = [i for i in self._keep if plain(every[i]) not in wanted]
-        base = [name for name in self.base_names if plain(name) not in wanted]
-        return Model(self._trainer, base, self._blocks, keep, self.scores, self._folder)
+        return self._with([name for name in self.base_names if plain(name) not in wanted], self._blocks, keep)
 
     def among(self, names) -> "Model":
         """A model that chooses among `names` alone, a list or a text file, without training; this one does not change.
@@ -145,7 +140,7 @@ class Model:
         names, known = listed(names, "names"), {plain(name) for name in self.base_names}
         require_different(names, (), "names")
         base = [name for name in names if plain(name) in known]
-        return Model(self._trainer, base, [(names, None)], list(range(len(names))), self.scores, self._folder)
+        return self._with(base, [(names, None)], list(range(len(names))))
 
     # ---- keeping
 
@@ -172,13 +167,13 @@ class Model:
     def export(self, path, format=None):
         """Writes the classifier alone to the file `path`: .safetensors (weights, bias, scale; names and preprocessing
         in its header) or .onnx (uint8 crops in; logits, probabilities and features out)."""
+        writers = {"onnx": export.write_onnx, "safetensors": export.write_safetensors}
         format = format or Path(path).suffix.lstrip(".")
-        if format not in ("onnx", "safetensors"):
+        if format not in writers:
             raise UserError(f"export: the format is {format!r}; it must be onnx or safetensors")
-        trainer, head, names = self._trainer, self.head(), self.classnames
-        write = export.write_onnx if format == "onnx" else export.write_safetensors
+        head = self.head()
         with process.quiet():
-            write(path, trainer, head, names)
+            writers[format](path, self._trainer, head, self.classnames)
 
     # ---- inside
 
@@ -188,9 +183,9 @@ class Model:
         classes = {"base": list(self.base_names), "blocks": blocks, "keep": list(self._keep)}
         return {"classes": classes, "scores": self.scores.record()}
 
-    def _features(self, images, unreadable=None):
+    def _features(self, images, faults: dict[str, str] | None = None):
         """-> (unit features [N, d] on the model's device, what each image is called). Images that cannot be read are an
-        error, or have no row and are collected in the dict `unreadable`."""
+        error; or where others can, they have no row, and `faults` becomes {path: why}."""
         trainer = self._trainer
         rows = memory.as_features(images, trainer.backbone.embed_dim)
         if rows is not None:
@@ -199,11 +194,11 @@ class Model:
         if not sources:
             raise UserError("there are no images")
         keys = memory.keys_of(sources)
-        features, faults = memory_data.features_of(trainer, sources, keys)
-        if faults and (unreadable is None or len(faults) == len(keys)):
-            raise UserError(f"{len(faults)} images cannot be read: {'; '.join([*faults.values()][:5])}")
-        if unreadable is not None:
-            unreadable |= faults
+        features, found = memory_data.features_of(trainer, sources, keys)
+        if found and (faults is None or len(found) == len(keys)):
+            raise UserError(f"{len(found)} images cannot be read: {first_five(found.values())}")
+        if faults is not None:
+            faults.update(found)
         return features, keys
 
     def _probabilities(self, features):

@@ -5,6 +5,7 @@ This is a trainer without its training (trainer.py), and what evaluation and pre
 
 import os
 import time
+from collections import Counter
 from contextlib import contextmanager
 
 import torch
@@ -26,22 +27,20 @@ class Stopwatch:
     """Seconds per stage of a run; a stage may be entered several times."""
 
     def __init__(self):
-        self.seconds = {}
+        self.seconds = Counter()
 
     @contextmanager
     def stage(self, name):
         start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(name, time.perf_counter() - start)
+        yield
+        self.add(name, time.perf_counter() - start)
 
     def add(self, name, seconds):
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self.seconds[name] += seconds
 
     def go_on_from(self, seconds):
-        """Takes over those of an interrupted run; a stage that this process went through again counts once."""
-        self.seconds |= {name: max(value, self.seconds.get(name, 0.0)) for name, value in seconds.items()}
+        """Takes over those of an interrupted run; of a stage that this process went through again the longer time."""
+        self.seconds |= Counter(seconds)
 
 
 class Predictor(TrainerX):
@@ -63,17 +62,15 @@ class Predictor(TrainerX):
         self.versions = run.versions()  # now, as files may change under a long run
         self.decisions = None  # of the last joint evaluation: (evaluation, answers [N], labels [N])
         self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
-        self.task = self.dm = self.train_loader_x = self.train_loader_u = self.val_loader = None
-        self.num_classes, self.lab2cname, self.selection = 0, {}, "last epoch"
+        self.task, self.head, self.lab2cname, self.selection = None, None, {}, "last epoch"
         self.cfg = own_config(self.cfg, self.SECTION)
-        self.head = None
         self.temperature = 1.0  # of the probabilities that are shown; no decision depends on it
         check_options(self.cfg, parts_of(type(self)))
         self.plugins = [plugin(self) for plugin in self.PLUGINS]
         self.checkpoints = Checkpoints(self.output_dir, self.MODEL_NAME)
         self.rolling = Rolling(lambda state: self.checkpoints.write(state, name=checkpoints.ROLLING))
-        precision_key = f"TRAINER.{self.SECTION}.PREC" if self.SECTION else "PREC"
-        dtype, self.autocast = resolve_precision(self.options.get("PREC", "auto"), self.device, precision_key)
+        precision = self.options.get("PREC", "auto")
+        dtype, self.autocast = resolve_precision(precision, self.device, f"TRAINER.{self.SECTION}.PREC")
         with self.watch.stage("backbone"):
             self.backbone = host.backbone if host else load_backbone(self.cfg, dtype, self.device)
         apply_preprocessing(self.cfg, self.backbone)
@@ -90,33 +87,25 @@ class Predictor(TrainerX):
         """The task's data set: to train on, or as the options ask for it."""
         if self.task is not None:
             return
-        if self.TUNES_IMAGES and self.host:
+        if self.TUNES_IMAGES and (self.host or self.on_features):
             raise UserError(
-                f"{type(self).__name__} tunes the image tower, and the members of an ensemble share one: leave it out"
+                f"{type(self).__name__} tunes the image tower: it needs images, not stored features, and cannot be a "
+                "member of an ensemble. Give --root FOLDER with the data set in it, and FEATURES.VIEWS 0"
             )
-        if self.TUNES_IMAGES and self.on_features:
-            bank = self.cfg.FEATURES.BANK
-            bank = f", and the bank {bank} holds features of the frozen one" if bank else ""
-            raise UserError(
-                f"{type(self).__name__} tunes the image tower{bank}, so it needs images: give --root FOLDER with the "
-                "data set in it, and FEATURES.VIEWS 0"
-            )
-        self.task = self.host.task if self.host else tasks.build_task(self.cfg, training)
-        if not self.host:
+        if self.host:
+            self.task, self.data = self.host.task, self.host.data
+        else:
+            self.task = tasks.build_task(self.cfg, training)
             self.cfg = self.task.cfg  # with the classes that it took
+            self.data = FeatureData(self, self.task)
         reason = getattr(self.dataset, "no_test", "")  # a data set may say why, and can be trained on
         if not self.dataset.test and not (training and reason):
             raise UserError(f"{self.cfg.DATASET.NAME} has no test images: nothing could be evaluated. {reason}")
-        self.num_classes, self.lab2cname = self.dataset.num_classes, self.dataset.lab2cname
-        self.evaluator = build_evaluator(self.cfg, lab2cname=self.lab2cname)
-        self.data = self.host.data if self.host else self.new_data()
+        self.evaluator = build_evaluator(self.cfg, lab2cname=self.dataset.lab2cname)
         self.see_through_head()
         if training:
             self.trains = self.trains and bool(self.task.real_classnames() or self.extra_names())
             self.selection = "last epoch" if self.trains else "nothing trained"
-
-    def new_data(self):
-        return FeatureData(self, self.task)
 
     # ---- classes, prompts and features
 
@@ -216,11 +205,9 @@ class Predictor(TrainerX):
     def head_from_checkpoint(self, classnames: list[str], state_dict: dict) -> nn.Module:
         """The head over `classnames` with the saved parameters; a method whose shapes depend on data overrides it."""
         head = self.build_head(classnames)
-        wanted = head.state_dict()
-        # stock CoOp saves token buffers too
-        state_dict = {name: value for name, value in state_dict.items() if name in wanted}
+        wanted = {*head.state_dict()}  # stock CoOp saves token buffers too
         try:
-            head.load_state_dict(state_dict)
+            head.load_state_dict({name: value for name, value in state_dict.items() if name in wanted})
         except RuntimeError as error:
             raise UserError(f"the checkpoint does not fit {type(self).__name__} as configured: {error}") from None
         return head
@@ -238,10 +225,7 @@ class Predictor(TrainerX):
             for plugin in self.plugins:
                 plugin.load(directory)
         elif self.NEEDS_FEATURES or self.plugins:
-            raise UserError(
-                f"{type(self).__name__} has no model before it has seen training features: give --model-dir, the "
-                "output folder of a run"
-            )
+            raise UserError(f"{type(self).__name__} needs --model-dir, the output folder of a run that trained it")
         else:
             print("load_model: no --model-dir given, evaluating the model as initialised")
             self.open_data(training=False)
@@ -260,19 +244,17 @@ class Predictor(TrainerX):
         if list(classnames) == self.trained_classnames:
             return self.head
         if not hasattr(self.head, "for_classes"):
-            raise ClassesUnsupported(
-                f"{type(self).__name__} was trained over other classes, and its head has no for_classes"
-            )
+            name = type(self).__name__
+            raise ClassesUnsupported(f"{name} was trained over other classes, and its head has no for_classes")
         return self.head.for_classes(list(classnames)).to(self.device)
 
     def head_for(self, classnames: list[str], method_head=None) -> nn.Module:
         """What evaluates `classnames`: the method's head over them, as plug-ins make it. `method_head(classnames)` may
         stand for the trainer's own."""
-        head, reason = None, None
         try:
-            head = (method_head or self.method_head)(classnames)
+            head, reason = (method_head or self.method_head)(classnames), None
         except ClassesUnsupported as error:
-            reason = error
+            head, reason = None, error
         for plugin in self.plugins:  # one may know what the method does not
             head = plugin.head_for(head, list(classnames))
         if head is None:
