@@ -4,9 +4,9 @@ import math
 import warnings
 
 import torch
+from clip.model import CLIP, convert_weights
 from torch import nn
 
-from trainers.core.model.openai_clip import import_clip
 from trainers.core.model.prompts import tokenize
 
 INPUT_SIZE, EMBED_DIM, LOGIT_SCALE = 32, 32, 100.0
@@ -15,10 +15,9 @@ INPUT_SIZE, EMBED_DIM, LOGIT_SCALE = 32, 32, 100.0
 def write_archive(path, seed=0, embed_dim=EMBED_DIM):
     """Writes a CLIP with the true vocabulary and 77 positions, two layers of width 64 a tower, input 32 x 32, CLIP's
     initialisation and its trained logit scale. The same seed gives the same weights. -> path"""
-    clip = import_clip().model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = clip.CLIP(
+        model = CLIP(
             embed_dim=embed_dim,
             image_resolution=INPUT_SIZE,
             vision_layers=2,
@@ -42,7 +41,7 @@ def write_archive(path, seed=0, embed_dim=EMBED_DIM):
         if hasattr(model, name):
             delattr(model, name)
         model.register_buffer(name, value)  # scalars that the published archives carry beside the weights
-    clip.convert_weights(model)
+    convert_weights(model)
     images = torch.zeros(1, 3, INPUT_SIZE, INPUT_SIZE)
     with warnings.catch_warnings():  # torch announces the end of TorchScript; OpenAI's files stay as they are
         warnings.simplefilter("ignore")

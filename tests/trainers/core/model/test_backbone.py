@@ -57,13 +57,11 @@ def save(model, path):
         save_file(state, path)
     elif path.name.startswith("jit"):  # OpenAI's form
         torch.jit.trace(model, (torch.zeros(1, 3, 32, 32), tokenize(["dog"])), check_trace=False).save(str(path))
-    elif path.name.startswith("nested"):
-        torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 3}, path)
     else:
         torch.save(state | {"input_resolution": torch.tensor(32), "context_length": torch.tensor(77)}, path)
 
 
-@pytest.mark.parametrize("file", ["plain.pth", "nested.pt", "tensors.safetensors", "jit.pt"])
+@pytest.mark.parametrize("file", ["plain.pth", "tensors.safetensors", "jit.pt"])
 @pytest.mark.filterwarnings("ignore")
 def test_a_local_file_in_any_form(tmp_path, vit, images, file):
     path = tmp_path / file
@@ -120,27 +118,23 @@ def test_what_is_no_backbone_is_refused(tmp_path):
     for name, message in {
         "VIT-B16": r"unknown backbone 'VIT-B16'.* one of ViT-B/16, .*MiniCLIP.*open_clip:<model>",
         tmp_path / "nowhere.pt": "there is no file .*nowhere.pt",
-        tmp_path / "other.pth": "not a state dict in OpenAI CLIP's naming: it lacks text_projection",
-        tmp_path / "noise.pt": "noise.pt cannot be read as a state dict",
-        tmp_path / "misfit.pth": "does not fit CLIP's architecture.*ln_final.weight",
+        tmp_path / "other.pth": "other.pth: expected weights of CLIP.*text_projection",
+        tmp_path / "noise.pt": "noise.pt: expected weights of CLIP",
+        tmp_path / "misfit.pth": "misfit.pth: expected weights of CLIP.*ln_final.weight",
     }.items():
         with pytest.raises(UserError, match=message):
             load_backbone(config(name))
 
 
-@pytest.mark.parametrize(
-    "key, value",
-    [("PIXEL_MEAN", [0.5, 0.5, 0.5]), ("PIXEL_STD", [1.0, 1.0, 1.0]), ("SIZE", (96, 96)), ("INTERPOLATION", "nearest")],
-)
-def test_preprocessing_that_is_wrong_on_purpose(key, value):
-    cfg = config("any")
-    cfg.INPUT[key] = value
-    with pytest.raises(UserError, match=f"INPUT.{key} is .*, but tiny expects .*: remove .* or type INPUT.{key}"):
-        apply_preprocessing(cfg, tiny_clip())
+def test_preprocessing_that_is_wrong_on_purpose():
+    for key, value in {"PIXEL_MEAN": [0.5] * 3, "PIXEL_STD": [1.0] * 3, "SIZE": (96,), "INTERPOLATION": "box"}.items():
+        cfg = config("any")
+        cfg.INPUT[key] = value
+        with pytest.raises(UserError, match=f"INPUT.{key} is .*, but tiny expects .*: remove .* or type INPUT.{key}"):
+            apply_preprocessing(cfg, tiny_clip())
 
 
 # ---- weights from the network
-
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -160,18 +154,18 @@ def test_weights_are_downloaded_once_and_verified(monkeypatch, tmp_path):
 
 
 def test_no_network(monkeypatch, tmp_path):
-    """The message has the file, the expected path, the checksum and the key to set. (Nobody answers at port 9.)"""
+    """The message has the address, the expected path, the checksum and the key to set. (Nobody answers at port 9.)"""
     monkeypatch.setattr(openai_clip, "model_urls", lambda: {"ViT-B/16": "http://127.0.0.1:9/abc123/ViT-B-16.pt"})
     monkeypatch.setattr("trainers.core.download.time.sleep", lambda seconds: None)
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UserError) as caught:
         load_backbone(config("ViT-B/16"))
-    place, key = f"{tmp_path}/.cache/clip/ViT-B-16.pt", "set MODEL.BACKBONE.NAME to the file's path"
-    for part in ("http://127.0.0.1:9/abc123/ViT-B-16.pt", place, "sha256: abc123", key.partition(" to ")[2]):
+    place = f"{tmp_path}/.cache/clip/ViT-B-16.pt"
+    for part in ("http://127.0.0.1:9/abc123/ViT-B-16.pt", place, "sha256: abc123", "MODEL.BACKBONE.NAME"):
         assert part in str(caught.value)
 
 
-def test_bfloat16_runs_on_a_cpu_and_float16_does_not(miniclip_backbone):
+def test_bfloat16_runs_on_a_cpu(miniclip_backbone):
     half = load_backbone(config("MiniCLIP"), torch.bfloat16)
     photos = [read_image(ROOT / f"datasets/animals/photos/{name}.jpg").resize((224, 224)) for name in ("a1", "b1")]
     images = torch.stack([torch.from_numpy(np.array(photo)).permute(2, 0, 1) / 127.5 - 1 for photo in photos])
@@ -180,34 +174,33 @@ def test_bfloat16_runs_on_a_cpu_and_float16_does_not(miniclip_backbone):
         seen = [backbone.encode_image(images).float() for backbone in (half, miniclip_backbone)]
     for ours, exact in (texts, seen):
         assert half.dtype == torch.bfloat16 and F.cosine_similarity(ours, exact).min() > 0.995
-    with pytest.raises(UserError, match="float16 does not run on the CPU"):
-        load_backbone(config("MiniCLIP"), torch.float16)
 
 
 # ---- open_clip
 
 
-@pytest.fixture
-def stand_in_open_clip(monkeypatch):
-    """A module that passes for open_clip with one model, whose weights it rounds to the precision it is asked for."""
+def test_a_stand_in_for_open_clip(monkeypatch):
+    """The hash is that of float32 weights, so that a half-precision run accepts banks and generators made in float32
+    (the device "meta" computes nothing). A text tower that gives other features than CLIP's layout is refused."""
 
-    def create_model(architecture, pretrained=None, precision="fp32"):
-        model = small_clip()
-        model.attn_mask, model.text_pool_type = torch.full((77, 77), float("-inf")).triu(1), "argmax"
-        return model.to({"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision])
+    def create_model(architecture, pretrained, precision):
+        assert precision == "fp32"
+        return model
 
-    module = ModuleType("open_clip")
-    module.list_models, module.list_pretrained = lambda: ["small"], lambda: [("small", "random")]
-    module.create_model = create_model
+    model, module = small_clip(), ModuleType("open_clip")
+    module.list_pretrained, module.create_model = lambda: [("small", "random")], create_model
     module.get_model_preprocess_cfg = lambda model: {"mean": (0.5,) * 3, "std": (0.5,) * 3, "size": 32}
     monkeypatch.setitem(sys.modules, "open_clip", module)
-
-
-def test_the_hash_of_open_clips_weights_is_that_of_float32(stand_in_open_clip):
-    """So a half-precision run accepts banks and generators made in float32. (The device "meta" computes nothing.)"""
     name = "open_clip:small/random"
+    full = load_backbone(config(name)).weights_hash
     half = load_backbone(config(name), torch.float16, device="meta")
-    assert half.dtype == torch.float16 and half.weights_hash == load_backbone(config(name)).weights_hash
+    assert half.dtype == torch.float16 and half.weights_hash == full
+    model = small_clip()
+    model.encode_text = lambda ids: model.ln_final(model.token_embedding(ids)).mean(1) @ model.text_projection
+    with pytest.raises(UserError, match="other features.*must have CLIP's text tower"):
+        load_backbone(config(name))
+    with pytest.raises(UserError, match="open_clip has no small/randm; nearest: open_clip:small/random"):
+        load_backbone(config("open_clip:small/randm"))
 
 
 def test_open_clip(tmp_path):
@@ -239,7 +232,5 @@ def test_open_clip(tmp_path):
             assert torch.allclose(backbone.encode_text_plain(tokens), text, atol=1e-5)
             assert torch.allclose(backbone.encode_image(images), seen, atol=1e-5)
     torch.save(open_clip.create_model("small-open").state_dict(), tmp_path / "open.pt")
-    with pytest.raises(UserError, match="It lacks a causal mask"):
+    with pytest.raises(UserError, match="must have CLIP's text tower"):
         load_backbone(config(f"open_clip:small-open/{tmp_path / 'open.pt'}"))
-    with pytest.raises(UserError, match="open_clip has no 'ViT-B-32/laion'; nearest: open_clip:ViT-B-32/laion"):
-        load_backbone(config("open_clip:ViT-B-32/laion"))

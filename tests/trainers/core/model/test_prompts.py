@@ -79,10 +79,8 @@ def test_tokenize_is_clips():
 
 
 def test_refuses_bad_names(backbone):
-    with pytest.raises(UserError, match=r"positions \[1, 2\] are empty"):
-        ClassTokens(["dog", "", " _ "], backbone)
-    with pytest.raises(UserError, match="start or end token.*endoftext"):
-        ClassTokens(["dog <|endoftext|> cat"], backbone)
+    with pytest.raises(UserError, match="class names is empty"):
+        ClassTokens(["dog", " _ "], backbone)
     long = "dog " * 60
     with pytest.raises(UserError, match=r"1 prompts exceed 77 tokens with a context of 16.*dog dog.*\(79\)"):
         ClassTokens(["cat", long], backbone, n_ctx=16)
@@ -90,7 +88,7 @@ def test_refuses_bad_names(backbone):
 
 
 def test_templates():
-    assert len(TEMPLATES) == 15 and all(template.count("{}") == 1 for template in TEMPLATES.values())
+    assert all(template.count("{}") == 1 for template in TEMPLATES.values())
     assert templates_for("EuroSAT") == ["a centered satellite photo of {}."]
     assert templates_for("EuroSAT", ("a map of {}.", "{}")) == ["a map of {}.", "{}"]
     assert templates_for("MyFolder") == ["a photo of a {}."]
