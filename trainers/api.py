@@ -26,12 +26,7 @@ from .core import memory_data, process, run
 from .core.answers import Scores
 from .core.classifier import Model
 from .core.config import settings_of
-from .core.files import (
-    UserError,
-    config_files,
-    nearest,
-    read_results,
-)
+from .core.files import UserError, config_files, nearest, read_results
 from .core.images import FeatureData
 from .core.leave_out import LEAST_CLASSES
 from .core.memory_data import listed
@@ -42,7 +37,6 @@ from .runs import open_run
 from .zsclip import ZeroshotCLIP
 
 HERE = Path(__file__).resolve().parent
-CONFIGS = {"MiniCLIP": "miniclip"}  # configurations of a backbone; all others are trained as ViT-B/16 is
 FOLDS, FOLDS_OF_SLOW = 8, 3
 
 extend_cfg(get_cfg_default())  # registers the methods
@@ -82,22 +76,19 @@ def fit(
         names = listed(new_names, "new_names")
         task, store = memory_data.from_user(trainer, images, labels, names, skip_bad_images)
         trainer.host = SimpleNamespace(task=task, data=FeatureData(trainer, task, store))
-        if _is_done(trainer):
+        cfg = trainer.cfg
+        trainer.open_data(training=True)
+        trainer.identity = run.identity_of(trainer)
+        if run.is_done(trainer):
             return load(out)
+        trainer.cfg = cfg  # without the template that the identity put there
         scores = _scores(trainer, store)
         names = [*task.real_classnames(), *task.label_only_classnames()]
-        model = Model(trainer, task.real_classnames(), [(names, None)], list(range(len(names))), scores, out)
+        model = Model(trainer, task.real_classnames(), [names], scores, out)
         given = {"method": method, "backbone": backbone, "shots": shots, "seed": seed}
-        trainer.origin = {
-            "command": ["fit", *(f"{key}={value}" for key, value in given.items())],
-            **model.record(),
-        }
+        trainer.origin = {"command": ["fit", *(f"{key}={value}" for key, value in given.items())], **model.record()}
         set_random_seed(seed)
-        try:
-            trainer.train()
-        finally:
-            trainer.close_writer()
-        trainer.hides_bars = True
+        trainer.train()
         model.head()
         print(model.scores)
     return model
@@ -111,39 +102,34 @@ def load(folder, device: str | None = None, epoch: int | None = None, workers: i
     options = ["VERBOSE", "False", "DATALOADER.NUM_WORKERS", str(workers), "USE_CUDA", str(_uses_cuda(device))]
     with ONE_AT_A_TIME, process.undisturbed(), process.quiet():
         trainer = open_run(folder, epoch, options)
-        trainer.hides_bars = True
         path = os.path.join(folder, "results.json")
         record = read_results(path) if os.path.isfile(path) else {}
         gate = next((plugin for plugin in trainer.plugins if hasattr(plugin, "known_names")), None)
         known = list((gate and gate.known_names()) or trainer.trained_classnames)
         base = (gate and gate.settings.get("base")) or known
-        classes = record.get("classes") or {"base": base, "blocks": [known], "keep": list(range(len(known)))}
+        classes = record.get("classes") or {"base": base, "blocks": [known], "keep": None}
         missing = Scores(reason="the run was not made by fit; its results.json has its figures")
         scores = Scores(**record["scores"]) if "scores" in record else missing
-        blocks = [(names, None) for names in classes["blocks"]]
-        model = Model(trainer, classes["base"], blocks, classes["keep"], scores, folder)
+        model = Model(trainer, classes["base"], classes["blocks"], scores, folder, classes["keep"])
         model.head()
     return model
 
 
 def _configuration(method, backbone, seed, shots, out, template, options, device):
     """What train.py would make of files and flags."""
-    if method not in TRAINER_REGISTRY.registered_names():
-        known = nearest(method, TRAINER_REGISTRY.registered_names())
-        raise UserError(
-            explain(method) or f"method '{method}' is unknown; known, nearest first: {', '.join(known[:10])}"
-        )
-    root = next((folder for folder in (HERE, HERE.parent) if (folder / "configs/base/miniclip.yaml").is_file()), None)
-    if root is None:
-        raise UserError(
-            "fit needs the whole package, with its configurations, and this is a copy of its trainers/ alone: "
-            "pip install . in a checkout of it, then import ship_trainers"
-        )
-    name = CONFIGS.get(backbone, "vit_b16")
-    settings = {
-        key: value for file in config_files(root, method, name) for key, value in settings_of(root / file).items()
-    }
-    given = {
+    known = TRAINER_REGISTRY.registered_names()
+    if method not in known:
+        nearby = ", ".join(nearest(method, known)[:10])
+        raise UserError(explain(method) or f"method '{method}' is unknown; known, nearest first: {nearby}")
+    name = "miniclip" if backbone == "MiniCLIP" else "vit_b16"  # all others are trained as ViT-B/16 is
+    root = HERE if (HERE / "configs").is_dir() else HERE.parent  # installed, or in a checkout
+    files = config_files(root, method, name)
+    if not files:
+        raise UserError(f"no configuration of {method} in {root}: fit needs the whole package, see pip install .")
+    settings = {}
+    for file in files:
+        settings |= settings_of(root / file)
+    settings |= {
         "TRAINER.NAME": method,
         "MODEL.BACKBONE.NAME": backbone,
         "SEED": seed,
@@ -158,7 +144,7 @@ def _configuration(method, backbone, seed, shots, out, template, options, device
     }
     cfg = get_cfg_default()
     extend_cfg(cfg)
-    for key, value in {**settings, **given, **(options or {})}.items():
+    for key, value in {**settings, **(options or {})}.items():
         cfg.merge_from_list([key, value])
     if template:
         cfg.DATASET.TEMPLATE = template if isinstance(template, str) else list(template)
@@ -171,18 +157,6 @@ def _uses_cuda(device) -> bool:
     if device not in (None, "cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise UserError(f"device {device!r}: expected cpu, or cuda where there is a GPU, or None")
     return device != "cpu" and torch.cuda.is_available()
-
-
-def _is_done(trainer):
-    """Whether `out` holds this very run. Raises UserError where it holds another one."""
-    if not trainer.output_dir:
-        return False
-    cfg = trainer.cfg
-    trainer.open_data(training=True)
-    trainer.identity = run.identity_of(trainer)
-    done = run.is_done(trainer)
-    trainer.cfg = cfg  # without the template that the identity put there
-    return done
 
 
 def _scores(trainer, store) -> Scores:

@@ -33,24 +33,31 @@ class Model:
     cross-validation.
     """
 
-    def __init__(self, trainer, base_names, blocks, keep, scores, folder=""):
-        """`blocks`: names that became part of it together, each with its own head (None: made when it is needed);
-        `keep`: which of all these names are in use. `folder`: where the run lies on disk, if it does."""
-        self._trainer, self._blocks, self._keep, self._folder = trainer, blocks, keep, folder
+    def __init__(self, trainer, base_names, blocks, scores, folder="", keep=None, heads=None):
+        """`blocks`: names that became part of it together, each of which has a head of its own; `keep`: which of all
+        these names are in use, None: all. `folder`: where the run lies on disk, if it does. `heads`: {block: its head},
+        those that exist."""
+        self._trainer, self._folder, self._heads = trainer, folder, {} if heads is None else heads
+        self._blocks = [tuple(block) for block in blocks]
+        self._keep = list(range(len(self._names))) if keep is None else keep
         self.base_names, self.scores, self._head = tuple(base_names), scores, None
 
     @property
+    def _names(self) -> list[str]:
+        return [name for block in self._blocks for name in block]
+
+    @property
     def classnames(self) -> tuple[str, ...]:
-        names = [name for block, _ in self._blocks for name in block]
+        names = self._names
         return tuple(names[i] for i in self._keep)
 
     def __repr__(self):
         kind = f"{self._trainer.cfg.TRAINER.NAME} on {self._trainer.backbone.name}"
         return f"Model({kind}: {len(self.classnames)} classes, {len(self.base_names)} of them with images)"
 
-    def _with(self, base_names, blocks, keep) -> "Model":
+    def _with(self, base_names, blocks, keep=None) -> "Model":
         """The same model with other names."""
-        return Model(self._trainer, base_names, blocks, keep, self.scores, self._folder)
+        return Model(self._trainer, base_names, blocks, self.scores, self._folder, keep, self._heads)
 
     # ---- asking
 
@@ -117,10 +124,9 @@ class Model:
         """
         names = listed(names, "names")
         require_different(names, self.classnames, "add_classes")
-        self.head()
-        start = sum(len(block) for block, _ in self._blocks)
+        start = len(self._names)
         keep = [*self._keep, *range(start, start + len(names))]
-        model = self._with(self.base_names, [*self._blocks, (names, None)], keep)
+        model = self._with(self.base_names, [*self._blocks, names], keep)
         model.head()
         return model
 
@@ -130,7 +136,7 @@ class Model:
         if wanted - known or known <= wanted:
             shown = ", ".join(sorted(wanted - known)) or "all"
             raise UserError(f"remove_classes: {shown}; known are {', '.join(self.classnames)}, of which one must stay")
-        every = [name for block, _ in self._blocks for name in block]
+        every = self._names
         keep = [i for i in self._keep if plain(every[i]) not in wanted]
         return self._with([name for name in self.base_names if plain(name) not in wanted], self._blocks, keep)
 
@@ -140,7 +146,7 @@ class Model:
         names, known = listed(names, "names"), {plain(name) for name in self.base_names}
         require_different(names, (), "names")
         base = [name for name in names if plain(name) in known]
-        return self._with(base, [(names, None)], list(range(len(names))))
+        return self._with(base, [names])
 
     # ---- keeping
 
@@ -179,8 +185,7 @@ class Model:
 
     def record(self):
         """What results.json says of it."""
-        blocks = [list(names) for names, _ in self._blocks]
-        classes = {"base": list(self.base_names), "blocks": blocks, "keep": list(self._keep)}
+        classes = {"base": self.base_names, "blocks": self._blocks, "keep": self._keep}
         return {"classes": classes, "scores": self.scores.record()}
 
     def _features(self, images, faults: dict[str, str] | None = None):
@@ -216,7 +221,8 @@ class Model:
         trainer = self._trainer
         if is_joint(trainer.head):
             return trainer.method_head(names)
-        self._blocks = [(block, head or trainer.method_head(block).eval()) for block, head in self._blocks]
-        heads, keep = [head for _, head in self._blocks], self._keep
-        whole = len(heads) == 1 and len(keep) == len(self._blocks[0][0])
-        return heads[0] if whole else Blocks(heads, keep)
+        for block in self._blocks:
+            if block not in self._heads:
+                self._heads[block] = trainer.method_head(list(block)).eval()
+        heads = [self._heads[block] for block in self._blocks]
+        return heads[0] if [*self._blocks[0]] == names else Blocks(heads, self._keep)
