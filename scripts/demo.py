@@ -1,6 +1,6 @@
 """A page in the browser to try a finished run: drop a picture, see the bars, add a class by its name.
 
-    pip install gradio                                    # or: pip install ".[demo]"
+    pip install gradio
     python scripts/demo.py output/animals
 
 It is shown at an address of this computer alone, and nothing is sent elsewhere.
@@ -31,7 +31,7 @@ def build(model):
     try:
         import gradio
     except ImportError:
-        raise UserError('the demo needs gradio: pip install gradio, or pip install ".[demo]"') from None
+        raise UserError("the demo needs gradio: pip install gradio") from None
 
     def bars(image, names):
         if image is None:
@@ -41,8 +41,8 @@ def build(model):
         return dict(zip(found.names, found.probabilities))
 
     def add(image, name, names):
+        more = [*names, name.strip()]
         try:
-            more = [*names, name.strip()]
             model.add_classes(more)
         except UserError as error:
             raise gradio.Error(str(error)) from None
@@ -65,8 +65,7 @@ def build(model):
 
 def main(argv=None):
     args = parse_args(argv)
-    page = build(load(args.run))
-    page.launch(server_name="127.0.0.1", server_port=args.port)
+    build(load(args.run)).launch(server_name="127.0.0.1", server_port=args.port)
 
 
 if __name__ == "__main__":

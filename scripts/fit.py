@@ -9,7 +9,6 @@ predict.py and demo.py open, has page.html too: accuracy per class, and which cl
 """
 
 import argparse
-import inspect
 import os
 import time
 from collections import Counter
@@ -23,11 +22,7 @@ from trainers import fit
 from trainers.core.files import read_names
 from trainers.core.memory_data import from_folder
 
-KEYWORDS = {  # of fit, which has their defaults
-    "method": "any trainer's name",
-    "backbone": "MODEL.BACKBONE.NAME",
-    "seed": "draws the few images, and trains",
-}
+DEFAULTS = fit.__kwdefaults__
 
 
 def parse_args(argv=None):
@@ -36,10 +31,9 @@ def parse_args(argv=None):
     parser.add_argument("--names", default="", help="text file of class names without images, a name a line")
     parser.add_argument("--out", required=True, help="folder of the run that is written")
     parser.add_argument("--few", type=at_least(1), help="images per class to train on (default: all)")
-    defaults = inspect.signature(fit).parameters
-    for name, text in KEYWORDS.items():
-        default = defaults[name].default
-        parser.add_argument(f"--{name}", type=type(default), default=default, help=f"{text} (default: {default})")
+    parser.add_argument("--method", default=DEFAULTS["method"], help="any trainer's name (default: %(default)s)")
+    parser.add_argument("--backbone", default=DEFAULTS["backbone"], help="MODEL.BACKBONE.NAME (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=DEFAULTS["seed"], help="draws the few images, and trains")
     parser.add_argument("--skip-bad-images", action="store_true", help="leave out images that cannot be read")
     return parser.parse_args(argv)
 
@@ -47,24 +41,17 @@ def parse_args(argv=None):
 def main(argv=None):
     args, start = parse_args(argv), time.perf_counter()
     names = read_names(args.names, "--names") if args.names else []
-    counts = Counter(from_folder(args.folder, ("train", ""))[1])
-    least, most = min(counts.values()), max(counts.values())
-    per_class = f"{least} to {most}" if least < most else least
-    few = f"; {args.few} of each are trained on" if args.few and args.few < most else ""
-    print(f"{args.folder}: {sum(counts.values())} images of {len(counts)} classes, {per_class} per class{few}")
+    paths, labels = from_folder(args.folder, ("train", ""))
+    counts = Counter(labels).values()
+    per_class = min(counts) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    few = f"; {args.few} of each are trained on" if args.few else ""
+    print(f"{args.folder}: {len(paths)} images of {len(counts)} classes, {per_class} per class{few}")
     print(f"names without images: {', '.join(names) or 'none'}", flush=True)
-    model = fit(
-        args.folder,
-        new_names=names,
-        shots=args.few,
-        out=args.out,
-        skip_bad_images=args.skip_bad_images,
-        **{name: getattr(args, name) for name in KEYWORDS},
-    )
-    print(model.scores)
-    print(f"{time.perf_counter() - start:.0f} seconds; the model is in {args.out}")
-    page = os.path.join(args.out, "page.html")
+    chosen = {"method": args.method, "backbone": args.backbone, "shots": args.few, "seed": args.seed, "out": args.out}
+    model = fit(paths, labels, new_names=names, skip_bad_images=args.skip_bad_images, **chosen)
+    print(f"{model.scores}\n{time.perf_counter() - start:.0f} seconds; the model is in {args.out}")
     if model.scores.with_images:
+        page = os.path.join(args.out, "page.html")
         write_page(page, model, args.folder)
         print(f"accuracy per class and confusions: {page}")
     print(f"type next: python scripts/predict.py {args.out} photos/ --csv predictions.csv")

@@ -15,12 +15,13 @@ import json
 import sys
 
 import _path  # noqa: F401
-from lib.console import at_least, image_files
+from lib.console import at_least
 from lib.faults import say_errors
 
 from trainers import load
 from trainers.core.answers import UNREADABLE
 from trainers.core.files import read_names, replacing
+from trainers.core.memory import sources_of
 
 WORKERS, MANY = 4, 256  # processes that read images, and for how many images they are started
 
@@ -34,78 +35,54 @@ def parse_args(argv=None):
     parser.add_argument("--wide", default="", help="CSV file to write: image, name, a column per class")
     parser.add_argument("--json", default="", help="file to write: a list of {image, names, probabilities}")
     parser.add_argument("--names", default="", help="text file of class names to choose from instead of the run's own")
-    parser.add_argument("--load-epoch", type=int, help="which epoch of the run (default: the last)")
     return parser.parse_args(argv)
 
 
-def likeness(model, probabilities):
-    """-> for each image " (base-like 93.1%)" or " (new-like ...)", with the probability; "" where nothing separates."""
-    is_base = getattr(model.head(), "is_base", None)
-    if is_base is None or is_base.all() or not is_base.any():
-        return [""] * len(probabilities)
-    shares = probabilities[:, is_base.cpu().numpy()].sum(1)
-    return [f" ({'base' if p >= 0.5 else 'new'}-like {max(p, 1 - p):.1%})" for p in shares.tolist()]
+def likeness(head, shares):
+    """ " (base-like 93.1%)" or " (new-like ...)" of an image's probabilities; "" where nothing separates the two."""
+    if not shares or not hasattr(head, "is_base"):
+        return ""
+    base = sum(share for share, own in zip(shares, head.is_base.tolist()) if own)
+    return f" (base-like {base:.1%})" if base >= 0.5 else f" (new-like {1 - base:.1%})"
 
 
-def write_csv(path, header, rows):
+def write(path, text=None, rows=()):
+    """A text, or the rows of a CSV file."""
     with replacing(path) as part, open(part, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file).writerows([header, *rows])
-
-
-def long_rows(files, ranked):
-    """A row per image and rank; one without rank and probability for an image that could not be read."""
-    for image in files:
-        if image not in ranked:
-            yield image, "", UNREADABLE, ""
-        for rank, (name, p) in enumerate(ranked.get(image, ()), 1):
-            yield image, rank, name, f"{p:.6f}"
-
-
-def wide_rows(files, ranked, shares, width):
-    """A row per image: its best name, then the probability of each class; none for an image that could not be read."""
-    for image in files:
-        if image in ranked:
-            yield image, ranked[image][0][0], *(f"{p:.6f}" for p in shares[image])
+        if text is None:
+            csv.writer(file).writerows(rows)
         else:
-            yield image, UNREADABLE, *[""] * width
-
-
-def write_json(path, files, ranked, faults):
-    """A dict per image; one with the reason, as "error", for an image that could not be read."""
-    found = []
-    for image in files:
-        names, shares = zip(*ranked[image]) if image in ranked else ((), ())
-        found.append({"image": image, "names": names, "probabilities": [round(float(p), 6) for p in shares]})
-        if image in faults:
-            found[-1]["error"] = faults[image]
-    with replacing(path) as part:
-        part.write_text(json.dumps(found, indent=1), encoding="utf-8")
+            file.write(text)
+    print(f"wrote {path}", file=sys.stderr)
 
 
 def main(argv=None):
     """-> exit code: 1 where an image could not be read."""
     args, faults = parse_args(argv), {}
-    files = image_files(args.images)
-    model = load(args.run, epoch=args.load_epoch, workers=WORKERS if len(files) >= MANY else 0)
+    files = sources_of(args.images)
+    model = load(args.run, workers=WORKERS if len(files) >= MANY else 0)
     if args.names:
         model = model.among(read_names(args.names, "--names"))
-    probabilities = model.probabilities(model.features(files, faults))
-    readable = [image for image in files if image not in faults]
-    places = (-probabilities).argsort(1, kind="stable")[:, : args.top].tolist()
-    shares, names = dict(zip(readable, probabilities, strict=True)), model.classnames
-    ranked = {image: [(names[i], shares[image][i]) for i in row] for image, row in zip(readable, places)}
-    kinds = dict(zip(readable, likeness(model, probabilities)))
-    for image in files:
-        line = ", ".join(f"{name} {p:.1%}" for name, p in ranked.get(image, ()))
-        print(f"{image}: {line or UNREADABLE}{kinds.get(image, '')}")
+    readable = iter(model.probabilities(model.features(files, faults)).tolist())
+    names, head = model.classnames, model.head()
+    long, wide, found = [("image", "rank", "name", "probability")], [("image", "name", *names)], []
+    for file in files:
+        shares = [] if file in faults else next(readable)
+        best = sorted(zip(names, shares), key=lambda pair: -pair[1])[: args.top]
+        line = ", ".join(f"{name} {share:.1%}" for name, share in best)
+        print(f"{file}: {line or UNREADABLE}{likeness(head, shares)}")
+        ranks = [(file, rank, name, f"{share:.6f}") for rank, (name, share) in enumerate(best, 1)]
+        long += ranks or [(file, "", UNREADABLE, "")]
+        columns = [f"{share:.6f}" for share in shares] or [""] * len(names)
+        wide.append((file, best[0][0] if best else UNREADABLE, *columns))
+        entry = {"image": file, "names": [name for name, _ in best], "probabilities": [round(p, 6) for _, p in best]}
+        found.append(entry | ({"error": faults[file]} if file in faults else {}))
     if args.csv:
-        write_csv(args.csv, ["image", "rank", "name", "probability"], long_rows(files, ranked))
+        write(args.csv, rows=long)
     if args.wide:
-        write_csv(args.wide, ["image", "name", *names], wide_rows(files, ranked, shares, len(names)))
+        write(args.wide, rows=wide)
     if args.json:
-        write_json(args.json, files, ranked, faults)
-    for path in filter(None, (args.csv, args.wide, args.json)):
-        print(f"wrote {path}", file=sys.stderr)
+        write(args.json, json.dumps(found, indent=1))
     for fault in faults.values():
         print(f"error: {fault}", file=sys.stderr)
     return 1 if faults else 0

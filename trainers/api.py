@@ -94,14 +94,14 @@ def fit(
     return model
 
 
-def load(folder, device: str | None = None, epoch: int | None = None, workers: int = 0) -> Model:
+def load(folder, device: str | None = None, workers: int = 0) -> Model:
     """The model of the finished run in `folder`, whoever made it: `fit`, `Model.save` or train.py. device: cuda or cpu;
-    None takes a GPU where there is one. epoch: another than the last. workers: processes that read images, which on
-    some systems would start a program again that has no `if __name__ == "__main__"`."""
+    None takes a GPU where there is one. workers: processes that read images, which on some systems would start a
+    program again that has no `if __name__ == "__main__"`."""
     folder = os.path.abspath(os.fspath(folder))
     options = ["VERBOSE", "False", "DATALOADER.NUM_WORKERS", str(workers), "USE_CUDA", str(_uses_cuda(device))]
     with ONE_AT_A_TIME, process.undisturbed(), process.quiet():
-        trainer = open_run(folder, epoch, options)
+        trainer = open_run(folder, options=options)
         path = os.path.join(folder, "results.json")
         record = read_results(path) if os.path.isfile(path) else {}
         gate = next((plugin for plugin in trainer.plugins if hasattr(plugin, "known_names")), None)

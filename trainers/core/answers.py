@@ -25,7 +25,6 @@ class Prediction:
     names: tuple[str, ...]
     probabilities: tuple[float, ...]
     at_least: float = 0.0
-    error: str = ""  # why the image cannot be read
 
     @property
     def name(self) -> str:

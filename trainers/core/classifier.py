@@ -71,8 +71,7 @@ class Model:
         rows, names, found = iter(zip(places.tolist(), values.tolist())), self.classnames, Predictions()
         for key in keys:
             best, shares = ([], []) if key in faults else next(rows)
-            best = tuple(names[i] for i in best)
-            found.append(Prediction(key, best, tuple(shares), at_least, faults.get(key, "")))
+            found.append(Prediction(key, tuple(names[i] for i in best), tuple(shares), at_least))
         return found
 
     def probabilities(self, images) -> np.ndarray:
@@ -83,9 +82,10 @@ class Model:
         """[N, C] float32."""
         return self._trainer.logits(self.head(), self._features(images)[0]).cpu().numpy()
 
-    def features(self, images) -> np.ndarray:
-        """Unit features [N, d] float32 of the images, which may be given in their place everywhere."""
-        return self._features(images)[0].cpu().numpy()
+    def features(self, images, faults: dict[str, str] | None = None) -> np.ndarray:
+        """Unit features [N, d] float32 of the images, which may be given in their place everywhere. Images that cannot
+        be read are an error, or have no row and are collected in the dict `faults`, {path: why}."""
+        return self._features(images, faults)[0].cpu().numpy()
 
     def evaluate(self, images, labels=None) -> Evaluation:
         """Accuracy and confusions on labelled images: with `labels`, a class name each; or of a folder per class, or of
