@@ -46,10 +46,7 @@ def build(model):
             model.add_classes(more)
         except UserError as error:
             raise gradio.Error(str(error)) from None
-        return bars(image, more), "", more, about(more)
-
-    def about(names):
-        return f"Classes: {', '.join([*model.classnames, *names])}"
+        return bars(image, more), "", more
 
     with gradio.Blocks(title="Which class is it?") as page:
         names = gradio.State([])
@@ -57,9 +54,8 @@ def build(model):
             image = gradio.Image(type="pil", label="Drop a picture", height=320)
             answer = gradio.Label(num_top_classes=SHOWN, label="Probabilities")
         name = gradio.Textbox(label="Add a class by its name, and press Enter", placeholder="otter")
-        classes = gradio.Markdown(about([]))
         image.change(bars, [image, names], answer, api_name="bars")
-        name.submit(add, [image, name, names], [answer, name, names, classes], api_name="add")
+        name.submit(add, [image, name, names], [answer, name, names], api_name="add")
     return page
 
 

@@ -3,6 +3,7 @@
 import io
 from base64 import b64encode
 from collections import defaultdict
+from html import escape
 from pathlib import Path
 from string import Template
 
@@ -30,18 +31,16 @@ def write_page(path, model, folder):
         confused=confused(scores),
         new_names=[name for name in model.classnames if name not in model.base_names],
     )
-    page = Template((HERE / "report/page.html").read_text("utf-8"))
-    about = environment.from_string("{{ folder }}: {{ model }}").render(folder=folder, model=model)
+    page, about = Template((HERE / "report/page.html").read_text("utf-8")), escape(f"{folder}: {model}")
     with replacing(path) as part:
         text = page.substitute(title="What to expect of this model", about=about, body=body)
         part.write_text(text, encoding="utf-8", errors="replace")
 
 
 def per_class(scores):
-    """[(class, percent where it had images, percent by name alone)], None where no fold says it; the worst first."""
+    """[(class, percent where it had images, percent by name alone)], None where no fold says it."""
     seen, named = scores.with_images.per_class, scores.by_name.per_class
-    rows = [(name, seen.get(name), named.get(name)) for name in scores.with_images.classnames]
-    return sorted(rows, key=lambda row: min(share for share in (*row[1:], 101) if share is not None))
+    return [(name, seen.get(name), named.get(name)) for name in scores.with_images.classnames]
 
 
 def matrix(scores):
@@ -49,8 +48,8 @@ def matrix(scores):
     counts = scores.with_images.confusion + scores.by_name.confusion
     errors = counts.sum(0) + counts.sum(1) - 2 * counts.diagonal()
     chosen = sorted((-errors).argsort(kind="stable")[:MOST_CLASSES].tolist())
-    names, totals = scores.with_images.classnames, counts.sum(1).clip(min=1)
-    rows = [(names[i], [(int(counts[i, j]), counts[i, j] / totals[i]) for j in chosen]) for i in chosen]
+    names, shares = scores.with_images.classnames, counts / counts.sum(1, keepdims=True).clip(min=1)
+    rows = [(names[i], [(int(counts[i, j]), shares[i, j]) for j in chosen]) for i in chosen]
     return [names[i] for i in chosen], rows
 
 

@@ -8,19 +8,13 @@ import os
 
 import torch
 import torch.nn.functional as F
+from dassl.config import get_cfg_default
 from torch import nn
 
 from ..files import UserError, nearest, verified_sha256
 from . import open_clip_models, openai_clip
 from .towers import LayerNorm
 
-# Dassl's defaults of INPUT, of ImageNet: nothing was asked for.
-DEFAULTS = {
-    "PIXEL_MEAN": (0.485, 0.456, 0.406),
-    "PIXEL_STD": (0.229, 0.224, 0.225),
-    "SIZE": (224, 224),
-    "INTERPOLATION": "bilinear",
-}
 # Layer norms beside our own that cast their input to float32 and back. In all others CUDA refuses float32 weights for
 # half input.
 CASTING_NORMS = {"miniclip.LayerNorm", "open_clip.transformer.LayerNormFp32"}
@@ -47,6 +41,8 @@ class Backbone(nn.Module):
         self.name, self.weights_hash = name, weights_hash
         self.pixel_mean, self.pixel_std = tuple(pixel_mean), tuple(pixel_std)
         self.input_size, self.interpolation = int(input_size), interpolation
+        self.context_length = len(self.positional_embedding)
+        self.width, self.embed_dim = self.text_projection.shape
         self.requires_grad_(False)
         self.train(False)
         self._cast(dtype)
@@ -69,18 +65,6 @@ class Backbone(nn.Module):
     @property
     def device(self):
         return self.text_projection.device
-
-    @property
-    def context_length(self):
-        return self.positional_embedding.shape[0]
-
-    @property
-    def width(self):
-        return self.text_projection.shape[0]
-
-    @property
-    def embed_dim(self):
-        return self.text_projection.shape[1]
 
     def train(self, mode=True):
         """Stays in eval mode whatever the model around it does."""
@@ -139,10 +123,8 @@ def _miniclip():
 
         model = miniclip.load()
     except (ImportError, OSError, ValueError) as error:
-        raise UserError(
-            f"MiniCLIP cannot be loaded: {error}. It needs the package timm, and this repository's third_party/ on the "
-            "Python path"
-        ) from error
+        needs = "It needs the package timm, and this repository's third_party/ on the Python path"
+        raise UserError(f"MiniCLIP cannot be loaded: {error}. {needs}") from error
     return {
         "model": model,
         "weights_hash": miniclip.SHA256,
@@ -155,14 +137,13 @@ def _miniclip():
 def apply_preprocessing(cfg, backbone):
     """Writes the backbone's preprocessing into cfg.INPUT, in place of Dassl's defaults. Raises UserError for a value
     that is neither: it was set on purpose, and wrongly."""
-    size = (backbone.input_size, backbone.input_size)
+    size, default, frozen = (backbone.input_size, backbone.input_size), get_cfg_default().INPUT, cfg.is_frozen()
     wanted = {"PIXEL_MEAN": backbone.pixel_mean, "PIXEL_STD": backbone.pixel_std, "SIZE": size}
     wanted["INTERPOLATION"] = backbone.interpolation
-    frozen = cfg.is_frozen()
     cfg.defrost()
     for key, value in wanted.items():
         kind = type(cfg.INPUT[key])
-        if cfg.INPUT[key] not in (kind(DEFAULTS[key]), kind(value)):
+        if cfg.INPUT[key] not in (kind(default[key]), kind(value)):
             raise UserError(
                 f"INPUT.{key} is {cfg.INPUT[key]}, but {backbone.name} expects {value}: remove the key from the config "
                 f'or command line, or type INPUT.{key} "{value}"'

@@ -2,16 +2,16 @@
 
 import hashlib
 import os
-from types import SimpleNamespace
 
 import torch
 from torch import nn
 
 from ..files import UserError, nearest, verified_sha256
 from .prompts import tokenize
-from .towers import LayerNorm, Transformer
+from .towers import CLIP
 
 PREFIX = "open_clip:"
+VOCABULARY = 49408  # CLIP's tokens
 
 
 @torch.no_grad()
@@ -34,8 +34,8 @@ def load(name):
         raise UserError(f"open_clip has no {architecture}/{pretrained}; nearest: {', '.join(nearest(name, known)[:8])}")
     try:
         model = open_clip.create_model(architecture, pretrained=pretrained, precision="fp32").eval()
-        layout = in_openai_layout(model)
-        require_same_features(layout, model)
+        clip = in_openai_layout(model)
+        require_same_features(clip, model)
     except Exception as error:  # no network, a damaged file, a tower of another kind
         raise UserError(
             f"{name} cannot be used ({error!r:.300}). It must have CLIP's text tower, as "
@@ -45,7 +45,7 @@ def load(name):
     pixels = open_clip.get_model_preprocess_cfg(model)
     size = pixels["size"]
     return {
-        "model": layout,
+        "model": clip,
         "weights_hash": hash_tensors(model.state_dict()),
         "pixel_mean": pixels["mean"],
         "pixel_std": pixels["std"],
@@ -55,42 +55,32 @@ def load(name):
 
 
 def in_openai_layout(model):
-    """Visual tower as it is, text tower under OpenAI's names. Raises AttributeError or RuntimeError where it has other
-    parts."""
+    """towers.CLIP with the model's image tower and its text tower. Raises AttributeError or RuntimeError where this has
+    other parts, or another vocabulary."""
     text = getattr(model, "text", model)  # CustomTextCLIP keeps its text tower apart
-    projection = text.text_projection
-    if isinstance(projection, nn.Linear):
-        projection = nn.Parameter(projection.weight.t().contiguous())
-    blocks, width = text.transformer.resblocks, text.token_embedding.embedding_dim
-    transformer, ln_final = Transformer(width, len(blocks), blocks[0].attn.num_heads, causal=True), LayerNorm(width)
-    transformer.load_state_dict(text.transformer.state_dict())
-    ln_final.load_state_dict(text.ln_final.state_dict())
-    ln_final.eps = text.ln_final.eps
-    for own, theirs in zip(transformer.resblocks, blocks, strict=True):
+    state = {key.removeprefix("text."): value for key, value in model.state_dict().items()}
+    if isinstance(text.text_projection, nn.Linear):
+        state["text_projection"] = state.pop("text_projection.weight").t().contiguous()
+    state["logit_scale"] = state["logit_scale"].reshape(())
+    (width, embed_dim), blocks = state["text_projection"].shape, text.transformer.resblocks
+    positions, heads = len(state["positional_embedding"]), blocks[0].attn.num_heads
+    clip = CLIP(model.visual, embed_dim, positions, VOCABULARY, width, len(blocks), heads)
+    clip.load_state_dict(state)
+    clip.ln_final.eps = text.ln_final.eps
+    for own, theirs in zip(clip.transformer.resblocks, blocks, strict=True):
         own.ln_1.eps, own.ln_2.eps = theirs.ln_1.eps, theirs.ln_2.eps
         if type(theirs.mlp.gelu).__name__ != "QuickGELU":
             own.mlp.gelu = theirs.mlp.gelu
-    return SimpleNamespace(
-        visual=model.visual,
-        token_embedding=text.token_embedding,
-        transformer=transformer,
-        ln_final=ln_final,
-        positional_embedding=text.positional_embedding,
-        text_projection=projection,
-        logit_scale=nn.Parameter(model.logit_scale.float().reshape(())),
-    )
+    return clip
 
 
-def require_same_features(layout, model):
-    """Raises RuntimeError where a text has other features in CLIP's layout than in the model, the vocabulary is another
-    one, or logits have a bias."""
+def require_same_features(clip, model):
+    """Raises RuntimeError where a text has other features in CLIP's layout than in the model."""
     ids = tokenize(["a photo of a dog.", "cat"])
-    x = layout.transformer((layout.token_embedding(ids) + layout.positional_embedding).transpose(0, 1)).transpose(0, 1)
-    features = layout.ln_final(x)[torch.arange(len(ids)), ids.argmax(-1)] @ layout.text_projection
+    x = clip.transformer((clip.token_embedding(ids) + clip.positional_embedding).transpose(0, 1)).transpose(0, 1)
+    features = clip.ln_final(x)[torch.arange(len(ids)), ids.argmax(-1)] @ clip.text_projection
     if not torch.allclose(features, model.encode_text(ids), atol=1e-4):
         raise RuntimeError("it gives texts other features than CLIP's layout does")
-    if layout.token_embedding.num_embeddings != 49408 or getattr(model, "logit_bias", None) is not None:
-        raise RuntimeError("it has another vocabulary, or a bias on its logits")
 
 
 def hash_tensors(state):

@@ -10,7 +10,7 @@ Shapes: N rows, T tokens a row, P prefix tokens, M = P + all tokens of all rows,
 
 import os
 from copy import copy, deepcopy
-from functools import partial
+from functools import lru_cache, partial
 from itertools import groupby
 from typing import NamedTuple
 
@@ -64,7 +64,7 @@ class TextEncoder(nn.Module):
     def __init__(self, backbone, chunk=0):
         super().__init__()
         self._backbone = (backbone,)  # in a tuple, so that it is neither a sub-module nor in the state dict
-        self.chunk, self._plans = chunk, {}
+        self.chunk, self.layout = chunk, lru_cache(PLANS)(self._layout)
 
     def forward(self, prompts, eot, prefix=None, before=None, before_rows=None):
         """prompts [N, L, w], token embeddings without positions; prefix [P, w] precedes every row; eot [N] counts from
@@ -78,7 +78,8 @@ class TextEncoder(nn.Module):
         """
         (backbone,) = self._backbone
         shared, positions = 0 if prefix is None else len(prefix), backbone.positional_embedding
-        layout = self.planned(tuple(position + 1 - shared for position in eot.tolist()), shared, *prompts.shape[:2])
+        lengths = tuple(position + 1 - shared for position in eot.tolist())
+        layout = self.layout(lengths, shared, *prompts.shape[:2], torch.is_grad_enabled())
         # [N, longest, w], [P, w]
         x = prompts[:, : layout.longest].to(backbone.dtype) + positions[shared : shared + layout.longest]
         start = None if prefix is None else prefix.to(backbone.dtype) + positions[:shared]
@@ -90,23 +91,17 @@ class TextEncoder(nn.Module):
             features = torch.cat([again(backbone, x, part, None, cache, None, before_rows) for part in layout.parts])
         return pick(features, layout.back)
 
-    def planned(self, lengths: tuple[int, ...], shared: int, rows: int, tokens: int) -> Plan:
-        """The layout of `rows` prompts of `tokens` tokens, EOT being the last of `lengths` [rows], behind `shared`
-        ones; made at the first call."""
-        key = lengths, shared, rows, tokens, torch.is_grad_enabled()
-        if key not in self._plans:
-            (backbone,) = self._backbone
-            fits = min(tokens, backbone.context_length - shared)
-            if len(lengths) != rows or min(lengths) < 1 or max(lengths) > fits:
-                raise ValueError(
-                    f"EOT of {len(lengths)} rows at {min(lengths)} to {max(lengths)} tokens behind a prefix of {shared}: "
-                    f"there are {rows} prompts of {tokens} tokens, and {backbone.context_length} positions"
-                )
-            while len(self._plans) >= PLANS:
-                self._plans.pop(next(iter(self._plans)))
-            chunk = self.chunk or fitting_chunk(backbone, lengths, shared)
-            self._plans[key] = plan(lengths, shared, chunk, backbone.dtype, backbone.device)
-        return self._plans[key]
+    def _layout(self, lengths: tuple[int, ...], shared: int, rows: int, tokens: int, backward: bool) -> Plan:
+        """Of `rows` prompts of `tokens` tokens, EOT being the last of `lengths` [rows], behind `shared` ones; made at
+        the first call. `backward`: a backward pass follows."""
+        (backbone,) = self._backbone
+        if len(lengths) != rows or min(lengths) < 1 or max(lengths) > min(tokens, backbone.context_length - shared):
+            raise ValueError(
+                f"EOT of {len(lengths)} rows after {min(lengths)} to {max(lengths)} tokens, behind a prefix of {shared}: "
+                f"there are {rows} prompts of {tokens} tokens, and {backbone.context_length} positions"
+            )
+        chunk = self.chunk or (fitting_chunk(backbone, lengths, shared) if backward else 0)
+        return plan(lengths, shared, chunk, backbone.dtype, backbone.device)
 
 
 def in_fp32(backbone):
@@ -287,9 +282,7 @@ def free_memory(device: torch.device) -> int:
 
 
 def fitting_chunk(backbone, lengths, shared: int) -> int:
-    """Rows that may go through the tower at a time, 0: all of them. Only a backward pass needs a bound."""
-    if not torch.is_grad_enabled():
-        return 0
+    """Rows that may go through the tower at a time before a backward pass, 0: all of them."""
     layers = len(backbone.transformer.resblocks) - 1 + LAST
     widths = WIDTHS * max(lengths) + 2 * shared  # keys and values of the prefix stand beside those of each row
     each = layers * backbone.width * backbone.dtype.itemsize * widths  # bytes

@@ -96,12 +96,12 @@ class VisionTransformer(nn.Module):
 class CLIP(nn.Module):
     """Parameters without values: for a state dict to be loaded into."""
 
-    def __init__(self, visual, embed_dim, context_length, vocab_size, width, layers):
+    def __init__(self, visual, embed_dim, context_length, vocab_size, width, layers, heads=None):
         super().__init__()
         self.visual = visual
         self.token_embedding = nn.Embedding(vocab_size, width)
         self.positional_embedding = nn.Parameter(torch.empty(context_length, width))
-        self.transformer = Transformer(width, layers, heads_of(width), causal=True)
+        self.transformer = Transformer(width, layers, heads or heads_of(width), causal=True)
         self.ln_final = LayerNorm(width)
         self.text_projection = nn.Parameter(torch.empty(width, embed_dim))
         self.logit_scale = nn.Parameter(torch.empty(()))
