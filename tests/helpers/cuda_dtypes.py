@@ -21,11 +21,9 @@ from trainers.core.model import backbone
 # Kernels whose floating tensors must all have one dtype.
 STRICT = set(
     """
-    mm bmm addmm baddbmm addbmm addmv mv dot vdot addr linear convolution _convolution convolution_backward
-    index_put index_put_ _index_put_impl_ index_add index_add_ index_copy index_copy_ scatter scatter_ scatter_add
-    scatter_add_ scatter_reduce scatter_reduce_ masked_scatter masked_scatter_ lerp lerp_ native_group_norm
-    _prelu_kernel grid_sampler_2d _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_attention_math
-    binary_cross_entropy binary_cross_entropy_backward
+    mm bmm addmm baddbmm addmv mv dot linear convolution _convolution convolution_backward index_put index_put_
+    _index_put_impl_ index_add index_add_ index_copy index_copy_ scatter scatter_ scatter_add scatter_add_ lerp lerp_
+    native_group_norm _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_attention_math
     """.split()
 )
 # Kernels with statistics that are float32 in any case: the places of the tensors that must agree.
@@ -37,8 +35,23 @@ STRICT_PLACES = {
 # Batch norms take half input with float32 weights and statistics, these being alike.
 BATCH_NORM = {"native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"}
 # Kernels that CUDA has for float32 and float64 alone, by the start of their names.
-NO_HALF = ("linalg_", "_linalg_", "cholesky", "_cdist", "geqrf", "lu_", "ormqr", "triangular_solve", "histc", "_fft")
+NO_HALF = ("linalg_", "_linalg_", "cholesky", "_cdist", "geqrf", "lu_", "triangular_solve")
 HALF_ALL_THE_SAME = ("linalg_vector_norm", "linalg_cross")
+# CUDA's autocast: what runs in float16, in float32, in the widest dtype of its inputs.
+LOWER = set(
+    """
+    linear matmul __matmul__ __rmatmul__ mm bmm addmm addmv baddbmm mv einsum conv1d conv2d conv3d prelu
+    scaled_dot_product_attention multi_head_attention_forward
+    """.split()
+)
+FLOAT32 = set(
+    """
+    layer_norm group_norm softmax log_softmax cross_entropy nll_loss mse_loss l1_loss smooth_l1_loss kl_div
+    cosine_similarity binary_cross_entropy_with_logits exp expm1 log log2 log1p logsumexp pow __pow__ __rpow__ rsqrt
+    reciprocal cumsum cumprod sum prod norm vector_norm normalize dist cdist softplus
+    """.split()
+)
+WIDEST = set("cat stack concat bilinear dot index_put scatter_add tensordot".split())
 
 
 def floats(values):
@@ -76,25 +89,6 @@ class CudaDtypes(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
-# CUDA's autocast: what runs in float16, in float32, in the widest dtype of its inputs, and what it refuses.
-LOWER = set(
-    """
-    linear matmul __matmul__ __rmatmul__ mm bmm addmm addmv addbmm baddbmm mv einsum chain_matmul multi_dot
-    conv1d conv2d conv3d conv_transpose2d prelu scaled_dot_product_attention multi_head_attention_forward
-    """.split()
-)
-FLOAT32 = set(
-    """
-    layer_norm group_norm softmax log_softmax cross_entropy nll_loss mse_loss l1_loss smooth_l1_loss kl_div
-    cosine_embedding_loss cosine_similarity gaussian_nll_loss triplet_margin_loss binary_cross_entropy_with_logits
-    exp expm1 log log10 log2 log1p logsumexp pow __pow__ __rpow__ rsqrt reciprocal acos asin cosh sinh tan erfinv
-    cumsum cumprod sum prod norm vector_norm normalize dist cdist renorm softplus softmin
-    """.split()
-)
-WIDEST = set("cat stack concat addcdiv addcmul atan2 bilinear cross dot index_put scatter_add tensordot".split())
-BANNED = {"binary_cross_entropy"}
-
-
 def cast(values, wanted):
     """Nested values with every half and float32 tensor as `wanted`; float64 stays, as autocast leaves it."""
 
@@ -113,8 +107,6 @@ class CudaAutocast(TorchFunctionMode):
         if not torch.is_autocast_enabled("cpu"):
             return func(*args, **kwargs)
         with torch.autocast("cpu", enabled=False):
-            if name in BANNED:
-                raise RuntimeError(f"{name} is unsafe to autocast: CUDA refuses it")
             if name in LOWER:
                 args, kwargs = cast([args, kwargs], torch.float16)
             elif name in FLOAT32 or (name in WIDEST and mixed([args, kwargs])):
