@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from dassl.data.datasets import DATASET_REGISTRY
 from helpers.trees import add_images
+from PIL import Image
 
 import train
 from trainers.core.files import UserError, read_names
@@ -42,8 +43,6 @@ def load(folder, tmp_path):
 @pytest.fixture(autouse=True)
 def suffixes(monkeypatch):
     """JPEG files are often called .jfif; Pillow does not save under that name."""
-    from PIL import Image
-
     Image.init()
     monkeypatch.setitem(Image.SAVE, "JFIF", Image.SAVE["JPEG"])
 

@@ -17,18 +17,8 @@ def write_archive(path, seed=0, embed_dim=EMBED_DIM):
     initialisation and its trained logit scale. The same seed gives the same weights. -> path"""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = CLIP(
-            embed_dim=embed_dim,
-            image_resolution=INPUT_SIZE,
-            vision_layers=2,
-            vision_width=64,  # 64 is the width of an attention head, so the smallest that CLIP's code can have
-            vision_patch_size=16,
-            context_length=77,
-            vocab_size=49408,
-            transformer_width=64,
-            transformer_heads=1,
-            transformer_layers=2,
-        )
+        # images, two layers of width 64, the smallest that an attention head of CLIP's code can have; then the text
+        model = CLIP(embed_dim, INPUT_SIZE, 2, 64, 16, 77, 49408, 64, 1, 2)
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
                 nn.init.normal_(parameter, std=0.02)  # a bias of zero would hide one that is forgotten
@@ -36,11 +26,6 @@ def write_archive(path, seed=0, embed_dim=EMBED_DIM):
         model.visual.conv1.weight.mul_(10)
         model.token_embedding.weight.mul_(20)
     nn.init.constant_(model.logit_scale, math.log(LOGIT_SCALE))
-    for name, value in {"input_resolution": INPUT_SIZE, "context_length": 77, "vocab_size": 49408}.items():
-        value = torch.tensor(value)
-        if hasattr(model, name):
-            delattr(model, name)
-        model.register_buffer(name, value)  # scalars that the published archives carry beside the weights
     convert_weights(model)
     images = torch.zeros(1, 3, INPUT_SIZE, INPUT_SIZE)
     with warnings.catch_warnings():  # torch announces the end of TorchScript; OpenAI's files stay as they are

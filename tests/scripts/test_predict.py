@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 
 import predict
 import pytest
@@ -53,15 +52,13 @@ def test_the_loaded_run_predicts_what_it_was_evaluated_with(run, tiny_bank):
 
 
 def test_one_unreadable_image_does_not_stop_the_others(run, images, tmp_path, capsys):
-    table = tmp_path / "out/p.csv"
-    wide, answers = tmp_path / "out/wide.csv", tmp_path / "out/p.json"
-    outputs = ["--csv", str(table), "--wide", str(wide), "--json", str(answers)]
-    assert predict.main([str(run), str(images), "--top", "2", *outputs]) == 1
+    table, wide, answers = (tmp_path / "out" / name for name in ("p.csv", "wide.csv", "p.json"))
+    words = f"{run} {images} --top 2 --csv {table} --wide {wide} --json {answers}"
+    assert predict.main(words.split()) == 1
     with open(table, newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["image"].rpartition("images/")[2], row["rank"]) for row in rows] == [
-        *(("a.png", "1"), ("a.png", "2"), ("broken.png", ""), ("deep/b.jpg", "1"), ("deep/b.jpg", "2"))
-    ]
+    shown = " ".join(row["image"].rpartition("images/")[2] + row["rank"] for row in rows)
+    assert shown == "a.png1 a.png2 broken.png deep/b.jpg1 deep/b.jpg2"
     assert rows[2]["name"] == "(unreadable)" and not rows[2]["probability"]
     with open(wide, newline="") as file:
         (_, _, *names), first, broken, _ = csv.reader(file)
@@ -103,22 +100,6 @@ def test_bad_input(run, images, tmp_path):
         predict.main([str(run), str(images), "--top", "0"])
     with pytest.raises(UserError, match="config.yaml"):
         synthesize.main([str(tmp_path), "--out", str(tmp_path / "s.safetensors")])
-
-
-def test_a_configuration_that_was_changed_after_training_is_refused(run, tmp_path):
-    shutil.copytree(run, tmp_path / "run")
-    config = tmp_path / "run" / "config.yaml"
-    text = config.read_text()
-    for before, after, key in (
-        ("CLASS_TOKEN_POSITION: end", "CLASS_TOKEN_POSITION: front", r"TRAINER\S+CLASS_TOKEN_POSITION"),
-        ("TEMPLATE: a photo of a {}.", "TEMPLATE: art of a {}.", "DATASET.TEMPLATE"),
-    ):
-        assert before in text
-        config.write_text(text.replace(before, after))
-        with pytest.raises(UserError, match=f"was trained with {key} .*is now"):
-            load(tmp_path / "run")
-    config.write_text(text)
-    open_run(str(tmp_path / "run"), options=["OPTIM.LR", "7"])  # asked for, not changed
 
 
 def test_synthesize_exports_features_and_the_weights_the_run_classifies_with(run, tmp_path, tiny_bank):
