@@ -11,7 +11,7 @@ import torch
 
 from . import export, memory, memory_data, process, run
 from .answers import Evaluation, Prediction, Predictions
-from .files import UserError, first_five, plain, read_results, require_different, write_results
+from .files import RESULTS, UserError, first_five, plain, read_results, require_different, write_results
 from .heads import Blocks, is_joint, linear_of
 from .memory_data import from_folder, listed
 from .process import ONE_AT_A_TIME
@@ -67,8 +67,9 @@ class Model:
         where others can."""
         faults: dict[str, str] = {}
         features, keys = self._features(images, faults)
-        values, places = self._probabilities(features).topk(min(max(top, 1), len(self._keep)), dim=1)
-        rows, names, found = iter(zip(places.tolist(), values.tolist())), self.classnames, Predictions()
+        probabilities, names = self._trainer.probabilities(self.head(), features), self.classnames
+        values, places = probabilities.topk(min(max(top, 1), len(names)), dim=1)
+        rows, found = iter(zip(places.tolist(), values.tolist())), Predictions()
         for key in keys:
             best, shares = ([], []) if key in faults else next(rows)
             found.append(Prediction(key, tuple(names[i] for i in best), tuple(shares), at_least))
@@ -76,7 +77,7 @@ class Model:
 
     def probabilities(self, images) -> np.ndarray:
         """[N, C] float32, columns as in `classnames`; features [N, d] may stand for the images."""
-        return self._probabilities(self._features(images)[0]).cpu().numpy()
+        return self._trainer.probabilities(self.head(), self._features(images)[0]).cpu().numpy()
 
     def logits(self, images) -> np.ndarray:
         """[N, C] float32."""
@@ -154,21 +155,18 @@ class Model:
         """Writes the model into the new folder `path`, as a run that `load`, train.py's --model-dir and predict.py
         read."""
         path, trainer = os.fspath(path), self._trainer
-        if os.path.isdir(path) and os.listdir(path):
-            raise UserError(f"{path} is not empty: give a folder that does not exist yet")
+        if os.path.exists(path):
+            raise UserError(f"{path} exists: give a folder that does not")
         if self._folder:
             left_out = shutil.ignore_patterns("log.txt*", "tensorboard", "results*.json")
-            shutil.copytree(self._folder, path, ignore=left_out, dirs_exist_ok=True)
-            record = read_results(os.path.join(self._folder, "results.json"))
+            shutil.copytree(self._folder, path, ignore=left_out)
+            record = read_results(Path(self._folder, RESULTS))
         else:
-            cfg = trainer.cfg.clone()
-            cfg.defrost()
-            cfg.OUTPUT_DIR = path
             with process.quiet():
-                run.save_config(cfg)
                 trainer.save(path)
+            Path(path, "config.yaml").write_text(trainer.cfg.dump(), encoding="utf-8")
             record = run.record(trainer, {}, {"accuracy": memory_data.NO_TEST})
-        write_results(os.path.join(path, "results.json"), {**record, **self.record()})
+        write_results(Path(path, RESULTS), {**record, **self.record()})
 
     def export(self, path, format=None):
         """Writes the classifier alone to the file `path`: .safetensors (weights, bias, scale; names and preprocessing
@@ -205,9 +203,6 @@ class Model:
         if faults is not None:
             faults.update(found)
         return features, keys
-
-    def _probabilities(self, features):
-        return self._trainer.probabilities(self.head(), features)
 
     def head(self):
         """The head over `classnames`."""

@@ -15,8 +15,8 @@ def require_blocks(backbone, count: int, key: str):
     """Raises UserError where the image tower is no ViT of ours, or a tower has less than `count` blocks, which the
     option `key` asks for."""
     if not isinstance(backbone.visual, VisionTransformer):
-        kind = type(backbone.visual).__name__
-        raise UserError(f"prompts inside the image tower need a ViT such as ViT-B/16; that of {backbone.name} is a {kind}")
+        found = f"that of {backbone.name} is a {type(backbone.visual).__name__}"
+        raise UserError(f"prompts inside the image tower need a ViT, as ViT-B/16 has; {found}")
     blocks = min(len(tower.resblocks) for tower in (backbone.transformer, backbone.visual.transformer))
     if not 1 <= count <= blocks:
         raise UserError(f"{key} asks for block {count}, and the towers of {backbone.name} have {blocks}")

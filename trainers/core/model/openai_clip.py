@@ -22,7 +22,7 @@ def import_clip():
             warnings.simplefilter("ignore")
             import clip.clip
     except ImportError as error:
-        raise UserError(f"CLIP's own package is missing ({error}): pip install clip-anytorch 'setuptools<81'") from error
+        raise UserError(f"CLIP's package is missing ({error}): pip install clip-anytorch 'setuptools<81'") from error
     return clip.clip
 
 
@@ -58,8 +58,8 @@ def load(path, sha256):
     except Exception as error:  # whatever a file that is something else leads to
         expected = "weights of CLIP in OpenAI's naming: TorchScript, a state dict of torch.save, or safetensors"
         raise UserError(f"{path}: expected {expected}; found {error!r:.500}") from error
-    size = model.visual.input_resolution
-    return {"model": model, "weights_hash": sha256, "pixel_mean": PIXEL_MEAN, "pixel_std": PIXEL_STD, "input_size": size}
+    about = {"weights_hash": sha256, "input_size": model.visual.input_resolution}
+    return {"model": model, "pixel_mean": PIXEL_MEAN, "pixel_std": PIXEL_STD, **about}
 
 
 def read_state_dict(path):

@@ -5,13 +5,14 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from ..data import to_device
-from ..files import UserError
+from ..files import UserError, first_five
 from .openai_clip import import_clip
 from .text_encoder import TextEncoder
 
-CONTEXT_LENGTH = 77
+SOS, EOT = 49406, 49407  # the tokens <|startoftext|> and <|endoftext|>
 # The hand-written prompts that CoOp (arXiv 2109.01134) compares with; keys are the readers' names. All others: PHOTO.
 PHOTO = "a photo of a {}."
 TEMPLATES = {
@@ -34,7 +35,7 @@ def templates_for(dataset_name, override=None):
     templates = [templates] if isinstance(templates, str) else list(templates)
     for template in templates:
         if template.count("{}") != 1:
-            raise UserError(f"DATASET.TEMPLATE {template!r} must have exactly one {{}}, the class name, as {PHOTO!r} has")
+            raise UserError(f"DATASET.TEMPLATE {template!r} must have exactly one {{}}, for the name, as {PHOTO!r}")
     return templates
 
 
@@ -53,17 +54,11 @@ def bpe():
     return tokenizer()
 
 
-def _sos_eot():
-    encoder = bpe().encoder
-    return encoder["<|startoftext|>"], encoder["<|endoftext|>"]
-
-
-def tokenize(texts, context_length=CONTEXT_LENGTH):
+def tokenize(texts, context_length=77):
     """CLIP's BPE: SOS, the text, EOT, zeros -> LongTensor [N, context_length]; UserError names the first too long."""
-    sos, eot = _sos_eot()
     ids = torch.zeros(len(texts), context_length, dtype=torch.long)
     for row, text in zip(ids, texts, strict=True):
-        tokens = [sos, *bpe().encode(text), eot]
+        tokens = [SOS, *bpe().encode(text), EOT]
         if len(tokens) > context_length:
             raise UserError(f"the text {text!r} has {len(tokens)} tokens, SOS and EOT included; {context_length} fit")
         row[: len(tokens)] = torch.tensor(tokens)
@@ -116,23 +111,25 @@ class ClassTokens:
     """
 
     def __init__(self, classnames, backbone, n_ctx=0, pattern="{}."):
-        self.names, self.n_ctx = list(classnames), n_ctx
-        self.context_length = backbone.context_length
+        self.names = list(classnames)
         clean = [name.replace("_", " ").strip() for name in self.names]
-        sos, eot = _sos_eot()
-        # The word in front (CoOp's placeholder context, cut off again) lets the BPE see the name inside a sentence.
-        rows = [[*bpe().encode("X " + pattern.replace("{}", name))[1:], eot] for name in clean]
         if not clean or not all(clean):
             raise UserError(f"one of the class names is empty, or there is none: {self.names[:5]}")
+        # The word in front (CoOp's placeholder context, cut off again) lets the BPE see the name inside a sentence.
+        rows = [[*bpe().encode("X " + pattern.replace("{}", name))[1:], EOT] for name in clean]
         self.length = torch.tensor([len(row) for row in rows])
         self.name_length = torch.tensor([len(bpe().encode(name)) for name in clean])
-        self.check_fits(n_ctx)
-        ids = torch.zeros(len(rows), int(self.length.max()), dtype=torch.long)
-        for target, row in zip(ids, rows, strict=True):
-            target[: len(row)] = torch.tensor(row)
+        room = backbone.context_length - 1 - n_ctx
+        long = [f"{name[:80]!r} ({len(row)})" for name, row in zip(self.names, rows) if len(row) > room]
+        if long:
+            raise UserError(
+                f"{len(long)} names have more than the {room} tokens beside a context of {n_ctx}: {first_five(long)}. "
+                "Shorten the names or the context (N_CTX)"
+            )
+        ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
         with torch.no_grad():
             self.embedding = backbone.token_embedding(ids.to(backbone.device)).to(backbone.dtype)
-            self.sos = backbone.token_embedding(torch.tensor(sos, device=backbone.device)).to(backbone.dtype)
+            self.sos = backbone.token_embedding(torch.tensor(SOS, device=backbone.device)).to(backbone.dtype)
 
     def __len__(self):
         return len(self.names)
@@ -145,15 +142,6 @@ class ClassTokens:
         chosen.embedding = self.embedding[to_device(index, self.embedding.device), : int(chosen.length.max())]
         return chosen
 
-    def check_fits(self, n_ctx):
-        """UserError naming the classes whose prompt with a context of n_ctx tokens exceeds the context length."""
-        total = 1 + n_ctx + self.length
-        long = (total > self.context_length).nonzero().flatten().tolist()
-        if long:
-            shown = ", ".join(f"{self.names[i][:80]!r} ({int(total[i])})" for i in long[:5])
-            fits = f"{self.context_length} tokens with a context of {n_ctx}"
-            raise UserError(f"{len(long)} prompts exceed {fits}: {shown}. Shorten the names or the context (N_CTX)")
-
 
 def assemble(tokens, ctx, position="end", index=None):
     """Prompts of classes with a learned context, in CoOp's layout, ready for TextEncoder: (prompts, eot, prefix).
@@ -165,8 +153,6 @@ def assemble(tokens, ctx, position="end", index=None):
     prompts [N, L, w] is what follows; eot [N] (CPU) is the position of EOT, counted from SOS.
     """
     n, shared = ctx.shape[-2], ctx.dim() == 2
-    if n > tokens.n_ctx:  # else it was checked when the tokens were made
-        tokens.check_fits(n)
     if index is None:
         body, length, name_length = tokens.embedding, tokens.length, tokens.name_length
     else:

@@ -96,10 +96,8 @@ class TextEncoder(nn.Module):
         the first call. `backward`: a backward pass follows."""
         (backbone,) = self._backbone
         if len(lengths) != rows or min(lengths) < 1 or max(lengths) > min(tokens, backbone.context_length - shared):
-            raise ValueError(
-                f"EOT of {len(lengths)} rows after {min(lengths)} to {max(lengths)} tokens, behind a prefix of {shared}: "
-                f"there are {rows} prompts of {tokens} tokens, and {backbone.context_length} positions"
-            )
+            found = f"{len(lengths)} EOTs after {min(lengths)} to {max(lengths)} tokens"
+            raise ValueError(f"{rows} prompts of {tokens} tokens behind {shared}, but {found}")
         chunk = self.chunk or (fitting_chunk(backbone, lengths, shared) if backward else 0)
         return plan(lengths, shared, chunk, backbone.dtype, backbone.device)
 

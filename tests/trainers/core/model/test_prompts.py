@@ -82,7 +82,7 @@ def test_refuses_bad_names(backbone):
     with pytest.raises(UserError, match="class names is empty"):
         ClassTokens(["dog", " _ "], backbone)
     long = "dog " * 60
-    with pytest.raises(UserError, match=r"1 prompts exceed 77 tokens with a context of 16.*dog dog.*\(79\)"):
+    with pytest.raises(UserError, match=r"1 names have more than the 60 tokens .*context of 16.*dog dog.*\(62\)"):
         ClassTokens(["cat", long], backbone, n_ctx=16)
     assert assemble(ClassTokens(["cat"], backbone), torch.zeros(73, backbone.width))[1].tolist() == [76]
 
