@@ -21,7 +21,6 @@ SHOWN = 8  # bars
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="output folder of a finished run")
-    parser.add_argument("--port", type=int, default=7860, help="of the page's address (default: %(default)s)")
     return parser.parse_args(argv)
 
 
@@ -60,8 +59,7 @@ def build(model):
 
 
 def main(argv=None):
-    args = parse_args(argv)
-    build(load(args.run)).launch(server_name="127.0.0.1", server_port=args.port)
+    build(load(parse_args(argv).run)).launch(server_name="127.0.0.1")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 from dassl.utils import UserError
 from helpers.api import NAMES, NEW, pictures
 from PIL import Image
+from safetensors import safe_open
 
 import trainers as ship
 
@@ -33,18 +34,13 @@ def test_names_that_are_added_leave_the_other_logits_to_the_bit(method, fitted, 
         kept.append(ship.load(tmp_path / name))
         assert kept[-1].classnames == changed.classnames
     stay = [twice.classnames.index(name) for name in fewer.classnames]
-    try:
-        for number in (1, 2):
-            torch.set_num_threads(number)
-            for batch in (images[:1], images):
-                logits = twice.logits(batch)
-                assert np.array_equal(logits[:, :9], model.logits(batch))
-                assert np.array_equal(logits[:, :10], once.logits(batch))
-                assert np.array_equal(logits[:, stay], fewer.logits(batch))
-                assert np.array_equal(logits, kept[0].logits(batch))
-                assert np.array_equal(fewer.logits(batch), kept[1].logits(batch))
-    finally:
+    for number, batch in ((1, images[:1]), (1, images), (2, images[:1]), (2, images)):
+        torch.set_num_threads(number)
+        logits = [other.logits(batch) for other in (model, once, twice, fewer, *kept)]
         torch.set_num_threads(threads)
+        assert np.array_equal(logits[2][:, :9], logits[0]) and np.array_equal(logits[2][:, :10], logits[1])
+        assert np.array_equal(logits[2][:, stay], logits[3])
+        assert np.array_equal(logits[2], logits[4]) and np.array_equal(logits[3], logits[5])
     named = model.add_classes(["hedgehog"])  # as the last four images are, of which the model had never heard
     assert (named.logits(images[-4:]).argmax(1) == 9).all()
 
@@ -75,10 +71,15 @@ def test_what_cannot_have_further_names_says_why(fitted):
         model.remove_classes(["otter"])
 
 
-def test_class_weights_are_the_logits(fitted, rows):
+def test_class_weights_are_the_logits_also_in_a_file(fitted, rows, tmp_path):
     for model in (fitted("GaussianLDA").add_classes(["otter"]), fitted("CoOp").remove_classes(["ant"])):
         weight, bias, scale = model.class_weights()
         assert np.abs(scale * (rows[0] @ weight.T + bias) - model.logits(rows[0])).max() < 1e-4
+        model.export(tmp_path / "model.safetensors")
+        with safe_open(tmp_path / "model.safetensors", "np") as file:
+            assert json.loads(file.metadata()["classnames"]) == list(model.classnames)
+            for name, value in (("weight", weight), ("bias", bias), ("scale", scale)):
+                assert np.array_equal(file.get_tensor(name), np.reshape(value, -1) if name == "scale" else value)
     with pytest.warns(UserWarning, match="no linear function"):
         assert fitted("CLIP_Adapter_SHIP").class_weights() is None
 
@@ -101,17 +102,6 @@ def test_onnx_holds_the_whole_classifier(method, fitted, tmp_path, capfd):
     about = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     assert json.loads(about["classnames"]) == list(model.classnames) and "224" in about["crop"]
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
-
-
-def test_weights_as_safetensors(fitted, rows, tmp_path):
-    from safetensors import safe_open
-
-    model = fitted("GaussianLDA").add_classes(["otter"])
-    model.export(tmp_path / "model.safetensors")
-    with safe_open(tmp_path / "model.safetensors", "np") as file:
-        weight, bias, scale = (file.get_tensor(name) for name in ("weight", "bias", "scale"))
-        assert json.loads(file.metadata()["classnames"]) == list(model.classnames)
-    assert np.abs(scale * (rows[0] @ weight.T + bias) - model.logits(rows[0])).max() < 1e-4
 
 
 def test_what_cannot_be_exported_says_why(fitted, tmp_path):

@@ -29,8 +29,6 @@ from .core.config import settings_of
 from .core.files import UserError, config_files, nearest, read_results
 from .core.images import FeatureData
 from .core.leave_out import LEAST_CLASSES
-from .core.memory_data import listed
-from .core.process import ONE_AT_A_TIME
 from .generative.generator import TRAINING_FREE
 from .plugins import explain
 from .runs import open_run
@@ -69,11 +67,11 @@ def fit(
     Raises UserError for what cannot be used, with what was expected.
     """
     out = os.path.abspath(os.fspath(out)) if out else ""
-    with ONE_AT_A_TIME, process.undisturbed(device != "cpu"), process.logged(progress, out), run.alone_in(out):
+    with process.ONE_AT_A_TIME, process.undisturbed(device != "cpu"), process.logged(progress, out), run.alone_in(out):
         set_random_seed(seed)
         trainer = build_trainer(_configuration(method, backbone, seed, shots, out, template, options, device))
         trainer.hides_bars = True if progress is False else None  # None: shown on a terminal
-        names = listed(new_names, "new_names")
+        names = memory_data.listed(new_names, "new_names")
         task, store = memory_data.from_user(trainer, images, labels, names, skip_bad_images)
         trainer.host = SimpleNamespace(task=task, data=FeatureData(trainer, task, store))
         cfg = trainer.cfg
@@ -100,7 +98,7 @@ def load(folder, device: str | None = None, workers: int = 0) -> Model:
     program again that has no `if __name__ == "__main__"`."""
     folder = os.path.abspath(os.fspath(folder))
     options = ["VERBOSE", "False", "DATALOADER.NUM_WORKERS", str(workers), "USE_CUDA", str(_uses_cuda(device))]
-    with ONE_AT_A_TIME, process.undisturbed(), process.quiet():
+    with process.ONE_AT_A_TIME, process.undisturbed(), process.quiet():
         trainer = open_run(folder, options=options)
         path = os.path.join(folder, "results.json")
         record = read_results(path) if os.path.isfile(path) else {}

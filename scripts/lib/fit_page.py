@@ -22,11 +22,12 @@ MOST_PAIRS, MOST_IMAGES, SIDE = 12, 4, 112  # confused pairs, images of each, pi
 def write_page(path, model, folder):
     """Writes it to `path`; the model's scores must have their answers."""
     scores, environment = model.scores, Environment(loader=FileSystemLoader(HERE), autoescape=True)
+    seen, named = scores.with_images.per_class, scores.by_name.per_class  # a fold may say nothing of a class
     body = environment.get_template("fit_page.html").render(
         metrics=METRICS,
         scores=scores,
         model=model,
-        classes=per_class(scores),
+        classes=[(name, seen.get(name), named.get(name)) for name in scores.with_images.classnames],
         matrix=matrix(scores),
         confused=confused(scores),
         new_names=[name for name in model.classnames if name not in model.base_names],
@@ -35,12 +36,6 @@ def write_page(path, model, folder):
     with replacing(path) as part:
         text = page.substitute(title="What to expect of this model", about=about, body=body)
         part.write_text(text, encoding="utf-8", errors="replace")
-
-
-def per_class(scores):
-    """[(class, percent where it had images, percent by name alone)], None where no fold says it."""
-    seen, named = scores.with_images.per_class, scores.by_name.per_class
-    return [(name, seen.get(name), named.get(name)) for name in scores.with_images.classnames]
 
 
 def matrix(scores):

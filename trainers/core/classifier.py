@@ -14,7 +14,6 @@ from .answers import Evaluation, Prediction, Predictions
 from .files import RESULTS, UserError, first_five, plain, read_results, require_different, write_results
 from .heads import Blocks, is_joint, linear_of
 from .memory_data import from_folder, listed
-from .process import ONE_AT_A_TIME
 from .randomness import preserved_randomness
 
 
@@ -207,7 +206,7 @@ class Model:
     def head(self):
         """The head over `classnames`."""
         if self._head is None:
-            with ONE_AT_A_TIME, process.quiet(), preserved_randomness(), torch.no_grad():
+            with process.ONE_AT_A_TIME, process.quiet(), preserved_randomness(), torch.no_grad():
                 self._head = self._trainer.head_for(list(self.classnames), self._method_head).eval()
         return self._head
 

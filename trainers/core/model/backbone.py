@@ -98,26 +98,27 @@ def load_backbone(cfg, dtype=torch.float32, device="cpu"):
     name = cfg.MODEL.BACKBONE.NAME
     path = os.path.expanduser(name)
     if name == "MiniCLIP":
-        parts = _miniclip()
+        model, *about = _miniclip()
     elif name.startswith(open_clip_models.PREFIX):
-        parts = open_clip_models.load(name)
+        model, *about = open_clip_models.load(name)
     elif os.path.isfile(path):
-        parts = openai_clip.load(path, verified_sha256(path))
+        model, *about = openai_clip.load(path, verified_sha256(path))
     elif name in openai_clip.model_urls():
-        parts = openai_clip.load(*openai_clip.fetch(name))
+        model, *about = openai_clip.load(*openai_clip.fetch(name))
     else:
         known = ", ".join(nearest(name, ["MiniCLIP", *openai_clip.model_urls()]))
         raise UserError(
             f"unknown backbone {name!r}, and there is no file {os.path.abspath(path)}. MODEL.BACKBONE.NAME is one of "
             f"{known}, the path of a state dict in OpenAI's naming, or open_clip:<model>/<pretrained>"
         )
-    backbone = Backbone(name=name, dtype=dtype, **parts)
+    backbone = Backbone(model, name, *about, dtype=dtype)
     # convolutions are a third faster so on a CPU, and faster on a GPU too
     backbone.visual.to(memory_format=torch.channels_last)
     return backbone.to(device)
 
 
 def _miniclip():
+    """Backbone's arguments but the name."""
     try:
         import miniclip
 
@@ -125,13 +126,7 @@ def _miniclip():
     except (ImportError, OSError, ValueError) as error:
         needs = "It needs the package timm, and this repository's third_party/ on the Python path"
         raise UserError(f"MiniCLIP cannot be loaded: {error}. {needs}") from error
-    return {
-        "model": model,
-        "weights_hash": miniclip.SHA256,
-        "pixel_mean": miniclip.PIXEL_MEAN,
-        "pixel_std": miniclip.PIXEL_STD,
-        "input_size": miniclip.INPUT_SIZE,
-    }
+    return model, miniclip.SHA256, miniclip.PIXEL_MEAN, miniclip.PIXEL_STD, miniclip.INPUT_SIZE
 
 
 def apply_preprocessing(cfg, backbone):

@@ -16,7 +16,7 @@ VOCABULARY = 49408  # CLIP's tokens
 
 @torch.no_grad()
 def load(name):
-    """Backbone's arguments for a name such as "open_clip:ViT-B-32/laion2b_s34b_b79k" (or .../path of a weight file).
+    """Backbone's arguments but the name, for "open_clip:ViT-B-32/laion2b_s34b_b79k" (or .../path of a weight file).
 
     The hash is that of the whole state dict in float32, whatever the run's precision: rounded weights would have
     another one, and banks and generators made in float32 would be refused. Raises UserError where it cannot be had, or
@@ -44,14 +44,8 @@ def load(name):
         ) from error
     pixels = open_clip.get_model_preprocess_cfg(model)
     size = pixels["size"]
-    return {
-        "model": clip,
-        "weights_hash": hash_tensors(model.state_dict()),
-        "pixel_mean": pixels["mean"],
-        "pixel_std": pixels["std"],
-        "input_size": size if isinstance(size, int) else size[0],
-        "interpolation": pixels.get("interpolation", "bicubic"),
-    }
+    size, interpolation = size if isinstance(size, int) else size[0], pixels.get("interpolation", "bicubic")
+    return clip, hash_tensors(model.state_dict()), pixels["mean"], pixels["std"], size, interpolation
 
 
 def in_openai_layout(model):

@@ -52,14 +52,13 @@ def fetch(name, folder=CACHE):
 
 
 def load(path, sha256):
-    """Backbone's arguments for a file of CLIP's weights. Raises UserError where it is none."""
+    """Backbone's arguments but the name, for a file of CLIP's weights. Raises UserError where it is none."""
     try:
         model = build_clip(read_state_dict(path))
     except Exception as error:  # whatever a file that is something else leads to
         expected = "weights of CLIP in OpenAI's naming: TorchScript, a state dict of torch.save, or safetensors"
         raise UserError(f"{path}: expected {expected}; found {error!r:.500}") from error
-    about = {"weights_hash": sha256, "input_size": model.visual.input_resolution}
-    return {"model": model, "pixel_mean": PIXEL_MEAN, "pixel_std": PIXEL_STD, **about}
+    return model, sha256, PIXEL_MEAN, PIXEL_STD, model.visual.input_resolution
 
 
 def read_state_dict(path):

@@ -8,7 +8,6 @@ from tiny_clip import tiny_clip
 
 from trainers.core.files import UserError
 from trainers.core.model.prompts import (
-    TEMPLATES,
     ClassTokens,
     assemble,
     embed_words,
@@ -21,21 +20,8 @@ from trainers.core.model.prompts import (
 )
 
 # Names whose tokens are easily miscounted: punctuation that merges with the final period, digits, underscores.
-NAMES = [
-    "dog",
-    "face_easy",
-    "jack-o'-lantern",
-    "Boeing 737-800 (old)",
-    "St. Bernard",
-    "crane (bird)",
-    "U.S. flag",
-    "café",
-    "2012 BMW M3 coupe",
-    " padded ",
-    "bishop of llandaff",
-    "'s",
-    "a" * 30,
-]
+NAMES = ["dog", "face_easy", "jack-o'-lantern", "Boeing 737-800 (old)", "St. Bernard", "crane (bird)", "U.S. flag"]
+NAMES += ["café", "2012 BMW M3 coupe", " padded ", "bishop of llandaff", "'s", "a" * 30]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +74,6 @@ def test_refuses_bad_names(backbone):
 
 
 def test_templates():
-    assert all(template.count("{}") == 1 for template in TEMPLATES.values())
     assert templates_for("EuroSAT") == ["a centered satellite photo of {}."]
     assert templates_for("EuroSAT", ("a map of {}.", "{}")) == ["a map of {}.", "{}"]
     assert templates_for("MyFolder") == ["a photo of a {}."]
