@@ -16,7 +16,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from trainers.core import config
-from trainers.core.model import backbone
 
 # Kernels whose floating tensors must all have one dtype.
 STRICT = set(
@@ -117,17 +116,10 @@ class CudaAutocast(TorchFunctionMode):
 @contextmanager
 def as_on_a_gpu():
     """Trainers choose the precision of a GPU, on CPU tensors, under CUDA's rules."""
-    resolve, load = config.resolve_precision, backbone.load_backbone
+    resolve = config.resolve_precision
 
     def resolve_as_on_a_gpu(requested, device, key):
         return resolve(requested, "cuda", key)
-
-    def load_as_on_a_gpu(cfg, dtype=torch.float32, device="cpu"):
-        found = load(cfg, torch.float32, device)
-        if dtype == torch.float32:
-            return found
-        about = (found.name, found.weights_hash, found.pixel_mean, found.pixel_std, found.input_size)
-        return backbone.Backbone(found, *about, found.interpolation, dtype=dtype)
 
     with pytest.MonkeyPatch.context() as patch, CudaDtypes(), CudaAutocast():
         # 65536, where it starts, is too much for some gradients: steps are skipped until it has fallen
@@ -135,6 +127,4 @@ def as_on_a_gpu():
         for module in [module for name, module in sys.modules.items() if name.startswith("trainers")]:
             if getattr(module, "resolve_precision", None) is resolve:
                 patch.setattr(module, "resolve_precision", resolve_as_on_a_gpu)
-            if getattr(module, "load_backbone", None) is load:
-                patch.setattr(module, "load_backbone", load_as_on_a_gpu)
         yield
