@@ -151,7 +151,8 @@ class PromptHead(Head):
         self.pattern, self.n_ctx = pattern, n_ctx
         self.tokens = self.tokens_of(classnames)
         self._encoder = TextEncoder(backbone, chunk)
-        self._in_pass, self._kept = False, {}
+        self._in_pass = False
+        self._kept: dict[str, object] = {}
 
     def tokens_of(self, names: list[str]) -> ClassTokens:
         """Any names as `encode_names` takes them."""
