@@ -92,7 +92,7 @@ def test_bad_input(run, images, tmp_path):
         ([tmp_path, images], "config.yaml"),
         ([run, tmp_path / "none.png"], "none.png"),
         ([run, tmp_path / "empty"], "no image"),
-        ([run, images, "--names", tmp_path / "none.txt"], "--names .*none.txt does not exist"),
+        ([run, images, "--names", tmp_path / "none.txt"], "--names .*none.txt cannot be read"),
     ):
         with pytest.raises(UserError, match=message):
             predict.main(list(map(str, words)))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from plain import relative
 from tiny_clip import tiny_clip
 
 from trainers.core.model.prompts import ClassTokens, assemble
@@ -10,6 +11,8 @@ from trainers.core.model.towers import insert, overwrite
 
 NAMES = ["dog", "a rather long name of a class", "grand_piano", "cat", "pizza", "umbrella stand"]
 N_CTX, LAYERS, WIDTH = 3, 4, 64
+# Shared tokens in place of positions 1 .. n before some blocks; or they come in there, and are overwritten later.
+SHARED = {"overwritten": {1: overwrite, 3: overwrite}, "inserted": {1: insert, 2: overwrite, 3: overwrite}}
 
 
 def plain(backbone, prompts, eot, before, grown):
@@ -25,48 +28,27 @@ def learned(*shape):
     return (0.3 * torch.randn(*shape, generator=draw)).requires_grad_()
 
 
-def overwritten(tokens):
-    """Shared tokens in place of positions 1 .. n before blocks 1 and 3."""
-    return lambda depth, x: overwrite(x, tokens[depth], 1) if depth in (1, 3) else x
-
-
-def inserted(tokens):
-    """Shared tokens come in after the first position before block 1, and are overwritten before the later ones."""
-    kinds = {1: insert, 2: overwrite, 3: overwrite}
-    return lambda depth, x: kinds[depth](x, tokens[depth], 1) if depth in kinds else x
-
-
-def of_rows(depth, tokens):
-    """Tokens of each row's own before one block: -> (hook of the encoder, hook of the plain path)."""
-    return (
-        lambda at, x, rows: overwrite(x, tokens[rows], 0) if at == depth else x,
-        lambda at, x: overwrite(x, tokens, 1) if at == depth else x,
-    )
-
-
 @pytest.mark.parametrize("chunk", [0, 2])
-@pytest.mark.parametrize("kind", ["overwritten", "inserted", "rows before block 2", "rows before the last"])
+@pytest.mark.parametrize("kind", [*SHARED, 2, LAYERS - 1])
 def test_equals_the_plain_path(kind, chunk):
+    """Of shared tokens, and of tokens of each row's own before the block `kind`."""
     backbone = tiny_clip(layers=LAYERS)
-    classes, ctx = ClassTokens(NAMES, backbone, n_ctx=N_CTX), learned(N_CTX, WIDTH)
-    if kind.startswith("rows"):
-        tokens = learned(len(NAMES), N_CTX, WIDTH)
-        fast, slow = of_rows(2 if "2" in kind else LAYERS - 1, tokens)
-        hooks, grown, context = {"before_rows": fast}, 0, ctx.expand(len(NAMES), -1, -1)
+    classes, ctx, grown = ClassTokens(NAMES, backbone, n_ctx=N_CTX), learned(N_CTX, WIDTH), 0
+    if kind in SHARED:
+        tokens, context, grown = learned(LAYERS, N_CTX, WIDTH), ctx, N_CTX if kind == "inserted" else 0
+        slow = lambda at, x: SHARED[kind][at](x, tokens[at], 1) if at in SHARED[kind] else x  # noqa: E731
+        hooks = {"before": slow}
     else:
-        tokens, context = learned(LAYERS, N_CTX, WIDTH), ctx
-        slow = {"overwritten": overwritten, "inserted": inserted}[kind](tokens)
-        hooks, grown = {"before": slow}, N_CTX if kind == "inserted" else 0
+        tokens, context = learned(len(NAMES), N_CTX, WIDTH), ctx.expand(len(NAMES), -1, -1)
+        slow = lambda at, x: overwrite(x, tokens, 1) if at == kind else x  # noqa: E731
+        hooks = {"before_rows": lambda at, x, rows: overwrite(x, tokens[rows], 0) if at == kind else x}
     prompts, eot, prefix = assemble(classes, context)
     whole = torch.cat([prefix.expand(len(prompts), -1, -1), prompts], 1)
-    found, gradients = [], []
-    for features in (
-        TextEncoder(backbone, chunk)(prompts, eot, prefix, **hooks),
-        plain(backbone, whole, eot, slow, grown),
-    ):
-        found.append(features)
-        gradients.append(torch.autograd.grad(features.square().sum(), [ctx, tokens], retain_graph=True))
-    for ours, theirs in zip([found[0], *gradients[0]], [found[1], *gradients[1]]):
-        assert theirs.norm() > 0 and (ours - theirs).norm() <= 1e-5 * theirs.norm()
-    without = TextEncoder(backbone, chunk)(prompts, eot, prefix)
-    assert (without - found[0]).norm() > 0.01 * without.norm()  # the tokens do matter
+    ours = TextEncoder(backbone, chunk)(prompts, eot, prefix, **hooks)
+    theirs = plain(backbone, whole, eot, slow, grown)
+    assert relative(ours, theirs) <= 1e-5
+    gradients = [
+        torch.autograd.grad(found.square().sum(), [ctx, tokens], retain_graph=True) for found in (ours, theirs)
+    ]
+    assert all(relative(one, other) <= 1e-5 for one, other in zip(*gradients))
+    assert relative(TextEncoder(backbone, chunk)(prompts, eot, prefix), ours) > 0.01  # the tokens do matter
