@@ -47,7 +47,7 @@ class ModifiedResNet(nn.Module):
 
     def __init__(self, layers, output_dim, input_resolution, width):
         super().__init__()
-        self.input_resolution, self.output_dim = input_resolution, output_dim
+        self.input_resolution = input_resolution
         self.conv1, self.bn1 = nn.Conv2d(3, width // 2, 3, 2, 1, bias=False), nn.BatchNorm2d(width // 2)
         self.conv2, self.bn2 = nn.Conv2d(width // 2, width // 2, 3, 1, 1, bias=False), nn.BatchNorm2d(width // 2)
         self.conv3, self.bn3 = nn.Conv2d(width // 2, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)

@@ -45,7 +45,7 @@ class Transformer(nn.Module):
 
     def __init__(self, width, layers, heads, causal=False):
         super().__init__()
-        self.width, self.layers, self.causal = width, layers, causal
+        self.causal = causal
         self.resblocks = nn.Sequential(*[Block(width, heads) for _ in range(layers)])
 
     def forward(self, x, before=None):
@@ -54,13 +54,9 @@ class Transformer(nn.Module):
         for depth, block in enumerate(self.resblocks):
             if before is not None:
                 x = before(depth, x.transpose(0, 1)).transpose(0, 1)
-            x = block(x, future_of(x) if self.causal else None)
+            mask = x.new_full((len(x), len(x)), float("-inf")).triu(1) if self.causal else None
+            x = block(x, mask)
         return x
-
-
-def future_of(x: Tensor) -> Tensor:
-    """The additive mask [T, T] that hides later tokens of x [T, N, w]."""
-    return torch.full((len(x), len(x)), float("-inf"), dtype=x.dtype, device=x.device).triu(1)
 
 
 class VisionTransformer(nn.Module):
@@ -68,7 +64,7 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, input_resolution, patch_size, width, layers, heads, output_dim):
         super().__init__()
-        self.input_resolution, self.output_dim, self.width = input_resolution, output_dim, width
+        self.input_resolution, self.width = input_resolution, width
         self.conv1 = nn.Conv2d(3, width, patch_size, patch_size, bias=False)
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.positional_embedding = nn.Parameter(torch.empty((input_resolution // patch_size) ** 2 + 1, width))
