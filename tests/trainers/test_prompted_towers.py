@@ -12,9 +12,9 @@ from dassl.config import get_cfg_default
 from safetensors.torch import load_file
 
 import trainers
-from trainers.core.model import openai_clip
 from trainers.core.model.backbone import Backbone
 from trainers.core.model.prompts import fill, tokenize
+from trainers.core.model.towers import build_clip
 from trainers.core.registry import known_trainers
 from trainers.promptsrc import teachers
 
@@ -60,7 +60,7 @@ def backbone(tensors):
     state["token_embedding.weight"] = torch.zeros(49408, rows.shape[1])
     state["token_embedding.weight"][ids] = rows.float() * scale
     state["logit_scale"] = packed["logit_scale"].float()
-    return Backbone(openai_clip.build(state, "golden"), "golden", "", (), (), tensors["images"].shape[-1])
+    return Backbone(build_clip(state), "golden", "", (), (), tensors["images"].shape[-1])
 
 
 def trainer_of(method, backbone):

@@ -52,9 +52,9 @@ def test_images_are_evaluated_through_the_tuned_tower_as_it_then_is(data, tmp_pa
 
 def test_what_it_cannot_do_is_refused(data, tmp_path):
     for option, value, message in (
-        ("FEATURES.BANK", "x.safetensors", "tunes the image tower, and the bank x.safetensors .* frozen .*--root"),
-        ("FEATURES.VIEWS", "4", "needs images: give --root FOLDER .* FEATURES.VIEWS 0"),
-        ("MODEL.BACKBONE.NAME", "MiniCLIP", "need a ViT .*that of MiniCLIP is a ConSE"),
+        ("FEATURES.BANK", "x.safetensors", "tunes the image tower: it needs images.* --root FOLDER"),
+        ("FEATURES.VIEWS", "4", "tunes the image tower: it needs images.* FEATURES.VIEWS 0"),
+        ("MODEL.BACKBONE.NAME", "MiniCLIP", "need a ViT, .*that of MiniCLIP is a ConSE"),
         ("TRAINER.MAPLE.PROMPT_DEPTH", "9", "PROMPT_DEPTH .*9.* 2( blocks|$)"),
     ):
         with pytest.raises(UserError, match=message):
