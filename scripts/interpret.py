@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from dassl.data.datasets import Datum
 from dassl.utils import read_image
-from lib.console import OPTS, at_least, image_files, ship_of
+from lib.console import OPTS, at_least, ship_of
 from lib.faults import say_errors
 from matplotlib import pyplot as plt
 from PIL import ImageOps
@@ -31,6 +31,7 @@ from PIL import ImageOps
 from trainers import open_run
 from trainers.core.bank import BankStore
 from trainers.core.files import UserError, read_names
+from trainers.core.memory import sources_of
 from trainers.core.memory_data import features_of
 from trainers.core.model.vocabulary import listed_words, token_words
 
@@ -73,7 +74,7 @@ def open_images(args, trainer):
         store = BankStore(trainer.cfg.FEATURES.BANK, trainer.backbone)
         rows = [store.plain_views([Datum(impath=name)]).first() for name in args.images]  # they may be of several parts
         return args.images, torch.cat(rows).to(trainer.device, torch.float32)
-    names = image_files(args.images)
+    names = sources_of(args.images)
     features, faults = features_of(trainer, names, names)
     if faults:
         raise UserError("; ".join(faults.values()))
@@ -105,7 +106,7 @@ def main(argv=None):
     names, features = open_images(args, trainer)
     prompts = instance_prompts(ship_of(trainer).open_framework(), features)
     words, distances = nearest_words(prompts, vocabulary, args.top)
-    print(f"vocabulary: {vocabulary.describe()}")
+    print(f"vocabulary: {len(vocabulary.words):,} words")
     for name, prompt, away in zip(names, words, distances, strict=True):
         print(name)
         for position, nearest in enumerate(map(zip, prompt, away), 1):

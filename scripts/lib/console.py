@@ -1,11 +1,9 @@
 """What scripts share: numbers, images and runs that users name at the command line."""
 
 import argparse
-import os
 from collections.abc import Callable
 
 from trainers.core.files import UserError
-from trainers.core.folders import list_images
 
 OPTS = "KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE"
 
@@ -19,21 +17,6 @@ def at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return number
-
-
-def image_files(places: list[str]) -> list[str]:
-    """Image files: those named, and those below folders that are named, sorted, without hidden ones. Raises UserError
-    for one that is not there."""
-    files = []
-    for place in places:
-        below = [os.path.join(place, name) for name in list_images(place)] if os.path.isdir(place) else [place]
-        if not below:
-            raise UserError(f"no image that Pillow reads in the folder {place}")
-        files += below
-    missing = [file for file in files if not os.path.isfile(file)]
-    if missing:
-        raise UserError(f"{len(missing)} of the images are missing or no files, first {', '.join(missing[:5])}")
-    return files
 
 
 def ship_of(trainer):

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ..core import FeatureTrainer
 from ..core.files import UserError
+from ..core.images import FeatureData
 from ..core.randomness import preserved_randomness
 from ..core.tasks import Task
 from ..plugins import PLUGINS
@@ -78,7 +79,7 @@ class HostRun(FeatureTrainer):
                     f"to {self.cfg.INPUT[key]}"
                 )
         self.task = HostTask(self.cfg, foreign.dm.dataset)
-        self.data = self.new_data()
+        self.data = FeatureData(self, self.task)
         self.head, self.terms = self, {}
 
     @property
