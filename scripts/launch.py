@@ -78,7 +78,7 @@ def main() -> int:
     runs = list(dict.fromkeys([run.source for run in runs if run.source] + runs))
     for run in runs:
         check(run)
-    jobs = max(1, args.jobs or int(fields.get("jobs", 1)))
+    jobs = max(1, args.jobs or int(os.environ.get("JOBS") or fields.get("jobs", 1)))
     gpus = visible_gpus() * args.per_gpu if args.per_gpu else [""] * jobs
     if args.slurm is None:
         launcher = Launcher(runs, gpus, args.force)

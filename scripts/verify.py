@@ -18,6 +18,7 @@ import contextlib
 import io
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -156,7 +157,12 @@ def main(argv=None):
     print(ROW.format("data set", *METRICS, "verdict"), flush=True)
     code = 0
     for name in names:
-        record, cfg, dataset = measure(args, name)
+        try:
+            record, cfg, dataset = measure(args, name)
+        except UserError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            code = 2
+            continue
         verdict, known, found = judge(record, cfg, dataset, name)
         print(line(name, record["metrics"], verdict, known, found), flush=True)
         code = max(code, int(verdict == "different"))

@@ -41,7 +41,7 @@ from torch import Tensor
 
 from .coop import CoOpHead
 from .coop_vpt import mean_kl
-from .core import PromptTrainer, Range, encode_classes
+from .core import PromptTrainer, Range, UserError, encode_classes
 from .core.gaussian import sums_of
 from .core.heads import which_are_base
 from .plugins import register_twins
@@ -182,7 +182,9 @@ class PVA(PromptTrainer):
 
     def build_head(self, classnames):
         base = len(self.task.real_classnames()) if self.task else 0
-        ctx, templates = self.initial_context(), self.announced_templates()
+        ctx, templates, latent = self.initial_context(), self.announced_templates(), self.options.LATENT_DIM
+        if self.options.RESIDUAL and latent not in (0, self.backbone.embed_dim):
+            raise UserError(f"TRAINER.PVA.LATENT_DIM is {latent}, which the residual cannot have: set RESIDUAL 0")
         return PVAHead(self.backbone, classnames, ctx, self.options, templates, base)
 
     def set_head(self, head, classnames, training=True):

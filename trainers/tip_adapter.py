@@ -181,7 +181,8 @@ class Tip_Adapter_F(FeatureTrainer):
         return "; ".join(filter(None, [f"alpha, beta on {source}", super().tune()]))
 
     def own_results(self):
-        return {"alpha": self.head.alpha.item(), "beta": self.head.beta.item()}
+        alpha, beta = self.head.alpha.item(), self.head.beta.item()
+        return {"alpha": alpha, "beta": beta, "alpha_over_logit_scale": alpha / self.head.logit_scale.item()}
 
 
 @register_twins

@@ -58,7 +58,7 @@ class Launcher:
 
     def run(self) -> int:
         """Makes what is not done, sources first. When it is interrupted, the runs that go on save and end. -> the exit
-        status: 0 if every run is done, else 1"""
+        status: 1 if one failed or is stale, else 0"""
         os.environ["PYTHONUNBUFFERED"] = "1"
         if self.jobs > 1:
             os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -72,7 +72,7 @@ class Launcher:
         for run, state in self.states.items():
             if state.name in (STALE, FAILED):
                 print(f"{state.name}: {run.folder}: {state.line}\n    {run.log}", file=sys.stderr)
-        return int(any(state.name != DONE for state in self.states.values()))
+        return int(any(state.name in (STALE, FAILED) for state in self.states.values()))
 
     def make(self, waiting: list[Run]):
         while waiting or self.workers:

@@ -97,6 +97,8 @@ def runs_of(fields: dict, options: Options = (), **places: str) -> list[Run]:
         trainer, origin = one["trainer"], None
         start = one.get("start", [] if trainer in fields.get("except", ()) else fields.get("start", []))
         if start:  # trained on all classes of the source
+            if dataset == fields["source"]:
+                raise UserError(f"{dataset} is source and target at once: name other TARGETS")
             by = fields.get("source_trainer", trainer)
             its_cfg = shortened(by, fields.get("source_cfg", cfg))
             origin = Run("fewshot", fields["source"], by, its_cfg, seed, shot, options, **places)

@@ -105,8 +105,9 @@ def require(what: str, name: str, known: Iterable[str]):
 # A run that has begun is being made, or was interrupted.
 DONE, STALE, FAILED, BEGUN, WAITING = STATES = ("done", "stale", "failed", "begun", "waiting")
 ENDED = "exit code "  # the last line of a failed run's log
-# A run takes these from its backbone, and refuses other values.
-OF_THE_BACKBONE = [f"INPUT.{name}" for name in ("PIXEL_MEAN", "PIXEL_STD", "SIZE", "INTERPOLATION")]
+# A run takes these from its backbone and its task, and refuses other values.
+TAKEN = [f"INPUT.{name}" for name in ("PIXEL_MEAN", "PIXEL_STD", "SIZE", "INTERPOLATION")]
+TAKEN.append("DATASET.SUBSAMPLE_CLASSES")
 
 
 class State(NamedTuple):
@@ -136,9 +137,14 @@ def differences(run: Run, record: dict) -> list[str]:
     import train
     from trainers.core.run import options_of
 
-    cfg, recorded = train.setup_cfg(train.parse_args(run.command()[1:])), record["identity"]
+    cfg, recorded = train.setup_cfg(train.parse_args(run.command()[1:])), record.get("identity")
+    if not recorded:
+        return []  # versions before 0.2.0 did not keep it
+    if "normalize" not in cfg.INPUT.TRANSFORMS:
+        cfg.defrost()
+        cfg.INPUT.TRANSFORMS = (*cfg.INPUT.TRANSFORMS, "normalize")  # as every run does
     own, defaults, sections = options_of(cfg)
-    own.update({key: recorded[key] for key in OF_THE_BACKBONE if key in recorded})
+    own.update({key: recorded[key] for key in TAKEN if key in recorded})
     reasons = identity.differences(own, recorded, defaults, sections)[: identity.SHOWN]
     bank = read_bank_header(cfg.FEATURES.BANK) if cfg.FEATURES.BANK else {}
     is_other_bank = bank and bank.get("header_digest", bank.get("digest")) != recorded["images"]

@@ -5,6 +5,7 @@ queue; there it goes on. The script only submits: called again, it submits what 
 """
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -24,7 +25,8 @@ class Job:
         self.run, self.force = run, force
 
     def __call__(self):
-        self.launcher = Launcher([self.run], [""], self.force)
+        began = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"  # before a node failed: what it left is its own
+        self.launcher = Launcher([self.run], [""], self.force and not began)
         sys.exit(self.launcher.run())
 
     def checkpoint(self):

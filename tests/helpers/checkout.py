@@ -40,7 +40,7 @@ from trainers.core.run import options_of
 
 
 class Config(dict):
-    FEATURES = SimpleNamespace(BANK="")
+    FEATURES, INPUT = SimpleNamespace(BANK=""), SimpleNamespace(TRANSFORMS=["normalize"])
 
 
 def parse_args(words):

@@ -17,7 +17,7 @@ from dassl.utils import load_checkpoint, save_checkpoint
 from torch import nn
 
 from .config import options_of, parts_of
-from .files import UserError
+from .files import UserError, results_beside
 from .identity import FILES, TEMPLATE, as_recorded, fingerprint
 from .metrics import top1
 
@@ -169,17 +169,19 @@ def require_options(trainer, path: str, recorded: dict | None, parts, overridden
     """Raises UserError where a checkpoint with this recorded identity (stock CoOp's has none) was trained on another
     backbone or with other options of `parts` (the method, its plug-ins) than the trainer has, or on the same data set
     with another hand-written prompt. Keys in `overridden` may differ."""
+    own, cfg, compared = trainer.backbone.weights_hash, trainer.cfg, {}
+    weights = recorded["weights"] if recorded else results_beside(path).get("backbone", {}).get("sha256", own)
+    if weights != own:
+        raise UserError(f"{path} was trained on another backbone ({weights[:12]}, now {own[:12]})")
     if not recorded:
         return
-    own, cfg, compared = trainer.backbone.weights_hash, trainer.cfg, {}
-    if recorded["weights"] != own:
-        raise UserError(f"{path} was trained on another backbone ({recorded['weights'][:12]}, now {own[:12]})")
     for part in parts:
         for name, default in options_of(part).items():
             key = f"TRAINER.{part.SECTION}.{name}"
             if name not in (*APPLIED, *FILES):
                 compared[key] = recorded.get(key, as_recorded(default)), as_recorded(cfg.TRAINER[part.SECTION][name])
-    if recorded["DATASET.NAME"] == cfg.DATASET.NAME and "DATASET.TEMPLATE" not in overridden:
+    alike = TEMPLATE in recorded and recorded["DATASET.NAME"] == cfg.DATASET.NAME  # 0.2.0 kept no template
+    if alike and "DATASET.TEMPLATE" not in overridden:
         if cfg.DATASET.TEMPLATE is None:
             trainer.open_data(training=False)  # whose reader may have a prompt of its own
         compared["DATASET.TEMPLATE"] = recorded[TEMPLATE], " | ".join(trainer.templates)

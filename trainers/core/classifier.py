@@ -92,7 +92,8 @@ class Model:
         the test/ in it."""
         if labels is None:
             images, labels = from_folder(images, ("test", "val", "train", ""))
-        place = {plain(name): i for i, name in enumerate(self.classnames)}
+        numbered = reversed(list(enumerate(self.classnames)))  # of equal names the first, as argmax takes it
+        place = {plain(name): i for i, name in numbered}
         unknown = sorted({str(label) for label in labels if plain(str(label)) not in place})
         if unknown:
             raise UserError(f"labels that are none of the model's classes: {first_five(unknown)}; see add_classes")

@@ -218,10 +218,14 @@ def evaluate(trainer):
                 print(f"* {log_name(name)}: not available: {reason}")
             continue
         metrics |= found
-        if len(evaluation.items) < sum(evaluation.sides.values()):
-            measured = {"images": len(evaluation.items), "of": sum(evaluation.sides.values())}
-            print(f"on a fixed subset, {measured['images']:,} of {measured['of']:,} test images")
-            subset |= dict.fromkeys(found, measured)
+        images, of = len(evaluation.items), sum(evaluation.sides.values())
+        if images < of:
+            print(f"on a fixed subset, {images:,} of {of:,} test images")
+            subset |= dict.fromkeys(found, {"images": images, "of": of})
+            first = sum(item.label < evaluation.border for item in evaluation.items)
+            for (side, whole), part in zip(evaluation.sides.items(), (first, images - first)):
+                own = [name for name in found if name.endswith(f"_{side}")]
+                subset |= dict.fromkeys(own, {"images": part, "of": whole})
     for name, (first, second) in trainer.task.H_OF.items():
         if first in metrics and second in metrics:
             metrics[name] = harmonic_mean(metrics[first], metrics[second])

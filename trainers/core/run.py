@@ -2,7 +2,6 @@
 
 import os
 import platform
-import resource
 import sys
 from contextlib import nullcontext
 from itertools import count
@@ -19,6 +18,11 @@ from .contents import content_hashes
 from .files import RESULTS, UserError, hash_of, locked, names_hash, read_results, replacing, results_beside, summary
 from .tasks import TASKS
 from .version import __version__, commit
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
 
 # ---- identity
 
@@ -102,6 +106,8 @@ def peak_memory_mb(device):
     """Peak memory in MiB: of the GPU where there is one, else of the process."""
     if torch.device(device).type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    if resource is None:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 

@@ -131,6 +131,8 @@ class GATE(Plugin):
                 self.statistics = {name: file.get_tensor(name) for name in file.keys()}
         except (SafetensorError, OSError) as error:
             raise UserError(f"cannot read {path}, which a finished run of a trainer with GATE has: {error}") from None
+        if '"eta"' in header.get("settings", ""):
+            raise UserError(f"{path} is of GATE's first form, which is gone: train again with --force")
         if not is_intact(header, self.statistics):
             raise UserError(f"{path} is damaged; train again, which takes a finished checkpoint up")
         self.settings = json.loads(header["settings"])

@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 
 from trainers.core.files import RESULTS, UserError, read_results
+from trainers.core.identity import is_idle
 
 PAPERS = Path(__file__).resolve().parents[3] / "configs" / "papers"
 NAMES = yaml.safe_load((PAPERS / "names.yaml").read_text(encoding="utf-8"))
@@ -99,6 +100,9 @@ def facts_of(data: dict) -> frozenset:
     if facts.get("DATASET.HALVES_SEED", -1) >= 0:  # the half is the repetition, as the seed is
         facts["DATASET.HALVES_SEED"] = "drawn"
         facts.pop("classnames", None)
+    for key, value in list(facts.items()):
+        if key == "version" or is_idle(key, value) or "REVISION" in key and value == 1:
+            del facts[key]  # other versions do not record it, and mean the same
     facts["few-shot images"] = "sampled" if draw.endswith(".pkl") else re.sub(r"seed_?\d+", "", draw)
     facts["seed"] = "drawn" if data.get("unseeded") else "given"
     return shared(tuple(facts.items()))

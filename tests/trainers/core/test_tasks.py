@@ -1,12 +1,15 @@
 """Cross-dataset transfer, domain generalization and generalized zero-shot learning through the real command line, on
 tiny banks and images; no task reads what it must not see."""
 
+import json
+
 import pytest
 import torch
 from dassl.utils import UserError
+from PIL import Image
 from plain import hand_written, plain_text_features
 from runs import Recorded, argv, log, newest_state, open_data, results, same_state
-from tiny_data import NAMES, accuracy, features_of, make_bank, poison
+from tiny_data import NAMES, accuracy, features_of, make_bank, make_split, poison
 
 import train
 
@@ -165,3 +168,23 @@ def test_a_task_takes_its_base_half_by_itself(tiny_bank, tmp_path, task):
     with pytest.raises(UserError, match="trains on the base half.*SUBSAMPLE_CLASSES is new.*--eval-only"):
         train.main(argv(tiny_bank, tmp_path / "new", "CoOp", "DATASET.SUBSAMPLE_CLASSES", "new", task=task))
     assert not (tmp_path / "new/results.json").exists()
+
+
+def test_image_files_of_new_classes_are_never_read_in_training(tmp_path):
+    """Not even their test images, before the evaluation."""
+    split = make_split(NAMES[:4], train=3, val=1, test=1)
+    folder = tmp_path / "data/caltech-101"
+    for path, label, _ in [item for part in split.values() for item in part]:
+        file = folder / "101_ObjectCategories" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if label < 2:
+            Image.new("RGB", (40, 40), (90 * label, 40, 200)).save(file)
+        else:
+            file.write_bytes(b"no image")
+    (folder / "split_zhou_Caltech101.json").write_text(json.dumps(split))
+    options = [*ALL, *"FEATURES.VIEWS 1 DATALOADER.NUM_WORKERS 0 FEATURES.DIR".split(), tmp_path / "cache"]
+    words = argv("", tmp_path / "out", "CoOp_SHIP", *options, "TEST.NO_TEST", "True")
+    train.main(["--root", str(tmp_path / "data"), *words])
+    assert (tmp_path / "out/prompt_learner/model.pth.tar-3").exists()
+    with pytest.raises(UserError, match="cannot be read"):
+        train.main(["--root", str(tmp_path / "data"), *words, "TEST.NO_TEST", "False"])
