@@ -44,7 +44,7 @@ def main(argv=None):
     paths, labels = from_folder(args.folder, ("train", ""))
     counts = Counter(labels).values()
     per_class = min(counts) if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-    few = f"; {args.few} of each are trained on" if args.few else ""
+    few = f"; at most {args.few} of each are trained on" if args.few else ""
     print(f"{args.folder}: {len(paths)} images of {len(counts)} classes, {per_class} per class{few}")
     print(f"names without images: {', '.join(names) or 'none'}", flush=True)
     chosen = {"method": args.method, "backbone": args.backbone, "shots": args.few, "seed": args.seed, "out": args.out}

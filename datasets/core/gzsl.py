@@ -6,6 +6,7 @@ benchmark: trainval (seen classes), test_seen and test_unseen. A reader states t
 classes, seen ones first.
 """
 
+import os
 import re
 
 from dassl.utils import UserError
@@ -52,8 +53,10 @@ class GZSL(Reader):
         lists = [places[f"{name}_loc"].ravel().astype(int) for name in ("trainval", "test_seen", "test_unseen")]
         train, test_seen, test_unseen = ([images[place - 1] for place in numbers] for numbers in lists)
         seen, unseen = ({key for _, key in rows} for rows in (train, test_unseen))
-        if {key for _, key in test_seen} - seen or seen & unseen:
-            raise UserError("att_splits.mat mixes seen and unseen classes: the images are in another order")
+        listed = os.path.join(self.root, self.splits_folder, "testclasses.txt")  # comes with some of the splits
+        as_listed = not os.path.exists(listed) or {*self.read_lines(listed)} == unseen
+        if {key for _, key in test_seen} - seen or seen & unseen or min(map(min, lists)) < 1 or not as_listed:
+            raise UserError("att_splits.mat does not fit: the images are in another order than it counts")
         labels = {key: label for label, key in enumerate([*sorted(seen), *sorted(unseen)])}
 
         def items(rows):

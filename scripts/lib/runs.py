@@ -147,7 +147,7 @@ def differences(run: Run, record: dict) -> list[str]:
     own.update({key: recorded[key] for key in TAKEN if key in recorded})
     reasons = identity.differences(own, recorded, defaults, sections)[: identity.SHOWN]
     bank = read_bank_header(cfg.FEATURES.BANK) if cfg.FEATURES.BANK else {}
-    is_other_bank = bank and bank.get("header_digest", bank.get("digest")) != recorded["images"]
+    is_other_bank = bank and bank.get("header_digest", bank.get("digest")) != recorded.get("images")
     if is_other_bank or not bank and record["bank"]:
         reasons.append("it was made on other images or another feature bank")
     return reasons

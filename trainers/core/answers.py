@@ -9,9 +9,13 @@ import numpy as np
 NONE = "none of these"
 UNREADABLE = "(unreadable)"  # in place of a name
 
+SHOWN = 20  # rows of a table; the middle is left out of longer ones
+
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Columns of text, the first row being their heads."""
+    if len(rows) > SHOWN + 1:
+        rows = [*rows[: SHOWN // 2 + 1], ["..."] * len(rows[0]), *rows[-SHOWN // 2 :]]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 

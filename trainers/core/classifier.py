@@ -109,7 +109,7 @@ class Model:
         found = linear_of(self.head())
         if found is None:
             reason = "its logits are no linear function of an image's feature"
-            warnings.warn(f"{self._trainer.cfg.TRAINER.NAME} has no class weights: {reason}", stacklevel=2)
+            warnings.warn(f"{self._trainer.cfg.TRAINER.NAME} has no class weights: {reason}", stacklevel=3)
             return None
         weight, bias, scale = (tensor.float().cpu().numpy() for tensor in found)
         return Linear(weight, bias, scale.item())

@@ -39,11 +39,15 @@ class Range(NamedTuple):
 LIMITS: dict[str, Range | tuple] = {
     "DATASET.NUM_SHOTS": Range(-1),
     "DATASET.SUBSAMPLE_CLASSES": ("all", "base", "new"),
+    "DATASET.FOLD": Range(0),
+    "DATALOADER.NUM_WORKERS": Range(0),
     "DATALOADER.TRAIN_X.BATCH_SIZE": Range(1),
     "FEATURES.VIEWS": Range(0),
     "OPTIM.LR": Range(0),
     "OPTIM.MAX_EPOCH": Range(0),
     "OPTIM.SCHEDULE_PER": ("epoch", "step"),
+    "TRAIN.CHECKPOINT_SECONDS": Range(0),
+    "TEST.ALL_SUBSET": Range(0),
     "TEST.FINAL_MODEL": ("last_step", "best_val"),
 }
 

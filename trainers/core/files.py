@@ -9,7 +9,7 @@ import json
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -93,16 +93,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
 @contextmanager
 def locked(path: str | Path, waiting: str) -> Iterator[None]:
     """Holds the lock file `path`; prints `waiting` first where another process has it. The system frees the lock of a
-    process that died."""
+    process that died. On a file system without locks there is none, and work may be done twice."""
     from filelock import FileLock, Timeout  # not at the top: --help is shown before anything is installed
 
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print(waiting, flush=True)
-        lock.acquire()
+    with suppress(NotImplementedError):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(waiting, flush=True)
+            lock.acquire()
     try:
         yield
     finally:

@@ -187,6 +187,7 @@ def require_images(trainer):
             kinds = " and ".join(lacking) or "these"
             raise UserError(f"TASK {trainer.cfg.TASK} evaluates, but there are no test images of {kinds} classes")
         trainer.data.plain(evaluation.items)
+    _ = trainer.data.val_set  # read now, not after training
 
 
 def on_split(trainer, split: str) -> float:
