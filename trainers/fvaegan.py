@@ -33,11 +33,10 @@ from .core import FeatureTrainer, RowHead, UserError
 from .core.data import FeatureLoader, FeatureSet
 from .core.model.prompts import ClassTokens
 from .core.randomness import seed_all
-from .generative.gan import critic_loss
+from .generative.frameworks import critic_loss, kl_to_standard_normal
 from .generative.nets import LEAKY, class_features, descend, gaussian_init, mlp
 from .generative.synthesis import Synthesizer
 from .generative.training import STAGE, GeneratorTraining
-from .generative.vae import kl_to_standard_normal
 from .plugins import register_twins
 
 BETAS, ENCODER_BETAS = (0.5, 0.999), (0.9, 0.999)  # of Adam; the public code leaves the encoder's at torch's default
@@ -142,11 +141,10 @@ class Classifier(RowHead):
 
     def __init__(self, backbone, classnames, scale, linear, transform=None):
         super().__init__(backbone, classnames)
-        self.scale, self.linear, self.transform = scale, linear, transform
+        self.scale, self.linear, self.transform = scale, linear, transform or nn.Identity()
 
     def forward(self, features):
-        x = self.scale(features)
-        return self.linear(x if self.transform is None else self.transform(x))
+        return self.linear(self.transform(self.scale(features)))
 
     def for_classes(self, classnames):
         """The head over some of its classes: their rows of the layer."""

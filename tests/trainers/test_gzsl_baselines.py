@@ -14,7 +14,7 @@ from trainers.core.files import ClassesUnsupported
 from trainers.core.model.prompts import ClassTokens
 from trainers.fclswgan import CLSWGAN
 from trainers.fvaegan import VAEGAN, Classifier, Scale
-from trainers.generative.gan import critic_loss
+from trainers.generative.frameworks import critic_loss
 from trainers.tfvaegan import TFVAEGAN, WithHidden, attribute_loss
 
 DIM = 8  # of the tiny backbone's features

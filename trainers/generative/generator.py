@@ -20,7 +20,6 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from ..core.files import UserError
 from ..core.gaussian import NEIGHBOURS, mean_near_text, means_of, shrunk_covariance
 from ..core.model.prompts import assemble
 from ..core.model.text_encoder import TextEncoder
@@ -86,8 +85,8 @@ class TrainingFreeGenerator(nn.Module):
         self.templates, self.neighbours = templates, round(NEIGHBOURS * share)
         for name, value in tensors.items():
             self.register_buffer(name, value)
-        texts = class_features(backbone, templates)
-        self.centres_of = lru_cache(maxsize=4)(lambda classes: self.centres(texts(classes)))
+        texts_of = class_features(backbone, templates)
+        self.centres_of = lru_cache(maxsize=4)(lambda classes: self.centres(texts_of(classes)))
 
 
 class ShiftGenerator(TrainingFreeGenerator):
@@ -117,10 +116,6 @@ class GaussianGenerator(TrainingFreeGenerator):
     def fitted(images, texts):
         support = images.mean()
         residuals = support - means_of(support, images.labels, len(texts))[images.labels]
-        if not residuals.any():
-            raise UserError(
-                "TRAINER.SHIP.GENERATOR gaussian needs a covariance, and every class has one image: use shift"
-            )
         return {"support": support, "factor": torch.linalg.cholesky(shrunk_covariance(residuals)).float()}
 
     def centres(self, texts):

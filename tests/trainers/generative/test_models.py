@@ -11,9 +11,16 @@ from trainers.core.data import FeatureSet
 from trainers.core.gaussian import shrunk_covariance
 from trainers.core.model.prompts import ClassTokens, tokenize
 from trainers.core.model.text_encoder import in_fp32
-from trainers.generative.gan import PENALTY_WEIGHT, WGAN, critic_loss
+from trainers.generative.frameworks import (
+    PENALTY_WEIGHT,
+    VAE,
+    WGAN,
+    class_spectrum,
+    critic_loss,
+    keeping_weight,
+    reconstruction_loss,
+)
 from trainers.generative.generator import FeatureGenerator, GaussianGenerator, PromptGenerator, ShiftGenerator
-from trainers.generative.vae import VAE, class_spectrum, keeping_weight, reconstruction_loss
 
 TEMPLATE = "a sketch of a {}."
 LABELS = torch.tensor([0, 3, 3, 6, 1])

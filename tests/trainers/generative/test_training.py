@@ -16,8 +16,7 @@ from trainers.core.data import FeatureLoader, FeatureSet
 from trainers.core.model.prompts import ClassTokens
 from trainers.core.predictor import Stopwatch
 from trainers.core.randomness import seed_all
-from trainers.generative.build import build_framework, load_framework
-from trainers.generative.gan import PENALTY_WEIGHT, critic_loss
+from trainers.generative.frameworks import PENALTY_WEIGHT, build_framework, critic_loss, load_framework
 from trainers.generative.synthesis import Extended, Synthesizer
 from trainers.generative.training import GeneratorTraining
 
