@@ -14,7 +14,6 @@ from trainers.core.files import ClassesUnsupported
 from trainers.core.model.prompts import ClassTokens
 from trainers.fclswgan import CLSWGAN
 from trainers.fvaegan import VAEGAN, Classifier, Scale
-from trainers.generative.frameworks import critic_loss
 from trainers.tfvaegan import TFVAEGAN, WithHidden, attribute_loss
 
 DIM = 8  # of the tiny backbone's features
@@ -59,29 +58,6 @@ def test_scale_is_min_max_by_dimension():
     scale = Scale(features)
     assert scale(features).tolist() == [[0, 0, 0], [1, 0, 1], [0.25, 0, 0.5]]  # a dimension without spread stays finite
     assert torch.equal(scale.inverse(scale(features)), features)
-
-
-def test_the_critics_loss_is_wgan_with_gradient_penalty(backbone, classes):
-    """D is piecewise linear: its gradient in x is W1^T (slopes * w2), by hand for each sample."""
-    framework, features, labels = made(VAEGAN, backbone)
-    x, fake = framework.generator.scale(features), torch.rand(5, DIM)
-    attributes = framework.generator.class_features(classes)[labels]
-    first, second = framework.critic[0], framework.critic[2]
-
-    def score(x):
-        return linear(leaky(linear(torch.cat([x, attributes], 1), first)), second).squeeze(1)
-
-    torch.manual_seed(3)
-    loss, terms = critic_loss(framework.score, x, fake, attributes, 3.0)
-    torch.manual_seed(3)
-    share = torch.rand(5, 1)
-    before = linear(torch.cat([share * x + (1 - share) * fake, attributes], 1), first)
-    slopes = torch.where(before > 0, torch.ones(()), torch.tensor(0.2)) * second.weight
-    norms = (slopes @ first.weight[:, :DIM]).square().sum(1).sqrt().tolist()
-    penalty = sum((norm - 1) ** 2 for norm in norms) / 5
-    distance = (score(x).mean() - score(fake).mean()).item()
-    assert terms == {"distance": pytest.approx(distance, abs=1e-5), "penalty": pytest.approx(penalty, rel=1e-4)}
-    assert loss.item() == pytest.approx(3.0 * penalty - distance, rel=1e-4)
 
 
 def test_the_generators_loss_is_vae_and_critic(backbone, classes):

@@ -180,8 +180,7 @@ def test_the_lists_that_ship_are_as_their_headers_say():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ("SAMPLE 2", "three names or more: there are 114, and TRAINER.SAR.SAMPLE is 2"),
-        ("NAMES lists", "NAMES is 'lists'; it must be one of list, .*text file"),
+        ("NAMES lists", "TRAINER.SAR.NAMES lists cannot be read"),
         ("NAMES list RUN.DATASET birds", "there is none for birds; type TRAINER.SAR.NAMES FILE"),
         ("NAMES random", "thousands of words.*TRAINER.SAR.COUNT"),
     ],
