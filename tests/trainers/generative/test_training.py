@@ -29,7 +29,8 @@ def pretraining(backbone, directory, **changes):
     run = SimpleNamespace(cfg=cfg, backbone=backbone, output_dir=str(directory), identity={}, templates=[])
     run.train_set = FeatureSet(unit(10, backbone.embed_dim), torch.arange(11), torch.arange(10) % 3)
     run.watch, run.hides_bars, run.device = Stopwatch(), True, "cpu"
-    return GeneratorTraining(partial(build_framework, options, backbone, options.KL_WEIGHT), run, "SHIP", classes)
+    build = partial(build_framework, options, backbone, options.KL_WEIGHT)
+    return GeneratorTraining(build, run, "SHIP", classes, options.EPOCHS)
 
 
 def descend(loss, optimizer):
