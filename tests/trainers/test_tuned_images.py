@@ -76,11 +76,21 @@ def test_synthetic_rows_train_the_text_side_alone(data, tmp_path):
         assert still and moved and not still & {name for name in moved if trainer.head.get_parameter(name).grad.any()}
 
 
-def test_a_gate_takes_images_with_two_features(data, tmp_path):
-    """MMRL's; base and new are the method's, and the joint decision is another."""
+def test_a_gate_judges_by_the_class_feature(data, tmp_path):
+    """MMRL's images have two features. Base, new and the class within a side are the method's; the joint decision is
+    half the judge's."""
     plain, gated = (tmp_path / name for name in ("MMRL", "MMRL_GATE"))
     for out in (plain, gated):
         train.main(argv(data, out, out.name, "OPTIM.LR", 0.01))
     of_plain, of_gated = (results(out)["metrics"] for out in (plain, gated))
     assert [of_gated[side] for side in ("base", "new")] == [of_plain[side] for side in ("base", "new")]
-    assert of_gated["auroc"] != of_plain["auroc"]
+    trainer = open_run(str(gated))
+    trainer.open_data(training=False)
+    features = trainer.data.plain(trainer.dataset.test).first()
+    base, new = trainer.task.real_classnames(), trainer.new_classnames()
+    heads = [trainer.head_for(names) for names in ([*base, *new], base, new)]
+    together, of_base, of_new = (trainer.logits(head, features) for head in heads)
+    assert torch.equal(together[:, : len(base)].argmax(1), of_base.argmax(1))
+    assert torch.equal(together[:, len(base) :].argmax(1), of_new.argmax(1))
+    gap = of_new.amax(1) - of_base.amax(1)
+    assert not torch.allclose(together[:, len(base) :].amax(1), gap)  # the judge takes part
