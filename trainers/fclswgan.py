@@ -47,14 +47,13 @@ class CLSWGAN(VAEGAN):
     def optimizers(self, options):
         return [adam(network.parameters(), options.LR) for network in (self.critic, self.generator)]
 
-    def step(self, x, labels, classes, optimizers):
-        x, attributes = self.generator.scale(x), self.generator.class_features(classes)[labels]
-        terms = self.update_critic(x, attributes, optimizers[0])
+    def generator_loss(self, x, attributes, labels):
+        """beta L_CLS - gamma E[D(x~, a)] -> (loss, {"classification"}, the synthetic x~ [B, d])."""
         synthetic = self.generator.scaled(torch.randn_like(x), attributes)
         classification = F.cross_entropy(self.classifier(synthetic), to_device(labels, x.device))
         fooled = self.score(synthetic, attributes).mean()
-        descend(self.options.CLS_WEIGHT * classification - self.options.GAN_WEIGHT * fooled, optimizers[1])
-        return {**terms, "classification": classification.detach()}
+        loss = self.options.CLS_WEIGHT * classification - self.options.GAN_WEIGHT * fooled
+        return loss, {"classification": classification.detach()}, synthetic
 
 
 @register_twins

@@ -99,7 +99,7 @@ class VAEGAN(nn.Module):
     def score(self, x, attributes):
         return self.critic(torch.cat([x, attributes], 1)).squeeze(1)
 
-    def generator_loss(self, x, attributes):
+    def generator_loss(self, x, attributes, labels):
         """L_VAE - gamma E[D(x~, a)] -> (loss, {"reconstruction", "kl"}, the synthetic x~ [B, d])."""
         mu, log_var = self.encoder(torch.cat([x, attributes], 1)).chunk(2, 1)
         reconstructed = self.generator.scaled(mu + torch.randn_like(mu) * (0.5 * log_var).exp(), attributes)
@@ -121,7 +121,7 @@ class VAEGAN(nn.Module):
     def step(self, x, labels, classes, optimizers):
         x, attributes = self.generator.scale(x), self.generator.class_features(classes)[labels]
         terms = self.update_critic(x, attributes, optimizers[0])
-        loss, more, _ = self.generator_loss(x, attributes)
+        loss, more, _ = self.generator_loss(x, attributes, labels)
         descend(loss, optimizers[1])
         return {**terms, **more}
 

@@ -88,7 +88,7 @@ class TFVAEGAN(VAEGAN):
             for _ in range(self.options.CRITIC_STEPS):
                 descend(weight * attribute_loss(decoder(x), attributes), optimizers[2])
             terms = self.update_critic(x, attributes, optimizers[0])
-            loss, more, synthetic = self.generator_loss(x, attributes)
+            loss, more, synthetic = self.generator_loss(x, attributes, labels)
             semantic = attribute_loss(decoder(synthetic), attributes)
             descend(loss + weight * semantic, optimizers[1], optimizers[2])
         return {**terms, **more, "semantic": semantic.detach()}

@@ -70,7 +70,7 @@ def test_the_generators_loss_is_vae_and_critic(backbone, classes):
         return torch.sigmoid(linear(hidden, generator.output[0]))
 
     torch.manual_seed(3)
-    loss, terms, synthetic = framework.generator_loss(x, attributes)
+    loss, terms, synthetic = framework.generator_loss(x, attributes, labels)
     torch.manual_seed(3)
     noise, prior = torch.randn(5, DIM), torch.randn(5, DIM)
     e1, e2, e3 = (framework.encoder[i] for i in (0, 2, 4))

@@ -48,7 +48,7 @@ def test_auto_takes_the_rules_weight(tiny_bank, tmp_path):
 
 def test_bad_new_class_names(tiny_bank, tmp_path):
     file = tmp_path / "names.txt"
-    for names, problem in (("dog\n", "'dog' repeats the class 'dog'"), ("word " * 90, "exceed 77 tokens")):
+    for names, problem in (("dog\n", "'dog' repeats the class 'dog'"), ("word " * 90, "have more than the 72 tokens")):
         file.write_text(names)
         words = argv(tiny_bank, tmp_path, "CoOp_SHIP", "TRAINER.SHIP.NEW_CLASSES", str(file), task="fewshot")
         with pytest.raises(UserError, match=problem):
