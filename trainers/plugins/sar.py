@@ -38,6 +38,7 @@ from ..core.plugin import Plugin
 DISTANCES = ("kl", "mse", "pearson", "lasp")
 KEY = "TRAINER.SAR.NAMES"
 WORDS = ("vocabulary", "random")  # sources of thousands of words
+SOURCES = ("list", "task", "imagenet", *WORDS)
 DATASETS = Path(__file__).resolve().parents[2] / "datasets"  # this project's, where lists are; a copy may lack it
 
 
@@ -77,6 +78,14 @@ class SAR(Plugin):
     names: list[str] = []  # V, the trained ones first
     tokens = None  # ClassTokens of V
     report: dict = {}
+
+    def __init__(self, trainer):
+        super().__init__(trainer)
+        source = self.options.NAMES
+        is_word = source and not any(sign in source for sign in "./")
+        if is_word and (source not in SOURCES or (source in WORDS and not self.options.COUNT)):
+            sources = f"{', '.join(SOURCES)}, the last two with TRAINER.SAR.COUNT"
+            raise UserError(f"{KEY} is '{source}'; it must be one of {sources}, or a text file such as ./{source}")
 
     @classmethod
     def refuses(cls, trainer_class):
@@ -167,8 +176,6 @@ class SAR(Plugin):
             return [line.partition(" ")[2] for line in lines]  # "n01440764 tench"
         if source not in WORDS:
             return read_names(self.list_file() if source == "list" else Path(source).expanduser(), KEY)
-        if not self.options.COUNT:
-            raise UserError(f"{KEY} {source} has thousands of words; say how many with TRAINER.SAR.COUNT, such as 100")
         words = token_words(backbone)
         if source == "random":
             order = torch.randperm(len(words.words), generator=self.draws("words"))
