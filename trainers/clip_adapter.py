@@ -27,13 +27,6 @@ class CLIPAdapterHead(nn.Module):
         return CLIPAdapterHead(self.adapter, self.ratio, self.zero_shot.for_classes(classnames))
 
 
-def bottleneck(width, reduction):
-    """Linear(d, d / reduction), ReLU, Linear(d / reduction, d), ReLU, without biases, as in the released code."""
-    hidden = width // reduction
-    down, up = nn.Linear(width, hidden, bias=False), nn.Linear(hidden, width, bias=False)
-    return nn.Sequential(down, nn.ReLU(), up, nn.ReLU())
-
-
 @register_twins
 class CLIP_Adapter(FeatureTrainer):
     SECTION = "CLIP_ADAPTER"
@@ -46,5 +39,7 @@ class CLIP_Adapter(FeatureTrainer):
 
     def build_head(self, classnames):
         zero_shot = ZeroshotHead(self.backbone, self.announced_templates(), classnames)
-        adapter = bottleneck(self.backbone.embed_dim, self.options.REDUCTION)
-        return CLIPAdapterHead(adapter, self.options.RATIO, zero_shot)
+        width = self.backbone.embed_dim
+        hidden = width // self.options.REDUCTION
+        down, up = nn.Linear(width, hidden, bias=False), nn.Linear(hidden, width, bias=False)  # as in the released code
+        return CLIPAdapterHead(nn.Sequential(down, nn.ReLU(), up, nn.ReLU()), self.options.RATIO, zero_shot)

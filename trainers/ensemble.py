@@ -18,7 +18,6 @@ from torch import nn
 
 from .core import FeatureTrainer, UserError
 from .core.files import nearest
-from .core.metrics import BATCH
 from .core.randomness import seed_all
 from .core.registry import known_trainers
 from .core.run import is_done
@@ -38,7 +37,6 @@ class MeanHead(nn.Module):
         super().__init__()
         self.members = nn.ModuleDict(heads)
         self.register_buffer("sizes", torch.tensor(sizes, dtype=torch.long))
-        self.evaluation_batch = min(getattr(head, "evaluation_batch", BATCH) for head in heads.values())
 
     def forward(self, features):
         return torch.stack([head(features).float() for head in self.members.values()]).mean(0)
@@ -50,10 +48,8 @@ def member_class(line: str) -> type:
     kind = known.get(name, object)
     ours = issubclass(kind, FeatureTrainer) and not issubclass(kind, Ensemble)
     if not ours or {plugin.NAME for plugin in kind.PLUGINS} - MAY_HAVE:
-        raise UserError(
-            f"TRAINER.ENSEMBLE.MEMBERS: '{name}' cannot be a member; known, nearest first: "
-            f"{', '.join(nearest(name, known)[:8])}. GATE goes over the ensemble (Ensemble_GATE)"
-        )
+        near = ", ".join(nearest(name, known)[:8])
+        raise UserError(f"{name} cannot be a member of Ensemble; known, nearest first: {near}. GATE goes over it")
     return kind
 
 

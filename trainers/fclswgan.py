@@ -17,7 +17,7 @@ from torch import nn
 
 from .core.data import to_device
 from .fvaegan import VAEGAN, adam, f_VAEGAN
-from .generative.nets import descend
+from .generative.frameworks import descend
 from .plugins import register_twins
 
 EPOCHS, BATCH, RATE = 50, 100, 1e-3  # of P, as in the authors' code
@@ -45,17 +45,15 @@ class CLSWGAN(VAEGAN):
         self.classifier = softmax_classifier(scaled, labels, int(labels.max()) + 1)
 
     def optimizers(self, options):
-        trained = [*self.generator.hidden.parameters(), *self.generator.output.parameters()]
-        return [adam(self.critic.parameters(), options.LR), adam(trained, options.LR)]
+        return [adam(network.parameters(), options.LR) for network in (self.critic, self.generator)]
 
-    def step(self, x, labels, classes, optimizers):
-        x, attributes = self.generator.scale(x), self.generator.class_features(classes)[labels]
-        terms = self.update_critic(x, attributes, optimizers[0])
-        synthetic = self.generate(torch.randn_like(x), attributes)
+    def generator_loss(self, x, attributes, labels):
+        """beta L_CLS - gamma E[D(x~, a)] -> (loss, {"classification"}, the synthetic x~ [B, d])."""
+        synthetic = self.generator.scaled(torch.randn_like(x), attributes)
         classification = F.cross_entropy(self.classifier(synthetic), to_device(labels, x.device))
         fooled = self.score(synthetic, attributes).mean()
-        descend(self.options.CLS_WEIGHT * classification - self.options.GAN_WEIGHT * fooled, optimizers[1])
-        return {**terms, "classification": classification.detach()}
+        loss = self.options.CLS_WEIGHT * classification - self.options.GAN_WEIGHT * fooled
+        return loss, {"classification": classification.detach()}, synthetic
 
 
 @register_twins

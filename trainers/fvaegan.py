@@ -33,11 +33,10 @@ from .core import FeatureTrainer, RowHead, UserError
 from .core.data import FeatureLoader, FeatureSet
 from .core.model.prompts import ClassTokens
 from .core.randomness import seed_all
-from .generative.gan import critic_loss
-from .generative.nets import LEAKY, class_features, descend, gaussian_init, mlp
+from .generative.frameworks import critic_loss, descend, kl_to_standard_normal
+from .generative.generator import LEAKY, class_features, gaussian_init, mlp
 from .generative.synthesis import Synthesizer
 from .generative.training import STAGE, GeneratorTraining
-from .generative.vae import kl_to_standard_normal
 from .plugins import register_twins
 
 BETAS, ENCODER_BETAS = (0.5, 0.999), (0.9, 0.999)  # of Adam; the public code leaves the encoder's at torch's default
@@ -100,16 +99,13 @@ class VAEGAN(nn.Module):
     def score(self, x, attributes):
         return self.critic(torch.cat([x, attributes], 1)).squeeze(1)
 
-    def generate(self, z, attributes):
-        return self.generator.scaled(z, attributes)
-
-    def generator_loss(self, x, attributes):
+    def generator_loss(self, x, attributes, labels):
         """L_VAE - gamma E[D(x~, a)] -> (loss, {"reconstruction", "kl"}, the synthetic x~ [B, d])."""
         mu, log_var = self.encoder(torch.cat([x, attributes], 1)).chunk(2, 1)
-        reconstructed = self.generate(mu + torch.randn_like(mu) * (0.5 * log_var).exp(), attributes)
+        reconstructed = self.generator.scaled(mu + torch.randn_like(mu) * (0.5 * log_var).exp(), attributes)
         reconstruction = F.binary_cross_entropy(reconstructed, x, reduction="sum") / len(x)
         kl = kl_to_standard_normal(mu, log_var)
-        synthetic = self.generate(torch.randn_like(mu), attributes)
+        synthetic = self.generator.scaled(torch.randn_like(mu), attributes)
         loss = reconstruction + kl - self.options.GAN_WEIGHT * self.score(synthetic, attributes).mean()
         return loss, {"reconstruction": reconstruction.detach(), "kl": kl.detach()}, synthetic
 
@@ -117,7 +113,7 @@ class VAEGAN(nn.Module):
         """The critic's updates for one of the generator, by -L_WGAN -> the terms of the last."""
         for _ in range(self.options.CRITIC_STEPS):
             with torch.no_grad():
-                synthetic = self.generate(torch.randn_like(x), attributes)
+                synthetic = self.generator.scaled(torch.randn_like(x), attributes)
             loss, terms = critic_loss(self.score, x, synthetic, attributes, self.options.PENALTY_WEIGHT)
             descend(loss, optimizer)
         return terms
@@ -125,7 +121,7 @@ class VAEGAN(nn.Module):
     def step(self, x, labels, classes, optimizers):
         x, attributes = self.generator.scale(x), self.generator.class_features(classes)[labels]
         terms = self.update_critic(x, attributes, optimizers[0])
-        loss, more, _ = self.generator_loss(x, attributes)
+        loss, more, _ = self.generator_loss(x, attributes, labels)
         descend(loss, optimizers[1])
         return {**terms, **more}
 
@@ -142,11 +138,10 @@ class Classifier(RowHead):
 
     def __init__(self, backbone, classnames, scale, linear, transform=None):
         super().__init__(backbone, classnames)
-        self.scale, self.linear, self.transform = scale, linear, transform
+        self.scale, self.linear, self.transform = scale, linear, transform or nn.Identity()
 
     def forward(self, features):
-        x = self.scale(features)
-        return self.linear(x if self.transform is None else self.transform(x))
+        return self.linear(self.transform(self.scale(features)))
 
     def for_classes(self, classnames):
         """The head over some of its classes: their rows of the layer."""
@@ -187,7 +182,7 @@ class f_VAEGAN(FeatureTrainer):
         seen, unseen = ClassTokens(real, self.backbone), ClassTokens(new, self.backbone)
         with self.watch.stage(STAGE):
             build = partial(self.FRAMEWORK, self.backbone, self.options, self.train_set)
-            framework, self.report, _ = GeneratorTraining(build, self, self.SECTION, seen).run()
+            framework, self.report, _ = GeneratorTraining(build, self, self.SECTION, seen, self.options.EPOCHS).run()
             self.generator = framework.generator
             seed_all(self.cfg.SEED, "support")
             self.synthetic = Synthesizer(self.generator, unseen, first_label=len(real)).balanced(self.options.SYNTHETIC)

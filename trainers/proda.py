@@ -119,7 +119,6 @@ class ProDA(FeatureTrainer):
         if count < 2 or batch < 1 or count % batch:
             raise UserError(f"TRAINER.PRODA.N_PROMPT is {count}; it must be 2 or more and a multiple of PROMPT_BATCH")
         ctx = torch.stack([initial_context(self.backbone, "", options.N_CTX) for _ in range(count)])
-        print(f"contexts: random, {tuple(ctx.shape)}")
         return ProDAHead(self.backbone, classnames, ctx, options.CHUNK)
 
     def make_loader(self):

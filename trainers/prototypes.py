@@ -33,7 +33,7 @@ class PrototypeHead(MeansHead):
     """Unit features [B, d] -> logits [B, C]. State: means [C, d], offset [d] from text to images."""
 
     def mean_of(self, names):
-        return self.described(names) + self.offset
+        return self.texts_of(names) + self.offset
 
     def class_weights(self):
         return F.normalize(self.means, dim=-1)
@@ -43,17 +43,15 @@ class PrototypeHead(MeansHead):
 
 
 class MeansTrainer(FeatureTrainer):
-    """What both have in common: nothing is trained, and the head is made of the few-shot features."""
+    """What both have in common: nothing is trained, and the head is made of the few-shot features.
+
+    A subclass has `HEAD`, a MeansHead, and `state(features, labels, texts)`: what the head over the classes with images
+    is made of, given unit features [N, d], labels [N], and what describes the classes [C, d].
+    """
 
     NEEDS_FEATURES = True
     USES_CLASS_MEANS = True
     trains = False
-    HEAD = MeansHead
-
-    def state(self, features, labels, texts):
-        """What the head over the classes with images is made of: unit features [N, d], labels [N], and what describes
-        the classes [C, d]."""
-        raise NotImplementedError
 
     def build_head(self, classnames):
         train, base = self.train_set, self.task.real_classnames()

@@ -35,9 +35,8 @@ S separates no better than prototypes of CLIP's own features do, on leave-classe
 """
 
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .coop import CoOpHead
 from .coop_vpt import mean_kl

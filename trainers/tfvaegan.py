@@ -21,7 +21,8 @@ import torch
 import torch.nn as nn
 
 from .fvaegan import VAEGAN, Classifier, ConditionalGenerator, adam, f_VAEGAN
-from .generative.nets import LEAKY, descend, gaussian_init, mlp
+from .generative.frameworks import descend
+from .generative.generator import LEAKY, gaussian_init, mlp
 from .plugins import register_twins
 
 TINY = 1e-24
@@ -40,9 +41,9 @@ class SemanticDecoder(nn.Module):
 
 
 class FeedbackGenerator(ConditionalGenerator):
-    """G with the feedback of a decoder; what it gives as features is refined."""
+    """G with the feedback of a decoder; without it where `refined` is False."""
 
-    strength = 1.0  # delta
+    strength, refined = 1.0, True  # strength: delta
 
     def __init__(self, backbone, hidden_dim, scale):
         super().__init__(backbone, hidden_dim, scale)
@@ -50,13 +51,11 @@ class FeedbackGenerator(ConditionalGenerator):
         layers = mlp(hidden_dim, hidden_dim, hidden_dim, activation=LEAKY)
         self.feedback = gaussian_init(nn.Sequential(*layers, LEAKY()))
 
-    def first(self, z, attributes):
-        """Without feedback [B, d]."""
-        return super().scaled(z, attributes)
-
     def scaled(self, z, attributes):
+        if not self.refined:
+            return super().scaled(z, attributes)
         with torch.no_grad():
-            h = self.decoder.hidden(self.first(z, attributes))
+            h = self.decoder.hidden(super().scaled(z, attributes))
         return self.output(self.hidden(torch.cat([z, attributes], 1)) + self.strength * self.feedback(h))
 
 
@@ -74,25 +73,22 @@ class TFVAEGAN(VAEGAN):
 
     def __init__(self, backbone, options, train_set):
         super().__init__(backbone, options, train_set)
-        self.generator.strength, self.refined = options.FEEDBACK, True
+        self.generator.strength = options.FEEDBACK
 
     def optimizers(self, options):
         critic, generator = super().optimizers(options)
         generator.add_param_group({"params": [*self.generator.feedback.parameters()], "lr": options.FEEDBACK_LR})
         return [critic, generator, adam(self.generator.decoder.parameters(), options.DECODER_LR)]
 
-    def generate(self, z, attributes):
-        return (self.generator.scaled if self.refined else self.generator.first)(z, attributes)
-
     def step(self, x, labels, classes, optimizers):
         """Without feedback, then with it; the terms are of the latter."""
         x, attributes = self.generator.scale(x), self.generator.class_features(classes)[labels]
         decoder, weight = self.generator.decoder, self.options.DECODER_WEIGHT
-        for self.refined in (False, True):
+        for self.generator.refined in (False, True):
             for _ in range(self.options.CRITIC_STEPS):
                 descend(weight * attribute_loss(decoder(x), attributes), optimizers[2])
             terms = self.update_critic(x, attributes, optimizers[0])
-            loss, more, synthetic = self.generator_loss(x, attributes)
+            loss, more, synthetic = self.generator_loss(x, attributes, labels)
             semantic = attribute_loss(decoder(synthetic), attributes)
             descend(loss + weight * semantic, optimizers[1], optimizers[2])
         return {**terms, **more, "semantic": semantic.detach()}

@@ -162,11 +162,8 @@ class Tip_Adapter_F(FeatureTrainer):
 
     def build_optimizer(self, head):
         optimizer = super().build_optimizer(head)
-        for group in optimizer.param_groups:
-            if "eps" in group:
-                group["eps"] = self.options.EPS
-            if "fused" in group:  # one pass over the keys
-                group["fused"] = True
+        for group in optimizer.param_groups:  # other optimisers than the Adam family do not look at eps
+            group.update(eps=self.options.EPS, fused=True)  # fused: one pass over the keys
         return optimizer
 
     def tune(self):

@@ -8,8 +8,8 @@ from PIL import Image
 
 from trainers.core.model.prompts import embed_words
 from trainers.core.model.vocabulary import Vocabulary, token_words
+from trainers.generative.frameworks import VAE
 from trainers.generative.generator import PromptGenerator
-from trainers.generative.vae import VAE
 
 
 def test_the_vocabulary_holds_words_alone_(miniclip_backbone):

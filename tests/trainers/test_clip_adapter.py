@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from plain import hand_written, unit
 from runs import Recorded, argv, results
 from tiny_data import NAMES
+from torch import nn
 
-from trainers.clip_adapter import CLIPAdapterHead, bottleneck
+from trainers.clip_adapter import CLIPAdapterHead
 from trainers.core import ZeroshotHead
 
 WEIGHTS = ("adapter.0.weight", "adapter.2.weight")
@@ -24,7 +25,8 @@ def plain_logits(raw, down, up, text, scale):
 def test_unit_features_equal_the_authors_raw_features(miniclip_backbone):
     torch.manual_seed(0)
     width, zero_shot = miniclip_backbone.embed_dim, ZeroshotHead(miniclip_backbone, ["a photo of a {}."], NAMES)
-    head, features = CLIPAdapterHead(bottleneck(width, 4), 0.2, zero_shot), unit(6, width)
+    down, up = nn.Linear(width, width // 4, bias=False), nn.Linear(width // 4, width, bias=False)
+    head, features = CLIPAdapterHead(nn.Sequential(down, nn.ReLU(), up, nn.ReLU()), 0.2, zero_shot), unit(6, width)
     raw = features * torch.tensor([0.01, 0.5, 1.0, 3.0, 10.0, 700.0])[:, None]
     text, scale = hand_written(miniclip_backbone, NAMES), miniclip_backbone.logit_scale.exp()
     expected = plain_logits(raw, *head.parameters(), text, scale)

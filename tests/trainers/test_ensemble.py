@@ -57,7 +57,7 @@ def test_members_of_ones_own(tiny_bank, tmp_path):
     heads = [member.method_head(NAMES) for member in trainer.members.values()]
     expected = sum(trainer.logits(head, x) for head in heads) / 3
     assert torch.allclose(trainer.logits(trainer.head_for(NAMES), x), expected, atol=1e-5)
-    for line, reason in (("CoOp_GATE", "GATE goes over the ensemble"), ("CoOpp", "'CoOpp' cannot be .* CoOp,")):
+    for line, reason in (("CoOp_GATE", "GATE goes over it"), ("CoOpp", "CoOpp cannot be .* CoOp,")):
         with pytest.raises(UserError, match=reason):
             train.main(argv(tiny_bank, tmp_path / "no", "Ensemble", "TRAINER.ENSEMBLE.MEMBERS", str([line])))
 

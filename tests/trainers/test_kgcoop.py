@@ -3,10 +3,7 @@
 import pytest
 import torch.nn.functional as F
 from plain import hand_written, plain_text_features
-from runs import EVERY_STEP, Recorded, argv, log
-from tiny_data import make_bank
-
-import train
+from runs import EVERY_STEP, Recorded, argv
 
 
 @pytest.mark.parametrize("weight", [0.0, 8.0])
@@ -24,10 +21,3 @@ def test_losses_equal_the_plain_formulation(tiny_bank, tmp_path, monkeypatch, mi
 
     assert run.losses == pytest.approx(run.plain_losses(plain)[0], abs=2e-4) and len(run.losses) == 8
     assert (run.losses[0] > 3) == (weight > 0)  # the random context is far from the hand-written prompt
-
-
-def test_the_hand_written_prompt_of_textures_is_its_own(tmp_path, miniclip_backbone):
-    bank = make_bank(tmp_path / "bank.safetensors", miniclip_backbone, dataset="DescribableTextures")
-    options = ["DATASET.NAME", "DescribableTextures", "OPTIM.MAX_EPOCH", "1", "TEST.NO_TEST", "True"]
-    train.main(argv(bank, tmp_path, "KgCoOp", *options))
-    assert "a photo of a {}, a type of texture." in log(tmp_path)

@@ -10,7 +10,7 @@ from tiny_data import NAMES, make_bank, poison
 
 import train
 from trainers import explain, open_run
-from trainers.core.gaussian import means_of, shrunk_covariance, shrunk_precision
+from trainers.core.gaussian import gaussian_state, means_of, shrunk_covariance
 from trainers.prototypes import GaussianHead, PrototypeHead
 
 TARGET = ["forest", "dog", "river"]
@@ -31,7 +31,8 @@ def test_the_shrunk_precision_by_hand():
     """d ((N - 1) S + tr(S) I)^-1 with N = 4, d = 2, S = diag(2/3, 8/3)."""
     residuals = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
     expected = torch.diag(torch.tensor([2 / (2 + 10 / 3), 2 / (8 + 10 / 3)], dtype=torch.float64))
-    assert torch.allclose(shrunk_precision(residuals), expected)
+    found = gaussian_state(residuals, torch.zeros(4, dtype=torch.long), 1)["precision"]  # of a class around 0
+    assert torch.allclose(found, expected.float())
     drawn = torch.diag(torch.tensor([(2 + 10 / 3) / 5, (8 + 10 / 3) / 5], dtype=torch.float64))
     assert torch.allclose(shrunk_covariance(residuals), drawn) and drawn.trace() == pytest.approx(10 / 3)
 
@@ -54,8 +55,8 @@ def test_gaussian_logits_by_hand(miniclip_backbone):
     """Each class by itself: the new one's mean from its nearest features, then 100 x t0 + ALPHA (...) times s / 100."""
     features, labels = few_features()
     texts, means = hand_written(miniclip_backbone, NAMES), means_of(features, labels, 3)
-    precision = shrunk_precision(features - means[labels]).float()
-    state = {"means": means, "precision": precision, "support": features, "blend": torch.tensor([0.5, 5, 2])}
+    state = {**gaussian_state(features, labels, 3), "blend": torch.tensor([0.5, 5, 2])}
+    precision = state["precision"]
     head = GaussianHead(miniclip_backbone, ["a photo of a {}."], NAMES[:3], state).for_classes(["pizza", "cat", "dog"])
     x = features[7]
     for column, name in enumerate(["pizza", "cat", "dog"]):

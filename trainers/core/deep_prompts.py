@@ -35,21 +35,14 @@ class DeepPromptHead(PromptHead):
     """A context ctx [n, w] before the name, in whose place other prompts stand before the blocks 1, 2, ... of the text
     tower; behind an image's patches prompts of its tower, in whose place others stand before its blocks 1, 2, ...
 
-    A method gives `text_prompts` and `image_prompts`.
+    A method gives `text_prompts()`, those before the blocks 1, 2, ..., each [n, w], and `image_prompts()`, those at the
+    input and before the blocks 1, 2, ..., each [m, v]; v is the image tower's width.
     """
 
     def __init__(self, backbone, classnames: list[str], ctx: Tensor, words: Tensor, chunk: int = 0):
         super().__init__(backbone, classnames, len(ctx) + len(words), chunk)
         self.ctx = nn.Parameter(ctx.float())
         self.register_buffer("words", words, persistent=False)
-
-    def text_prompts(self) -> list[Tensor]:
-        """Those before the blocks 1, 2, ..., each [n, w]."""
-        raise NotImplementedError
-
-    def image_prompts(self) -> list[Tensor]:
-        """Those at the input and before the blocks 1, 2, ..., each [m, v]; v is the image tower's width."""
-        raise NotImplementedError
 
     def encode_names(self, tokens):
         deep = self.text_prompts()

@@ -39,19 +39,9 @@ def shrunk_scatter(residuals: Tensor) -> Tensor:
     return scatter + ridge * torch.eye(len(scatter), dtype=scatter.dtype, device=scatter.device)
 
 
-def shrunk_precision(residuals: Tensor) -> Tensor:
-    """Their estimate d ((N - 1) S + tr(S) I)^-1 of the inverse covariance [d, d]."""
-    return residuals.shape[1] * torch.linalg.inv(shrunk_scatter(residuals))
-
-
 def shrunk_covariance(residuals: Tensor) -> Tensor:
     """The same shape as a covariance to draw from [d, d]: with the trace of S."""
     return shrunk_scatter(residuals) / (len(residuals) - 1 + residuals.shape[1])
-
-
-def eigenvalues(covariance: Tensor) -> Tensor:
-    """Of a symmetric matrix [d, d], the largest first, in double precision; no rounding makes one negative."""
-    return torch.linalg.eigvalsh(covariance.double()).flip(0).clamp(min=0)
 
 
 def gaussian_state(features: Tensor, labels: Tensor, count: int, neighbours: int = NEIGHBOURS) -> dict[str, Tensor]:
@@ -59,12 +49,13 @@ def gaussian_state(features: Tensor, labels: Tensor, count: int, neighbours: int
     have two images."""
     means = means_of(features, labels, count)
     blend = torch.tensor([1.0, neighbours, TEXTS], dtype=torch.float64, device=features.device)  # 1: a weight
-    precision = shrunk_precision(features - means[labels]).float()
-    return {"means": means, "precision": precision, "support": features, "blend": blend}
+    precision = features.shape[1] * torch.linalg.inv(shrunk_scatter(features - means[labels]))  # of the same authors
+    return {"means": means, "precision": precision.float(), "support": features, "blend": blend}
 
 
 class MeansHead(Head):
-    """A head that has learned where its classes are, `means` [C, d]; of any other name it makes up the mean.
+    """A head that has learned where its classes are, `means` [C, d]; of any other name a subclass makes up the mean,
+    `mean_of(names)` [len(names), d].
 
     `state` holds what is saved: the means, and what other names need. A class is described by its hand-written text;
     or by the row of `texts` [C, d] in the state, and any further class by a row of `texts_of(names)`.
@@ -72,21 +63,13 @@ class MeansHead(Head):
 
     def __init__(self, backbone, templates, classnames, state: dict[str, Tensor], texts_of=None):
         super().__init__(backbone, classnames)
-        self.templates, self.texts_of = templates, texts_of
+        self.templates, self.texts_of = templates, texts_of or self.hand_written
         for name, value in state.items():
             self.register_buffer(name, value)
 
     def hand_written(self, names) -> Tensor:
         """t0 [len(names), d]."""
         return encode_classes(self.backbone, self.templates, names).to(self.means.device)
-
-    def described(self, names) -> Tensor:
-        """The rows [len(names), d] that describe further classes."""
-        return self.hand_written(names) if self.texts_of is None else self.texts_of(names).to(self.means.device)
-
-    def mean_of(self, names) -> Tensor:
-        """The means [len(names), d] of classes that have only a name."""
-        raise NotImplementedError
 
     def rows(self, names, own: Tensor, further) -> Tensor:
         """[len(names), d]: the rows of `own` [C, d] for names of the head, `further(names)` for others."""
@@ -101,7 +84,7 @@ class MeansHead(Head):
     def for_classes(self, names):
         state = {**self.state_dict(), "means": self.rows(names, self.means, self.mean_of)}
         if "texts" in state:
-            state["texts"] = self.rows(names, self.texts, self.described)
+            state["texts"] = self.rows(names, self.texts, self.texts_of)
         return type(self)(self.backbone, self.templates, names, state, self.texts_of)
 
 

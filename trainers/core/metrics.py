@@ -167,7 +167,7 @@ BATCH = 8192  # features; a head that works per image sets its own `evaluation_b
 def logits_of(head, features, autocast=False):
     """Logits [N, C] of unit features [N, d], in batches."""
     training, _ = head.training, head.eval()
-    batches = features.split(getattr(head, "evaluation_batch", BATCH))
+    batches = features.split(min(getattr(part, "evaluation_batch", BATCH) for part in head.modules()))
     with torch.autocast(features.device.type, enabled=autocast):
         found = torch.cat([head(batch).float() for batch in tqdm(batches, "evaluating", delay=5, leave=False)])
     head.train(training)

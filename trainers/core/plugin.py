@@ -22,7 +22,6 @@ class Plugin:
     OPTIONS: dict[str, object] = {}  # the keys there with their defaults
     LIMITS: dict[str, object] = {}  # what they allow: a config.Range of numbers, or a tuple of words
     REVISION = 1  # raised by every change that moves figures
-    RECONSTRUCTION = False  # built without the paper's code or full text: results say so
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

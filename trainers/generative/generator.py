@@ -14,17 +14,39 @@ All are functions of a latent z ~ N(0, I). A target of transfer draws from the r
 source, since they are saved and loaded like the parameters of trained generators.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from ..core.files import UserError
 from ..core.gaussian import NEIGHBOURS, mean_near_text, means_of, shrunk_covariance
-from ..core.model.prompts import assemble
+from ..core.model.prompts import PHOTO, assemble, encode_classes
 from ..core.model.text_encoder import TextEncoder
-from .nets import INIT_STD, class_features, mlp
+
+LEAKY = partial(nn.LeakyReLU, 0.2)  # of critics, and of all networks of f-VAEGAN and its successor
+INIT_STD = 0.02  # of linear layers and global prompts (released code; the paper says Gaussian noise)
+
+
+def gaussian_init(module):
+    """N(0, 0.02) weights and zero biases for every linear layer of `module` (released code)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=INIT_STD)
+            nn.init.zeros_(layer.bias)
+    return module
+
+
+def mlp(*widths, activation=nn.ReLU):
+    """A linear layer from each width to the next, activations between them."""
+    stack = [part for pair in zip(widths, widths[1:]) for part in (nn.Linear(*pair), activation())]
+    return gaussian_init(nn.Sequential(*stack[:-1]))
+
+
+def class_features(backbone, templates=(PHOTO,)):
+    """What a class is to a network that reads no tokens: a function from ClassTokens to unit text features [C, d] under
+    hand-written prompts (paper section 4.2.3), float32. It encodes each ClassTokens once."""
+    return lru_cache(maxsize=4)(lambda classes: encode_classes(backbone, templates, classes.names))
 
 
 class PromptGenerator(nn.Module):
@@ -86,8 +108,8 @@ class TrainingFreeGenerator(nn.Module):
         self.templates, self.neighbours = templates, round(NEIGHBOURS * share)
         for name, value in tensors.items():
             self.register_buffer(name, value)
-        texts = class_features(backbone, templates)
-        self.centres_of = lru_cache(maxsize=4)(lambda classes: self.centres(texts(classes)))
+        texts_of = class_features(backbone, templates)
+        self.centres_of = lru_cache(maxsize=4)(lambda classes: self.centres(texts_of(classes)))
 
 
 class ShiftGenerator(TrainingFreeGenerator):
@@ -109,18 +131,12 @@ class ShiftGenerator(TrainingFreeGenerator):
 
 
 class GaussianGenerator(TrainingFreeGenerator):
-    @property
-    def latent_dim(self):
-        return len(self.factor)
+    latent_dim = property(lambda self: len(self.factor))
 
     @staticmethod
     def fitted(images, texts):
         support = images.mean()
         residuals = support - means_of(support, images.labels, len(texts))[images.labels]
-        if not residuals.any():
-            raise UserError(
-                "TRAINER.SHIP.GENERATOR gaussian needs a covariance, and every class has one image: use shift"
-            )
         return {"support": support, "factor": torch.linalg.cholesky(shrunk_covariance(residuals)).float()}
 
     def centres(self, texts):

@@ -34,14 +34,12 @@ class GeneratorTraining:
     With `epochs` 0 there is nothing to train, and what `build` made is saved.
     """
 
-    def __init__(self, build, trainer, section, classes, epochs=None):
+    def __init__(self, build, trainer, section, classes, epochs):
         self.build, self.trainer, self.section, self.classes = build, trainer, section, classes
-        self.options = trainer.cfg.TRAINER[section]
-        self.epochs = self.options.EPOCHS if epochs is None else epochs
+        self.options, self.epochs = trainer.cfg.TRAINER[section], epochs
         self.settings = {  # what a run that loads the generator must agree with
             "options": dict(self.options),
             "backbone": trainer.backbone.weights_hash,
-            "classnames": classes.names,
             "templates": trainer.templates,  # of generators that start from texts: they keep their own
         }
         self.folder = os.path.join(trainer.output_dir, FOLDER) if trainer.output_dir else ""

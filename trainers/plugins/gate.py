@@ -19,7 +19,7 @@ import json
 import os
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -27,7 +27,6 @@ from ..core.bank import is_intact, with_digests
 from ..core.files import UserError, replacing
 from ..core.gaussian import NEIGHBOURS, GaussianHead, gaussian_state
 from ..core.heads import ZeroshotHead, class_features, which_are_base
-from ..core.metrics import BATCH
 from ..core.plugin import Plugin
 
 FILE = os.path.join("gate", "gate.safetensors")
@@ -51,7 +50,6 @@ class GatedHead(nn.Module):
     def __init__(self, base: nn.Module, new: nn.Module, judge: GaussianHead, is_base: Tensor):
         super().__init__()
         self.base, self.new, self.judge, self.is_base = base, new, judge, is_base
-        self.evaluation_batch = min(getattr(head, "evaluation_batch", BATCH) for head in (base, new))
 
     def forward(self, features):
         judge, is_base = self.judge(features.float()), self.is_base.to(features.device)
@@ -85,9 +83,8 @@ class GATE(Plugin):
             self.settings = {"idle": FEW.format(median) if base and new else ONE_KIND}
             print(f"GATE: {self.settings['idle']}")
             return ""
-        train, neighbours = trainer.train_set, round(NEIGHBOURS * task.share)
-        features = class_features(train.mean(), trainer.backbone.embed_dim)
-        self.statistics = gaussian_state(features, train.labels, len(base), neighbours=neighbours)
+        train, features = trainer.train_set, class_features(trainer.train_set.mean(), trainer.backbone.embed_dim)
+        self.statistics = gaussian_state(features, train.labels, len(base), round(NEIGHBOURS * task.share))
         self.settings = {"base": base, "new": new, "backbone": trainer.backbone.weights_hash}
         print(f"GATE: {len(train)} images of {len(base)} classes make the judge")
         return ""
@@ -125,18 +122,17 @@ class GATE(Plugin):
 
     def load(self, folder):
         path, own = os.path.join(folder, FILE), self.trainer.backbone.weights_hash
-        try:
-            with safe_open(path, framework="pt", device=str(self.trainer.device)) as file:
-                header = file.metadata() or {}
-                self.statistics = {name: file.get_tensor(name) for name in file.keys()}
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"cannot read {path}, which a finished run of a trainer with GATE has: {error}") from None
+        if not os.path.isfile(path):
+            raise UserError(f"there is no {path}, which a finished run of a trainer with GATE has")
+        with safe_open(path, framework="pt", device=str(self.trainer.device)) as file:
+            header = file.metadata()
+            self.statistics = {name: file.get_tensor(name) for name in file.keys()}
         if '"eta"' in header.get("settings", ""):
             raise UserError(f"{path} is of GATE's first form, which is gone: train again with --force")
         if not is_intact(header, self.statistics):
             raise UserError(f"{path} is damaged; train again, which takes a finished checkpoint up")
         self.settings = json.loads(header["settings"])
-        if self.settings.get("backbone", own) != own:
+        if self.settings.get("backbone", own) != own:  # a host's own checkpoint does not say
             raise UserError(f"{path} was made on another backbone ({self.settings['backbone'][:12]}, now {own[:12]})")
 
     def results(self):

@@ -22,7 +22,6 @@ kl, mse and pearson ignore a common rotation of all t; kl also ignores a constan
 pearson one added to all of them.
 """
 
-import os
 from pathlib import Path
 
 import torch
@@ -30,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.config import Range
-from ..core.files import UserError, nearest, plain, read_names
+from ..core.files import UserError, plain, read_names
 from ..core.heads import RowHead
 from ..core.model.prompts import encode_classes
 from ..core.model.vocabulary import has_embedding, listed_words, token_words
@@ -38,8 +37,8 @@ from ..core.plugin import Plugin
 
 DISTANCES = ("kl", "mse", "pearson", "lasp")
 KEY = "TRAINER.SAR.NAMES"
-SOURCES = ("list", "task", "imagenet", "vocabulary", "random")
 WORDS = ("vocabulary", "random")  # sources of thousands of words
+SOURCES = ("list", "task", "imagenet", *WORDS)
 DATASETS = Path(__file__).resolve().parents[2] / "datasets"  # this project's, where lists are; a copy may lack it
 
 
@@ -63,7 +62,7 @@ def distance(kind: str, learned: Tensor, fixed: Tensor, tau: float, scale: float
 
 
 class SAR(Plugin):
-    NAME, SECTION, RECONSTRUCTION = "SAR", "SAR", True
+    NAME, SECTION = "SAR", "SAR"
     OPTIONS = {
         "W": 5.0,  # weight of L_SAR; 0 leaves the method as it is, bit for bit
         "TAU": 0.1,  # temperature of the softmax over similarities (kl)
@@ -82,7 +81,11 @@ class SAR(Plugin):
 
     def __init__(self, trainer):
         super().__init__(trainer)
-        check_source(self.options)
+        source = self.options.NAMES
+        is_word = source and not any(sign in source for sign in "./")
+        if is_word and (source not in SOURCES or (source in WORDS and not self.options.COUNT)):
+            sources = f"{', '.join(SOURCES)}, the last two with TRAINER.SAR.COUNT"
+            raise UserError(f"{KEY} is '{source}'; it must be one of {sources}, or a text file such as ./{source}")
 
     @classmethod
     def refuses(cls, trainer_class):
@@ -93,10 +96,6 @@ class SAR(Plugin):
         if not self.options.W or not self.trainer.trains:
             return
         self.names = self.trainer.head_classnames() + self.further_names()
-        count = len(self.names)
-        if min(count, self.options.SAMPLE or count) < 3:
-            sample = f"TRAINER.SAR.SAMPLE is {self.options.SAMPLE}"
-            raise UserError(f"SAR aligns relations of three names or more: there are {count}, and {sample}")
         self.hand_written = encode_classes(self.trainer.backbone, self.trainer.templates, self.names).double()
 
     def attach(self, head):
@@ -155,7 +154,7 @@ class SAR(Plugin):
                     unknown += 1
             known.add(plain(name))
         self.report = {
-            "reconstruction": self.RECONSTRUCTION,
+            "reconstruction": True,
             "source": options.NAMES or "none",
             "names": further,
             "overlap": overlap,  # names of the source that are label-only classes
@@ -203,13 +202,3 @@ def nearest_first(words, backbone, names: list[str], enough: int) -> Tensor:
     cosine = F.normalize(of_names, dim=-1) @ F.normalize(words.vectors, dim=-1).t()  # [C, V]
     ranked = cosine.topk(min(enough, cosine.shape[1]), dim=1).indices
     return torch.tensor(list(dict.fromkeys(ranked.t().flatten().tolist())))
-
-
-def check_source(options):
-    """Raises UserError for a misspelt source of names; no file is opened."""
-    source = options.NAMES
-    if source and source not in SOURCES and not any(sign in source for sign in (".", "/", os.sep)):
-        known = ", ".join(nearest(source, SOURCES))
-        raise UserError(f"{KEY} is '{source}'; it must be one of {known}, or a text file such as ./{source}")
-    if source in WORDS and not options.COUNT:
-        raise UserError(f"{KEY} {source} has thousands of words; say how many with TRAINER.SAR.COUNT, such as 100")

@@ -20,11 +20,10 @@ from ..core.model.prompts import ClassTokens
 from ..core.model.text_encoder import in_fp32
 from ..core.plugin import Plugin
 from ..core.randomness import derive_seed, seed_all
-from ..generative.build import build_framework, fit_framework, load_framework
+from ..generative.frameworks import KEPT, build_framework, fit_framework, keeping_weight, load_framework
 from ..generative.generator import TRAINING_FREE
 from ..generative.synthesis import CHUNK, Extended, Synthesizer, SyntheticLoader
 from ..generative.training import FINAL, FOLDER, STAGE, GeneratorTraining
-from ..generative.vae import KEPT, class_spectrum, keeping_weight
 
 DRAWS = 32  # synthetic features whose mean stands for a class
 SHOTS = 16  # the paper's: what an epoch without real images takes for a class, where the run does not say
@@ -106,8 +105,6 @@ class SHIP(Plugin):
                 self.open_framework()
             if self.new:
                 self.synthesizer = self.over(self.new, first_label=len(self.base))
-            else:
-                print("SHIP: no label-only classes: the generator is for later runs, training sees real features alone")
         seed_all(self.cfg.SEED, "head")  # where a head starts does not depend on how much the generator drew
 
     def open_framework(self):
@@ -133,7 +130,7 @@ class SHIP(Plugin):
         require_effect(options)
         classes, weight, auto = ClassTokens(self.base, tower, options.N_CTX), options.KL_WEIGHT, {}
         if options.KL_WEIGHT_RULE == "auto":
-            weight = keeping_weight(class_spectrum(trainer.train_set, len(self.base)))
+            weight = keeping_weight(trainer.train_set, len(self.base))
             auto = {"kl_weight": weight}
             print(f"generator: KL weight {weight:.4g}, which keeps {KEPT:.0%} of the variance within classes")
         build, epochs = partial(build_framework, options, tower, weight), options.EPOCHS
@@ -179,11 +176,9 @@ class SHIP(Plugin):
 
     def support(self, support):
         """Real few-shot features of the base classes and as many synthetic ones of each new class."""
-        if not self.options.SHARE:
-            return support
-        seed_all(self.cfg.SEED, "support")
         if self.synthesizer is None:
             return support
+        seed_all(self.cfg.SEED, "support")
         synthetic = self.synthesizer.balanced(max(round(self.options.SHARE * self.per_class()), 1))
         return synthetic if support is None else FeatureSet.join([support, synthetic])
 

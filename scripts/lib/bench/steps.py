@@ -17,8 +17,8 @@ from trainers.core.model.backbone import Backbone, load_backbone
 from trainers.core.model.openai_clip import PIXEL_MEAN, PIXEL_STD
 from trainers.core.model.prompts import ClassTokens, tokenize
 from trainers.core.model.towers import CLIP, VisionTransformer
+from trainers.generative.frameworks import VAE
 from trainers.generative.generator import PromptGenerator
-from trainers.generative.vae import VAE
 from trainers.proda import ProDAHead, upper_bound_logits
 from trainers.tip_adapter import TipHead
 

@@ -8,7 +8,7 @@ from runs import Recorded, argv
 
 import train
 from trainers.core.data import FeatureLoader, FeatureSet, FeatureTable
-from trainers.generative.vae import VAE
+from trainers.generative.frameworks import VAE
 
 
 def feature_set():

@@ -12,8 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import train
 from trainers.coop import CoOp, CoOpHead
 from trainers.core import config
+from trainers.generative.frameworks import VAE
 from trainers.generative.generator import PromptGenerator
-from trainers.generative.vae import VAE
 from trainers.plugins.sar import distance
 
 

@@ -77,11 +77,9 @@ def test_over_the_judge_itself_no_prediction_changes(bank, tmp_path):
 
 def test_a_file_that_is_missing_or_damaged_is_refused(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
-    good = (run / gate.FILE).read_bytes()
-    for bad, words in ((good[:40], "cannot read .*gate.safetensors"), (good[:-3] + b"abc", "is damaged")):
-        (copy / gate.FILE).write_bytes(bad)
-        with pytest.raises(UserError, match=words):
-            open_run(str(copy))
+    (copy / gate.FILE).write_bytes((run / gate.FILE).read_bytes()[:-3] + b"abc")
+    with pytest.raises(UserError, match="is damaged"):
+        open_run(str(copy))
     (copy / gate.FILE).unlink()
     with pytest.raises(UserError, match="finished run of a trainer with GATE"):
         open_run(str(copy))

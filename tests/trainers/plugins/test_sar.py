@@ -180,10 +180,9 @@ def test_the_lists_that_ship_are_as_their_headers_say():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ("SAMPLE 2", "three names or more: there are 114, and TRAINER.SAR.SAMPLE is 2"),
         ("NAMES lists", "NAMES is 'lists'; it must be one of list, .*text file"),
         ("NAMES list RUN.DATASET birds", "there is none for birds; type TRAINER.SAR.NAMES FILE"),
-        ("NAMES random", "thousands of words.*TRAINER.SAR.COUNT"),
+        ("NAMES random", "NAMES is 'random'.*TRAINER.SAR.COUNT"),
     ],
 )
 def test_options_that_cannot_be(tiny_bank, tmp_path, options, message):
