@@ -96,6 +96,8 @@ class SAR(Plugin):
         if not self.options.W or not self.trainer.trains:
             return
         self.names = self.trainer.head_classnames() + self.further_names()
+        if min(len(self.names), self.options.SAMPLE or len(self.names)) < 3:
+            raise UserError("SAR aligns relations of three names or more: set TRAINER.SAR.SAMPLE or NAMES accordingly")
         self.hand_written = encode_classes(self.trainer.backbone, self.trainer.templates, self.names).double()
 
     def attach(self, head):
