@@ -2,8 +2,9 @@
 
     python scripts/extract_features.py --root DATA --dataset caltech101 --backbone MiniCLIP --out caltech101.safetensors
 
-Training images get --views random views each, validation and test images the plain view. An interrupted extraction
-goes on where it stopped; `torchrun --nproc-per-node N scripts/extract_features.py ...` shares the work.
+Training images get --views random views each, validation and test images the plain view; with --only-drawn, training
+images that no few-shot draw of seeds 1 to 3 takes get one random view. An interrupted extraction goes on where it
+stopped; `torchrun --nproc-per-node N scripts/extract_features.py ...` shares the work.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import os
 import shutil
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 
 import _path
@@ -22,11 +24,14 @@ from lib.faults import say_errors
 
 import datasets  # noqa: F401  (registers the readers)
 import trainers
+from datasets.core.fewshot import LISTED_SHOTS
 from trainers.core.bank import write_bank
-from trainers.core.extraction import ImageStore
+from trainers.core.data import FeatureTable, rows_of
+from trainers.core.extraction import ImageStore, barrier
 from trainers.core.files import UserError
 from trainers.core.model.backbone import apply_preprocessing, load_backbone
 
+SEEDS = (1, 2, 3)  # of --only-drawn
 WAIT = timedelta(days=7)  # one process may have much more to encode than another
 
 
@@ -38,6 +43,7 @@ def parse_args(argv=None):
     add("--backbone", default="MiniCLIP")
     add("--out", required=True, help="the bank to write")
     add("--views", type=int, default=4, help="random views of a training image (scale 0.5 to 1, flipped or not)")
+    add("--only-drawn", action="store_true", help="one view of images that no few-shot draw of seeds 1 to 3 takes")
     add("--workers", type=int, default=2, help="processes that read images")
     add("--note", default="", help="kept in the header: source, licence, whether reduced")
     return parser.parse_args(argv)
@@ -55,6 +61,21 @@ def configure(args):
     return cfg
 
 
+def training_features(args, cfg, store, files):
+    """-> (features [R, d], offsets [N + 1]) of the training images, with the views that the options ask for."""
+    if not args.only_drawn:
+        table = store.table(files, args.views)
+        return table.features, table.offsets
+    drawn = set()
+    for cfg.SEED, cfg.DATASET.NUM_SHOTS in product(SEEDS, LISTED_SHOTS):
+        drawn |= {item.impath for item in build_dataset(cfg).train_x}
+    groups = [[file for file in files if file in drawn], [file for file in files if file not in drawn]]
+    table = FeatureTable.join([store.table(group, views) for group, views in zip(groups, (args.views, 1))])
+    place = table.find(map(store.relative, files))
+    rows, offsets = rows_of(table.offsets, torch.tensor([place[store.relative(file)] for file in files]))
+    return table.features[rows], offsets
+
+
 def main(argv=None):
     args = parse_args(argv)
     if os.path.isdir(args.out):
@@ -66,16 +87,19 @@ def main(argv=None):
     backbone = load_backbone(cfg, device=device)
     apply_preprocessing(cfg, backbone)
     dataset = build_dataset(cfg)
-    store, names = ImageStore(cfg, backbone, dataset.image_dir, args.views), dataset.lab2cname
+    store, names, given = ImageStore(cfg, backbone, dataset.image_dir), dataset.lab2cname, cfg.INPUT
     tensors, split = {}, {}
     for part, items in (("train", dataset.train_x), ("val", dataset.val or []), ("test", dataset.test)):
-        table = store.table([item.impath for item in items], args.views if part == "train" else 0)
-        tensors |= {f"{part}.features": table.features, f"{part}.offsets": table.offsets}
+        files = [item.impath for item in items]
+        if part == "train":
+            features, offsets = training_features(args, cfg, store, files)
+        else:
+            table = store.table(files, 0)
+            features, offsets = table.features, table.offsets
+        tensors |= {f"{part}.features": features, f"{part}.offsets": offsets}
         split[part] = [[store.relative(item.impath), item.label, names[item.label]] for item in items]
-    if dist.is_initialized():
-        dist.barrier()  # rank 0 removes what the others have still to read
-    if not dist.is_initialized() or dist.get_rank() == 0:
-        given = cfg.INPUT
+    barrier()  # rank 0 removes what the others have still to read
+    if os.environ.get("RANK", "0") == "0":
         preprocess = {"size": given.SIZE, "interpolation": given.INTERPOLATION}
         preprocess |= {"mean": given.PIXEL_MEAN, "std": given.PIXEL_STD}
         header = {

@@ -14,6 +14,7 @@ from tiny_clip import tiny_clip
 
 from trainers.core import extraction
 from trainers.core.bank import BankStore
+from trainers.core.extraction import ImageStore
 from trainers.core.files import UserError
 
 
@@ -40,13 +41,13 @@ def extract(tmp_path, monkeypatch):
 
 def interrupted_at(patch, images, end):
     """`end()` is called in place of encoding the part that would be behind the first `images`."""
-    encode, seen = extraction.encode, []
+    encode, seen = ImageStore.encode, []
 
-    def cut(backbone, views, *given):
-        seen.extend(views.files)
-        return encode(backbone, views, *given) if len(seen) <= images else end()
+    def cut(store, files, *given):
+        seen.extend(files)
+        return encode(store, files, *given) if len(seen) <= images else end()
 
-    patch.setattr(extraction, "encode", cut)
+    patch.setattr(ImageStore, "encode", cut)
 
 
 @pytest.mark.parametrize("images", [0, 21])

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from .bank_header import BANK_FORMAT, damaged, header_digest, pack_split, read_bank_columns, read_bank_header
-from .data import FeatureTable, Store
+from .data import VIEWS_BESIDE_IMAGES, FeatureTable, Store
 from .files import UserError, first_five, replacing
 
 BLOCK = 1024  # rows at a time: what is read of a file, and so the memory that reading takes
@@ -114,8 +114,6 @@ def _save(path, tensors, metadata):
         for name in names:
             for rows in blocks(len(tensors[name])):
                 file.write(tensors[name][rows].contiguous().numpy())
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def open_bank(path):
@@ -137,8 +135,8 @@ class BankStore(Store):
 
     Raises UserError where the bank does not belong to this backbone."""
 
-    def __init__(self, path, backbone):
-        super().__init__(views=1)
+    def __init__(self, path, backbone, views=VIEWS_BESIDE_IMAGES):
+        super().__init__(views)
         tensors, metadata = open_bank(path)
         self.path, self.digest = path, metadata.get("header_digest", metadata["digest"])
         self.about = {"path": os.path.abspath(path), "sha256": self.digest}
@@ -154,7 +152,7 @@ class BankStore(Store):
             if len(offsets) != len(paths) + 1 or offsets[-1] != len(features):
                 raise damaged(path, f"it has {len(offsets) - 1} {name} images, but its split names {len(paths)}")
             parts.append(FeatureTable(features, offsets, paths))
-        self.tables = dict.fromkeys((0, 1), FeatureTable.join(parts))  # an image has the views that were stored
+        self.tables = dict.fromkeys((0, views), FeatureTable.join(parts))  # an image has the views that were stored
 
     def table(self, files, views):
         raise UserError(f"feature bank {self.path} does not hold {first_five(files)}; make a new one, or use --root")

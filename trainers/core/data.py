@@ -31,14 +31,6 @@ class FeatureSet:
         """The first view of each image [N, d]."""
         return self.features[self.offsets[:-1]]
 
-    def at_most(self, views: int) -> "FeatureSet":
-        """The same images with the first `views` views of each."""
-        if not len(self) or int(self.views.max()) <= views:
-            return self
-        place = torch.arange(len(self.features)) - self.offsets[:-1].repeat_interleave(self.views)
-        offsets = torch.cat([self.offsets[:1], self.views.clamp(max=views).cumsum(0)])
-        return FeatureSet(self.features[place < views], offsets, self.labels)
-
     def draw(self, index: Tensor) -> Tensor:
         """One view at random for each image of `index` [B] -> features [B, d], by torch's global generator."""
         index = to_device(index, self.offsets.device)
@@ -68,9 +60,12 @@ class FeatureSet:
         return FeatureSet(torch.cat([s.features for s in sets]), offsets, torch.cat([s.labels for s in sets]))
 
 
-def rows_of(offsets: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of the views of `images` [n], one image after another, and the offsets among them [n + 1]."""
+def rows_of(offsets: Tensor, images: Tensor, at_most: int = 0) -> tuple[Tensor, Tensor]:
+    """Rows of the views of `images` [n], one image after another, and the offsets among them [n + 1]; of each image the
+    first `at_most` views, or all of them."""
     views = offsets.diff()[images]
+    if at_most:
+        views = views.clamp(max=at_most)
     among = torch.cat([offsets.new_zeros(1), views.cumsum(0)])
     rows = torch.arange(int(among[-1]), device=offsets.device)
     return rows + (offsets[images] - among[:-1]).repeat_interleave(views), among
@@ -90,11 +85,8 @@ class Rows:
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         owner = torch.bucketize(rows, self.ends, right=True)
-        owners = owner.unique().tolist()
-        if len(owners) == 1:
-            return self.pieces[owners[0]][rows - self.starts[owners[0]]]
         features = torch.empty(len(rows), self.shape[1], dtype=self.dtype)
-        for i in owners:
+        for i in owner.unique().tolist():
             here = (owner == i).nonzero().flatten()
             features[here] = self.pieces[i][rows[here] - self.starts[i]]
         return features
@@ -124,20 +116,28 @@ class FeatureTable:
         paths = [path for table in tables for path in table.paths]
         return FeatureTable(Rows([table.features for table in tables]), offsets, paths)
 
-    def take(self, images: Sequence[int], labels: Sequence[int]) -> FeatureSet:
-        """-> FeatureSet of the images at these places; those without a view (skipped as unreadable) are left out."""
+    def take(self, images: Sequence[int], labels: Sequence[int], at_most: int = 0) -> FeatureSet:
+        """-> FeatureSet of the images at these places, with the first `at_most` views of each, or all of them; images
+        without a view (skipped as unreadable) are left out."""
         place = torch.tensor(images, dtype=torch.long)
         has_view = self.offsets[place + 1] > self.offsets[place]
-        rows, offsets = rows_of(self.offsets, place[has_view])
+        rows, offsets = rows_of(self.offsets, place[has_view], at_most)
         return FeatureSet(self.features[rows], offsets, torch.tensor(labels, dtype=torch.long)[has_view])
+
+
+# Random views of a training image that are kept with FEATURES.VIEWS 0, where batches are of images: for what trains on
+# features alone, a generator or a cache.
+VIEWS_BESIDE_IMAGES = 16
 
 
 class Store:
     """Where the features of images come from: a bank, the cache, or images in memory. It has a table for each number of
     views, to which images are added when they are first asked for."""
 
+    encode_image = None  # of a trainer that tunes the image tower
+
     def __init__(self, views: int):
-        """`views`: how many random views a training image has; in the methods 0 stands for the plain view."""
+        """`views`: how many random views a training image has at most; in the methods 0 stands for the plain view."""
         self.views, self.tables = views, dict[int, FeatureTable]()
         self.unreadable: set[str] = set()  # images that were asked for and have no features
 
@@ -165,7 +165,7 @@ class Store:
             added = self.table(list(new), views)
             table = self.tables[views] = added if table is None else FeatureTable.join([table, added])
             place = table.find(paths)
-        found = table.take([place[path] for path in paths], [item.label for item in items])
+        found = table.take([place[path] for path in paths], [item.label for item in items], views)
         if len(found) < len(items):
             bad = table.unreadable
             self.unreadable |= {item.impath for item, path in zip(items, paths) if path in bad}

@@ -2,12 +2,13 @@
 
 import http.client
 import os
+import shutil
 import time
 import urllib.request
 
 from tqdm import tqdm
 
-from .files import BLOCK, UserError, sha256_of
+from .files import UserError, sha256_of
 
 TIMEOUT = 60  # seconds without an answer
 TRIES = 5  # in a row without a new byte; the pauses between them are 1, 2, 4, ... seconds
@@ -48,11 +49,9 @@ def _append(url, part):
         have = have if answer.status == 206 else 0
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length else None
-        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=os.path.basename(url)[:40], disable=None)
-        with bar, open(part, "ab" if have else "wb") as file:
-            while block := answer.read(BLOCK):
-                file.write(block)
-                bar.update(len(block))
+        shown = {"total": total, "initial": have, "desc": os.path.basename(url)[:40], "disable": None}
+        with open(part, "ab" if have else "wb") as file, tqdm.wrapattr(file, "write", **shown) as counted:
+            shutil.copyfileobj(answer, counted)
     if total is not None and _size(part) < total:
         raise ConnectionError(f"the connection ended after {_size(part)} of {total} bytes")
 

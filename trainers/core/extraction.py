@@ -13,14 +13,14 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from dassl.data import transforms
+from dassl.data.transforms import build_transform
 from dassl.utils import read_image
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from .bank import blocks, open_bank, write_bank
 from .contents import content_hashes
-from .data import FeatureTable, Store
+from .data import VIEWS_BESIDE_IMAGES, FeatureTable, Store
 from .files import UserError, first_five, locked
 from .randomness import preserved_randomness, seed_all
 from .workers import image_batches
@@ -37,7 +37,6 @@ class Views(Dataset):
 
     def __init__(self, files, paths, transform, views, seed):
         self.files, self.paths, self.transform, self.views, self.seed = files, paths, transform, views, seed
-        self.faults: dict[int, str] = {}  # why image i cannot be read, where `encode` found out
 
     def __len__(self):
         return len(self.files)
@@ -63,41 +62,60 @@ class Views(Dataset):
         return self.paths[i]
 
 
-@torch.no_grad()
-def encode(backbone, views, workers, bar, tuned=None):
-    """-> {"features" [R, d], "offsets" [N + 1]} of the N images of `views`; an unreadable one has no row, and is named
-    in a line. The progress bar `bar` moves with each batch. `tuned`(images): an image tower that a method tunes, in the
-    place of the backbone's; its features are not rounded to half precision."""
-    device, encode_image = backbone.logit_scale.device, tuned or backbone.encode_image
-    dtype = torch.float32 if tuned else torch.float16
-    size = max(1, BATCH.get(device.type, 64) // max(views.views, 1))
-    features, counts = [], [0]
-    for batch in image_batches(views, workers, batch_size=size, collate_fn=list):
-        for images, reason in batch:
-            if reason:
-                views.faults[len(counts) - 1] = reason
-                print(f"unreadable: {reason}")
-            counts.append(len(images))
-        good = [torch.from_numpy(images) for images, reason in batch if not reason]
-        if good:
-            images = torch.cat(good).to(device, backbone.dtype, memory_format=torch.channels_last)
-            features.append(encode_image(images).to("cpu", dtype))
-        bar.update(len(batch))
-    features = features or [torch.empty(0, backbone.embed_dim, dtype=dtype)]
-    return {"features": torch.cat(features), "offsets": torch.tensor(counts).cumsum(0)}
+class EncodingStore(Store):
+    """Features of images that are encoded when they are first asked for. Nothing is written."""
+
+    Images = Views
+    hides_bars: bool | None = None  # True: no progress bars; None: on a terminal
+
+    def __init__(self, cfg, backbone):
+        super().__init__(cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES)
+        self.cfg, self.backbone = cfg, backbone
+        self.faults: dict[str, str] = {}  # {path: why the image cannot be read}
+
+    def source(self, file):
+        """What `Images` reads in the place of an image's name."""
+        return file
+
+    def table(self, files, views):
+        span = {"total": len(files), "unit": "img", "leave": False, "disable": self.hides_bars}
+        with preserved_randomness(), tqdm(desc="encoding", **span) as bar:
+            return FeatureTable(**self.encode(files, views, bar), paths=map(self.relative, files))
+
+    @torch.no_grad()
+    def encode(self, files, views, bar):
+        """-> {"features" [R, d], "offsets" [N + 1]} of N images; an unreadable one has no row, and is named in a line.
+        The progress bar `bar` moves with each batch. Features of an image tower that a method tunes (`encode_image`)
+        are not rounded to half precision."""
+        backbone, tuned, paths = self.backbone, self.encode_image, [self.relative(file) for file in files]
+        device, dtype = backbone.logit_scale.device, torch.float32 if tuned else torch.float16
+        transform, sources = build_transform(self.cfg, is_train=views > 0), [self.source(file) for file in files]
+        images = self.Images(sources, paths, transform, views, self.cfg.FEATURES.SEED)
+        size = max(1, BATCH.get(device.type, 64) // max(views, 1))
+        features, counts = [torch.empty(0, backbone.embed_dim, dtype=dtype)], [0]
+        for batch in image_batches(images, self.cfg.DATALOADER.NUM_WORKERS, batch_size=size, collate_fn=list):
+            for arrays, reason in batch:
+                if reason:
+                    self.faults[paths[len(counts) - 1]] = reason
+                    print(f"unreadable: {reason}")
+                counts.append(len(arrays))
+            good = [torch.from_numpy(arrays) for arrays, reason in batch if not reason]
+            if good:
+                pixels = torch.cat(good).to(device, backbone.dtype, memory_format=torch.channels_last)
+                features.append((tuned or backbone.encode_image)(pixels).to("cpu", dtype))
+            bar.update(len(batch))
+        return {"features": torch.cat(features), "offsets": torch.tensor(counts).cumsum(0)}
 
 
 PART = 256  # images; what an interruption can cost
 
 
-class ImageStore(Store):
+class ImageStore(EncodingStore):
     """Features of images on disk, through the cache; those of a tuned tower are not cached."""
 
-    encode_image = None  # of a trainer that tunes the image tower
-
-    def __init__(self, cfg, backbone, image_dir, views):
-        super().__init__(views)
-        self.cfg, self.backbone, self.image_dir, self.folder = cfg, backbone, image_dir, Path(cfg.FEATURES.DIR)
+    def __init__(self, cfg, backbone, image_dir):
+        super().__init__(cfg, backbone)
+        self.image_dir, self.folder = image_dir, Path(cfg.FEATURES.DIR)
 
     def relative(self, file):
         path = os.path.relpath(file, self.image_dir) if self.image_dir else file
@@ -106,10 +124,8 @@ class ImageStore(Store):
     def table(self, files, views):
         """Raises UserError naming the images that cannot be read, unless DATASET.SKIP_BAD_IMAGES: then they have no
         view."""
-        paths = [self.relative(file) for file in files]
         with preserved_randomness():  # workers are seeded from torch's generator; a cold cache must not change a run
-            tensors = self._tuned(files, paths, views) if self.encode_image else self._cached(files, paths, views)
-        table = FeatureTable(tensors["features"], tensors["offsets"], paths)
+            table = super().table(files, views) if self.encode_image else self._cached(files, views)
         bad = sorted(table.unreadable)
         if bad and not self.cfg.DATASET.SKIP_BAD_IMAGES:
             raise UserError(
@@ -118,7 +134,7 @@ class ImageStore(Store):
             )
         return table
 
-    def key(self, files, paths, views):
+    def key(self, files, views):
         """Hash of everything that the features of these images depend on."""
         options = self.cfg.INPUT
         about = {
@@ -126,31 +142,22 @@ class ImageStore(Store):
             "preprocessing": [options.SIZE, options.INTERPOLATION, options.PIXEL_MEAN, options.PIXEL_STD],
             "views": views,
             "dtype": str(self.backbone.dtype),
-            "images": list(zip(paths, content_hashes(files, self.folder))),
+            "images": list(zip(map(self.relative, files), content_hashes(files, self.folder))),
         }
         if views:
             about |= {"transforms": options.TRANSFORMS, "rrcrop_scale": options.RRCROP_SCALE}
             about["seed"] = self.cfg.FEATURES.SEED
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
 
-    def _encode(self, files, paths, views, bar):
-        transform = transforms.build_transform(self.cfg, is_train=views > 0)
-        images = Views(files, paths, transform, views, self.cfg.FEATURES.SEED)
-        return encode(self.backbone, images, self.cfg.DATALOADER.NUM_WORKERS, bar, self.encode_image)
-
-    def _tuned(self, files, paths, views):
-        with tqdm(total=len(files), desc="encoding with the tuned tower", unit="img", delay=5, leave=False) as bar:
-            return self._encode(files, paths, views, bar)
-
-    def _cached(self, files, paths, views):
+    def _cached(self, files, views):
         """Of the cache where it verifies, else encoded part after part; under torchrun, this process takes every n-th
         part and rank 0 joins them. Other processes that want the same images wait and find them in the cache."""
         rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-        cached = self.folder / f"{self.key(files, paths, views)}.safetensors"
+        cached = self.folder / f"{self.key(files, views)}.safetensors"
         what = f"{len(files)} images ({f'{views} random views' if views else 'plain view'}, {self.backbone.name})"
         with locked(f"{cached}.lock{rank}", f"another process is encoding {what}; waiting for it"):
             if tensors := _verified(cached):
-                return tensors
+                return FeatureTable(**tensors, paths=map(self.relative, files))
             if cached.exists():
                 print(f"{cached} is damaged: encoding again")
             chunks = [slice(i, i + PART) for i in range(0, max(len(files), 1), PART)]
@@ -159,20 +166,20 @@ class ImageStore(Store):
             with tqdm(total=sum(len(files[chunk]) for _, chunk in shares), desc=f"encoding {what}", unit="img") as bar:
                 for part, chunk in shares:
                     if _verified(part) is None:
-                        write_bank(part, self._encode(files[chunk], paths[chunk], views, bar), {})
+                        write_bank(part, self.encode(files[chunk], views, bar), {})
                     else:
                         bar.update(len(files[chunk]))
-            _barrier()
+            barrier()
             if rank == 0:
-                tables = [FeatureTable(**open_bank(part)[0], paths=paths[chunk]) for part, chunk in zip(parts, chunks)]
-                joined = FeatureTable.join(tables)  # read and written block by block: memory stays flat
+                joined = FeatureTable.join([FeatureTable(**open_bank(part)[0], paths=()) for part in parts])
+                # read and written block by block: memory stays flat
                 write_bank(cached, {"features": joined.features, "offsets": joined.offsets}, {})
                 shutil.rmtree(cached.with_suffix(".parts"))
-            _barrier()
-            return open_bank(cached)[0]
+            barrier()
+            return FeatureTable(**open_bank(cached)[0], paths=map(self.relative, files))
 
 
-def _barrier():
+def barrier():
     """Waits for the other processes of torchrun."""
     if dist.is_initialized():
         dist.barrier()

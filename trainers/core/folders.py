@@ -70,41 +70,43 @@ def list_images(folder: str, others: list[str] | None = None) -> list[str]:
 def read_layout(top: str) -> dict[str, dict[str, str]]:
     """{train, val, test: {class name: its folder, relative to `top`}}, or {"": ...} where there are no such parts. Says
     what was left out, or entered. Raises UserError where it is not clear which folders are classes."""
-    notes: list[str] = []
-    folders = _enter(top, "", notes)
-    parts = _parts(top, folders, notes)
-    if parts:
-        classes = _of_one_set(top, {part: _classes(top, _enter(top, path, notes)) for part, path in parts.items()})
-    else:
-        classes = {"": _classes(top, folders)}
-    for note in notes:
-        print(f"{top}: {note}")
-    return classes
+    folders = _enter(top, "")
+    parts = _parts(top, folders)
+    if not parts:
+        return {"": _classes(top, folders)}
+    found = {part: _classes(top, _enter(top, path)) for part, path in parts.items()}
+    known = {plain(name): name for name in found["train"]}  # its names are those of the classes in every part
+    for classes in found.values():
+        strange = [folder for name, folder in classes.items() if plain(name) not in known]
+        if strange:
+            raise UserError(
+                f"{top}: {first_five(strange)} is no class of the training images ({first_five(found['train'])})"
+            )
+    return {part: {known[plain(name)]: path for name, path in classes.items()} for part, classes in found.items()}
 
 
-def _enter(top, folder, notes):
+def _enter(top, folder):
     """The folders in `folder`. One that is alone there, and holds folders, is entered: archives have such a wrapper."""
-    folders = _folders(top, folder, notes)
-    if len(folders) != 1 or _holds_images(top, folders[0]) or not _folders(top, folders[0], []):
-        return folders
-    notes.append(f"{folders[0]}/ is the only folder there: what is in it are the classes, or train/ and test/")
-    return _enter(top, folders[0], notes)
-
-
-def _folders(top, folder, notes):
-    """Paths of the folders in `folder`, relative to `top`; what is left out goes into `notes`."""
-    here = entries(os.path.join(top, folder))
+    here, folders = entries(os.path.join(top, folder)), _folders(top, folder)
     left_out = [entry.name for entry in here if entry.is_dir() and is_system(entry.name)]
     images = sum(map(is_image, here))
     if left_out:
-        notes.append(f"left out of {folder or top}, as they are no classes: {first_five(left_out)}")
+        print(f"{top}: left out of {folder or top}, as they are no classes: {first_five(left_out)}")
     if images:
-        notes.append(f"left out of {folder or top}: {images} images that lie beside the class folders")
-    names = [entry.name for entry in here if entry.is_dir() and not is_system(entry.name)]
-    return [f"{folder}/{name}".lstrip("/") for name in names]
+        print(f"{top}: left out of {folder or top}: {images} images that lie beside the class folders")
+    if len(folders) != 1 or _holds_images(top, folders[0]) or not _folders(top, folders[0]):
+        return folders
+    print(f"{top}: {folders[0]}/ is the only folder there: what is in it are the classes, or train/ and test/")
+    return _enter(top, folders[0])
 
 
-def _parts(top, folders, notes):
+def _folders(top, folder):
+    """Paths of the folders in `folder`, relative to `top`, without those that systems leave."""
+    found = entries(os.path.join(top, folder))
+    return [f"{folder}/{entry.name}".lstrip("/") for entry in found if entry.is_dir() and not is_system(entry.name)]
+
+
+def _parts(top, folders):
     """{part: its folder}; {} where the folders are classes. A class of vehicles may be called "train": it holds its
     images itself."""
     named = {folder: part for folder, part in zip(folders, _part_names(folders)) if part}
@@ -118,7 +120,7 @@ def _parts(top, folders, notes):
             f"{top}: it is not clear whether {first_five(folders)} are classes or parts of a split; {EXPECTED}"
         )
     if others:
-        notes.append(f"left out, as no image is in them: {first_five(others)}")
+        print(f"{top}: left out, as no image is in them: {first_five(others)}")
     return parts
 
 
@@ -139,23 +141,11 @@ def _classes(top, folders):
     if len(names) < 2:
         raise UserError(f"{top}: {f'there is only {folders[0]}' if folders else 'no folder per class'}; {EXPECTED}")
     require_different(names, (), f"{top}: two folders mean the same class")
-    below = [plain(os.path.basename(folder)) for path in folders for folder in _folders(top, path, [])]
+    below = [plain(os.path.basename(folder)) for path in folders for folder in _folders(top, path)]
     if len(below) > len({*below}) and not any(_holds_images(top, path) for path in folders):
         found = f"{first_five(folders)} hold no images, but folders of the same names ({first_five(below)})"
         raise UserError(f"{top}: {found}; {EXPECTED}")
     return dict(zip(names, folders))
-
-
-def _of_one_set(top, found):
-    """The parts with the class names of train/. Raises UserError for a class that is not there."""
-    known = {plain(name): name for name in found["train"]}
-    for classes in found.values():
-        strange = [folder for name, folder in classes.items() if plain(name) not in known]
-        if strange:
-            raise UserError(
-                f"{top}: {first_five(strange)} is no class of the training images ({first_five(found['train'])})"
-            )
-    return {part: {known[plain(name)]: path for name, path in classes.items()} for part, classes in found.items()}
 
 
 def _holds_images(top, folder):

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 
 from .bank import BankStore
-from .data import FeatureSet
+from .data import VIEWS_BESIDE_IMAGES, FeatureSet
 from .extraction import ImageStore
 from .files import UserError
 from .randomness import derive_seed
@@ -37,11 +37,6 @@ def held_out(dataset, shots, seed):
     return draw(unused, per_class, random.Random(derive_seed(seed, "held-out")))
 
 
-# Random views of a training image that are kept with FEATURES.VIEWS 0, where batches are of images: for what trains on
-# features alone, a generator or a cache.
-VIEWS_BESIDE_IMAGES = 16
-
-
 class FeatureData:
     """Features of a task's images, on `device` in fp32; each set is encoded when it is first asked for. They come from
     the bank FEATURES.BANK, or from images through the cache in FEATURES.DIR."""
@@ -50,11 +45,10 @@ class FeatureData:
         """`store` gives features in their place."""
         self.cfg, self.task, self.device, self.watch = trainer.cfg, task, trainer.device, trainer.watch
         self.dataset, backbone, bank = task.dataset, trainer.backbone, trainer.cfg.FEATURES.BANK
-        self.views = self.cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES
+        if store is None and bank:
+            store = BankStore(bank, backbone, self.cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES)
         image_dir = getattr(self.dataset, "image_dir", getattr(self.dataset, "dataset_dir", ""))
-        if store is None:
-            store = BankStore(bank, backbone) if bank else ImageStore(self.cfg, backbone, image_dir, self.views)
-        self.store = store
+        self.store = store or ImageStore(self.cfg, backbone, image_dir)
 
     def encode_with(self, encode_image):
         """From here on images go through `encode_image(images)`, an image tower that a method tunes, as it now is: what
@@ -70,10 +64,10 @@ class FeatureData:
         if not self.task.real_classnames():
             raise UserError(f"TASK {self.cfg.TASK} has no training images: set MODEL.INIT_WEIGHTS to a source run")
         with self.watch.stage("features"):
-            views = self.store.training_views(self.dataset.train_x).at_most(self.views)
-            images = self._here(self.dataset.train_x, views)
-        fewer = int((images.views < self.views).sum())
-        note = f"; {fewer} images have fewer than {self.views} views and use what they have" if fewer else ""
+            images = self._here(self.dataset.train_x, self.store.training_views(self.dataset.train_x))
+        wanted = self.store.views
+        fewer = int((images.views < wanted).sum())
+        note = f"; {fewer} images have fewer than {wanted} views and use what they have" if fewer else ""
         print(f"features: {len(images)} training images, {int(images.views.sum())} views{note}")
         return images
 
@@ -136,11 +130,6 @@ def relabelled(items, label_of):
         type(item)(impath=item.impath, label=label_of(item), domain=item.domain, classname=item.classname)
         for item in items
     ]
-
-
-def shifted(items, by):
-    """The same items with labels moved up by `by`."""
-    return relabelled(items, lambda item: item.label + by)
 
 
 def fixed_subset(items, count):

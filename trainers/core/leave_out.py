@@ -16,6 +16,8 @@ import random
 from math import ceil
 from types import SimpleNamespace
 
+from dassl.data.datasets.base_dataset import DatasetBase
+
 from .files import UserError
 from .images import by_label, fixed_subset, held_out, relabelled
 from .randomness import derive_seed
@@ -24,25 +26,21 @@ LEAST_CLASSES = 4
 AT_MOST = 10_000  # images that a half is evaluated on: on more, a head with prompts of each image takes days
 
 
-class Half:
+class Half(DatasetBase):
     """Some classes of a data set, as a data set of its own; labels count from 0, in the order of `labels`.
 
     train_x: its few-shot images. val, or unused_train where the data set has no validation images: what a method may
     search on. test: images of neither, none of them a test image of the data set.
     """
 
-    train_u = None
-
     def __init__(self, dataset, labels, drawn, val, unused_train, test):
-        names, place = {item.label: item.classname for item in drawn}, {label: i for i, label in enumerate(labels)}
+        place = {label: i for i, label in enumerate(labels)}
 
         def of_these(items):
             return relabelled([item for item in items if item.label in place], lambda item: place[item.label])
 
-        self._dataset, self.classnames = dataset, [names[label] for label in labels]
-        self.num_classes, self.lab2cname = len(labels), dict(enumerate(self.classnames))
-        self.train_x, self.val, self.unused_train = map(of_these, (drawn, val, unused_train))
-        self.test = fixed_subset(of_these(test), AT_MOST)
+        self._dataset, self.unused_train = dataset, of_these(unused_train)
+        super().__init__(train_x=of_these(drawn), val=of_these(val), test=fixed_subset(of_these(test), AT_MOST))
 
     def __getattr__(self, name):
         return getattr(self._dataset, name)

@@ -8,16 +8,13 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from dassl.data import transforms
 from dassl.utils import read_image
 from PIL import Image
-from tqdm import tqdm
 
 from .data import FeatureTable, Store
-from .extraction import Views, encode
+from .extraction import EncodingStore, Views
 from .files import UserError, hash_of, sha256_of
 from .folders import list_images
-from .randomness import preserved_randomness
 
 # Modes of PIL with 8 bits; convert("RGB") would cut off the values of others.
 MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV", "LAB")
@@ -86,29 +83,22 @@ class MemoryViews(Views):
         return hashlib.sha256(image.tobytes()).hexdigest()
 
 
-class MemoryStore(Store):
+class MemoryStore(EncodingStore):
     """Features of images by their keys. A view depends on the image alone, not on its place or name."""
 
-    encode_image = None  # of a trainer that tunes the image tower
+    Images = MemoryViews
 
-    def __init__(self, cfg, backbone, images: dict, views: int, hides_bars: bool | None = None):
-        super().__init__(views)
-        self.cfg, self.backbone, self.images, self.hides_bars = cfg, backbone, images, hides_bars
-        self.faults: dict[str, str] = {}  # {key: why the image cannot be read}
+    def __init__(self, cfg, backbone, images: dict, hides_bars: bool | None = None):
+        super().__init__(cfg, backbone)
+        self.images, self.hides_bars = images, hides_bars
 
     @cached_property
     def digest(self) -> str:
         """A hash of all images and their keys."""
         return hash_of(sorted((key, content_of(image)) for key, image in self.images.items()))
 
-    def table(self, keys, views):
-        transform, seed = transforms.build_transform(self.cfg, is_train=views > 0), self.cfg.FEATURES.SEED
-        todo = MemoryViews([self.images[key] for key in keys], keys, transform, views, seed)
-        workers, options = self.cfg.DATALOADER.NUM_WORKERS, {"leave": False, "disable": self.hides_bars}
-        with preserved_randomness(), tqdm(total=len(keys), desc="encoding", unit="img", **options) as bar:
-            found = encode(self.backbone, todo, workers, bar, self.encode_image)
-        self.faults |= {keys[i]: reason for i, reason in todo.faults.items()}
-        return FeatureTable(found["features"], found["offsets"], keys)
+    def source(self, key):
+        return self.images[key]
 
 
 class RowStore(Store):

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import torch
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 
-from . import memory, metrics, run
+from . import memory, metrics
 from .files import UserError, hash_of, names_hash, read_names, require_different
 from .folders import list_images, read_layout
-from .images import VIEWS_BESIDE_IMAGES, FeatureData, draw
+from .images import FeatureData, draw
 from .predictor import Stopwatch
 from .process import ONE_AT_A_TIME, quiet
 from .randomness import derive_seed, seed_all
@@ -109,8 +109,7 @@ def from_user(trainer, images, labels, new_names, skip_bad_images) -> tuple[Memo
         raise UserError(f"there is one class only, {labels[0]}: nothing to tell it from")
     keys = memory.keys_of(sources)
     if rows is None:
-        views = cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES
-        store = memory.MemoryStore(cfg, backbone, dict(zip(keys, sources)), views, trainer.hides_bars)
+        store = memory.MemoryStore(cfg, backbone, dict(zip(keys, sources)), trainer.hides_bars)
     else:
         store = memory.RowStore(rows)
     dataset = readable(labelled(keys, labels), new_names, cfg, store, skip_bad_images)
@@ -124,27 +123,26 @@ def from_user(trainer, images, labels, new_names, skip_bad_images) -> tuple[Memo
 def readable(items, new_names, cfg, store, skip_bad_images) -> MemoryDataset:
     """The data set of the images that can be read. Raises UserError that names the others, unless they may be skipped;
     and where a class would have none."""
-    names = {item.classname for item in items}
-    while True:
-        dataset = MemoryDataset(items, new_names, cfg.DATASET.NUM_SHOTS, cfg.SEED)
-        store.training_views(dataset.train_x)
-        bad = sorted({item.impath for item in items} & store.unreadable)
-        if not bad:
-            return dataset
-        if not skip_bad_images:
-            reasons = "; ".join(store.faults[key] for key in bad[:5])
-            raise UserError(f"{len(bad)} images cannot be read: {reasons}. Replace them, or set skip_bad_images=True")
-        warnings.warn(f"{len(bad)} images cannot be read and are left out: {', '.join(bad[:5])}", stacklevel=4)
-        items = [item for item in items if item.impath not in store.unreadable]
-        lost = sorted(names - {item.classname for item in items})
-        if lost:
-            raise UserError(f"no image can be read of {', '.join(lost)}")
+    dataset = MemoryDataset(items, new_names, cfg.DATASET.NUM_SHOTS, cfg.SEED)
+    store.training_views(dataset.train_x)
+    bad = sorted({item.impath for item in items} & store.unreadable)
+    if not bad:
+        return dataset
+    if not skip_bad_images:
+        reasons = "; ".join(store.faults[key] for key in bad[:5])
+        raise UserError(f"{len(bad)} images cannot be read: {reasons}. Replace them, or set skip_bad_images=True")
+    warnings.warn(f"{len(bad)} images cannot be read and are left out: {', '.join(bad[:5])}", stacklevel=4)
+    good = [item for item in items if item.impath not in store.unreadable]
+    lost = sorted({item.classname for item in items} - {item.classname for item in good})
+    if lost:
+        raise UserError(f"no image can be read of {', '.join(lost)}")
+    return readable(good, new_names, cfg, store, skip_bad_images)
 
 
 def features_of(trainer, sources, keys):
     """-> (unit features [N, d], on the trainer's device, of the N paths, PIL images or arrays that can be read; {key:
     why it cannot} of the others)."""
-    store = memory.MemoryStore(trainer.cfg, trainer.backbone, dict(zip(keys, sources)), 1)
+    store = memory.MemoryStore(trainer.cfg, trainer.backbone, dict(zip(keys, sources)))
     if hasattr(trainer.head, "encode_image"):
         store.encode_image = trainer.encode_image
     with ONE_AT_A_TIME, quiet():
@@ -161,6 +159,7 @@ def figures_of_fold(trainer, kind, number: int, store) -> tuple[dict[str, float]
     cfg = trainer.cfg.clone()
     cfg.defrost()
     cfg.OUTPUT_DIR, cfg.TASK, cfg.TRAINER.NAME, cfg.DATASET.FOLD = "", "leave_classes_out", kind.__name__, number
+    cfg.TEST.NO_TEST = True  # of what `train` does; its figures are asked for here
     cfg.freeze()
     task, fold = Fold(cfg, trainer.host.task.dataset), kind.__new__(kind)
     given = {"task": task, "backbone": trainer.backbone, "watch": Stopwatch(), "hides_bars": True, "data": None}
@@ -168,12 +167,7 @@ def figures_of_fold(trainer, kind, number: int, store) -> tuple[dict[str, float]
     fold.__init__(cfg)
     fold.host.data = FeatureData(fold, task, store)
     seed_all(cfg.SEED, "fold", number)
-    fold.open_data(training=True)
-    fold.identity = run.identity_of(fold)
-    fold.prepare()
-    fold.build()
-    fold.fit()
-    fold.tune()
+    fold.train()
     figures = metrics.evaluate(fold)[0]
     if fold.decisions is None:
         raise UserError(f"{kind.__name__} has no head over classes with images and classes without")

@@ -9,7 +9,7 @@ from functools import cached_property
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 
 from .files import UserError
-from .images import fixed_subset, shifted
+from .images import fixed_subset, relabelled
 from .leave_out import leave_out
 from .metrics import Evaluation
 from .randomness import preserved_randomness
@@ -19,8 +19,7 @@ def with_options(cfg, **dataset):
     """A copy of `cfg` with other values under DATASET."""
     cfg = cfg.clone()
     cfg.defrost()
-    for key, value in dataset.items():
-        cfg.DATASET[key] = value
+    cfg.DATASET.update(dataset)
     return cfg
 
 
@@ -96,7 +95,7 @@ class BaseToNew(Task):
     def evaluations(self):
         base, new = self.dataset, self.new_half
         base_names, new_names = list(base.classnames), list(new.classnames)
-        pooled = base.test + shifted(new.test, len(base_names))
+        pooled = base.test + relabelled(new.test, lambda item: item.label + len(base_names))
         items = fixed_subset(pooled, self.cfg.TEST.get("ALL_SUBSET", 0) or len(pooled))
         sides = {"base": len(base.test), "new": len(new.test)}
         return [
@@ -130,7 +129,8 @@ class GeneralizedZeroShot(Task):
         if has_own_splits(self.cfg):
             of_seen, of_unseen = self.dataset.test_seen, self.dataset.test_unseen
         else:
-            of_seen, of_unseen = self.dataset.test, shifted(self.new_half.test, len(seen))
+            of_seen = self.dataset.test
+            of_unseen = relabelled(self.new_half.test, lambda item: item.label + len(seen))
         sides = {"seen": len(of_seen), "unseen": len(of_unseen)}
         return [Evaluation("", seen + unseen, of_seen + of_unseen, sides, len(seen), per_class=True)]
 

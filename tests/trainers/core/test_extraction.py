@@ -51,7 +51,7 @@ def make_store(tmp_path, image_dir, **changes):
     cfg.FEATURES.DIR, cfg.FEATURES.VIEWS, cfg.INPUT.SIZE = str(tmp_path / "cache"), 3, (32, 32)
     cfg.INPUT.TRANSFORMS, cfg.DATALOADER.NUM_WORKERS = ("random_resized_crop", "random_flip", "normalize"), 0
     cfg.merge_from_list([part for item in changes.items() for part in item])
-    return ImageStore(cfg, Encoder(), image_dir, cfg.FEATURES.VIEWS)
+    return ImageStore(cfg, Encoder(), image_dir)
 
 
 def cached(folder):
