@@ -10,7 +10,6 @@ import json
 import math
 import random
 import re
-from functools import partial
 from typing import NamedTuple
 
 from dassl.utils import UserError, read_json
@@ -57,7 +56,11 @@ def read_bank_split(path, dataset, needs_train=True):
         raise UserError(f"{path} is a bank of {header.get('dataset')!r}, but DATASET.NAME is {dataset!r}")
     gc.disable()  # it would look through a million new items again and again
     try:
-        raw = bank_header.read_bank_split(path, partial(tuple.__new__, Item))  # as Item(...), in half of its time
+        columns, names = bank_header.read_bank_columns(path)
+        raw = {
+            part: list(map(Item, paths, labels, map(names.__getitem__, labels)))
+            for part, (paths, labels) in columns.items()
+        }
     finally:
         gc.enable()
     if "split_hash" in header:  # by scripts/extract_features.py, from a split that was checked

@@ -3,7 +3,7 @@
 import torch
 
 from trainers.core.bank import open_bank
-from trainers.core.bank_header import read_bank_split
+from trainers.core.bank_header import read_bank_columns
 
 
 def read_bank(path):
@@ -11,5 +11,8 @@ def read_bank(path):
     tensors, metadata = open_bank(path)
     tensors = {name: value[torch.arange(len(value))] for name, value in tensors.items()}
     if "features" not in tensors:  # a cache has no split
-        metadata["split"] = read_bank_split(path)
+        columns, names = read_bank_columns(path)
+        metadata["split"] = {
+            part: [(path, label, names[label]) for path, label in zip(*column)] for part, column in columns.items()
+        }
     return tensors, metadata

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 from .files import UserError, verified_sha256
@@ -27,27 +26,37 @@ def header_digest(header: dict[str, str]) -> str:
 def read_bank_header(path: str | Path) -> dict[str, str]:
     """The header of the feature bank `path`, without its tensors. Raises UserError where the file is missing or no
     bank, or where the header is not the one that was written."""
-    return _read(path)[0]
+    from safetensors import safe_open
 
-
-def read_bank_split(path: str | Path, item: Callable = tuple) -> dict[str, list]:
-    """{part: [item((relative path, label, class name)) of each image]}. Raises UserError."""
-    columns, names = read_bank_columns(path)
-    return {
-        part: list(map(item, zip(paths, labels, map(names.__getitem__, labels))))
-        for part, (paths, labels) in columns.items()
-    }
+    if not os.path.isfile(path):
+        raise UserError(f"feature bank {path} does not exist: make one with extract_features.py, or give --root")
+    if os.path.isfile(f"{path}.sha256"):
+        verified_sha256(path)
+    try:
+        with safe_open(path, framework="numpy") as bank:
+            header = bank.metadata() or {}
+    except Exception as error:  # safetensors' own error type, OSError, and more for damaged headers
+        raise damaged(path, error) from None
+    if header.get("format") not in FORMATS:
+        raise damaged(path, f"its format is {header.get('format')!r}, not {BANK_FORMAT!r}")
+    if header["format"] != OLDEST and header.get("header_digest") != header_digest(header):
+        raise damaged(path, "its header does not match its digest")
+    return header
 
 
 def read_bank_columns(path: str | Path) -> tuple[dict[str, list], list[str]]:
     """-> ({part: [relative paths, labels] of its images}, class names by label). Raises UserError."""
-    header, packed = _read(path, "split")
+    from safetensors import safe_open
+
+    header = read_bank_header(path)
     if "split" in header:  # of the older formats
         columns = _columns(json.loads(header["split"]))
-    elif packed is not None and hashlib.sha256(packed).hexdigest() == header.get("split_digest"):
-        columns = json.loads(zlib.decompress(packed).decode())
     else:
-        raise damaged(path, "its split does not match its digest")
+        with safe_open(path, framework="numpy") as bank:
+            packed = bank.get_tensor("split")
+        if hashlib.sha256(packed).hexdigest() != header["split_digest"]:
+            raise damaged(path, "its split does not match its digest")
+        columns = json.loads(zlib.decompress(packed).decode())
     names = columns.pop("classnames")
     return columns, names
 
@@ -61,24 +70,3 @@ def _columns(split):
     names = {label: name for items in split.values() for _, label, name in items}
     columns = {part: [[item[0] for item in items], [item[1] for item in items]] for part, items in split.items()}
     return {"classnames": [names.get(label, "") for label in range(max(names, default=-1) + 1)], **columns}
-
-
-def _read(path, name=""):
-    """-> (header, the tensor `name` or None where there is none)."""
-    from safetensors import safe_open
-
-    if not os.path.isfile(path):
-        raise UserError(f"feature bank {path} does not exist: make one with extract_features.py, or give --root")
-    if os.path.isfile(f"{path}.sha256"):
-        verified_sha256(path)
-    try:
-        with safe_open(path, framework="numpy") as bank:
-            header = bank.metadata() or {}
-            tensor = bank.get_tensor(name) if name in bank.keys() else None
-    except Exception as error:  # safetensors' own error type, OSError, and more for damaged headers
-        raise damaged(path, error) from None
-    if header.get("format") not in FORMATS:
-        raise damaged(path, f"its format is {header.get('format')!r}, not {BANK_FORMAT!r}")
-    if header["format"] != OLDEST and header.get("header_digest") != header_digest(header):
-        raise damaged(path, "its header does not match its digest")
-    return header, tensor

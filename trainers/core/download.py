@@ -11,17 +11,16 @@ from tqdm import tqdm
 from .files import UserError, sha256_of
 
 TIMEOUT = 60  # seconds without an answer
-TRIES = 5  # in a row without a new byte; the pauses between them are 1, 2, 4, ... seconds
+PAUSES = (1, 2, 4, 8, 0)  # seconds after each try
 AGAIN = (None, 408, 416, 425, 429, 500, 502, 503, 504)  # states of HTTP after which it is worth to ask again
 
 
 def download(url, path, sha256=""):
     """Downloads `url` to `path`; where its `sha256` is known, a file with another one is removed. A later call goes on
     with the `path`.part that an earlier one left. Raises UserError with the reason in a sentence."""
-    part, failed = f"{path}.part", 0
+    part = f"{path}.part"
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    while True:
-        before = _size(part)
+    for pause in PAUSES:
         try:
             _append(url, part)
             break
@@ -29,11 +28,10 @@ def download(url, path, sha256=""):
             status = getattr(error, "code", None)
             if status == 416:  # the part is no beginning of what the server has
                 os.remove(part)
-            failed = 1 if _size(part) > before else failed + 1
-            if failed == TRIES or status not in AGAIN:
+            if not pause or status not in AGAIN:
                 kept = f". {_size(part)} bytes are kept in {part}; the same command goes on" if _size(part) else ""
                 raise UserError(f"cannot download {url}: {error}{kept}") from None
-        time.sleep(2 ** (failed - 1))
+        time.sleep(pause)
     digest = sha256_of(part) if sha256 else ""
     if digest != sha256:
         os.remove(part)

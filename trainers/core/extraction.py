@@ -11,10 +11,12 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from dassl.data.transforms import build_transform
 from dassl.utils import read_image
+from PIL import Image
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
@@ -35,37 +37,38 @@ class Views(Dataset):
     worker's error reaches nobody.
     """
 
-    def __init__(self, files, paths, transform, views, seed):
-        self.files, self.paths, self.transform, self.views, self.seed = files, paths, transform, views, seed
+    def __init__(self, sources, names, transform, views, seed):
+        """`sources`: paths, PIL images or arrays. `names`: what the views of each are drawn by, else its content."""
+        self.sources, self.names, self.transform, self.views, self.seed = sources, names, transform, views, seed
 
     def __len__(self):
-        return len(self.files)
+        return len(self.sources)
 
     def __getitem__(self, i):
         try:
-            image = self.read(self.files[i])
+            image = read(self.sources[i])
         except Exception as error:  # whatever a broken file makes a decoder raise
             return (), str(error)
+        name = self.names[i] if self.names else hashlib.sha256(image.tobytes()).hexdigest()
         views = []
         with preserved_randomness():
             for k in range(max(self.views, 1)):  # the plain view draws nothing
-                seed_all(self.name(image, i), k, self.seed)
+                seed_all(name, k, self.seed)
                 views.append(self.transform(image))
         return torch.stack(views).numpy(), ""
 
-    def read(self, file):
-        """-> an RGB PIL image."""
-        return read_image(file)
 
-    def name(self, image, i):
-        """What the views of image i are drawn by."""
-        return self.paths[i]
+def read(source):
+    """A path, PIL image or array [H, W, 3] -> an RGB PIL image."""
+    if isinstance(source, str):
+        return read_image(source)
+    return Image.fromarray(np.ascontiguousarray(source)) if isinstance(source, np.ndarray) else source.convert("RGB")
 
 
 class EncodingStore(Store):
     """Features of images that are encoded when they are first asked for. Nothing is written."""
 
-    Images = Views
+    named = True  # whether the views of an image are drawn by its path, else by its content
     hides_bars: bool | None = None  # True: no progress bars; None: on a terminal
 
     def __init__(self, cfg, backbone):
@@ -74,7 +77,7 @@ class EncodingStore(Store):
         self.faults: dict[str, str] = {}  # {path: why the image cannot be read}
 
     def source(self, file):
-        """What `Images` reads in the place of an image's name."""
+        """What is read: a path, a PIL image or an array."""
         return file
 
     def table(self, files, views):
@@ -90,7 +93,7 @@ class EncodingStore(Store):
         backbone, tuned, paths = self.backbone, self.encode_image, [self.relative(file) for file in files]
         device, dtype = backbone.logit_scale.device, torch.float32 if tuned else torch.float16
         transform, sources = build_transform(self.cfg, is_train=views > 0), [self.source(file) for file in files]
-        images = self.Images(sources, paths, transform, views, self.cfg.FEATURES.SEED)
+        images = Views(sources, paths if self.named else None, transform, views, self.cfg.FEATURES.SEED)
         size = max(1, BATCH.get(device.type, 64) // max(views, 1))
         features, counts = [torch.empty(0, backbone.embed_dim, dtype=dtype)], [0]
         for batch in image_batches(images, self.cfg.DATALOADER.NUM_WORKERS, batch_size=size, collate_fn=list):
@@ -162,13 +165,10 @@ class ImageStore(EncodingStore):
                 print(f"{cached} is damaged: encoding again")
             chunks = [slice(i, i + PART) for i in range(0, max(len(files), 1), PART)]
             parts = [cached.with_suffix(".parts") / f"{i:05d}.safetensors" for i in range(len(chunks))]
-            shares = list(zip(parts, chunks))[rank::world]
-            with tqdm(total=sum(len(files[chunk]) for _, chunk in shares), desc=f"encoding {what}", unit="img") as bar:
-                for part, chunk in shares:
-                    if _verified(part) is None:
-                        write_bank(part, self.encode(files[chunk], views, bar), {})
-                    else:
-                        bar.update(len(files[chunk]))
+            todo = [(part, files[chunk]) for part, chunk in list(zip(parts, chunks))[rank::world] if not part.exists()]
+            with tqdm(total=sum(len(images) for _, images in todo), desc=f"encoding {what}", unit="img") as bar:
+                for part, images in todo:
+                    write_bank(part, self.encode(images, views, bar), {})
             barrier()
             if rank == 0:
                 joined = FeatureTable.join([FeatureTable(**open_bank(part)[0], paths=()) for part in parts])

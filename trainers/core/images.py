@@ -22,19 +22,11 @@ def val_is_test(dataset):
     return any(item.impath in test for item in dataset.val or ())
 
 
-def held_out(dataset, shots, seed):
-    """min(shots, 4) Datum of each class of the training images left over by the few-shot draw, with its own generator.
-
-    Raises UserError where there are none; the dataset must expose them as `unused_train`.
-    """
-    unused = getattr(dataset, "unused_train", None)
-    if not unused:
-        raise UserError(
-            f"{type(dataset).__name__} has no validation images, and of the training images all were drawn: switch the "
-            "method's search off"
-        )
+def held_out(left_over, shots, seed):
+    """min(shots, 4) Datum of each class of the training images left over by the few-shot draw, with its own
+    generator."""
     per_class = min(shots, PER_CLASS) if shots >= 1 else PER_CLASS
-    return draw(unused, per_class, random.Random(derive_seed(seed, "held-out")))
+    return draw(left_over, per_class, random.Random(derive_seed(seed, "held-out")))
 
 
 class FeatureData:
@@ -81,9 +73,14 @@ class FeatureData:
         return self.plain(self.dataset.val) if self.dataset.val else None
 
     @property
+    def left_over(self) -> list:
+        """The training images (Datum) that the few-shot draw left over, where the dataset exposes them."""
+        return getattr(self.dataset, "unused_train", None) or []
+
+    @property
     def leaves_out(self) -> bool:
         """Whether there are images for search_set()."""
-        return self.val_set is not None or bool(getattr(self.dataset, "unused_train", None))
+        return self.val_set is not None or bool(self.left_over)
 
     def search_set(self) -> tuple[FeatureSet, str]:
         """Real images of the trained classes to choose hyper-parameters on, and what they are: few-shot validation,
@@ -91,7 +88,12 @@ class FeatureData:
         classes = "base classes" if self.task.subset == "base" else "all classes"
         if self.val_set is not None:
             return self.val_set, f"few-shot validation of {classes}"
-        items = held_out(self.dataset, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
+        if not self.left_over:
+            raise UserError(
+                f"{type(self.dataset).__name__} has no validation images, and of the training images all were drawn: "
+                "switch the method's search off"
+            )
+        items = held_out(self.left_over, self.cfg.DATASET.NUM_SHOTS, self.cfg.SEED)
         return self.plain(items), f"held-out training images of {classes}"
 
     def plain(self, items: list) -> FeatureSet:

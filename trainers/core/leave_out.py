@@ -14,7 +14,6 @@ tune a threshold.
 
 import random
 from math import ceil
-from types import SimpleNamespace
 
 from dassl.data.datasets.base_dataset import DatasetBase
 
@@ -69,7 +68,7 @@ def leave_out(drawn, whole, shots, seed, fold=0):
     val = [item for item in whole.val or () if item.impath not in test]
     few_val, few_train = [item for item in drawn.val or () if item.impath not in test], []
     if (shots < 1 or not few_val) and val + left_over:  # what a method may search on
-        few = held_out(SimpleNamespace(unused_train=val or left_over), shots, seed)
+        few = held_out(val or left_over, shots, seed)
         few_val, few_train = (few, []) if val else ([], few)
     searched = {item.impath for item in few_val + few_train}
     judges = [item for item in val + judging + left_over if item.impath not in searched]

@@ -8,11 +8,10 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from dassl.utils import read_image
 from PIL import Image
 
 from .data import FeatureTable, Store
-from .extraction import EncodingStore, Views
+from .extraction import EncodingStore
 from .files import UserError, hash_of, sha256_of
 from .folders import list_images
 
@@ -71,22 +70,10 @@ def keys_of(sources) -> list[str]:
 # ---- features
 
 
-class MemoryViews(Views):
-    def read(self, source):
-        if isinstance(source, str):
-            return read_image(source)
-        if isinstance(source, np.ndarray):
-            return Image.fromarray(np.ascontiguousarray(source))
-        return source.convert("RGB")
-
-    def name(self, image, i):
-        return hashlib.sha256(image.tobytes()).hexdigest()
-
-
 class MemoryStore(EncodingStore):
     """Features of images by their keys. A view depends on the image alone, not on its place or name."""
 
-    Images = MemoryViews
+    named = False
 
     def __init__(self, cfg, backbone, images: dict, hides_bars: bool | None = None):
         super().__init__(cfg, backbone)

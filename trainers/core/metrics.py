@@ -51,13 +51,14 @@ def harmonic_mean(a, b):
     return 2 * a * b / (a + b) if a + b else 0.0
 
 
-def top1(predicted, labels, per_class=False):
-    """Percent of images [N] predicted right; `per_class`: of each class that has images, then the mean over these
+def top1(predicted, labels):
+    """Percent of images [N] predicted right."""
+    return _percent(predicted == labels, labels)
+
+
+def _percent(hits, labels, per_class=False):
+    """Percent of images [N] that are `hits`; `per_class`: of each class that has images, then the mean over these
     classes."""
-    return _percent(predicted == labels, labels, per_class)
-
-
-def _percent(hits, labels, per_class):
     hits = hits.double()
     if per_class:
         return sum(hits[labels == label].mean().item() for label in labels.unique()) / len(labels.unique()) * 100
@@ -65,16 +66,16 @@ def _percent(hits, labels, per_class):
 
 
 def joint(evaluation, predicted, labels) -> tuple[dict[str, float], dict[str, float]]:
-    """What predictions [N] among all names of an evaluation say of each side -> ({name of the accuracy: percent},
-    {crossed_<side>: percent of its images that are sent to a name of the other side}); nothing of a side without
-    images."""
-    accuracies, crossed, border = {}, {}, evaluation.border
+    """What predictions [N] among all names of an evaluation say -> ({name of an accuracy, of all images and of each
+    side: percent}, {crossed_<side>: percent of its images that are sent to a name of the other side}); nothing of a
+    side without images."""
+    name, border, per_class = evaluation.name, evaluation.border, evaluation.per_class
+    right, sent = predicted == labels, (predicted < border) != (labels < border)
+    accuracies, crossed = {name: _percent(right, labels)} if name else {}, {}
     for side, chosen in zip(evaluation.sides, (labels < border, labels >= border)):
-        answers, true = predicted[chosen], labels[chosen]
-        if len(true):
-            name = f"{evaluation.name}_{side}" if evaluation.name else side
-            accuracies[name] = top1(answers, true, evaluation.per_class)
-            crossed[f"crossed_{side}"] = _percent((answers < border) != (true < border), true, evaluation.per_class)
+        if chosen.any():
+            accuracies[f"{name}_{side}" if name else side] = _percent(right[chosen], labels[chosen], per_class)
+            crossed[f"crossed_{side}"] = _percent(sent[chosen], labels[chosen], per_class)
     return accuracies, crossed
 
 
@@ -183,9 +184,8 @@ def require_images(trainer):
         return
     for evaluation in trainer.task.evaluations():
         lacking = [side for side, images in evaluation.sides.items() if not images]
-        if lacking or not evaluation.items:
-            kinds = " and ".join(lacking) or "these"
-            raise UserError(f"TASK {trainer.cfg.TASK} evaluates, but there are no test images of {kinds} classes")
+        if lacking:
+            raise UserError(f"TASK {trainer.cfg.TASK} needs test images of {' and '.join(lacking)} classes: none found")
         trainer.data.plain(evaluation.items)
     _ = trainer.data.val_set  # read now, not after training
 
@@ -242,15 +242,12 @@ def _figures(trainer, evaluation) -> dict[str, float]:
     head, images = trainer.head_for(evaluation.classnames), trainer.data.plain(evaluation.items)
     logits, labels = trainer.logits(head, images.first()), images.labels
     predicted = logits.argmax(1)
-    whole = {evaluation.name: top1(predicted, labels)} if evaluation.name else {}
     accuracies, more = joint(evaluation, predicted, labels)
     if evaluation.sides:
         trainer.decisions = evaluation, predicted, labels
         with torch.no_grad():
             score = head.base_score(images.first(), logits) if hasattr(head, "base_score") else None
         more |= joint_judges(logits, labels, evaluation.border, score, trainer.temperature, [*evaluation.sides])
-    for name, percent in (whole | accuracies).items():
-        print(f"* {log_name(name)}: {percent:.1f}%")
-    for name, percent in more.items():
+    for name, percent in [*((log_name(name), value) for name, value in accuracies.items()), *more.items()]:
         print(f"* {name}: {percent:.1f}%")
-    return whole | accuracies | more
+    return accuracies | more

@@ -31,19 +31,23 @@ class Task:
     share = 1.0  # of the images of a full run that this one trains on: numbers that grow with them are scaled
 
     def __init__(self, cfg, training=True):
-        """Opens the data set: for `training` with the classes that the task trains on, else as the options ask."""
-        self.cfg = self.for_training(cfg) if training else cfg
+        """Opens the data set: for `training` with the classes that the task trains on, else as the options ask. Raises
+        UserError where the options contradict the task."""
+        self.cfg = cfg
+        if training and self.takes_base_half():
+            if self.subset == "new":
+                raise UserError(
+                    f"TASK {cfg.TASK} trains on the base half, and SUBSAMPLE_CLASSES is new: add --eval-only"
+                )
+            self.cfg = with_options(cfg, SUBSAMPLE_CLASSES="base")
         self.dataset = self.open(self.cfg)
 
     def open(self, cfg):
         return build_dataset(cfg)
 
-    def for_training(self, cfg):
-        """The options of a training run, with the classes that the task takes whatever was asked for.
-
-        Raises UserError where they contradict the task.
-        """
-        return cfg
+    def takes_base_half(self):
+        """Whether it trains on the base half of the classes, whatever was asked for."""
+        return False
 
     @property
     def subset(self):
@@ -70,14 +74,6 @@ class Task:
         return [Evaluation("accuracy", list(self.dataset.classnames), self.dataset.test)]
 
 
-def base_half(cfg):
-    """`cfg` with the base half of the classes, which a task trains on. Raises UserError where the new half is asked
-    for."""
-    if cfg.DATASET.get("SUBSAMPLE_CLASSES", "all") == "new":
-        raise UserError(f"TASK {cfg.TASK} trains on the base half, and SUBSAMPLE_CLASSES is new: add --eval-only")
-    return with_options(cfg, SUBSAMPLE_CLASSES="base")
-
-
 def has_own_splits(cfg):
     """Whether the data set's reader says by itself which classes have images and which are unseen (gzsl.GZSL)."""
     return hasattr(DATASET_REGISTRY.get(cfg.DATASET.NAME), "unseen_classnames")
@@ -89,8 +85,8 @@ class BaseToNew(Task):
 
     H_OF = {"H": ("base", "new"), "all_H": ("all_base", "all_new")}
 
-    def for_training(self, cfg):
-        return base_half(cfg)
+    def takes_base_half(self):
+        return True
 
     def evaluations(self):
         base, new = self.dataset, self.new_half
@@ -115,8 +111,8 @@ class GeneralizedZeroShot(Task):
 
     H_OF = {"H": ("seen", "unseen")}
 
-    def for_training(self, cfg):
-        return cfg if has_own_splits(cfg) else base_half(cfg)
+    def takes_base_half(self):
+        return not has_own_splits(self.cfg)
 
     def real_classnames(self):
         return list(self.dataset.seen_classnames if has_own_splits(self.cfg) else self.dataset.classnames)
@@ -145,9 +141,9 @@ class LeaveClassesOut(BaseToNew):
             raise UserError("leave_classes_out is evaluated when it is trained; for --eval-only set TASK base2new")
         super().__init__(cfg)
 
-    def for_training(self, cfg):
+    def takes_base_half(self):
         """All classes of an own folder that tests nothing are base classes."""
-        return cfg if has_own_splits(cfg) or cfg.DATASET.SPLIT == "none" else base_half(cfg)
+        return not has_own_splits(self.cfg) and self.cfg.DATASET.SPLIT != "none"
 
     def open(self, cfg):
         drawn = build_dataset(cfg)
