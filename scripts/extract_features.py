@@ -31,7 +31,7 @@ from trainers.core.extraction import ImageStore, barrier
 from trainers.core.files import UserError
 from trainers.core.model.backbone import apply_preprocessing, load_backbone
 
-SEEDS = (1, 2, 3)  # of --only-drawn
+SEEDS = (1, 2, 3)  # whose few-shot draws have all views with --only-drawn
 WAIT = timedelta(days=7)  # one process may have much more to encode than another
 
 

@@ -49,8 +49,10 @@ def test_print_config_is_flat_and_makes_the_same_configuration_again(tiny_bank, 
     assert capsys.readouterr().out == text
 
 
-def test_the_bank_equals_its_images(tmp_path, shared, monkeypatch):
-    """A run on a bank made of images equals the run on the images."""
+@pytest.mark.parametrize("flags, rows", [([], 16 * 2), (["--only-drawn"], 8 * 2 + 8)])
+def test_the_bank_equals_its_images(tmp_path, shared, monkeypatch, flags, rows):
+    """A run on a bank made of images equals the run on the images, also where only drawn images (2 of 4 a class) have
+    all views."""
     data, bank, split = tmp_path / "data", tmp_path / "bank.safetensors", {"train": [], "val": [], "test": []}
     source, top = shared / "data/caltech-101/101_ObjectCategories", data / "caltech-101"
     for label, folder in enumerate(["ant", "barrel", "bass", "beaver"]):
@@ -60,10 +62,13 @@ def test_the_bank_equals_its_images(tmp_path, shared, monkeypatch):
             part = "train" if i < 4 else "val" if i < 5 else "test"
             split[part].append([f"{folder}/{file.name}", label, folder])
     (top / "split_zhou_Caltech101.json").write_text(json.dumps(split))
-    words = ["--root", data, "--out", bank, "--dataset", "caltech101", "--views", "2", "--workers", "0"]
+    words = ["--root", data, "--out", bank, "--dataset", "caltech101", "--views", "2", "--workers", "0", *flags]
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    importlib.import_module("extract_features").main([str(word) for word in words])
-    assert len(load_file(bank)["train.features"]) == 16 * 2
+    script = importlib.import_module("extract_features")
+    monkeypatch.setattr(script, "SEEDS", (1,))
+    monkeypatch.setattr(script, "LISTED_SHOTS", (2,))
+    script.main([str(word) for word in words])
+    assert len(load_file(bank)["train.features"]) == rows
     options = "DATASET.NUM_SHOTS 2 FEATURES.VIEWS 2 DATALOADER.NUM_WORKERS 0 FEATURES.DIR".split()
     options.append(str(tmp_path / "cache"))
     train.main(argv(bank, tmp_path / "bank", "CoOp", *options))
