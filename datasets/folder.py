@@ -6,7 +6,6 @@ kept in FEATURES.DIR, and the folder must not change after that; with DATASET.SP
 
 import hashlib
 import os
-from collections import Counter
 
 from dassl.utils import UserError
 
@@ -54,16 +53,12 @@ class ImageFolder(Reader):
             for name, folder in folders.items():
                 self.items[part] += self.read_folder(folder, labels[name], name)
         if self.left_out:
-            kinds = Counter(os.path.splitext(name)[1].lower() or "without suffix" for name in self.left_out)
-            shown = first_five(f"{count} {kind}" for kind, count in kinds.most_common())
-            print(f"{self.image_dir}: {len(self.left_out)} files that Pillow does not read are left out: {shown}")
+            found = f"{len(self.left_out)} files that Pillow does not read are left out"
+            print(f"{self.image_dir}: {found}: {first_five(self.left_out)}")
         if "" in parts:
-            self.split_file = "split_ImageFolder.json"
-            self.split_path = os.path.join(self.image_dir, self.split_file)  # where earlier versions kept it
-            if not os.path.exists(self.split_path):
-                place = hashlib.sha256(os.fsencode(os.path.realpath(self.image_dir))).hexdigest()[:12]
-                name = f"{os.path.basename(self.image_dir)}-{place}.json"
-                self.split_path = os.path.join(self.lists_folder, "splits", name)
+            place = hashlib.sha256(os.fsencode(os.path.realpath(self.image_dir))).hexdigest()[:12]
+            self.split_file = f"{os.path.basename(self.image_dir)}-{place}.json"
+            self.split_path = os.path.join(self.lists_folder, "splits", self.split_file)
 
     def load_split(self, keep=True):
         split = super().load_split(keep)

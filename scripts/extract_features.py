@@ -61,11 +61,10 @@ def configure(args):
     return cfg
 
 
-def training_features(args, cfg, store, files):
-    """-> (features [R, d], offsets [N + 1]) of the training images, with the views that the options ask for."""
+def training_table(args, cfg, store, files):
+    """FeatureTable of the training images, with as many views of each as the options ask for."""
     if not args.only_drawn:
-        table = store.table(files, args.views)
-        return table.features, table.offsets
+        return store.table(files, args.views)
     drawn = set()
     for cfg.SEED, cfg.DATASET.NUM_SHOTS in product(SEEDS, LISTED_SHOTS):
         drawn |= {item.impath for item in build_dataset(cfg).train_x}
@@ -73,7 +72,7 @@ def training_features(args, cfg, store, files):
     table = FeatureTable.join([store.table(group, views) for group, views in zip(groups, (args.views, 1))])
     place = table.find(map(store.relative, files))
     rows, offsets = rows_of(table.offsets, torch.tensor([place[store.relative(file)] for file in files]))
-    return table.features[rows], offsets
+    return FeatureTable(table.features[rows], offsets, files)
 
 
 def main(argv=None):
@@ -91,12 +90,8 @@ def main(argv=None):
     tensors, split = {}, {}
     for part, items in (("train", dataset.train_x), ("val", dataset.val or []), ("test", dataset.test)):
         files = [item.impath for item in items]
-        if part == "train":
-            features, offsets = training_features(args, cfg, store, files)
-        else:
-            table = store.table(files, 0)
-            features, offsets = table.features, table.offsets
-        tensors |= {f"{part}.features": features, f"{part}.offsets": offsets}
+        table = training_table(args, cfg, store, files) if part == "train" else store.table(files, 0)
+        tensors |= {f"{part}.features": table.features, f"{part}.offsets": table.offsets}
         split[part] = [[store.relative(item.impath), item.label, names[item.label]] for item in items]
     barrier()  # rank 0 removes what the others have still to read
     if os.environ.get("RANK", "0") == "0":

@@ -162,8 +162,7 @@ def figures_of_fold(trainer, kind, number: int, store) -> tuple[dict[str, float]
     cfg.TEST.NO_TEST = True  # of what `train` does; its figures are asked for here
     cfg.freeze()
     task, fold = Fold(cfg, trainer.host.task.dataset), kind.__new__(kind)
-    given = {"task": task, "backbone": trainer.backbone, "watch": Stopwatch(), "hides_bars": True, "data": None}
-    fold.host = SimpleNamespace(**given)
+    fold.host = SimpleNamespace(task=task, backbone=trainer.backbone, watch=Stopwatch(), hides_bars=True)
     fold.__init__(cfg)
     fold.host.data = FeatureData(fold, task, store)
     seed_all(cfg.SEED, "fold", number)

@@ -36,9 +36,7 @@ class Task:
         self.cfg = cfg
         if training and self.takes_base_half():
             if self.subset == "new":
-                raise UserError(
-                    f"TASK {cfg.TASK} trains on the base half, and SUBSAMPLE_CLASSES is new: add --eval-only"
-                )
+                raise UserError(f"TASK {cfg.TASK} trains on the base half; SUBSAMPLE_CLASSES is new: add --eval-only")
             self.cfg = with_options(cfg, SUBSAMPLE_CLASSES="base")
         self.dataset = self.open(self.cfg)
 

@@ -35,12 +35,6 @@ def test_mean_select_join():
     assert torch.equal(both.mean()[3], images.mean()[1])
 
 
-def test_images_without_views_are_left_out():
-    table = FeatureTable(torch.eye(3), torch.tensor([0, 1, 1, 3]), ["a", "b", "c"])
-    images = table.take([2, 1, 0], [2, 1, 0])
-    assert images.labels.tolist() == [2, 0] and images.views.tolist() == [2, 1]
-
-
 def test_joined_tables_are_read_row_by_row_and_in_any_order():
     tables = [
         FeatureTable(torch.arange(3.0)[:, None], torch.tensor([0, 1, 3]), ["a", "b"]),
