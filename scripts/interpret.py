@@ -31,7 +31,7 @@ from PIL import ImageOps
 from trainers import open_run
 from trainers.core.bank import BankStore
 from trainers.core.files import UserError, read_names
-from trainers.core.memory import sources_of
+from trainers.core.memory import store_of
 from trainers.core.memory_data import features_of
 from trainers.core.model.vocabulary import listed_words, token_words
 
@@ -74,10 +74,10 @@ def open_images(args, trainer):
         store = BankStore(trainer.cfg.FEATURES.BANK, trainer.backbone)
         rows = [store.plain_views([Datum(impath=name)]).first() for name in args.images]  # they may be of several parts
         return args.images, torch.cat(rows).to(trainer.device, torch.float32)
-    names = sources_of(args.images)
-    features, faults = features_of(trainer, names, names)
-    if faults:
-        raise UserError("; ".join(faults.values()))
+    names, store = store_of(trainer, args.images)
+    features = features_of(trainer, names, store)
+    if store.faults:
+        raise UserError("; ".join(store.faults.values()))
     return names, features
 
 

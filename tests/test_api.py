@@ -180,7 +180,7 @@ def test_what_cannot_be_used_is_said(rows, tmp_path):
     for arguments, message in (
         ((features, labels[:-1]), "32 images and 31 labels"),
         ((features[:, :9], labels), r"\[N, 256\]"),
-        ((features,), "32 images and 0 labels"),
+        ((features,), "without labels"),
         (([features[0]],), "without labels"),
         ((np.zeros((4, 4), np.uint8), ["a"]), "uint8"),
         ((Image.new("I;16", (9, 9)), ["a"]), "I;16"),

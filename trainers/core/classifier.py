@@ -190,14 +190,10 @@ class Model:
         """-> (unit features [N, d] on the model's device, what each image is called). Images that cannot be read are an
         error; or where others can, they have no row, and `faults` becomes {path: why}."""
         trainer = self._trainer
-        rows = memory.as_features(images, trainer.backbone.embed_dim)
-        if rows is not None:
-            return rows.to(trainer.device), [f"image {i}" for i in range(len(rows))]
-        sources = memory.sources_of(images)
-        if not sources:
+        keys, store = memory.store_of(trainer, images)
+        if not keys:
             raise UserError("there are no images")
-        keys = memory.keys_of(sources)
-        features, found = memory_data.features_of(trainer, sources, keys)
+        features, found = memory_data.features_of(trainer, keys, store), store.faults
         if found and (faults is None or len(found) == len(keys)):
             raise UserError(f"{len(found)} images cannot be read: {first_five(found.values())}")
         if faults is not None:

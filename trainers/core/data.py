@@ -140,6 +140,7 @@ class Store:
         """`views`: how many random views a training image has at most; in the methods 0 stands for the plain view."""
         self.views, self.tables = views, dict[int, FeatureTable]()
         self.unreadable: set[str] = set()  # images that were asked for and have no features
+        self.faults: dict[str, str] = {}  # {path: why}, of those that were read here
 
     def table(self, files: list[str], views: int) -> FeatureTable:
         """The features of images that no table has yet."""

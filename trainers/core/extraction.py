@@ -74,7 +74,6 @@ class EncodingStore(Store):
     def __init__(self, cfg, backbone):
         super().__init__(cfg.FEATURES.VIEWS or VIEWS_BESIDE_IMAGES)
         self.cfg, self.backbone = cfg, backbone
-        self.faults: dict[str, str] = {}  # {path: why the image cannot be read}
 
     def source(self, file):
         """What is read: a path, a PIL image or an array."""

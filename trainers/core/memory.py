@@ -62,12 +62,18 @@ def content_of(source) -> str:
     return hashlib.sha256(f"{tuple(size)}".encode() + data.tobytes()).hexdigest()
 
 
-def keys_of(sources) -> list[str]:
-    """What each image is called: its path, else its place."""
-    return [source if isinstance(source, str) else f"image {i}" for i, source in enumerate(sources)]
-
-
 # ---- features
+
+
+def store_of(trainer, images) -> tuple[list[str], Store]:
+    """-> (what each image is called, its path, else its place; the store of the features that the images have, or are).
+    Raises UserError."""
+    rows = as_features(images, trainer.backbone.embed_dim)
+    sources = sources_of(images) if rows is None else range(len(rows))
+    keys = [source if isinstance(source, str) else f"image {i}" for i, source in enumerate(sources)]
+    if rows is not None:
+        return keys, RowStore(rows, keys)
+    return keys, MemoryStore(trainer.cfg, trainer.backbone, dict(zip(keys, sources)), trainer.hides_bars)
 
 
 class MemoryStore(EncodingStore):
@@ -75,7 +81,7 @@ class MemoryStore(EncodingStore):
 
     named = False
 
-    def __init__(self, cfg, backbone, images: dict, hides_bars: bool | None = None):
+    def __init__(self, cfg, backbone, images: dict, hides_bars: bool | None):
         super().__init__(cfg, backbone)
         self.images, self.hides_bars = images, hides_bars
 
@@ -89,10 +95,9 @@ class MemoryStore(EncodingStore):
 
 
 class RowStore(Store):
-    """Features [N, d] that were handed over, under the keys "image 0", ...: each is the one view of its image."""
+    """Features [N, d] that were handed over, under their keys: each is the one view of its image."""
 
-    def __init__(self, features: torch.Tensor):
+    def __init__(self, features: torch.Tensor, keys: list[str]):
         super().__init__(views=1)
-        keys = keys_of([None] * len(features))
         self.digest = hashlib.sha256(features.numpy().tobytes()).hexdigest()[:16]
         self.tables = dict.fromkeys((0, 1), FeatureTable(features, torch.arange(len(features) + 1), keys))

@@ -10,6 +10,7 @@ import torch
 from dassl.data.datasets.base_dataset import DatasetBase, Datum
 
 from . import memory, metrics
+from .data import Store
 from .files import UserError, hash_of, names_hash, read_names, require_different
 from .folders import list_images, read_layout
 from .images import FeatureData, draw
@@ -93,31 +94,23 @@ def labelled(keys: list[str], labels: list[str]) -> list[Datum]:
     return [Datum(impath=key, label=place[label], classname=label) for key, label in zip(keys, labels)]
 
 
-def from_user(trainer, images, labels, new_names, skip_bad_images) -> tuple[MemoryTask, memory.MemoryStore]:
+def from_user(trainer, images, labels, new_names, skip_bad_images) -> tuple[MemoryTask, Store]:
     """The task and the store of what a user gave to train on; of images those that can be read. Raises UserError."""
-    cfg, backbone = trainer.cfg, trainer.backbone
-    rows = memory.as_features(images, backbone.embed_dim)
-    if rows is None and labels is None:
+    if labels is None:
         images, labels = from_folder(images, ("train", ""))
-    sources = memory.sources_of(images) if rows is None else [None] * len(rows)
-    labels = listed([] if labels is None else labels, "labels")
-    if len(sources) != len(labels) or not labels:
-        raise UserError(f"{len(sources)} images and {len(labels)} labels: each image needs one, a class name")
+    labels, (keys, store) = listed(labels, "labels"), memory.store_of(trainer, images)
+    if len(keys) != len(labels) or not labels:
+        raise UserError(f"{len(keys)} images and {len(labels)} labels: each image needs one, a class name")
     require_different(sorted({*labels}), (), "labels")
     require_different(new_names, {*labels}, "new_names")
     if len({*labels}) + len(new_names) < 2:
         raise UserError(f"there is one class only, {labels[0]}: nothing to tell it from")
-    keys = memory.keys_of(sources)
-    if rows is None:
-        store = memory.MemoryStore(cfg, backbone, dict(zip(keys, sources)), trainer.hides_bars)
-    else:
-        store = memory.RowStore(rows)
-    dataset = readable(labelled(keys, labels), new_names, cfg, store, skip_bad_images)
+    dataset = readable(labelled(keys, labels), new_names, trainer.cfg, store, skip_bad_images)
     counts = Counter(item.classname for item in dataset.train_x)
     if max(counts.values()) > UNEQUAL * min(counts.values()):
         shown = ", ".join(f"{name} {number}" for name, number in counts.most_common())
         warnings.warn(f"classes of very different sizes, of which the large ones are favoured: {shown}", stacklevel=3)
-    return MemoryTask(cfg, dataset, new_names), store
+    return MemoryTask(trainer.cfg, dataset, new_names), store
 
 
 def readable(items, new_names, cfg, store, skip_bad_images) -> MemoryDataset:
@@ -139,15 +132,13 @@ def readable(items, new_names, cfg, store, skip_bad_images) -> MemoryDataset:
     return readable(good, new_names, cfg, store, skip_bad_images)
 
 
-def features_of(trainer, sources, keys):
-    """-> (unit features [N, d], on the trainer's device, of the N paths, PIL images or arrays that can be read; {key:
-    why it cannot} of the others)."""
-    store = memory.MemoryStore(trainer.cfg, trainer.backbone, dict(zip(keys, sources)))
+def features_of(trainer, keys, store) -> torch.Tensor:
+    """Unit features [N, d], on the trainer's device, of the images that can be read; `store.faults` has the others."""
     if hasattr(trainer.head, "encode_image"):
         store.encode_image = trainer.encode_image
     with ONE_AT_A_TIME, quiet():
-        features = store.table(keys, views=0).features
-    return features.to(trainer.device, torch.float32), store.faults
+        features = store.plain_views([Datum(impath=key) for key in keys]).features
+    return features.to(trainer.device, torch.float32)
 
 
 # ---- folds
