@@ -88,12 +88,6 @@ def from_folder(folder, parts):
     return paths, labels
 
 
-def labelled(keys: list[str], labels: list[str]) -> list[Datum]:
-    """Labels are numbered in the order of their names."""
-    place = {name: i for i, name in enumerate(sorted({*labels}))}
-    return [Datum(impath=key, label=place[label], classname=label) for key, label in zip(keys, labels)]
-
-
 def from_user(trainer, images, labels, new_names, skip_bad_images) -> tuple[MemoryTask, Store]:
     """The task and the store of what a user gave to train on; of images those that can be read. Raises UserError."""
     if labels is None:
@@ -101,11 +95,14 @@ def from_user(trainer, images, labels, new_names, skip_bad_images) -> tuple[Memo
     labels, (keys, store) = listed(labels, "labels"), memory.store_of(trainer, images)
     if len(keys) != len(labels) or not labels:
         raise UserError(f"{len(keys)} images and {len(labels)} labels: each image needs one, a class name")
-    require_different(sorted({*labels}), (), "labels")
-    require_different(new_names, {*labels}, "new_names")
-    if len({*labels}) + len(new_names) < 2:
+    names = sorted({*labels})
+    require_different(names, (), "labels")
+    require_different(new_names, names, "new_names")
+    if len(names) + len(new_names) < 2:
         raise UserError(f"there is one class only, {labels[0]}: nothing to tell it from")
-    dataset = readable(labelled(keys, labels), new_names, trainer.cfg, store, skip_bad_images)
+    place = {name: i for i, name in enumerate(names)}
+    items = [Datum(impath=key, label=place[label], classname=label) for key, label in zip(keys, labels)]
+    dataset = readable(items, new_names, trainer.cfg, store, skip_bad_images)
     counts = Counter(item.classname for item in dataset.train_x)
     if max(counts.values()) > UNEQUAL * min(counts.values()):
         shown = ", ".join(f"{name} {number}" for name, number in counts.most_common())

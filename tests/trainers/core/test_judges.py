@@ -71,12 +71,9 @@ def test_the_temperature_that_made_the_labels_is_found():
     assert math.log(metrics.best_temperature(excluded, labels)) == pytest.approx(math.log(2.5), abs=0.05)
 
 
-@pytest.mark.parametrize("task, sides", [("base2new", ("base", "new")), ("gzsl", ("seen", "unseen"))])
-def test_a_run_has_them_and_its_temperature_changes_no_decision(tiny_bank, tmp_path, task, sides):
-    train.main(argv(tiny_bank, tmp_path, "ZeroshotCLIP", task=task))
+def test_the_temperature_of_a_run_changes_no_decision(tiny_bank, tmp_path):
+    train.main(argv(tiny_bank, tmp_path, "ZeroshotCLIP"))
     found = results(tmp_path)
-    names = {"ausuc", "openworld_auc", "auroc", *(f"ece_{side}" for side in sides)}
-    assert names <= found["metrics"].keys() and all(0 <= found["metrics"][name] <= 100 for name in names)
     assert "few-shot validation of base classes" in log(tmp_path) and found["temperature"] < 1
     trainer = open_run(tmp_path)
     assert trainer.temperature == found["temperature"]

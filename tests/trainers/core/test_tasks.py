@@ -137,7 +137,10 @@ def test_gzsl_is_the_mean_over_classes_in_the_joint_label_space(flo_bank, minicl
     by_class = [accuracy(predicted[labels == label], label) for label in range(7)]
     seen, unseen = sum(by_class[:5]) / 5, sum(by_class[5:]) / 2
     found = results(tmp_path)["metrics"]
+    sent = ((predicted < 5) != (labels < 5)).double() * 100
+    crossed = [sent[labels == label].mean().item() for label in range(7)]
     expected = {"seen": seen, "unseen": unseen, "H": 2 * seen * unseen / (seen + unseen)}
+    expected |= {"crossed_seen": sum(crossed[:5]) / 5, "crossed_unseen": sum(crossed[5:]) / 2}
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     after = log(tmp_path)[log(tmp_path).index("Finish training") :]
     assert after.count("* accuracy: ") == 1 and "* unseen_accuracy: " in after and "* H: " in after
