@@ -153,7 +153,7 @@ def test_scores_come_from_folds_and_zero_shot_stands_beside(fitted, rows):
     assert labels == [named.classnames[i] for i in named.labels]
     model = ship.fit(pictures(2), ["a cat", "b/c"], new_names=["dog"], options=QUICK)  # one image per class is enough
     assert model.classnames == ("a cat", "b/c", "dog") and not model.scores
-    assert "4 classes with two images or more, and there are 0" in str(model.scores)
+    assert "4 base classes with two training images or more, and there are 0" in str(model.scores)
 
 
 def test_images_that_cannot_be_read(folder, tmp_path):

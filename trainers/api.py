@@ -10,7 +10,6 @@ for each other.
 """
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +27,6 @@ from .core.classifier import Model
 from .core.config import settings_of
 from .core.files import UserError, config_files, nearest, read_results
 from .core.images import FeatureData
-from .core.leave_out import LEAST_CLASSES
 from .generative.generator import TRAINING_FREE
 from .plugins import explain
 from .runs import open_run
@@ -159,10 +157,7 @@ def _uses_cuda(device) -> bool:
 
 def _scores(trainer, store) -> Scores:
     """Leave-classes-out inside the training images (core/leave_out.py); fewer folds where a method trains for long."""
-    dataset, kind, cfg = trainer.host.task.dataset, type(trainer), trainer.cfg
-    judged = sum(number > 1 for number in Counter(item.label for item in dataset.train_x).values())
-    if judged < LEAST_CLASSES:
-        return Scores(reason=f"that takes {LEAST_CLASSES} classes with two images or more, and there are {judged}")
+    kind, cfg = type(trainer), trainer.cfg
     parts = [kind, *kind.reads(cfg)]
     has_generator = any(plugin.NAME == "SHIP" for part in parts for plugin in part.PLUGINS)
     trains_generator = has_generator and cfg.TRAINER.SHIP.GENERATOR not in TRAINING_FREE
@@ -177,6 +172,4 @@ def _scores(trainer, store) -> Scores:
         folds.append(figures)
         answers += found
         zero_shot.append(memory_data.figures_of_fold(trainer, ZeroshotCLIP, number, store)[0])
-    scores = Scores.of_folds(folds, zero_shot)
-    scores.keep_answers(dataset.classnames, answers)
-    return scores
+    return Scores.of_folds(folds, zero_shot, trainer.dataset.classnames, answers)

@@ -139,28 +139,26 @@ class Scores(dict):
         self.errors, self.zero_shot, self.folds, self.reason = dict(errors), dict(zero_shot), folds, reason
 
     @classmethod
-    def of_folds(cls, folds: Sequence[dict], zero_shot: Sequence[dict]) -> "Scores":
-        """From the metrics of each fold, and those of CLIP without training."""
+    def of_folds(cls, folds: Sequence[dict], zero_shot: Sequence[dict], classnames, answers) -> "Scores":
+        """From the metrics of each fold, and those of CLIP without training. `answers`: (path, class, answer, whether
+        the fold had images of the class)."""
         values = {name: fmean(fold[name] for fold in folds) for name in METRICS}
         errors = {name: stdev(fold[name] for fold in folds) / len(folds) ** 0.5 for name in METRICS}
         untrained = {name: fmean(fold[name] for fold in zero_shot) for name in METRICS}
-        return cls(values, errors, untrained, len(folds))
-
-    def record(self) -> dict:
-        """What results.json keeps: the arguments of `Scores`."""
-        about = {"errors": self.errors, "zero_shot": self.zero_shot, "folds": self.folds, "reason": self.reason}
-        return {"values": dict(self), **about}
-
-    def keep_answers(self, classnames: Sequence[str], answers: Sequence[tuple[str, str, str, bool]]):
-        """Of (path, class, answer, whether the fold had images of the class)."""
-        place = {name: i for i, name in enumerate(classnames)}
+        scores, place = cls(values, errors, untrained, len(folds)), {name: i for i, name in enumerate(classnames)}
 
         def evaluation(side):
             rows = [(place[name], place[answer], path) for path, name, answer, seen in answers if seen == side]
             labels, predicted, paths = zip(*rows)
             return Evaluation(tuple(classnames), np.array(labels), np.array(predicted), paths)
 
-        self.with_images, self.by_name = evaluation(True), evaluation(False)
+        scores.with_images, scores.by_name = evaluation(True), evaluation(False)
+        return scores
+
+    def record(self) -> dict:
+        """What results.json keeps: the arguments of `Scores`."""
+        about = {"errors": self.errors, "zero_shot": self.zero_shot, "folds": self.folds, "reason": self.reason}
+        return {"values": dict(self), **about}
 
     def __str__(self):
         if not self:

@@ -73,8 +73,5 @@ def leave_out(drawn, whole, shots, seed, fold=0):
     searched = {item.impath for item in few_val + few_train}
     judges = [item for item in val + judging + left_over if item.impath not in searched]
     chosen = set(generator.sample(list(groups), ceil(len(groups) / 2)))
-    base, new = (
-        Half(drawn, [label for label in groups if (label in chosen) == side], fitting, few_val, few_train, judges)
-        for side in (True, False)
-    )
-    return base, new
+    sides = ([label for label in groups if (label in chosen) == side] for side in (True, False))
+    return tuple(Half(drawn, labels, fitting, few_val, few_train, judges) for labels in sides)

@@ -38,10 +38,10 @@ class Task:
             if self.subset == "new":
                 raise UserError(f"TASK {cfg.TASK} trains on the base half; SUBSAMPLE_CLASSES is new: add --eval-only")
             self.cfg = with_options(cfg, SUBSAMPLE_CLASSES="base")
-        self.dataset = self.open(self.cfg)
+        self.dataset = self.open()
 
-    def open(self, cfg):
-        return build_dataset(cfg)
+    def open(self):
+        return build_dataset(self.cfg)
 
     def takes_base_half(self):
         """Whether it trains on the base half of the classes, whatever was asked for."""
@@ -143,10 +143,10 @@ class LeaveClassesOut(BaseToNew):
         """All classes of an own folder that tests nothing are base classes."""
         return not has_own_splits(self.cfg) and self.cfg.DATASET.SPLIT != "none"
 
-    def open(self, cfg):
-        drawn = build_dataset(cfg)
+    def open(self):
+        drawn = build_dataset(self.cfg)
         with preserved_randomness():  # -1: all images of these classes, drawn or not
-            whole = build_dataset(with_options(cfg, NUM_SHOTS=-1))
+            whole = build_dataset(with_options(self.cfg, NUM_SHOTS=-1))
         return self.fold(drawn, whole)
 
     def fold(self, drawn, whole):
@@ -168,8 +168,8 @@ class DomainGeneralization(Task):
     """What a source run learned, over the target's own class names: the protocol of
     https://arxiv.org/abs/2203.05557. Nothing is trained, and of the target there are only names and test images."""
 
-    def open(self, cfg):
-        dataset = build_dataset(with_options(cfg, NUM_SHOTS=-1))  # -1: draws no few-shot selection, keeps none
+    def open(self):
+        dataset = build_dataset(with_options(self.cfg, NUM_SHOTS=-1))  # -1: draws no few-shot selection, keeps none
         dataset._train_x, dataset._val = [], None
         return dataset
 
