@@ -162,9 +162,9 @@ class ImageStore(EncodingStore):
                 return FeatureTable(**tensors, paths=map(self.relative, files))
             if cached.exists():
                 print(f"{cached} is damaged: encoding again")
-            chunks = [slice(i, i + PART) for i in range(0, max(len(files), 1), PART)]
+            chunks = [files[i : i + PART] for i in range(0, max(len(files), 1), PART)]
             parts = [cached.with_suffix(".parts") / f"{i:05d}.safetensors" for i in range(len(chunks))]
-            todo = [(part, files[chunk]) for part, chunk in list(zip(parts, chunks))[rank::world] if not part.exists()]
+            todo = [(part, images) for part, images in list(zip(parts, chunks))[rank::world] if not part.exists()]
             with tqdm(total=sum(len(images) for _, images in todo), desc=f"encoding {what}", unit="img") as bar:
                 for part, images in todo:
                     write_bank(part, self.encode(images, views, bar), {})
