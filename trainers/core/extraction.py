@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from dassl.data.transforms import build_transform
+from dassl.data import transforms
 from dassl.utils import read_image
 from PIL import Image
 from torch.utils.data import Dataset
@@ -91,7 +91,10 @@ class EncodingStore(Store):
         are not rounded to half precision."""
         backbone, tuned, paths = self.backbone, self.encode_image, [self.relative(file) for file in files]
         device, dtype = backbone.logit_scale.device, torch.float32 if tuned else torch.float16
-        transform, sources = build_transform(self.cfg, is_train=views > 0), [self.source(file) for file in files]
+        transform, sources = (
+            transforms.build_transform(self.cfg, is_train=views > 0),
+            [self.source(file) for file in files],
+        )
         images = Views(sources, paths if self.named else None, transform, views, self.cfg.FEATURES.SEED)
         size = max(1, BATCH.get(device.type, 64) // max(views, 1))
         features, counts = [torch.empty(0, backbone.embed_dim, dtype=dtype)], [0]
