@@ -91,10 +91,8 @@ class EncodingStore(Store):
         are not rounded to half precision."""
         backbone, tuned, paths = self.backbone, self.encode_image, [self.relative(file) for file in files]
         device, dtype = backbone.logit_scale.device, torch.float32 if tuned else torch.float16
-        transform, sources = (
-            transforms.build_transform(self.cfg, is_train=views > 0),
-            [self.source(file) for file in files],
-        )
+        transform = transforms.build_transform(self.cfg, is_train=views > 0)
+        sources = [self.source(file) for file in files]
         images = Views(sources, paths if self.named else None, transform, views, self.cfg.FEATURES.SEED)
         size = max(1, BATCH.get(device.type, 64) // max(views, 1))
         features, counts = [torch.empty(0, backbone.embed_dim, dtype=dtype)], [0]
