@@ -26,17 +26,18 @@ import _path
 import yaml
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 from lib.faults import say_errors
-from safetensors import safe_open
 
 import train
 from datasets.prepare.sources import SOURCES
 from trainers import run_config
+from trainers.core.bank_header import read_bank_header
 from trainers.core.files import RESULTS, UserError, read_results
 
 CONFIGS = Path(_path.ROOT, "configs")
 METRICS = ("base", "new", "all")
 ROW = "{:<16}{:<16}{:<16}{:<16}{}"
 EQUAL, NEAR = 0.1, 0.5  # points of percent
+NOTHING = "split, template, preprocessing and weights are as known; left are the images, or their cached features"
 
 
 def read(name):
@@ -87,25 +88,18 @@ def measure(args, config):
         return record, cfg, build_dataset(cfg)
 
 
-def page_of(backbone):
-    """The known figures of a backbone, by its hash or name; {} where there are none."""
-    for page in PAGES:
-        if backbone["sha256"] == page["sha256"] or backbone["name"] in (page["backbone"], *page["also"]):
-            return page
-    return {}
-
-
 def judge(record, cfg, dataset, config):
     """-> (verdict, {metric: known percent}, the causes found). The verdict is equal, near or different, by the largest
-    difference, or unknown where no figure is known."""
-    page = page_of(record["backbone"])
-    full = page.get("figures", {}).get(config, {})
-    known = page.get("reduced", {}).get(record["split_hash"], full)
+    difference, or unknown where no figure is known of the backbone, which its hash or its name tells."""
+    name, sha256 = record["backbone"]["name"], record["backbone"]["sha256"]
+    page = next((page for page in PAGES if sha256 == page["sha256"] or name in (page["backbone"], *page["also"])), None)
+    known = page["reduced"].get(record["split_hash"], page["figures"].get(config)) if page else None
     if not known:
         return "unknown", {}, []
     gap = max(abs(round(record["metrics"][name], 2) - known[name]) for name in known) - 1e-9  # 0.1 in binary is not 0.1
     verdict = "equal" if gap <= EQUAL else "near" if gap <= NEAR else "different"
-    return verdict, known, list(causes(record, cfg, dataset, config, page))
+    found = list(causes(record, cfg, dataset, config, page))
+    return verdict, known, found or [NOTHING] * (verdict == "different")
 
 
 def causes(record, cfg, dataset, config, page):
@@ -114,10 +108,8 @@ def causes(record, cfg, dataset, config, page):
     split, full = record["split_hash"], next((part.split_hash for part in source.resources if part.split_hash), "")
     if split != full and split not in page["reduced"]:
         faults, sizes = [], [len(part or ()) for part in (dataset.train_x, dataset.val, dataset.test)]
-        if len(dataset.classnames) != source.classes:
-            faults.append(f"{len(dataset.classnames)} classes, expected {source.classes}")
-        elif record["classnames_hash"] != expected["names"]:
-            faults.append("class names differ, or their order (two exchanged, renamed or sorted otherwise)")
+        if record["classnames_hash"] != expected["names"]:
+            faults.append(f"the {len(dataset.classnames)} class names, or their order, are not the known ones")
         if sizes != list(source.sizes):  # train and val show whether the split is CoOp's or was made anew
             faults.append(f"{sizes} images in train, val and test, expected {list(source.sizes)}")
         if full:  # it is not known of every data set
@@ -128,8 +120,7 @@ def causes(record, cfg, dataset, config, page):
     if template != expected["template"]:
         yield f'template: "{template}", the figure belongs to "{expected["template"]}"'
     if cfg.FEATURES.BANK:  # of images it is the backbone's own, or an error
-        with safe_open(cfg.FEATURES.BANK, framework="numpy") as bank:
-            used = json.loads(bank.metadata().get("preprocess", "{}"))
+        used = json.loads(read_bank_header(cfg.FEATURES.BANK).get("preprocess", "{}"))
         for name, value in page["preprocessing"].items():
             if used.get(name, value) != value:
                 yield f"preprocessing: {name} {used[name]}, expected {value}"
@@ -140,12 +131,7 @@ def causes(record, cfg, dataset, config, page):
 
 def line(config, metrics, verdict, known, found):
     """A data set's line of the table."""
-    if verdict == "different" and not found:
-        found = [
-            "split, template, preprocessing and weights are as known; left are the images, or their cached features"
-        ]
-    shown = {name: f"{percent:.2f}" for name, percent in known.items()}
-    cells = [f"{metrics[name]:.2f} ({shown.get(name, '-')})" for name in METRICS]
+    cells = [f"{metrics[name]:.2f} ({format(known[name], '.2f') if name in known else '-'})" for name in METRICS]
     return ROW.format(config, *cells, ": ".join(filter(None, [verdict, "; ".join(found)])))
 
 

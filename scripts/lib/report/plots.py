@@ -5,6 +5,7 @@ import io
 import math
 import os
 import re
+import sys
 from base64 import b64encode
 from html import escape
 from pathlib import Path
@@ -23,17 +24,17 @@ rcParams.update({"axes.grid": True, "axes.axisbelow": True, "lines.marker": "o",
 CHARTED = ("accuracy", "base", "new", "unseen", "seen", "H", "all", "all_H")
 
 
-def draw(tables: list[Table], path: str | Path) -> list[Path]:
-    """A file per chart: `path` where there is one chart, else path-<title>. Returns what was written."""
-    path, written, shown = Path(path), [], charts(tables)
+def draw(tables: list[Table], place: str):
+    """A file per chart: `place` where there is one chart, else place-<title>."""
+    path, shown = Path(place), charts(tables)
     if path.suffix not in (".png", ".pdf", ".svg"):
         raise UserError(f"--plot {path}: the name should end in .png, .pdf, .svg")
     for title, figure in shown.items():
         name = "-" + re.sub(r"[^\w.-]+", "_", title) if len(shown) > 1 else ""
-        written.append(path.with_stem(path.stem + name))
-        with replacing(written[-1]) as part:
+        file = path.with_stem(path.stem + name)
+        with replacing(file) as part:
             figure.savefig(part, format=path.suffix[1:], dpi=160, bbox_inches="tight")
-    return written
+        print(f"chart: {file}", file=sys.stderr)
 
 
 def charts(tables: list[Table]) -> dict[str, Figure]:
@@ -73,19 +74,19 @@ def chart(title: str, cells: pd.DataFrame) -> Figure:
 # ---- the page
 
 
-def write_page(path: str | Path, runs: pd.DataFrame, tables: list[Table], warnings: list[str]) -> Path:
-    path, seeds = Path(path), ", ".join(map(str, sorted({*runs["seed"]})))
+def write_page(path: str, runs: pd.DataFrame, tables: list[Table], warnings: list[str]):
+    seeds = ", ".join(map(str, sorted({*runs["seed"]})))
     about = " · ".join([f"{len(runs)} runs", *sorted({*runs["backbone"]}), f"seeds {seeds}"])
     body = [f"<figure>{as_image(title, figure)}</figure>" for title, figure in charts(tables).items()]
     body += [table.render("html") for table in tables]
     body += [f"<p class='notes'>{escape(warning)}</p>" for warning in warnings]
-    links = "\n".join(link(folder, path.parent) for folder in sorted(map(os.path.dirname, runs["path"])))
+    links = "\n".join(link(folder, os.path.dirname(path)) for folder in sorted(map(os.path.dirname, runs["path"])))
     body.append(f"<details><summary>All runs</summary><ul class='notes'>{links}</ul></details>")
     page = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
     with replacing(path) as part:
         text = page.substitute(title="Few-shot results", about=escape(about), body="\n".join(body))
         part.write_text(text, encoding="utf-8", errors="replace")
-    return path
+    print(f"page: {path}", file=sys.stderr)
 
 
 def as_image(title: str, figure: Figure) -> str:
@@ -97,6 +98,6 @@ def as_image(title: str, figure: Figure) -> str:
     return f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
 
 
-def link(folder: str, start: Path) -> str:
+def link(folder: str, start: str) -> str:
     """A line of the page, whose folder is `start`, that leads to the folder of a run."""
-    return f'<li><a href="{escape(Path(os.path.relpath(folder, start)).as_posix())}/">{escape(folder)}</a></li>'
+    return f'<li><a href="{escape(Path(os.path.relpath(folder, start or ".")).as_posix())}/">{escape(folder)}</a></li>'

@@ -65,8 +65,8 @@ def arrange(title: str, cells: pd.DataFrame, layout: str, notes: list[str]) -> "
     cells = cells.reset_index(drop=True)
     cells["line"] = cells.groupby([key for key in PLACED if key not in order]).ngroup()
     cells["column"] = cells.groupby(order).ngroup()
-    counts = cells[cells["count"] > 0].groupby("line")["count"].agg(["min", "max"])
-    seeds = {line: "-".join(map(str, sorted({*pair}))) for line, *pair in counts.itertuples()}
+    counts = cells[cells["count"] > 0].groupby("line")["count"]
+    seeds = counts.agg(lambda counts: "-".join(map(str, sorted({counts.min(), counts.max()}))))
     cells["seeds"] = cells["line"].map(seeds).fillna("")
     return Table(title, cells.assign(best=best(cells) & (layout in ("paper", "shots"))), index, columns, notes)
 
