@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from dassl.data.datasets import Datum
 from dassl.utils import read_image
-from lib.console import OPTS, at_least, ship_of
+from lib.console import at_least, ship_of
 from lib.faults import say_errors
 from matplotlib import pyplot as plt
 from PIL import ImageOps
@@ -47,7 +47,6 @@ def parse_args(argv=None):
     add("--top", type=at_least(1), default=3, help="words per position")
     add("--words", default="", help="text file of words to choose from, a word a line")
     add("--out", type=Path, help="panel of image files with their words: .png, .pdf or .svg")
-    add("--opts", nargs="+", default=[], help=OPTS)
     return parser.parse_args(argv)
 
 
@@ -100,7 +99,7 @@ def draw_panel(path, names, words):
 
 def main(argv=None):
     args = parse_args(argv)
-    trainer = open_run(args.run, options=args.opts)
+    trainer = open_run(args.run)
     backbone = trainer.backbone
     vocabulary = listed_words(backbone, read_names(args.words, "--words")) if args.words else token_words(backbone)
     names, features = open_images(args, trainer)

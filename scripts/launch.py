@@ -94,8 +94,7 @@ def main() -> int:
 
 
 def interrupt(number, frame):
-    """A signal ends the launcher, which lets its runs save; a second one of its kind does not wait for them."""
-    signal.signal(number, signal.SIG_DFL)
+    """A signal ends the launcher, which lets its runs save."""
     print("interrupted; the same command goes on from here", file=sys.stderr)
     sys.exit(128 + number)
 

@@ -9,7 +9,6 @@ python scripts/report.py output --paired --seconds --plot chart.png
 """
 
 import argparse
-import gc
 import sys
 
 import _path  # noqa: F401
@@ -57,5 +56,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # what thousands of runs hold has no cycles to look for
     say_errors(main)

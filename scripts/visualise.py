@@ -19,7 +19,7 @@ import torch
 from dassl.data.datasets import Datum
 from dassl.engine import build_trainer
 from dassl.utils import load_checkpoint, set_random_seed
-from lib.console import OPTS, at_least, ship_of
+from lib.console import at_least, ship_of
 from lib.faults import say_errors
 from matplotlib import pyplot as plt
 from sklearn.decomposition import PCA
@@ -39,7 +39,6 @@ def parse_args(argv=None):
     add("--out", required=True, type=Path, help="folder for the pictures")
     add("--classes", type=at_least(1), default=6, help="so many base and so many new classes, evenly spaced")
     add("--per-class", type=at_least(2), default=40, help="synthetic features of each class")
-    add("--opts", nargs="+", default=[], help=OPTS)
     return parser.parse_args(argv)
 
 
@@ -116,7 +115,7 @@ def save(figure, path, title):
 
 def main(argv=None):
     args = parse_args(argv)
-    cfg = run_config(args.run, ["OUTPUT_DIR", "", *args.opts])  # nothing of the run is written to
+    cfg = run_config(args.run, ["OUTPUT_DIR", ""])  # nothing of the run is written to
     set_random_seed(cfg.SEED)  # the same few-shot draw
     trainer = build_trainer(cfg)
     ship = ship_of(trainer)

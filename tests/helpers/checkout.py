@@ -28,8 +28,7 @@ esac
 """
 
 # FAKE_FAILS: part of the folders whose runs fail; FAKE_NO_RESULTS: ends without them; FAKE_SECONDS: how long one takes;
-# FAKE_GO: a file that has to be there before one ends; FAKE_STUBBORN: SIGTERM does not end it; FAKE_SAVES: the seconds
-# that it then takes to save.
+# FAKE_GO: a file that has to be there before one ends; FAKE_SAVES: the seconds that it takes to save at SIGTERM.
 FAKE_TRAIN = r"""
 import os, signal, sys, time
 from pathlib import Path
@@ -62,8 +61,6 @@ def save(folder):
 def main():
     with open({log!r}, "a") as file:
         file.write(" ".join(["train.py", *sys.argv[1:]]) + "\n")
-    if "FAKE_STUBBORN" in os.environ:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "FAKE_SAVES" in os.environ:
         signal.signal(signal.SIGTERM, lambda *_: save(folder))
     value = parse_args(sys.argv[1:])
