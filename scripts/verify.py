@@ -120,12 +120,6 @@ def causes(record, config, page):
         yield f"weights: sha256 {backbone['sha256'][:12]}, {page['backbone']}'s is {page['sha256'][:12]}"
 
 
-def line(config, metrics, verdict, known, found):
-    """A data set's line of the table."""
-    cells = [f"{metrics[name]:.2f} ({format(known[name], '.2f') if name in known else '-'})" for name in METRICS]
-    return ROW.format(config, *cells, ": ".join(filter(None, [verdict, "; ".join(found)])))
-
-
 def main(argv=None):
     """Prints a line per data set. -> exit code."""
     args = parse_args(argv)
@@ -141,7 +135,8 @@ def main(argv=None):
             code = 2
             continue
         verdict, known, found = judge(record, name)
-        print(line(name, record["metrics"], verdict, known, found), flush=True)
+        cells = [f"{record['metrics'][key]:.2f} ({f'{known[key]:.2f}' if known else '-'})" for key in METRICS]
+        print(ROW.format(name, *cells, f"{verdict}: {'; '.join(found)}" if found else verdict), flush=True)
         code = max(code, int(verdict == "different"))
     return code
 

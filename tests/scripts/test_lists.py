@@ -9,7 +9,7 @@ import pytest
 import yaml
 from lib import lists
 from lib.lists import read_list, runs_of
-from lib.runs import Run, shortened
+from lib.runs import Run, config_files, shortened
 
 import train
 
@@ -203,6 +203,20 @@ def test_every_list_resolves_with_both_backbones(name, family):
     assert len({run.folder for run in found}) == len(found)
     for run in {(run.trainer, run.cfg, run.options): run for run in found}.values():
         train.setup_cfg(train.parse_args(run.command()[1:]))  # its options are known, of the right type
+
+
+@pytest.mark.parametrize(
+    "trainer, cfg, expected",
+    [
+        ("CoOp_SHIP", "miniclip_ship_released", "trainers/CoOp/miniclip_ship_released plugins/SHIP/miniclip"),
+        ("KgCoOp_GATE", "vit_b16_ep100_ctxv1", "trainers/KgCoOp/vit_b16_ep100_ctxv1 plugins/GATE/vit_b16"),
+        ("CoOp_SHIP_SMOOTH", "miniclip", "trainers/CoOp_SHIP/miniclip"),
+        ("LinearProbe_SHIP", "vit_b16", "base/vit_b16 plugins/SHIP/vit_b16"),
+        ("CoOp_VPT", "vit_b16_ctxv1", ""),  # not CoOp's file: a method of its own
+    ],
+)
+def test_files_of_the_longest_beginning_of_the_name_then_of_the_other_plugins(trainer, cfg, expected):
+    assert config_files(trainer, cfg) == [f"configs/{name}.yaml" for name in expected.split()]
 
 
 def test_a_shorter_name_stands_in_for_one_that_another_trainer_has():

@@ -10,11 +10,6 @@ PLACE = ["row", "shots", "dataset"]
 AVERAGE = "average"
 
 
-def values_of(runs: pd.DataFrame) -> pd.DataFrame:
-    """[row, shots, dataset, seed] x metrics and costs."""
-    return with_h(pd.DataFrame([*runs["metrics"]], pd.MultiIndex.from_frame(runs[[*PLACE, "seed"]]), dtype=float))
-
-
 def with_h(values: pd.DataFrame) -> pd.DataFrame:
     """H = 2ab / (a + b) of each line, whatever its file says; NaN where it has only one of the two."""
     for name, a, b in H_OF:

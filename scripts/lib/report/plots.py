@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 
 import pandas as pd
-from matplotlib import rc_context, rcParams, style
+from matplotlib import rcParams, style
 from matplotlib.figure import Figure
 
 from trainers.core.files import UserError, replacing
@@ -75,29 +75,22 @@ def chart(title: str, cells: pd.DataFrame) -> Figure:
 
 
 def write_page(path: str, runs: pd.DataFrame, tables: list[Table], warnings: list[str]):
-    seeds = ", ".join(map(str, sorted({*runs["seed"]})))
+    seeds, body = ", ".join(map(str, sorted({*runs["seed"]}))), []
     about = " · ".join([f"{len(runs)} runs", *sorted({*runs["backbone"]}), f"seeds {seeds}"])
-    body = [f"<figure>{as_image(title, figure)}</figure>" for title, figure in charts(tables).items()]
+    for title, figure in charts(tables).items():
+        image = io.BytesIO()
+        figure.savefig(image, format="svg", bbox_inches="tight")
+        data = b64encode(image.getvalue()).decode()
+        body.append(f'<figure><img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}"></figure>')
     body += [table.render("html") for table in tables]
     body += [f"<p class='notes'>{escape(warning)}</p>" for warning in warnings]
-    links = "\n".join(link(folder, os.path.dirname(path)) for folder in sorted(map(os.path.dirname, runs["path"])))
-    body.append(f"<details><summary>All runs</summary><ul class='notes'>{links}</ul></details>")
+    body.append("<details><summary>All runs</summary><ul class='notes'>")
+    for folder in sorted(map(os.path.dirname, runs["path"])):
+        address = os.path.relpath(folder, os.path.dirname(os.path.abspath(path)))
+        body.append(f'<li><a href="{escape(address)}/">{escape(folder)}</a></li>')
+    body.append("</ul></details>")
     page = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
     with replacing(path) as part:
         text = page.substitute(title="Few-shot results", about=escape(about), body="\n".join(body))
         part.write_text(text, encoding="utf-8", errors="replace")
     print(f"page: {path}", file=sys.stderr)
-
-
-def as_image(title: str, figure: Figure) -> str:
-    """A chart as an image that lies within a page; the same runs make the same one."""
-    out = io.BytesIO()
-    with rc_context({"svg.hashsalt": title}):
-        figure.savefig(out, format="svg", metadata={"Date": None}, bbox_inches="tight")
-    data = b64encode(out.getvalue()).decode()
-    return f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
-
-
-def link(folder: str, start: str) -> str:
-    """A line of the page, whose folder is `start`, that leads to the folder of a run."""
-    return f'<li><a href="{escape(Path(os.path.relpath(folder, start or ".")).as_posix())}/">{escape(folder)}</a></li>'

@@ -8,7 +8,7 @@ import pandas as pd
 from trainers.core.files import UserError
 
 from . import paper
-from .numbers import paired, summarise, values_of, with_averages
+from .numbers import PLACE, paired, summarise, with_averages, with_h
 from .runs import COST, MAKE_SOME, NAMES, rank, with_rows
 from .table import Table, arrange, footnotes, with_words
 
@@ -54,7 +54,8 @@ def parts_of(runs: pd.DataFrame, wanted: dict | None) -> Iterator[tuple[str, str
 def tables_of_part(name: str, layout: str, runs, options: Namespace, wanted: dict | None) -> list[Table]:
     """The table of these runs, with the figures of a paper, and the paired differences and costs."""
     spread = f"mean ± {'95% interval' if options.ci95 else 'population deviation'} over seeds"
-    values = values_of(runs)
+    index = pd.MultiIndex.from_frame(runs[[*PLACE, "seed"]])
+    values = with_h(pd.DataFrame([*runs["metrics"]], index, dtype=float))  # and costs
     costs = sorted((one for one in values if one.startswith(COST)), key=lambda one: rank(STAGES, one))
     metrics = sorted({*values} - {*costs}, key=lambda one: rank(METRICS, one))
     main = [one for one in metrics if layout != "paper" or one in MAIN]
