@@ -15,7 +15,6 @@ zeros for words that it never saw). The words of the paper's figure, such as "od
 """
 
 import argparse
-import math
 from pathlib import Path
 
 import _path  # noqa: F401
@@ -34,8 +33,6 @@ from trainers.core.files import UserError, read_names
 from trainers.core.memory import sources_of
 from trainers.core.memory_data import features_of
 from trainers.core.model.vocabulary import listed_words, token_words
-
-COLUMNS = 4  # of the panel
 
 
 def parse_args(argv=None):
@@ -82,13 +79,9 @@ def open_images(args, trainer):
 
 def draw_panel(path, names, words):
     """A picture of each image above a line of words for each position of its prompt; words [B, L, top]."""
-    columns, positions = min(COLUMNS, len(names)), words.shape[1]
-    lines = math.ceil(len(names) / columns)
-    size = (3 * columns, (3.3 + 0.2 * positions) * lines)
-    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
-    for axis in axes.flat[len(names) :]:
-        axis.set_visible(False)
-    for axis, name, prompt in zip(axes.flat, names, words, strict=False):
+    size = (3 * len(names), 3.3 + 0.2 * words.shape[1])
+    figure, axes = plt.subplots(1, len(names), figsize=size, squeeze=False, layout="constrained")
+    for axis, name, prompt in zip(axes.flat, names, words, strict=True):
         axis.imshow(ImageOps.fit(read_image(name), (320, 320)))  # the part that the encoder sees
         shown = "\n".join(", ".join(position) for position in prompt)
         axis.set(title="/".join(Path(name).parts[-2:]), xlabel=shown, xticks=[], yticks=[])

@@ -125,12 +125,11 @@ def report(fields: dict, launcher: Launcher) -> int:
     done = [run for run, state in launcher.states.items() if state.name == DONE and run.task == fields["task"]]
     if not fields.get("report") or not done:
         return 0
-    places = {"output": done[0].output, "dataset": done[0].dataset, "seed": done[0].seed}
-    words = [word.format(**places) for word in fields["report"]]
+    words = [word.format(**vars(done[0])) for word in fields["report"]]
     if not any(os.path.isdir(word) for word in words):
         words = [*(str(run.results) for run in done), *words]
     code = subprocess.run([sys.executable, "scripts/report.py", *words]).returncode
-    print(fields.get("closing", "").format(**places), end="")
+    print(fields.get("closing", "").format(**vars(done[0])), end="")
     return code
 
 

@@ -2,7 +2,6 @@
 tables, and all runs with links to their folders (its look: page.html)."""
 
 import io
-import math
 import os
 import re
 import sys
@@ -54,17 +53,14 @@ def chart(title: str, cells: pd.DataFrame) -> Figure:
     index, place, kind = ("k-shot", ["place"], "line") if over_shots else ("metric", ["place", "at"], "bar")
     methods = cells.sort_values("row")["method"].unique()
     panels = [panel for _, panel in cells.dropna(subset="mean").sort_values(["order", "at"]).groupby(place)]
-    width = max(3.4, 0.3 * len(methods) * cells["metric"].nunique() + 1.2)
-    across = max(1, min(len(panels), int(15 // width)))
-    down = math.ceil(len(panels) / across)
-    figure = Figure(figsize=(max(6, width * across), 3.2 * down + 1), layout="constrained")
-    for number, panel in enumerate(panels, 1):
+    width = max(6, 0.3 * len(methods) * cells["metric"].nunique() + 1.2)
+    figure = Figure(figsize=(width, 3.2 * len(panels) + 1), layout="constrained")
+    for axis, panel in zip(figure.subplots(len(panels), squeeze=False).flat, panels, strict=True):
         table = panel.pivot_table(["mean", "spread"], index, "method", sort=False, dropna=False)
         mean, spread = (table[name].reindex(columns=methods).astype(float) for name in ("mean", "spread"))
-        axis = figure.add_subplot(down, across, number, ylabel="accuracy (%)")
-        mean.plot(kind=kind, ax=axis, yerr=spread, legend=False, rot=0, xlabel="")
+        mean.plot(kind=kind, ax=axis, yerr=spread, legend=False, rot=0, xlabel="", ylabel="accuracy (%)")
         axis.set(title=panel["data set"].iloc[0] + (f", {panel['shots'].iloc[0]} shots" if len(place) > 1 else ""))
-    beside = max(1, int(width * across / (0.085 * max(map(len, methods)) + 0.6)))
+    beside = max(1, int(width / (0.085 * max(map(len, methods)) + 0.6)))
     handles = axis.get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=beside, frameon=False, fontsize=9)
     figure.suptitle(title, fontweight="bold", wrap=True)
