@@ -41,7 +41,7 @@ def summarise(values: pd.DataFrame, ci95: bool, mean_of_h: bool) -> pd.DataFrame
             mean[name] = with_h(values[[a, b]].dropna().groupby(level=PLACE).mean())[name]
     spread = spread.where(count > 1) * (1.96 / np.sqrt(count) if ci95 else 1)
     columns = {"mean": mean.stack(), "spread": spread.stack(), "count": count.stack()}
-    return pd.DataFrame(columns).rename_axis([*PLACE, "metric"]).reset_index()
+    return pd.DataFrame(columns).rename_axis([*PLACE, "metric"]).reset_index().assign(whose=0)
 
 
 def paired(values: pd.DataFrame, runs: pd.DataFrame, ci95: bool) -> tuple[pd.DataFrame, pd.DataFrame, list[str]] | None:

@@ -37,8 +37,7 @@ def with_words(cells: pd.DataFrame, runs: pd.DataFrame, metrics: list[str]) -> p
     datasets = sorted(cells["dataset"].unique(), key=lambda name: (name == AVERAGE, rank(NAMES["datasets"], name)))
     cells["data set"] = cells["dataset"].map(lambda name: NAMES["datasets"].get(name, name))
     cells["place"], cells["order"] = cells["dataset"].map(datasets.index), cells["metric"].map(metrics.index)
-    cells = cells.assign(at=cells["shots"], shots=cells["k"], sign="", **{"": "", "k-shot": cells["k"] + "-shot"})
-    return cells if "whose" in cells else cells.assign(whose=0)
+    return cells.assign(at=cells["shots"], shots=cells["k"], sign="", **{"": "", "k-shot": cells["k"] + "-shot"})
 
 
 def footnotes(runs: pd.DataFrame) -> list[str]:

@@ -20,10 +20,8 @@ STAGES = [COST + name for name in ("backbone", "features", "generator", "finetun
 
 def tables_of(runs: pd.DataFrame, options: Namespace) -> list[Table]:
     """All tables of these runs. Raises UserError where none has a metric, or is of the task that was asked for."""
-    known = {"H", "all_H"}.union(*runs["metrics"])
-    for metric in options.metrics:
-        if metric not in known:
-            raise UserError(f"no run has the metric '{metric}'; metrics are {', '.join(METRICS)}")
+    if unknown := {*options.metrics}.difference({"H", "all_H"}, *runs["metrics"]):
+        raise UserError(f"no run has the metric {min(unknown)!r}; metrics are {', '.join(METRICS)}")
     wanted = paper.paper_table(options.table, options.paper) if options.table else None
     if wanted:
         runs = runs[runs["task"] == wanted["task"]]
