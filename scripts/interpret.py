@@ -8,9 +8,8 @@ Each is shown by its nearest words, by Euclidean distance. With one bias for all
 often share words. Where all images have the same words, they are the generator's, not the image's (its KL term near
 zero says the same: the latent then carries nothing of an image; TRAINER.SHIP.KL_WEIGHT changes that).
 
-The words are those of CLIP's vocabulary that are whole words of two letters or more; a printed line counts what that
-leaves out: special tokens, parts of words, signs, digits, single letters, and words without an embedding (MiniCLIP has
-zeros for words that it never saw). The words of the paper's figure, such as "odd-pinnate", are no tokens of CLIP's:
+The words are those of CLIP's vocabulary that are whole words of two letters or more and have an embedding (MiniCLIP
+has zeros for words that it never saw). The words of the paper's figure, such as "odd-pinnate", are no tokens of CLIP's:
 --words FILE takes another list, a word a line, where a word of several tokens stands at the mean of their embeddings.
 """
 

@@ -7,8 +7,8 @@
 
 Each data set gets a line: accuracy on base, new and all classes, the known figure (configs/papers/zeroshot/) in
 brackets, and a verdict. It is `equal` within 0.1, `near` within 0.5, else `different` with what was found to differ:
-split, template, preprocessing or weights. The published figures were measured in fp16; fp32 on a CPU may differ by some
-hundredths. The image features stay in FEATURES.DIR, where training finds them.
+split, template, preprocessing or weights (`data.py check` counts the images). The published figures were measured in
+fp16; fp32 on a CPU may differ by some hundredths. The image features stay in FEATURES.DIR, where training finds them.
 
 Exit code: 0 all known figures are equal or near, 1 one is different, 2 something cannot be checked.
 """
