@@ -8,14 +8,12 @@ Each is shown by its nearest words, by Euclidean distance. With one bias for all
 often share words. Where all images have the same words, they are the generator's, not the image's (its KL term near
 zero says the same: the latent then carries nothing of an image; TRAINER.SHIP.KL_WEIGHT changes that).
 
-The words are those of CLIP's vocabulary that are whole words of two letters or more; a printed line counts what that
-leaves out: special tokens, parts of words, signs, digits, single letters, and words without an embedding (MiniCLIP has
-zeros for words that it never saw). The words of the paper's figure, such as "odd-pinnate", are no tokens of CLIP's:
+The words are those of CLIP's vocabulary that are whole words of two letters or more and have an embedding (MiniCLIP
+has zeros for words that it never saw). The words of the paper's figure, such as "odd-pinnate", are no tokens of CLIP's:
 --words FILE takes another list, a word a line, where a word of several tokens stands at the mean of their embeddings.
 """
 
 import argparse
-import math
 from pathlib import Path
 
 import _path  # noqa: F401
@@ -23,7 +21,7 @@ import numpy as np
 import torch
 from dassl.data.datasets import Datum
 from dassl.utils import read_image
-from lib.console import OPTS, at_least, ship_of
+from lib.console import at_least, ship_of
 from lib.faults import say_errors
 from matplotlib import pyplot as plt
 from PIL import ImageOps
@@ -35,8 +33,6 @@ from trainers.core.memory import store_of
 from trainers.core.memory_data import features_of
 from trainers.core.model.vocabulary import listed_words, token_words
 
-COLUMNS = 4  # of the panel
-
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -47,7 +43,6 @@ def parse_args(argv=None):
     add("--top", type=at_least(1), default=3, help="words per position")
     add("--words", default="", help="text file of words to choose from, a word a line")
     add("--out", type=Path, help="panel of image files with their words: .png, .pdf or .svg")
-    add("--opts", nargs="+", default=[], help=OPTS)
     return parser.parse_args(argv)
 
 
@@ -83,13 +78,9 @@ def open_images(args, trainer):
 
 def draw_panel(path, names, words):
     """A picture of each image above a line of words for each position of its prompt; words [B, L, top]."""
-    columns, positions = min(COLUMNS, len(names)), words.shape[1]
-    lines = math.ceil(len(names) / columns)
-    size = (3 * columns, (3.3 + 0.2 * positions) * lines)
-    figure, axes = plt.subplots(lines, columns, figsize=size, squeeze=False, layout="constrained")
-    for axis in axes.flat[len(names) :]:
-        axis.set_visible(False)
-    for axis, name, prompt in zip(axes.flat, names, words, strict=False):
+    size = (3 * len(names), 3.3 + 0.2 * words.shape[1])
+    figure, axes = plt.subplots(1, len(names), figsize=size, squeeze=False, layout="constrained")
+    for axis, name, prompt in zip(axes.flat, names, words, strict=True):
         axis.imshow(ImageOps.fit(read_image(name), (320, 320)))  # the part that the encoder sees
         shown = "\n".join(", ".join(position) for position in prompt)
         axis.set(title="/".join(Path(name).parts[-2:]), xlabel=shown, xticks=[], yticks=[])
@@ -100,7 +91,7 @@ def draw_panel(path, names, words):
 
 def main(argv=None):
     args = parse_args(argv)
-    trainer = open_run(args.run, options=args.opts)
+    trainer = open_run(args.run)
     backbone = trainer.backbone
     vocabulary = listed_words(backbone, read_names(args.words, "--words")) if args.words else token_words(backbone)
     names, features = open_images(args, trainer)

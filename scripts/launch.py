@@ -94,8 +94,7 @@ def main() -> int:
 
 
 def interrupt(number, frame):
-    """A signal ends the launcher, which lets its runs save; a second one of its kind does not wait for them."""
-    signal.signal(number, signal.SIG_DFL)
+    """A signal ends the launcher, which lets its runs save."""
     print("interrupted; the same command goes on from here", file=sys.stderr)
     sys.exit(128 + number)
 
@@ -126,12 +125,11 @@ def report(fields: dict, launcher: Launcher) -> int:
     done = [run for run, state in launcher.states.items() if state.name == DONE and run.task == fields["task"]]
     if not fields.get("report") or not done:
         return 0
-    places = {"output": done[0].output, "dataset": done[0].dataset, "seed": done[0].seed}
-    words = [word.format(**places) for word in fields["report"]]
+    words = [word.format(**vars(done[0])) for word in fields["report"]]
     if not any(os.path.isdir(word) for word in words):
         words = [*(str(run.results) for run in done), *words]
     code = subprocess.run([sys.executable, "scripts/report.py", *words]).returncode
-    print(fields.get("closing", "").format(**places), end="")
+    print(fields.get("closing", "").format(**vars(done[0])), end="")
     return code
 
 

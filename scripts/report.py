@@ -9,7 +9,6 @@ python scripts/report.py output --paired --seconds --plot chart.png
 """
 
 import argparse
-import gc
 import sys
 
 import _path  # noqa: F401
@@ -34,7 +33,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Tables on stdout, warnings and (for CSV) footnotes on stderr, charts and a page where they were asked for."""
+    """Tables on stdout; warnings, footnotes of CSV and the names of other files on stderr."""
     options = parse_arguments(argv)
     from lib.report.runs import load  # pandas and matplotlib are imported where they are needed
     from lib.report.tables import tables_of
@@ -45,17 +44,16 @@ def main(argv: list[str] | None = None) -> None:
     tables = tables_of(runs, options)
     named = "# {}\n{}" if options.format == "csv" and len(tables) > 1 else "{1}"
     print("\n".join(named.format(table.title, table.render(options.format)) for table in tables), flush=True)
-    aside = sys.stdout if options.format in ("text", "markdown") else sys.stderr
     if options.format == "csv":
-        print("\n".join(dict.fromkeys(note for table in tables for note in table.notes)), file=aside)
+        print(*dict.fromkeys(note for table in tables for note in table.notes), sep="\n", file=sys.stderr)
     if options.plot or options.html:
-        from lib.report.plots import draw, write_page
+        from lib.report import plots
 
-        written = [f"chart: {path}" for path in draw(tables, options.plot)] if options.plot else []
-        written += [f"page: {write_page(options.html, runs, tables, warnings)}"] if options.html else []
-        print("\n".join(written), file=aside)
+        if options.plot:
+            plots.draw(tables, options.plot)
+        if options.html:
+            plots.write_page(options.html, runs, tables, warnings)
 
 
 if __name__ == "__main__":
-    gc.disable()  # what thousands of runs hold has no cycles to look for
     say_errors(main)

@@ -7,8 +7,8 @@
 
 Each data set gets a line: accuracy on base, new and all classes, the known figure (configs/papers/zeroshot/) in
 brackets, and a verdict. It is `equal` within 0.1, `near` within 0.5, else `different` with what was found to differ:
-split, template, preprocessing or weights. The published figures were measured in fp16; fp32 on a CPU may differ by some
-hundredths. The image features stay in FEATURES.DIR, where training finds them.
+split, template, preprocessing or weights (`data.py check` counts the images). The published figures were measured in
+fp16; fp32 on a CPU may differ by some hundredths. The image features stay in FEATURES.DIR, where training finds them.
 
 Exit code: 0 all known figures are equal or near, 1 one is different, 2 something cannot be checked.
 """
@@ -24,19 +24,19 @@ from pathlib import Path
 
 import _path
 import yaml
-from dassl.data.datasets import DATASET_REGISTRY, build_dataset
+from dassl.data.datasets import DATASET_REGISTRY
 from lib.faults import say_errors
-from safetensors import safe_open
 
 import train
 from datasets.prepare.sources import SOURCES
-from trainers import run_config
+from trainers.core.bank_header import read_bank_header
 from trainers.core.files import RESULTS, UserError, read_results
 
 CONFIGS = Path(_path.ROOT, "configs")
 METRICS = ("base", "new", "all")
 ROW = "{:<16}{:<16}{:<16}{:<16}{}"
 EQUAL, NEAR = 0.1, 0.5  # points of percent
+NOTHING = "split, template, preprocessing and weights are as known; left are the images, or their cached features"
 
 
 def read(name):
@@ -73,8 +73,7 @@ def chosen(args):
 
 
 def measure(args, config):
-    """-> (results.json, configuration, data set with all classes) of zero-shot CLIP, by a run of train.py in a
-    temporary folder. Raises UserError."""
+    """What results.json says of zero-shot CLIP, by a run of train.py in a temporary folder. Raises UserError."""
     file = "miniclip" if args.backbone == "MiniCLIP" else "vit_b16"
     words = ["--trainer", TRAINER, "--config-file", str(CONFIGS / f"trainers/{TRAINER}/{file}.yaml")]
     words += ["--root", args.root, "--dataset-config-file", str(CONFIGS / f"datasets/{config}.yaml")]
@@ -82,71 +81,43 @@ def measure(args, config):
     options = ["TASK", "base2new", "DATASET.NUM_SHOTS", "-1", "VERBOSE", "False", *args.options]
     with tempfile.TemporaryDirectory() as out, contextlib.redirect_stdout(io.StringIO()):
         train.main([*words, "--backbone", args.backbone, "--output-dir", out, *options])
-        record, cfg = read_results(os.path.join(out, RESULTS)), run_config(out)
-        cfg.DATASET.SUBSAMPLE_CLASSES = "all"
-        return record, cfg, build_dataset(cfg)
+        return read_results(os.path.join(out, RESULTS))
 
 
-def page_of(backbone):
-    """The known figures of a backbone, by its hash or name; {} where there are none."""
-    for page in PAGES:
-        if backbone["sha256"] == page["sha256"] or backbone["name"] in (page["backbone"], *page["also"]):
-            return page
-    return {}
-
-
-def judge(record, cfg, dataset, config):
+def judge(record, config):
     """-> (verdict, {metric: known percent}, the causes found). The verdict is equal, near or different, by the largest
-    difference, or unknown where no figure is known."""
-    page = page_of(record["backbone"])
-    full = page.get("figures", {}).get(config, {})
-    known = page.get("reduced", {}).get(record["split_hash"], full)
+    difference, or unknown where no figure is known of the backbone, which its hash or its name tells."""
+    name, sha256 = record["backbone"]["name"], record["backbone"]["sha256"]
+    page = next((page for page in PAGES if sha256 == page["sha256"] or name in (page["backbone"], *page["also"])), None)
+    known = page["reduced"].get(record["split_hash"], page["figures"].get(config)) if page else None
     if not known:
         return "unknown", {}, []
     gap = max(abs(round(record["metrics"][name], 2) - known[name]) for name in known) - 1e-9  # 0.1 in binary is not 0.1
     verdict = "equal" if gap <= EQUAL else "near" if gap <= NEAR else "different"
-    return verdict, known, list(causes(record, cfg, dataset, config, page))
+    found = list(causes(record, config, page))
+    return verdict, known, found or [NOTHING] * (verdict == "different")
 
 
-def causes(record, cfg, dataset, config, page):
+def causes(record, config, page):
     """What is not as it was where the known figures were measured, the likeliest cause first."""
-    source, expected, backbone = SOURCE[config], DATASETS[config], record["backbone"]
-    split, full = record["split_hash"], next((part.split_hash for part in source.resources if part.split_hash), "")
+    expected, backbone, split = DATASETS[config], record["backbone"], record["split_hash"]
+    full = next((part.split_hash for part in SOURCE[config].resources if part.split_hash), "")
     if split != full and split not in page["reduced"]:
-        faults, sizes = [], [len(part or ()) for part in (dataset.train_x, dataset.val, dataset.test)]
-        if len(dataset.classnames) != source.classes:
-            faults.append(f"{len(dataset.classnames)} classes, expected {source.classes}")
-        elif record["classnames_hash"] != expected["names"]:
-            faults.append("class names differ, or their order (two exchanged, renamed or sorted otherwise)")
-        if sizes != list(source.sizes):  # train and val show whether the split is CoOp's or was made anew
-            faults.append(f"{sizes} images in train, val and test, expected {list(source.sizes)}")
+        if record["classnames_hash"] != expected["names"]:
+            yield "split: class names, or their order, differ"
         if full:  # it is not known of every data set
-            faults.append(f"hash {split} instead of {full}")
-        if faults:
-            yield f"split: {', '.join(faults)}"
+            yield f"split: hash {split} instead of {full}"
     template = record["identity"]["template"]
     if template != expected["template"]:
         yield f'template: "{template}", the figure belongs to "{expected["template"]}"'
-    if cfg.FEATURES.BANK:  # of images it is the backbone's own, or an error
-        with safe_open(cfg.FEATURES.BANK, framework="numpy") as bank:
-            used = json.loads(bank.metadata().get("preprocess", "{}"))
+    if record["bank"]:  # of images it is the backbone's own, or an error
+        used = json.loads(read_bank_header(record["bank"]["path"]).get("preprocess", "{}"))
         for name, value in page["preprocessing"].items():
             if used.get(name, value) != value:
                 yield f"preprocessing: {name} {used[name]}, expected {value}"
     # under another name of the same weights, the hash is of open_clip's tensors and not of OpenAI's file
     if backbone["sha256"] != page["sha256"] and backbone["name"] not in page["also"]:
         yield f"weights: sha256 {backbone['sha256'][:12]}, {page['backbone']}'s is {page['sha256'][:12]}"
-
-
-def line(config, metrics, verdict, known, found):
-    """A data set's line of the table."""
-    if verdict == "different" and not found:
-        found = [
-            "split, template, preprocessing and weights are as known; left are the images, or their cached features"
-        ]
-    shown = {name: f"{percent:.2f}" for name, percent in known.items()}
-    cells = [f"{metrics[name]:.2f} ({shown.get(name, '-')})" for name in METRICS]
-    return ROW.format(config, *cells, ": ".join(filter(None, [verdict, "; ".join(found)])))
 
 
 def main(argv=None):
@@ -158,13 +129,14 @@ def main(argv=None):
     code = 0
     for name in names:
         try:
-            record, cfg, dataset = measure(args, name)
+            record = measure(args, name)
         except UserError as error:
             print(f"{name}: {error}", file=sys.stderr)
             code = 2
             continue
-        verdict, known, found = judge(record, cfg, dataset, name)
-        print(line(name, record["metrics"], verdict, known, found), flush=True)
+        verdict, known, found = judge(record, name)
+        cells = [f"{record['metrics'][key]:.2f} ({f'{known[key]:.2f}' if known else '-'})" for key in METRICS]
+        print(ROW.format(name, *cells, f"{verdict}: {'; '.join(found)}" if found else verdict), flush=True)
         code = max(code, int(verdict == "different"))
     return code
 

@@ -19,7 +19,7 @@ import torch
 from dassl.data.datasets import Datum
 from dassl.engine import build_trainer
 from dassl.utils import load_checkpoint, set_random_seed
-from lib.console import OPTS, at_least, ship_of
+from lib.console import at_least, ship_of
 from lib.faults import say_errors
 from matplotlib import pyplot as plt
 from sklearn.decomposition import PCA
@@ -39,7 +39,6 @@ def parse_args(argv=None):
     add("--out", required=True, type=Path, help="folder for the pictures")
     add("--classes", type=at_least(1), default=6, help="so many base and so many new classes, evenly spaced")
     add("--per-class", type=at_least(2), default=40, help="synthetic features of each class")
-    add("--opts", nargs="+", default=[], help=OPTS)
     return parser.parse_args(argv)
 
 
@@ -93,10 +92,10 @@ def draw_features(path, points, method, title):
     save(figure, path, f"{title}: {axes_title}")
 
 
-def draw_curves(path, histories, title):
-    """A panel for each term. histories: {stage of the run: [{term: mean of an epoch}]}."""
-    frames = [pandas.DataFrame(epochs).add_prefix(f"{stage}: ") for stage, epochs in histories.items()]
-    curves = pandas.concat(frames, axis=1)
+def draw_curves(path, checkpoints, title):
+    """A panel for each term of {stage of the run: its checkpoint}, whose `history` is [{term: mean of an epoch}]."""
+    frames = [pandas.DataFrame(of["history"]).add_prefix(f"{stage}: ") for stage, of in checkpoints.items()]
+    curves = pandas.concat([pandas.DataFrame(), *frames], axis=1)
     if curves.empty:
         print("no curves: neither the generator nor the fine-tuning of this run has a history")
         return
@@ -114,14 +113,9 @@ def save(figure, path, title):
     print(f"picture: {path}")
 
 
-def history_of(checkpoint):
-    """[{term: mean of an epoch}] of a checkpoint; [] where there is none."""
-    return load_checkpoint(checkpoint).get("history", []) if checkpoint and os.path.isfile(checkpoint) else []
-
-
 def main(argv=None):
     args = parse_args(argv)
-    cfg = run_config(args.run, ["OUTPUT_DIR", "", *args.opts])  # nothing of the run is written to
+    cfg = run_config(args.run, ["OUTPUT_DIR", ""])  # nothing of the run is written to
     set_random_seed(cfg.SEED)  # the same few-shot draw
     trainer = build_trainer(cfg)
     ship = ship_of(trainer)
@@ -134,9 +128,10 @@ def main(argv=None):
             draw_features(args.out / f"{method}.png", points, method, title)
     else:
         print(f"no pictures of features: {len(ship.base)} classes have images, and {len(ship.new)} only a name")
-    generator = history_of(os.path.join(args.run, FOLDER, FINAL))
-    tuning = history_of(Checkpoints(args.run, trainer.MODEL_NAME).newest())
-    draw_curves(args.out / "curves.png", {"generator": generator, "fine-tuning": tuning}, title)
+    tuning = Checkpoints(args.run, trainer.MODEL_NAME).newest()
+    files = {"generator": os.path.join(args.run, FOLDER, FINAL), "fine-tuning": tuning or ""}
+    found = {stage: load_checkpoint(path) for stage, path in files.items() if os.path.isfile(path)}
+    draw_curves(args.out / "curves.png", found, title)
 
 
 if __name__ == "__main__":

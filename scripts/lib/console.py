@@ -5,8 +5,6 @@ from collections.abc import Callable
 
 from trainers.core.files import UserError
 
-OPTS = "KEY VALUE pairs over the run's configuration, such as FEATURES.BANK FILE"
-
 
 def at_least(least: int) -> Callable[[str], int]:
     """The type, for argparse, of a whole number that is at least this."""

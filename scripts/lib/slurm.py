@@ -13,8 +13,7 @@ import sys
 from .launcher import Launcher
 from .runs import ROOT, Run
 
-TIME = "4:00:00"  # of a job, unless the options say otherwise; one that needs more hands itself back
-HANDS_BACK = 1000  # times that a job may
+HANDS_BACK = 1000  # times that a job may whose time is over
 PYTHONPATH = f"{ROOT}/scripts:{ROOT}/third_party:{ROOT}"
 
 
@@ -42,7 +41,7 @@ class Slurm(Launcher):
 
     def __init__(self, found: list[Run], gpus: list[str], force: bool, options: dict[str, str]):
         super().__init__(found, gpus, force)
-        self.options = {"time": TIME, "requeue": True, **options}
+        self.options = {"time": "4:00:00", "requeue": True, **options}
         self.folder = ROOT / found[0].output / "slurm"
         self.record = self.folder / "jobs.json"  # {folder of a run: the job that makes it}
         self.ids: dict[str, str] = json.loads(self.record.read_text()) if self.record.exists() else {}

@@ -1,5 +1,6 @@
 """The scripts import their neighbours (lib.report, _path) as `python scripts/x.py` does. Results are made by hand."""
 
+import csv
 import json
 import re
 import sys
@@ -23,29 +24,14 @@ def write_run(tmp_path):
     ):
         backbone = more.pop("backbone", "MiniCLIP")
         method, *plugins = re.split("_(?=SHIP|SAR|GATE)", trainer)
-        data = {
-            "task": task,
-            "dataset": dataset,
-            "trainer": trainer,
-            "method": method,
-            "plugins": plugins,
-            "config": config,
-            "seed": seed,
-            "shots": shots,
-            "backbone": {"name": backbone, "sha256": "ab" * 32},
-            "split_hash": f"split-{dataset}",
-            "classnames_hash": f"names-{dataset}",
-            "metrics": metrics,
-            "unsupported": {},
-            "selection": "last epoch",
-            "seconds": {"features": 1.0, "finetune": 30.0 + seed},
-            "peak_memory_mb": 800,
-            **more,
-        }
-        folder = tmp_path / "output" / task / dataset / f"shots_{shots}" / trainer / config / f"seed{seed}"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "results.json"
-        path.write_text(json.dumps(data))
+        data = {"task": task, "dataset": dataset, "trainer": trainer, "method": method, "plugins": plugins}
+        data |= {"config": config, "seed": seed, "shots": shots, "metrics": metrics, "unsupported": {}}
+        data |= {"backbone": {"name": backbone, "sha256": "ab" * 32}, "peak_memory_mb": 800}
+        data |= {"split_hash": f"split-{dataset}", "classnames_hash": f"names-{dataset}"}
+        data |= {"seconds": {"features": 1.0, "finetune": 30.0 + seed}}
+        path = tmp_path / f"output/{task}/{dataset}/shots_{shots}/{trainer}/{config}/seed{seed}/results.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(data | more))
         return path
 
     return write
@@ -68,7 +54,6 @@ def report(tmp_path, capsys, monkeypatch):
 @pytest.fixture
 def cells(report):
     """The list layout as CSV, read back: {(dataset, trainer): {column: text}}."""
-    import csv
 
     def run(*arguments):
         lines = report("--format", "csv", *arguments).out.strip().splitlines()

@@ -18,17 +18,13 @@ def test_the_vocabulary_holds_words_alone_(miniclip_backbone):
     assert all(len(word) > 1 and word.isalpha() for word in vocabulary.words)
     assert not {"startoftext", "endoftext", "<|endoftext|>", "a", "!", "2"} & set(vocabulary.words)
     assert vocabulary.vectors.any(1).all() and len(set(vocabulary.words)) == len(vocabulary.words)
-    place = vocabulary.words.index("sunflower")
-    assert torch.equal(vocabulary.vectors[place], embed_words(miniclip_backbone, "sunflower")[0])
 
 
 def test_nearest_by_euclidean_distance():
     """Not by cosine: the word in the prompt's direction is farther away."""
     words = Vocabulary(["near", "aligned", "far"], torch.tensor([[1.0, 0.5], [9.0, 0.0], [-9.0, 0.0]]))
-    prompts = torch.tensor([[[1.0, 0.0], [8.0, 0.0]], [[-9.0, 1.0], [1.0, 0.0]]])
-    found, distances = interpret.nearest_words(prompts, words, 2)
-    assert found.tolist() == [[["near", "aligned"], ["aligned", "near"]], [["far", "near"], ["near", "aligned"]]]
-    assert distances[:, 0, 0].tolist() == pytest.approx([0.5, 1.0])
+    found, distances = interpret.nearest_words(torch.tensor([[[1.0, 0.0], [8.0, 0.0]]]), words, 2)
+    assert found.tolist() == [[["near", "aligned"], ["aligned", "near"]]] and distances[0, 0, 0] == 0.5
 
 
 def test_planted_words_are_found(miniclip_backbone):

@@ -119,28 +119,6 @@ def test_an_interrupt_ends_the_run_and_does_not_start_the_next(ready, number, co
     assert ready.run(*FEWSHOT, **SHOTS).returncode == 0
 
 
-def test_an_interrupt_before_the_first_run_starts_none(ready):
-    preload = ready.root / "scripts/lib/preload.py"
-    preload.write_text(f"{preload.read_text()}\n__import__('time').sleep(2)\n")
-    process = ready.start(*FEWSHOT, **SHOTS)
-    wait_for(lambda: any(ready.root.rglob(".seed1.log")))
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 130
-    time.sleep(3)
-    assert not ready.started()
-
-
-def test_a_second_interrupt_does_not_wait(ready):
-    process = ready.start("base2new.sh", "eurosat", "1", "CoOp", FAKE_SECONDS="60", FAKE_STUBBORN="1")
-    wait_for(ready.started)
-    process.send_signal(signal.SIGINT)
-    time.sleep(1)
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == -signal.SIGINT
-    os.kill(ready.processes()[0], signal.SIGKILL)
-
-
 def test_a_signal_to_every_process_at_once_lets_the_run_save(ready):
     process = ready.start("base2new.sh", "eurosat", "1", "CoOp", FAKE_SECONDS="60", FAKE_SAVES="2")
     wait_for(ready.processes)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from lib import lists
 from lib.lists import read_list, runs_of
-from lib.runs import Run, shortened
+from lib.runs import Run, config_files, shortened
 
 import train
 
@@ -68,18 +68,13 @@ def test_base2new(dry):
     assert call.endswith("base FEATURES.BANK /b.safetensors TRAINER.COOP.CTX_INIT 'a photo'")
 
 
-@pytest.mark.parametrize(
-    "words, made",
-    [
-        ("fewshot.sh eurosat 1 CoOp", [f"fewshot/eurosat/shots_{shots}/CoOp/miniclip" for shots in (1, 2, 4, 8, 16)]),
-        ("gzsl.sh flo 1", ["gzsl/flo/shots_all/CoOp_SHIP/miniclip_gzsl"]),
-        ("gzsl.sh flo 1 ZeroshotCLIP", ["gzsl/flo/shots_all/ZeroshotCLIP/miniclip"]),
-    ],
-)
-def test_protocols_on_one_data_set(dry, words, made):
-    calls = dry(*words.split())
-    assert folders(calls) == [f"{one}/seed1" for one in made]
-    assert not words.startswith("gzsl") or "DATASET.NUM_SHOTS -1 DATASET.SUBSAMPLE_CLASSES all" in calls[0]
+def test_protocols_on_one_data_set(dry):
+    made = [f"fewshot/eurosat/shots_{shots}/CoOp/miniclip/seed1" for shots in (1, 2, 4, 8, 16)]
+    assert folders(dry("fewshot.sh", "eurosat", "1", "CoOp")) == made
+    (call,) = dry("gzsl.sh", "flo", "1")
+    assert folder(call) == "gzsl/flo/shots_all/CoOp_SHIP/miniclip_gzsl/seed1"
+    assert "DATASET.NUM_SHOTS -1 DATASET.SUBSAMPLE_CLASSES all" in call
+    assert folders(dry("gzsl.sh", "flo", "1", "ZeroshotCLIP")) == ["gzsl/flo/shots_all/ZeroshotCLIP/miniclip/seed1"]
 
 
 def test_cross_dataset(dry):
@@ -205,15 +200,28 @@ def test_every_list_resolves_with_both_backbones(name, family):
         train.setup_cfg(train.parse_args(run.command()[1:]))  # its options are known, of the right type
 
 
+@pytest.mark.parametrize(
+    "trainer, cfg, expected",
+    [
+        ("CoOp_SHIP", "miniclip_ship_released", "trainers/CoOp/miniclip_ship_released plugins/SHIP/miniclip"),
+        ("KgCoOp_GATE", "vit_b16_ep100_ctxv1", "trainers/KgCoOp/vit_b16_ep100_ctxv1 plugins/GATE/vit_b16"),
+        ("CoOp_SHIP_SMOOTH", "miniclip", "trainers/CoOp_SHIP/miniclip"),
+        ("LinearProbe_SHIP", "vit_b16", "base/vit_b16 plugins/SHIP/vit_b16"),
+        ("CoOp_VPT", "vit_b16_ctxv1", ""),  # not CoOp's file: a method of its own
+    ],
+)
+def test_files_of_the_longest_beginning_of_the_name_then_of_the_other_plugins(trainer, cfg, expected):
+    assert config_files(trainer, cfg) == [f"configs/{name}.yaml" for name in expected.split()]
+
+
 def test_a_shorter_name_stands_in_for_one_that_another_trainer_has():
     assert shortened("ZeroshotCLIP", "vit_b16_ep50_ctxv1") == "vit_b16"
     assert shortened("ZeroshotCLIP", "vit_b16_ctxv9") == "vit_b16_ctxv9"  # a typing error
 
 
-@pytest.mark.parametrize("shots, part", [(16, "shots_16"), (-1, "shots_all")])
-def test_folders_are_those_of_earlier_versions(shots, part):
+def test_folders_are_those_of_earlier_versions():
     options = (("DATASET.TEMPLATE", "a {}, größer & *?/~ 'x'\""), ("TEST.SPLIT", "a-b_c=d"))
     source = Run("fewshot", "imagenet", "CoOp", "vit_b16", 3)
-    run = Run("cross_dataset", "dtd", "CoOp", "vit_b16", 3, shots, options, source, output="/out")
+    run = Run("cross_dataset", "dtd", "CoOp", "vit_b16", 3, -1, options, source, output="/out")
     name = "vit_b16-from_imagenet-DATASET.TEMPLATE=a_____gr__er_________x__-TEST.SPLIT=a-b_c=d"
-    assert run.folder == f"/out/cross_dataset/dtd/{part}/CoOp/{name}/seed3"
+    assert run.folder == f"/out/cross_dataset/dtd/shots_all/CoOp/{name}/seed3"

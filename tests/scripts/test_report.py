@@ -198,9 +198,7 @@ def test_the_papers_figures_stand_beside_its_backbone_and_shots_alone(write_run,
     _, theirs, change = max(others, key=len)
     assert (theirs["method"], theirs["seeds"], theirs["Caltech101 new"]) == ("  in the paper", "", "89.8100")
     assert (change["method"], change["Caltech101 new"]) == ("  difference", "-9.8100")
-    base, new = (98.00 + 92.19) / 2, (89.81 + 54.74) / 2  # of the same data sets
-    averages = [theirs[f"Average {name}"] for name in ("base", "new", "H")]
-    assert averages == [f"{value:.4f}" for value in (base, new, h(base, new))]
+    assert theirs["Average base"] == ""  # it is of eleven data sets
 
 
 def test_an_ablation(write_run, report):
@@ -237,6 +235,6 @@ def test_needs_no_torch_and_says_what_to_run(write_run, report, tmp_path):
     with pytest.raises(UserError, match="no run has the metric 'bse'; metrics are accuracy, base"):
         report("--metrics", "bse")
     (tmp_path / "begun").mkdir()
-    for folder, message in (("nowhere", "does not exist"), ("begun", "there is no results.json below")):
-        with pytest.raises(UserError, match=f"{message}[^$]*bash scripts/quickstart.sh"):
+    for folder in ("nowhere", "begun"):
+        with pytest.raises(UserError, match="there is no results.json below[^$]*bash scripts/quickstart.sh"):
             report(folders=[tmp_path / folder])

@@ -31,17 +31,10 @@ def test_first_call_installs_second_does_nothing_changed_requirements_are_added(
     assert checkout.run("setup.sh").stdout == ""
 
 
-@pytest.mark.parametrize(
-    "fault, message",
-    [
-        ("FAKE_PIP_FAILS", "run the same command again"),
-        ("FAKE_VENV_FAILS", "could not make the environment"),
-        ("FAKE_IMPORT_FAILS", "do not import"),
-    ],
-)
-def test_a_set_up_that_failed_is_made_again_from_the_start(checkout, fault, message):
+@pytest.mark.parametrize("fault", ["FAKE_PIP_FAILS", "FAKE_VENV_FAILS", "FAKE_IMPORT_FAILS"])
+def test_a_set_up_that_failed_is_made_again_from_the_start(checkout, fault):
     failed = checkout.run("setup.sh", **{fault: "1"})
-    assert failed.returncode == 2 and message in failed.stderr
+    assert failed.returncode == 2 and failed.stderr.startswith("error: ")
     assert not (checkout.root / ".venv/.ship-ready").exists()
     half_installed = checkout.root / ".venv/half-installed"
     half_installed.touch()
@@ -64,14 +57,8 @@ def test_what_is_the_users_own_is_never_cleared(checkout):
     assert list(photo.parent.iterdir()) == [photo]
 
 
-@pytest.mark.parametrize(
-    "lack, message",
-    [
-        ({"FAKE_OLD": "1", "FAKE_VERSION": "3.8.2"}, "Python 3.10 or newer is needed"),
-        ({"FAKE_NO_VENV": "1"}, "no venv module"),
-    ],
-)
-def test_a_python_that_does_not_do_is_named(checkout, lack, message):
-    result = checkout.run("setup.sh", **lack)
-    assert result.returncode == 2 and message in result.stderr and lack.get("FAKE_VERSION", "") in result.stderr
-    assert not (checkout.root / ".venv").exists()
+def test_a_python_that_does_not_do_is_named(checkout):
+    old = checkout.run("setup.sh", FAKE_OLD="1", FAKE_VERSION="3.8.2")
+    assert old.returncode == 2 and "Python 3.10 or newer is needed" in old.stderr and "3.8.2" in old.stderr
+    bare = checkout.run("setup.sh", FAKE_NO_VENV="1")
+    assert bare.returncode == 2 and "no venv module" in bare.stderr and not (checkout.root / ".venv").exists()

@@ -1,13 +1,16 @@
-"""Whether a finished run is the one that is wanted, judged on what train.py itself writes."""
+"""The launcher's run is that of train.py, to the bit; and whether a finished run is the one that is wanted, judged on
+what train.py itself writes."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
+from chaos.lab import difference
+from lib.launcher import Launcher
 from lib.runs import ROOT, Run, state_of
 from tiny_data import make_bank
-
-import train
 
 QUICK = (("OPTIM.MAX_EPOCH", "1"), ("TEST.ALL_SUBSET", "20"), ("DATASET.NUM_SHOTS", "2"))
 SMALL = (("TRAINER.SHIP.EPOCHS", "1"), ("TRAINER.SHIP.HIDDEN_DIM", "16"))
@@ -15,14 +18,14 @@ SMALL = (("TRAINER.SHIP.EPOCHS", "1"), ("TRAINER.SHIP.HIDDEN_DIM", "16"))
 
 @pytest.fixture(scope="module")
 def finished(tiny_bank, tmp_path_factory):
-    """finished(trainer) -> a run that train.py made on the tiny bank."""
+    """finished(trainer) -> a run that train.py made on the tiny bank, in a process of its own."""
     out = tmp_path_factory.mktemp("finished")
 
     def make(trainer):
         options = QUICK + (SMALL if "SHIP" in trainer else ())
         run = Run("base2new", "caltech101", trainer, "miniclip", 1, 2, options, output=str(out), bank=str(tiny_bank))
         if not run.results.exists():
-            train.main(run.command()[1:])
+            subprocess.run([sys.executable, *run.command()], cwd=ROOT, capture_output=True, check=True)
         return run
 
     return make
@@ -39,6 +42,16 @@ def as_if(run, **changes):
     if other.folder != run.folder:
         shutil.copytree(run.results.parent, other.results.parent, dirs_exist_ok=True)
     return state_of(other)
+
+
+@pytest.mark.parametrize("trainer", ["CoOp", "CLIP_Adapter"])
+def test_a_run_of_the_launcher_is_to_the_bit_that_of_a_process_of_its_own(finished, trainer, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    whole = finished(trainer)
+    forked = replace(whole, output=str(tmp_path))
+    assert Launcher([forked], [""]).run() == 0, forked.log.read_text()
+    assert difference(whole.results.parent, forked.results.parent) == ""
+    assert "* accuracy: " in forked.log.read_text()
 
 
 @pytest.mark.parametrize("trainer", ["ZeroshotCLIP", "CoOp", "Tip_Adapter_F", "CoOp_SHIP_GATE"])

@@ -11,23 +11,17 @@ from runs import results
 def test_points_are_of_the_runs_own_draw_and_pictures_are_written(ship_run, tmp_path, monkeypatch):
     """Few-shot images of base classes, synthetic features of both halves, test images alone of the new classes."""
     seen, before = {}, {path: path.stat().st_mtime_ns for path in ship_run.rglob("*")}
-    gather, draw_curves = visualise.gather, visualise.draw_curves
-
-    def noted(name, function):
-        def call(*arguments):
-            seen[name] = arguments, function(*arguments)
-            return seen[name][1]
-
-        return call
-
-    for name, function in (("gather", gather), ("draw_curves", draw_curves)):
-        monkeypatch.setattr(visualise, name, noted(name, function))
+    draw_features, draw_curves = visualise.draw_features, visualise.draw_curves
+    monkeypatch.setattr(
+        visualise, "draw_features", lambda *given: seen.update(points=given[1]) or draw_features(*given)
+    )
+    monkeypatch.setattr(visualise, "draw_curves", lambda *given: seen.update(found=given[1]) or draw_curves(*given))
     visualise.main([str(ship_run), "--out", str(tmp_path / "pictures"), "--classes", "9", "--per-class", "6"])
     for name in ("pca.png", "tsne.png", "curves.png"):
         with Image.open(tmp_path / "pictures" / name) as image:
             image.verify()
     assert {path: path.stat().st_mtime_ns for path in ship_run.rglob("*")} == before
-    points, histories = seen["gather"][1], seen["draw_curves"][0][1]
+    points, histories = seen["points"], {stage: state["history"] for stage, state in seen["found"].items()}
     counts = {("base", "real"): 16, ("base", "synthetic"): 24, ("new", "synthetic"): 18, ("new", "real"): 12}
     assert points.groupby(["side", "kind"]).size().to_dict() == counts
     assert np.linalg.norm(np.stack(points["feature"]), axis=1) == pytest.approx(1.0, abs=1e-3)

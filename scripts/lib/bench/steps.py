@@ -7,8 +7,9 @@ from copy import deepcopy
 import torch
 import torch.nn.functional as F
 from dassl.config import get_cfg_default
+from torch import nn
 
-from trainers.clip_adapter import CLIPAdapterHead, bottleneck
+from trainers.clip_adapter import CLIPAdapterHead
 from trainers.cocoop import CoCoOpHead
 from trainers.coop import CoOpHead
 from trainers.core import extraction
@@ -171,7 +172,9 @@ class Work:
 
     def clip_adapter(self):
         """A step of CLIP-Adapter, which the plain formulation encodes all texts for."""
-        head = CLIPAdapterHead(bottleneck(self.backbone.embed_dim, 4), 0.2, self.zero_shot())
+        width, hidden = self.backbone.embed_dim, self.backbone.embed_dim // 4
+        down, up = nn.Linear(width, hidden, bias=False), nn.Linear(hidden, width, bias=False)
+        head = CLIPAdapterHead(nn.Sequential(down, nn.ReLU(), up, nn.ReLU()), 0.2, self.zero_shot())
         return self.learner(head.to(self.backbone.device), self.batch())
 
     def tip_adapter(self):
@@ -218,7 +221,7 @@ def vit_b16():
         visual = VisionTransformer(224, patch_size=16, width=768, layers=12, heads=12, output_dim=512)
         clip = CLIP(visual, embed_dim=512, context_length=77, vocab_size=49408, width=512, layers=12)
         for parameter in clip.parameters():
-            torch.nn.init.normal_(parameter, std=0.02)
+            nn.init.normal_(parameter, std=0.02)
     return Backbone(clip, "random", "", PIXEL_MEAN, PIXEL_STD, 224)
 
 

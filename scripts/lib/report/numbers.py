@@ -10,11 +10,6 @@ PLACE = ["row", "shots", "dataset"]
 AVERAGE = "average"
 
 
-def values_of(runs: pd.DataFrame) -> pd.DataFrame:
-    """[row, shots, dataset, seed] x metrics and costs."""
-    return with_h(pd.DataFrame([*runs["metrics"]], pd.MultiIndex.from_frame(runs[[*PLACE, "seed"]]), dtype=float))
-
-
 def with_h(values: pd.DataFrame) -> pd.DataFrame:
     """H = 2ab / (a + b) of each line, whatever its file says; NaN where it has only one of the two."""
     for name, a, b in H_OF:
@@ -46,7 +41,7 @@ def summarise(values: pd.DataFrame, ci95: bool, mean_of_h: bool) -> pd.DataFrame
             mean[name] = with_h(values[[a, b]].dropna().groupby(level=PLACE).mean())[name]
     spread = spread.where(count > 1) * (1.96 / np.sqrt(count) if ci95 else 1)
     columns = {"mean": mean.stack(), "spread": spread.stack(), "count": count.stack()}
-    return pd.DataFrame(columns).rename_axis([*PLACE, "metric"]).reset_index()
+    return pd.DataFrame(columns).rename_axis([*PLACE, "metric"]).reset_index().assign(whose=0)
 
 
 def paired(values: pd.DataFrame, runs: pd.DataFrame, ci95: bool) -> tuple[pd.DataFrame, pd.DataFrame, list[str]] | None:

@@ -2,7 +2,6 @@
 
 from functools import cache
 from itertools import product
-from statistics import fmean, harmonic_mean
 
 import pandas as pd
 import yaml
@@ -34,32 +33,22 @@ def paper_table(number: int, paper: str = "ship") -> dict:
 
 def with_printed(cells: pd.DataFrame, table: dict, mean_of_h: bool) -> pd.DataFrame:
     """With the paper's figures, and what ours are above them, in lines below ours: for runs on the paper's backbone,
-    from its source, with its number of shots. An average over all data sets of the table is the printed one; over some
-    of them it is theirs by the same rule."""
+    from its source, with its number of shots. Its average stands beside one over the same data sets, by its rule."""
     first, measured = cells.iloc[0], {*cells["dataset"]} - {AVERAGE}
     same = first["backbone"] == table["backbone"] and {*cells["source"]} <= {table["source"], ""}
     if not same or not table["verified"] or table["shots"] not in (None, first["at"]):
         return cells
     key, ours = ("method", "title") if table["is_ablation"] else ("trainer", "trainer")
-    rows, figures = {row.get(key): row["values"] for row in table["rows"]}, []
+    rows = {row.get(key): row["values"] for row in table["rows"]}
     theirs = cells[cells["metric"].isin(table["metrics"])]
-    for name, dataset, metric in theirs[[ours, "dataset", "metric"]].itertuples(index=False):
-        is_printed = dataset != AVERAGE or measured == table["datasets"] and not mean_of_h
-        places, sides = {dataset} if is_printed else measured, [] if mean_of_h else table["metrics"][:2]
-        figures.append(figure(rows.get(name, {}), metric, places, sides))
+    if mean_of_h or measured != table["datasets"]:
+        theirs = theirs[theirs["dataset"] != AVERAGE]
+    places = theirs[[ours, "dataset", "metric"]].itertuples(index=False)
+    figures = [rows.get(name, {}).get(dataset, {}).get(metric) for name, dataset, metric in places]
     theirs = theirs.assign(mean=pd.Series(figures, theirs.index, float), spread=float("nan"), count=0)
     change = theirs.assign(mean=cells["mean"] - theirs["mean"], whose=2, method="  difference", sign="+")
     beside = pd.concat([theirs.assign(whose=1, method="  in the paper"), change])
     return pd.concat([cells, beside.dropna(subset="mean")])
-
-
-def figure(values: dict, metric: str, places: set[str], sides: list[str]) -> float | None:
-    """A printed figure of a row, or the mean over several places; H of the means of two `sides`, if there are any."""
-    if not places <= values.keys():
-        return None
-    if metric == "H" and len(places) > 1 and sides:
-        return harmonic_mean([fmean(values[name][side] for name in places) for side in sides])
-    return fmean(values[name][metric] for name in places)
 
 
 def own_table(table: dict) -> Table:

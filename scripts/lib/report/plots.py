@@ -2,16 +2,16 @@
 tables, and all runs with links to their folders (its look: page.html)."""
 
 import io
-import math
 import os
 import re
+import sys
 from base64 import b64encode
 from html import escape
 from pathlib import Path
 from string import Template
 
 import pandas as pd
-from matplotlib import rc_context, rcParams, style
+from matplotlib import rcParams, style
 from matplotlib.figure import Figure
 
 from trainers.core.files import UserError, replacing
@@ -23,17 +23,17 @@ rcParams.update({"axes.grid": True, "axes.axisbelow": True, "lines.marker": "o",
 CHARTED = ("accuracy", "base", "new", "unseen", "seen", "H", "all", "all_H")
 
 
-def draw(tables: list[Table], path: str | Path) -> list[Path]:
-    """A file per chart: `path` where there is one chart, else path-<title>. Returns what was written."""
-    path, written, shown = Path(path), [], charts(tables)
+def draw(tables: list[Table], place: str):
+    """A file per chart: `place` where there is one chart, else place-<title>."""
+    path, shown = Path(place), charts(tables)
     if path.suffix not in (".png", ".pdf", ".svg"):
         raise UserError(f"--plot {path}: the name should end in .png, .pdf, .svg")
     for title, figure in shown.items():
         name = "-" + re.sub(r"[^\w.-]+", "_", title) if len(shown) > 1 else ""
-        written.append(path.with_stem(path.stem + name))
-        with replacing(written[-1]) as part:
+        file = path.with_stem(path.stem + name)
+        with replacing(file) as part:
             figure.savefig(part, format=path.suffix[1:], dpi=160, bbox_inches="tight")
-    return written
+        print(f"chart: {file}", file=sys.stderr)
 
 
 def charts(tables: list[Table]) -> dict[str, Figure]:
@@ -53,17 +53,14 @@ def chart(title: str, cells: pd.DataFrame) -> Figure:
     index, place, kind = ("k-shot", ["place"], "line") if over_shots else ("metric", ["place", "at"], "bar")
     methods = cells.sort_values("row")["method"].unique()
     panels = [panel for _, panel in cells.dropna(subset="mean").sort_values(["order", "at"]).groupby(place)]
-    width = max(3.4, 0.3 * len(methods) * cells["metric"].nunique() + 1.2)
-    across = max(1, min(len(panels), int(15 // width)))
-    down = math.ceil(len(panels) / across)
-    figure = Figure(figsize=(max(6, width * across), 3.2 * down + 1), layout="constrained")
-    for number, panel in enumerate(panels, 1):
+    width = max(6, 0.3 * len(methods) * cells["metric"].nunique() + 1.2)
+    figure = Figure(figsize=(width, 3.2 * len(panels) + 1), layout="constrained")
+    for axis, panel in zip(figure.subplots(len(panels), squeeze=False).flat, panels, strict=True):
         table = panel.pivot_table(["mean", "spread"], index, "method", sort=False, dropna=False)
         mean, spread = (table[name].reindex(columns=methods).astype(float) for name in ("mean", "spread"))
-        axis = figure.add_subplot(down, across, number, ylabel="accuracy (%)")
-        mean.plot(kind=kind, ax=axis, yerr=spread, legend=False, rot=0, xlabel="")
+        mean.plot(kind=kind, ax=axis, yerr=spread, legend=False, rot=0, xlabel="", ylabel="accuracy (%)")
         axis.set(title=panel["data set"].iloc[0] + (f", {panel['shots'].iloc[0]} shots" if len(place) > 1 else ""))
-    beside = max(1, int(width * across / (0.085 * max(map(len, methods)) + 0.6)))
+    beside = max(1, int(width / (0.085 * max(map(len, methods)) + 0.6)))
     handles = axis.get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower center", ncols=beside, frameon=False, fontsize=9)
     figure.suptitle(title, fontweight="bold", wrap=True)
@@ -73,30 +70,23 @@ def chart(title: str, cells: pd.DataFrame) -> Figure:
 # ---- the page
 
 
-def write_page(path: str | Path, runs: pd.DataFrame, tables: list[Table], warnings: list[str]) -> Path:
-    path, seeds = Path(path), ", ".join(map(str, sorted({*runs["seed"]})))
+def write_page(path: str, runs: pd.DataFrame, tables: list[Table], warnings: list[str]):
+    seeds, body = ", ".join(map(str, sorted({*runs["seed"]}))), []
     about = " · ".join([f"{len(runs)} runs", *sorted({*runs["backbone"]}), f"seeds {seeds}"])
-    body = [f"<figure>{as_image(title, figure)}</figure>" for title, figure in charts(tables).items()]
+    for title, figure in charts(tables).items():
+        image = io.BytesIO()
+        figure.savefig(image, format="svg", bbox_inches="tight")
+        data = b64encode(image.getvalue()).decode()
+        body.append(f'<figure><img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}"></figure>')
     body += [table.render("html") for table in tables]
     body += [f"<p class='notes'>{escape(warning)}</p>" for warning in warnings]
-    links = "\n".join(link(folder, path.parent) for folder in sorted(map(os.path.dirname, runs["path"])))
-    body.append(f"<details><summary>All runs</summary><ul class='notes'>{links}</ul></details>")
+    body.append("<details><summary>All runs</summary><ul class='notes'>")
+    for folder in sorted(map(os.path.dirname, runs["path"])):
+        address = os.path.relpath(folder, os.path.dirname(os.path.abspath(path)))
+        body.append(f'<li><a href="{escape(address)}/">{escape(folder)}</a></li>')
+    body.append("</ul></details>")
     page = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
     with replacing(path) as part:
         text = page.substitute(title="Few-shot results", about=escape(about), body="\n".join(body))
         part.write_text(text, encoding="utf-8", errors="replace")
-    return path
-
-
-def as_image(title: str, figure: Figure) -> str:
-    """A chart as an image that lies within a page; the same runs make the same one."""
-    out = io.BytesIO()
-    with rc_context({"svg.hashsalt": title}):
-        figure.savefig(out, format="svg", metadata={"Date": None}, bbox_inches="tight")
-    data = b64encode(out.getvalue()).decode()
-    return f'<img alt="{escape(title)}" src="data:image/svg+xml;base64,{data}">'
-
-
-def link(folder: str, start: Path) -> str:
-    """A line of the page, whose folder is `start`, that leads to the folder of a run."""
-    return f'<li><a href="{escape(Path(os.path.relpath(folder, start)).as_posix())}/">{escape(folder)}</a></li>'
+    print(f"page: {path}", file=sys.stderr)

@@ -53,8 +53,7 @@ def find(places: list[str]) -> list[str]:
     for place in places:
         below = sorted(os.path.join(folder, RESULTS) for folder, _, files in os.walk(place) if RESULTS in files)
         if not below and not os.path.isfile(place):
-            what = f"there is no {RESULTS} below {place}" if os.path.isdir(place) else f"{place} does not exist"
-            raise UserError(f"{what}; a run writes it when it is done.\n{MAKE_SOME}")
+            raise UserError(f"there is no {RESULTS} below {place}; a run writes it when it is done.\n{MAKE_SOME}")
         paths += below or [place]
     return list(dict.fromkeys(paths))
 

@@ -37,8 +37,7 @@ def with_words(cells: pd.DataFrame, runs: pd.DataFrame, metrics: list[str]) -> p
     datasets = sorted(cells["dataset"].unique(), key=lambda name: (name == AVERAGE, rank(NAMES["datasets"], name)))
     cells["data set"] = cells["dataset"].map(lambda name: NAMES["datasets"].get(name, name))
     cells["place"], cells["order"] = cells["dataset"].map(datasets.index), cells["metric"].map(metrics.index)
-    cells = cells.assign(at=cells["shots"], shots=cells["k"], sign="", **{"": "", "k-shot": cells["k"] + "-shot"})
-    return cells if "whose" in cells else cells.assign(whose=0)
+    return cells.assign(at=cells["shots"], shots=cells["k"], sign="", **{"": "", "k-shot": cells["k"] + "-shot"})
 
 
 def footnotes(runs: pd.DataFrame) -> list[str]:
@@ -65,8 +64,8 @@ def arrange(title: str, cells: pd.DataFrame, layout: str, notes: list[str]) -> "
     cells = cells.reset_index(drop=True)
     cells["line"] = cells.groupby([key for key in PLACED if key not in order]).ngroup()
     cells["column"] = cells.groupby(order).ngroup()
-    counts = cells[cells["count"] > 0].groupby("line")["count"].agg(["min", "max"])
-    seeds = {line: "-".join(map(str, sorted({*pair}))) for line, *pair in counts.itertuples()}
+    counts = cells[cells["count"] > 0].groupby("line")["count"]
+    seeds = counts.agg(lambda counts: "-".join(map(str, sorted({counts.min(), counts.max()}))))
     cells["seeds"] = cells["line"].map(seeds).fillna("")
     return Table(title, cells.assign(best=best(cells) & (layout in ("paper", "shots"))), index, columns, notes)
 

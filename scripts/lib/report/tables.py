@@ -8,7 +8,7 @@ import pandas as pd
 from trainers.core.files import UserError
 
 from . import paper
-from .numbers import paired, summarise, values_of, with_averages
+from .numbers import PLACE, paired, summarise, with_averages, with_h
 from .runs import COST, MAKE_SOME, NAMES, rank, with_rows
 from .table import Table, arrange, footnotes, with_words
 
@@ -20,10 +20,8 @@ STAGES = [COST + name for name in ("backbone", "features", "generator", "finetun
 
 def tables_of(runs: pd.DataFrame, options: Namespace) -> list[Table]:
     """All tables of these runs. Raises UserError where none has a metric, or is of the task that was asked for."""
-    known = {"H", "all_H"}.union(*runs["metrics"])
-    for metric in options.metrics:
-        if metric not in known:
-            raise UserError(f"no run has the metric '{metric}'; metrics are {', '.join(METRICS)}")
+    if unknown := {*options.metrics}.difference({"H", "all_H"}, *runs["metrics"]):
+        raise UserError(f"no run has the metric {min(unknown)!r}; metrics are {', '.join(METRICS)}")
     wanted = paper.paper_table(options.table, options.paper) if options.table else None
     if wanted:
         runs = runs[runs["task"] == wanted["task"]]
@@ -54,7 +52,8 @@ def parts_of(runs: pd.DataFrame, wanted: dict | None) -> Iterator[tuple[str, str
 def tables_of_part(name: str, layout: str, runs, options: Namespace, wanted: dict | None) -> list[Table]:
     """The table of these runs, with the figures of a paper, and the paired differences and costs."""
     spread = f"mean ± {'95% interval' if options.ci95 else 'population deviation'} over seeds"
-    values = values_of(runs)
+    index = pd.MultiIndex.from_frame(runs[[*PLACE, "seed"]])
+    values = with_h(pd.DataFrame([*runs["metrics"]], index, dtype=float))  # and costs
     costs = sorted((one for one in values if one.startswith(COST)), key=lambda one: rank(STAGES, one))
     metrics = sorted({*values} - {*costs}, key=lambda one: rank(METRICS, one))
     main = [one for one in metrics if layout != "paper" or one in MAIN]
