@@ -4,7 +4,7 @@
     python scripts/bench.py text_encoder --classes 10 100 --cpu-time --markdown
     python scripts/bench.py step --towers MiniCLIP --context 4
     python scripts/bench.py peers --cpu-time --classes 100 --context 4
-    python scripts/bench.py startup bank
+    python scripts/bench.py startup bank sweep
 
 text_encoder  forward and backward of a context that all names share
 image_tower   32 images through the image tower
@@ -12,6 +12,7 @@ step          a step of SHIP's generator, of CoOp and of CoOp + SHIP, 32 images
 peers         these, CoCoOp, ProDA, CLIP-Adapter, Tip-Adapter-F and evaluation (each is a name of its own, too)
 bank          a made-up feature bank of 10 thousand and of 1.25 million training images
 startup       imports, and short runs by the launcher beside a process for each
+sweep         Table 1, and its methods that train no prompt, by the launcher beside a process for each (an hour)
 
 Plain: all 77 positions of every prompt, synthetic features made batch by batch, texts encoded in every step and for
 every batch, a cache's product with one-hot labels. `with images`: the ratio where the plain formulation also encodes
@@ -34,7 +35,7 @@ from torch.utils.benchmark.utils.timer import timer as wall_time
 
 from datasets.imagenet import CLASSNAMES, read_classnames
 
-OTHERS = {"bank": bank.rows, "startup": launches.startup}
+OTHERS = {"bank": bank.rows, "startup": launches.startup, "sweep": launches.sweep}
 KINDS = {name: [name] for name in (*STEPS, *OTHERS)} | {"step": IMAGES, "peers": PEERS}
 ROUNDS = 2  # of whose calls the median counts
 NAMES = 100  # of the plain formulation, at most: 77 positions keep some 40 MB a name for the backward pass

@@ -76,6 +76,8 @@ def test_the_launcher_and_a_process_for_each_make_the_same_runs(monkeypatch):
 
     monkeypatch.setattr(launches, "python", record)
     monkeypatch.setattr(launches, "cpu_seconds", lambda step: step() or 2.0)
-    assert launches.startup()[2]["ratio"] == 1.0
-    runs = [words for words in made if words[:2] == ("train.py", "--seed")]
-    assert len(runs) == 3 * 3 and ("scripts/launch.py", "table1", "caltech101", "--jobs", "1") in made
+    free, _ = launches.sweep()
+    assert free == {"what": "without prompts", "before, s": 2.0, "now, s": 2.0, "ratio": 1.0}
+    runs = [words for words in made if words[0] == "train.py"]
+    assert len(runs) == 2 * (len(launches.FREE) + 11) and len(made) == len(runs) + 4
+    assert made[-1] == ("scripts/launch.py", "table1", "--seeds", "1", "--jobs", "1")
