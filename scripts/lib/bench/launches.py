@@ -66,4 +66,5 @@ def in_processes(methods: list[str], *words: str):
     """Makes the same runs in a process each."""
     with tempfile.TemporaryDirectory() as folder:
         for line in launched(methods, *words, "--dry-run", output=folder).splitlines():
-            python(*shlex.split(line)[1:])
+            if line.startswith("python "):
+                python(*shlex.split(line)[1:])
