@@ -103,10 +103,10 @@ def load_backbone(cfg, dtype=torch.float32, device="cpu"):
         model, *about = open_clip_models.load(name)
     elif os.path.isfile(path):
         model, *about = openai_clip.load(path, verified_sha256(path))
-    elif name in openai_clip.model_urls():
+    elif name in openai_clip.import_clip()._MODELS:
         model, *about = openai_clip.load(*openai_clip.fetch(name))
     else:
-        known = ", ".join(nearest(name, ["MiniCLIP", *openai_clip.model_urls()]))
+        known = ", ".join(nearest(name, ["MiniCLIP", *openai_clip.import_clip()._MODELS]))
         raise UserError(
             f"unknown backbone {name!r}, and there is no file {os.path.abspath(path)}. MODEL.BACKBONE.NAME is one of "
             f"{known}, the path of a state dict in OpenAI's naming, or open_clip:<model>/<pretrained>"

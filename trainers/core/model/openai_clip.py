@@ -26,14 +26,9 @@ def import_clip():
     return clip.clip
 
 
-def model_urls():
-    """{name: address} of OpenAI's models; the folder before the file name is its sha256."""
-    return dict(import_clip()._MODELS)
-
-
 def fetch(name, folder=CACHE):
     """(path, sha256) of the weights of an OpenAI model, downloaded into `folder` when they are not there."""
-    url = model_urls()[name]
+    url = import_clip()._MODELS[name]
     expected, file = url.split("/")[-2:]
     path = os.path.join(os.path.expanduser(folder), file)
     if not os.path.isfile(path):

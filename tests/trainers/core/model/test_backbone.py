@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import clip.clip
 import clip.model
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def test_weights_are_downloaded_once_and_verified(monkeypatch, tmp_path):
     sha256 = hashlib.sha256(content).hexdigest()
     with serving(monkeypatch) as server:
         server.files[f"/{sha256}/ViT-B-16.pt"] = content
-        monkeypatch.setattr(openai_clip, "model_urls", lambda: {"ViT-B/16": f"{server.url}/{sha256}/ViT-B-16.pt"})
+        monkeypatch.setitem(clip.clip._MODELS, "ViT-B/16", f"{server.url}/{sha256}/ViT-B-16.pt")
         for _ in range(2):
             path, digest = openai_clip.fetch("ViT-B/16", folder=tmp_path)
             assert open(path, "rb").read() == content and digest == sha256
@@ -138,7 +139,7 @@ def test_weights_are_downloaded_once_and_verified(monkeypatch, tmp_path):
 def test_no_network(monkeypatch, tmp_path):
     """The message has the address, the expected path, the checksum and the key to set. (Nobody answers at port 9.)"""
     address = "http://127.0.0.1:9/abc123/ViT-B-16.pt"
-    monkeypatch.setattr(openai_clip, "model_urls", lambda: {"ViT-B/16": address})
+    monkeypatch.setitem(clip.clip._MODELS, "ViT-B/16", address)
     monkeypatch.setattr("trainers.core.download.time.sleep", lambda seconds: None)
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UserError) as caught:

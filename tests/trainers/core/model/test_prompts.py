@@ -52,7 +52,7 @@ def test_layout_is_coops(backbone, position, class_specific, n_ctx):
 def test_index_picks_classes(backbone):
     index = torch.tensor([3, 3, 0])
     ctx = torch.randn(3, 4, backbone.width)
-    rows = whole(*assemble(ClassTokens(NAMES, backbone), ctx, index=index))
+    rows = whole(*assemble(ClassTokens(NAMES, backbone).select(index), ctx))
     single = [whole(*assemble(ClassTokens([NAMES[i]], backbone), c[None]))[0] for i, c in zip(index, ctx, strict=True)]
     assert all(torch.equal(a, b) for a, b in zip(rows, single, strict=True))
 

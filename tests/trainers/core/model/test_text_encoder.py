@@ -26,7 +26,7 @@ def check(backbone, n_ctx=4, position="end", index=None, specific=False, encoder
     names = NAMES if index is None else [NAMES[i] for i in index]
     shape = (len(names), n_ctx, backbone.width) if specific or index else (n_ctx, backbone.width)
     ctx, direction = (0.02 * torch.randn(shape)).requires_grad_(), torch.randn(len(names), backbone.embed_dim)
-    rows = assemble(ClassTokens(NAMES, backbone, n_ctx), ctx, position, None if index is None else torch.tensor(index))
+    rows = assemble(ClassTokens(names, backbone, n_ctx), ctx, position)
     plain = backbone.encode_prompts_plain(*plain_prompts(backbone, names, ctx, position))
     (plain_grad,) = torch.autograd.grad((plain * direction).sum(), ctx)
     encoder = encoder or TextEncoder(backbone)
