@@ -113,8 +113,6 @@ class ClassTokens:
     def __init__(self, classnames, backbone, n_ctx=0, pattern="{}."):
         self.names = list(classnames)
         clean = [name.replace("_", " ").strip() for name in self.names]
-        if not clean or not all(clean):
-            raise UserError(f"one of the class names is empty, or there is none: {self.names[:5]}")
         # The word in front (CoOp's placeholder context, cut off again) lets the BPE see the name inside a sentence.
         rows = [[*bpe().encode("X " + pattern.replace("{}", name))[1:], EOT] for name in clean]
         self.length = torch.tensor([len(row) for row in rows])

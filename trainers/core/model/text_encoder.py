@@ -111,7 +111,7 @@ def encode_rows(backbone, x, part: Part, start=None, cache=None, before=None, be
     packed = packed if start is None else torch.cat([start, packed])
     shared = 0 if start is None else len(start)
     eot, _ = run_tower(backbone, packed, shared, part.groups, part.ends, cache, before, before_rows)
-    return layer_norm(backbone.ln_final, eot) @ backbone.text_projection
+    return backbone.ln_final(eot) @ backbone.text_projection
 
 
 def run_tower(backbone, x, shared, groups, ends, cache, before=None, before_rows=None):
@@ -124,7 +124,7 @@ def run_tower(backbone, x, shared, groups, ends, cache, before=None, before_rows
     seen = list(cache or [])
     for depth, block in enumerate(blocks):
         x, ends = replaced(depth, x, sizes, groups, ends, before, before_rows)
-        prefix, *parts = project(block.attn, layer_norm(block.ln_1, x)).split(sizes)
+        prefix, *parts = project(block.attn, block.ln_1(x)).split(sizes)
         q, k, v = prefix.unbind(1)
         out = []
         if sizes[0]:
@@ -136,7 +136,7 @@ def run_tower(backbone, x, shared, groups, ends, cache, before=None, before_rows
         x = residual(block, x, torch.cat(out))
     # The last block: keys and values of every token, but of EOT alone the query and all that follows it.
     x, ends = replaced(len(blocks), x, sizes, groups, ends, before, before_rows)
-    width, y = x.shape[1], layer_norm(last.ln_1, x)
+    width, y = x.shape[1], last.ln_1(x)
     prefix, *parts = project(last.attn, y, slice(width, None)).split(sizes)
     if sizes[0]:
         seen.append(prefix.unbind(1))
@@ -188,16 +188,11 @@ def residual(block, x, attended):
     """x [M, w] and the heads' output [M, w] -> the block's output [M, w]."""
     x = x + F.linear(attended, block.attn.out_proj.weight, block.attn.out_proj.bias)
     fc, gelu, proj = block.mlp.c_fc, block.mlp.gelu, block.mlp.c_proj
-    y = layer_norm(block.ln_2, x)
+    y = block.ln_2(x)
     if type(gelu).__name__ == "QuickGELU":  # its factors are free inside the products before and behind it
         hidden = torch.addmm(fc.bias, y, fc.weight.t(), beta=QUICK_GELU, alpha=QUICK_GELU)
         return x + torch.addmm(proj.bias, F.silu(hidden), proj.weight.t(), alpha=1 / QUICK_GELU)
     return x + proj(gelu(fc(y)))
-
-
-def layer_norm(module, x):
-    """Layer norm in float32 whatever the tower's precision, as in CLIP."""
-    return F.layer_norm(x.float(), module.normalized_shape, module.weight, module.bias, module.eps).to(x.dtype)
 
 
 def pick(x, index):

@@ -89,8 +89,8 @@ class VisionTransformer(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """A ResNet's last layer [B, w, h, h] -> [B, d]: the mean of the places asks all places. (The package's own adds up in
-    another order, which would move features in their last bits.)"""
+    """The end of a ResNet, [B, w, h, h] -> [B, d]: the mean of the places asks all places. (The package's own adds up
+    in another order, which would move features in their last bits.)"""
 
     def __init__(self, side, width, heads, output_dim):
         super().__init__()

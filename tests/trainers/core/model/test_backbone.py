@@ -122,18 +122,19 @@ def test_preprocessing_that_is_wrong_on_purpose():
 
 
 def test_weights_are_downloaded_once_and_verified(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
     content = bytes(range(256)) * 40
     sha256 = hashlib.sha256(content).hexdigest()
     with serving(monkeypatch) as server:
         server.files[f"/{sha256}/ViT-B-16.pt"] = content
         monkeypatch.setitem(clip.clip._MODELS, "ViT-B/16", f"{server.url}/{sha256}/ViT-B-16.pt")
         for _ in range(2):
-            path, digest = openai_clip.fetch("ViT-B/16", folder=tmp_path)
+            path, digest = openai_clip.fetch("ViT-B/16")
             assert open(path, "rb").read() == content and digest == sha256
         assert len(server.requests) == 1
     open(path, "ab").write(b"!")
     with pytest.raises(UserError, match="ViT-B-16.pt is damaged.*Delete it"):
-        openai_clip.fetch("ViT-B/16", folder=tmp_path)
+        openai_clip.fetch("ViT-B/16")
 
 
 def test_no_network(monkeypatch, tmp_path):

@@ -64,9 +64,7 @@ def test_tokenize_is_clips():
         tokenize(["short", "y " * 76])
 
 
-def test_refuses_bad_names(backbone):
-    with pytest.raises(UserError, match="class names is empty"):
-        ClassTokens(["dog", " _ "], backbone)
+def test_refuses_names_that_are_too_long(backbone):
     long = "dog " * 60
     with pytest.raises(UserError, match=r"1 names have more than the 60 tokens .*context of 16.*dog dog.*\(62\)"):
         ClassTokens(["cat", long], backbone, n_ctx=16)
