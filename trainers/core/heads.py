@@ -94,7 +94,6 @@ class Blocks(nn.Module):
     def __init__(self, heads: list[nn.Module], keep: list[int]):
         super().__init__()
         self.heads, self.keep = nn.ModuleList(heads), keep
-        self.evaluation_batch = min(getattr(head, "evaluation_batch", 8192) for head in heads)
 
     def forward(self, features):
         return torch.cat([head(features).float() for head in self.heads], 1)[:, self.keep]

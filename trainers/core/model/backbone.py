@@ -15,8 +15,8 @@ from ..files import UserError, nearest, verified_sha256
 from . import open_clip_models, openai_clip
 from .towers import LayerNorm
 
-# Norms that take half input with float32 weights, on a GPU as on a CPU: layer norms by casting to float32 and back. In all
-# others CUDA refuses that.
+# Norms that take half input with float32 weights, on a GPU as on a CPU: layer norms by casting to float32 and back. In
+# all others CUDA refuses that.
 OWN_NORMS = (nn.modules.batchnorm._BatchNorm, LayerNorm)
 CASTING_NORMS = {"miniclip.LayerNorm", "open_clip.transformer.LayerNormFp32"}
 

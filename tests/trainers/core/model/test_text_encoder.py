@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from trainers.core.model import text_encoder
 from trainers.core.model.prompts import ClassTokens, assemble, tokenize
 from trainers.core.model.text_encoder import TextEncoder
+from trainers.core.model.towers import insert, overwrite
 
 TOLERANCE = 1e-5
 NAMES = ["dog", "yellow-bellied sapsucker", "cup", "face_easy", "Boeing 737-800 (old)"]
@@ -129,3 +130,47 @@ def test_chunk_0_goes_by_the_free_memory(tiny, monkeypatch):
         monkeypatch.setattr(text_encoder, "free_memory", lambda device, free=free: free)
         check(tiny)
     assert [len(plan.parts) for plan in plans] == [1, len(NAMES)]
+
+
+# ---- learned tokens between the blocks
+
+N_CTX, LAYERS = 3, 4
+# Shared tokens in place of positions 1 .. n before some blocks; or they come in there, and are overwritten later.
+SHARED = {"overwritten": {1: overwrite, 3: overwrite}, "inserted": {1: insert, 2: overwrite, 3: overwrite}}
+
+
+def plain_hooked(backbone, prompts, eot, before, grown):
+    """All 77 positions of prompts [N, L, w] through the tower's own blocks, read `grown` tokens behind EOT."""
+    padded = torch.cat([prompts, torch.zeros(len(prompts), 77 - prompts.shape[1], 64)], 1)
+    x = (padded + backbone.positional_embedding).transpose(0, 1)
+    x = backbone.ln_final(backbone.transformer(x, before).transpose(0, 1))
+    return x[torch.arange(len(x)), eot + grown] @ backbone.text_projection
+
+
+def learned(*shape):
+    draw = torch.Generator().manual_seed(len(shape))
+    return (0.3 * torch.randn(*shape, generator=draw)).requires_grad_()
+
+
+@pytest.mark.parametrize("chunk", [0, 2])
+@pytest.mark.parametrize("kind", [*SHARED, 2, LAYERS - 1])
+def test_learned_tokens_between_the_blocks(kind, chunk):
+    """Shared ones, and tokens of each row's own before the block `kind`, against the tower's own blocks."""
+    backbone = tiny_clip(layers=LAYERS)
+    classes, ctx, grown = ClassTokens(NAMES, backbone, N_CTX), learned(N_CTX, 64), 0
+    if kind in SHARED:
+        tokens, context, grown = learned(LAYERS, N_CTX, 64), ctx, N_CTX if kind == "inserted" else 0
+        slow = lambda at, x: SHARED[kind][at](x, tokens[at], 1) if at in SHARED[kind] else x  # noqa: E731
+        hooks = {"before": slow}
+    else:
+        tokens, context = learned(len(NAMES), N_CTX, 64), ctx.expand(len(NAMES), -1, -1)
+        slow = lambda at, x: overwrite(x, tokens, 1) if at == kind else x  # noqa: E731
+        hooks = {"before_rows": lambda at, x, rows: overwrite(x, tokens[rows], 0) if at == kind else x}
+    prompts, eot, prefix = assemble(classes, context)
+    whole = torch.cat([prefix.expand(len(prompts), -1, -1), prompts], 1)
+    ours = TextEncoder(backbone, chunk)(prompts, eot, prefix, **hooks)
+    theirs = plain_hooked(backbone, whole, eot, slow, grown)
+    assert relative(ours, theirs) <= TOLERANCE
+    gradients = [torch.autograd.grad(each.square().sum(), [ctx, tokens], retain_graph=True) for each in (ours, theirs)]
+    assert all(relative(one, other) <= TOLERANCE for one, other in zip(*gradients))
+    assert relative(TextEncoder(backbone, chunk)(prompts, eot, prefix), ours) > 0.01  # the tokens do matter
