@@ -12,8 +12,9 @@ from trainers.core.model.text_encoder import TextEncoder
 from trainers.core.model.towers import insert, overwrite
 
 TOLERANCE = 1e-5
-NAMES = ["dog", "yellow-bellied sapsucker", "cup", "face_easy", "Boeing 737-800 (old)"]
-INDEX = [2, 0, 2, 1, 4, 4, 3]  # classes of rows with a context of their own each, as SHIP's prompts have it
+# Names whose tokens are easily miscounted: punctuation that merges with the final period, digits, underscores.
+NAMES = ["dog", "face_easy", "jack-o'-lantern", "Boeing 737-800 (old)", "St. Bernard", "crane (bird)", "U.S. flag"]
+NAMES += ["café", "2012 BMW M3 coupe", " padded ", "bishop of llandaff", "'s", "a" * 30]
 
 
 @pytest.fixture(scope="module")
@@ -21,35 +22,32 @@ def tiny():
     return tiny_clip()
 
 
-def check(backbone, n_ctx=4, position="end", index=None, specific=False, encoder=None):
+def check(backbone, n_ctx=4, position="end", specific=False, chunk=0, names=NAMES):
     """Features and context gradients of both formulations."""
     torch.manual_seed(0)
-    names = NAMES if index is None else [NAMES[i] for i in index]
-    shape = (len(names), n_ctx, backbone.width) if specific or index else (n_ctx, backbone.width)
+    shape = (len(names), n_ctx, backbone.width) if specific else (n_ctx, backbone.width)
     ctx, direction = (0.02 * torch.randn(shape)).requires_grad_(), torch.randn(len(names), backbone.embed_dim)
-    rows = assemble(ClassTokens(names, backbone, n_ctx), ctx, position)
     plain = backbone.encode_prompts_plain(*plain_prompts(backbone, names, ctx, position))
     (plain_grad,) = torch.autograd.grad((plain * direction).sum(), ctx)
-    encoder = encoder or TextEncoder(backbone)
+    rows, encoder = assemble(ClassTokens(names, backbone, n_ctx), ctx, position), TextEncoder(backbone, chunk)
     for _ in range(2):  # the second time the layout is there
         ours = encoder(*rows)
         (our_grad,) = torch.autograd.grad((ours * direction).sum(), ctx, retain_graph=True)
         assert relative(ours, plain) <= TOLERANCE and relative(our_grad, plain_grad) <= TOLERANCE
 
 
-@pytest.mark.parametrize("chunk", [0, 2])
+@pytest.mark.parametrize("chunk", [0, 3])
 @pytest.mark.parametrize("specific", [False, True])
 @pytest.mark.parametrize("position", ["end", "middle", "front"])
 def test_equals_plain_path(miniclip_backbone, position, specific, chunk):
-    check(miniclip_backbone, 4, position, None, specific, TextEncoder(miniclip_backbone, chunk))
+    check(miniclip_backbone, 4, position, specific, chunk)
 
 
 def test_other_contexts_and_shapes(miniclip_backbone):
     for n_ctx, position in ((1, "end"), (1, "middle"), (5, "middle"), (5, "front"), (16, "end")):
         check(miniclip_backbone, n_ctx, position)
-    for chunk in (0, 3):
-        check(miniclip_backbone, index=INDEX, encoder=TextEncoder(miniclip_backbone, chunk))
-    check(clip_of_true_shape())  # that of ViT-B/16's text tower
+    check(miniclip_backbone, specific=True, names=["cup", "dog", "cup", "cup", "face_easy"])  # as SHIP's prompts are
+    check(clip_of_true_shape(), names=NAMES[:5])  # that of ViT-B/16's text tower
 
 
 @pytest.mark.parametrize("padding", [0, 3, 10**6])
