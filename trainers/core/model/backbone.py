@@ -93,7 +93,10 @@ def load_backbone(cfg, dtype=torch.float32, device="cpu"):
     name = cfg.MODEL.BACKBONE.NAME
     path = os.path.expanduser(name)
     if name == "MiniCLIP":
-        model, *about = _miniclip()
+        import miniclip  # a checkout with trainers/ alone does without
+
+        model = miniclip.load()
+        about = miniclip.SHA256, miniclip.PIXEL_MEAN, miniclip.PIXEL_STD, miniclip.INPUT_SIZE
     elif name.startswith(open_clip_models.PREFIX):
         model, *about = open_clip_models.load(name)
     elif os.path.isfile(path):
@@ -110,18 +113,6 @@ def load_backbone(cfg, dtype=torch.float32, device="cpu"):
     # convolutions are a third faster so on a CPU, and faster on a GPU too
     backbone.visual.to(memory_format=torch.channels_last)
     return backbone.to(device)
-
-
-def _miniclip():
-    """Backbone's arguments but the name."""
-    try:
-        import miniclip
-
-        model = miniclip.load()
-    except (ImportError, OSError, ValueError) as error:
-        needs = "It needs the package timm, and this repository's third_party/ on the Python path"
-        raise UserError(f"MiniCLIP cannot be loaded: {error}. {needs}") from error
-    return model, miniclip.SHA256, miniclip.PIXEL_MEAN, miniclip.PIXEL_STD, miniclip.INPUT_SIZE
 
 
 def apply_preprocessing(cfg, backbone):
