@@ -46,13 +46,10 @@ def likeness(head, shares):
     return f" (base-like {base:.1%})" if base >= 0.5 else f" (new-like {1 - base:.1%})"
 
 
-def write(path, text=None, rows=()):
-    """A text, or the rows of a CSV file."""
+def write(path, write_to):
+    """What `write_to(file)` writes."""
     with replacing(path) as part, open(part, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        if text is None:
-            csv.writer(file).writerows(rows)
-        else:
-            file.write(text)
+        write_to(file)
     print(f"wrote {path}", file=sys.stderr)
 
 
@@ -78,11 +75,11 @@ def main(argv=None):
         entry = {"image": file, "names": [name for name, _ in best], "probabilities": [round(p, 6) for _, p in best]}
         found.append(entry | ({"error": faults[file]} if file in faults else {}))
     if args.csv:
-        write(args.csv, rows=long)
+        write(args.csv, lambda file: csv.writer(file).writerows(long))
     if args.wide:
-        write(args.wide, rows=wide)
+        write(args.wide, lambda file: csv.writer(file).writerows(wide))
     if args.json:
-        write(args.json, json.dumps(found, indent=1))
+        write(args.json, lambda file: json.dump(found, file, indent=1))
     for fault in faults.values():
         print(f"error: {fault}", file=sys.stderr)
     return 1 if faults else 0

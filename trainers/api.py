@@ -25,7 +25,7 @@ from .core import memory_data, process, run
 from .core.answers import Scores
 from .core.classifier import Model
 from .core.config import settings_of
-from .core.files import UserError, config_files, nearest, read_results
+from .core.files import UserError, config_files, read_results
 from .core.images import FeatureData
 from .generative.generator import TRAINING_FREE
 from .plugins import explain
@@ -81,8 +81,7 @@ def fit(
         scores = _scores(trainer, store)
         names = [*task.real_classnames(), *task.label_only_classnames()]
         model = Model(trainer, task.real_classnames(), [names], scores, out)
-        given = {"method": method, "backbone": backbone, "shots": shots, "seed": seed}
-        trainer.origin = {"command": ["fit", *(f"{key}={value}" for key, value in given.items())], **model.record()}
+        trainer.origin = {"command": ["fit"], **model.record()}
         set_random_seed(seed)
         trainer.train()
         model.head()
@@ -113,10 +112,9 @@ def load(folder, device: str | None = None, workers: int = 0) -> Model:
 
 def _configuration(method, backbone, seed, shots, out, template, options, device):
     """What train.py would make of files and flags."""
-    known = TRAINER_REGISTRY.registered_names()
-    if method not in known:
-        nearby = ", ".join(nearest(method, known)[:10])
-        raise UserError(explain(method) or f"method '{method}' is unknown; known, nearest first: {nearby}")
+    if reason := explain(method):
+        raise UserError(reason)
+    TRAINER_REGISTRY.get(method)  # raises UnknownName, with the nearest ones
     name = "miniclip" if backbone == "MiniCLIP" else "vit_b16"  # all others are trained as ViT-B/16 is
     root = HERE if (HERE / "configs").is_dir() else HERE.parent  # installed, or in a checkout
     files = config_files(root, method, name)

@@ -26,8 +26,8 @@ class ClassSpecificHead(CoOpHead, RowHead):
     def encode_names(self, tokens):
         return self.encode(tokens, self.ctx if self.chosen is None else self.ctx[self.chosen], self.position)
 
-    def over(self, names):
-        rows, head = self.rows(names), super().over(names)
+    def for_classes(self, names):
+        rows, head = self.rows(names), super().for_classes(names)
         head.chosen = rows if self.chosen is None else self.chosen[rows]
         return head
 

@@ -97,12 +97,12 @@ class PVAHead(CoOpHead):
     def class_weights(self):
         return None
 
-    def over(self, names):
+    def for_classes(self, names):
         """The same head read with other names; one that a base class has is a base one."""
         mine = list(zip(self.classnames, self.is_base.tolist()))
         novel = [name for name, base in mine if not base]
         is_base = which_are_base(names, [] if list(names) == novel else [name for name, base in mine if base])
-        head = super().over(names)
+        head = super().for_classes(names)
         head._buffers = {**self._buffers, "is_base": is_base.to(self.is_base.device)}
         return head
 

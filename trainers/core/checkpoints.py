@@ -227,7 +227,7 @@ def state_of(trainer, done: int, val_result=None) -> dict:
         "scheduler": scheduler.state_dict() if scheduler else None,
         "scaler": trainer.scaler.state_dict(),
         "best_result": trainer.best_result,
-        "seconds": dict(trainer.watch.seconds),
+        "seconds": dict(trainer.watch),
         "history": list(trainer.history),
         "selection": trainer.selection,
         "temperature": trainer.temperature,
@@ -269,6 +269,6 @@ def resume(trainer, directory: str) -> int:
     if trainer.keeps_best and directory != trainer.output_dir:
         trainer.checkpoints.write(read(os.path.join(os.path.dirname(path), BEST)), name=BEST)
     trainer.best_result, trainer.history = checkpoint["best_result"], list(checkpoint["history"])
-    trainer.watch.go_on_from(checkpoint["seconds"])
+    trainer.watch |= checkpoint["seconds"]  # of a stage that is gone through again the longer time
     print(f"resumed {path} after {checkpoint['epoch']} epochs")
     return checkpoint["epoch"] if trainer.trains else 0

@@ -38,17 +38,10 @@ class Model:
         those that exist."""
         self._trainer, self._folder, self._heads = trainer, folder, {} if heads is None else heads
         self._blocks = [tuple(block) for block in blocks]
+        self._names = [name for block in blocks for name in block]
         self._keep = list(range(len(self._names))) if keep is None else keep
-        self.base_names, self.scores, self._head = tuple(base_names), scores, None
-
-    @property
-    def _names(self) -> list[str]:
-        return [name for block in self._blocks for name in block]
-
-    @property
-    def classnames(self) -> tuple[str, ...]:
-        names = self._names
-        return tuple(names[i] for i in self._keep)
+        self.classnames, self.base_names = tuple(self._names[i] for i in self._keep), tuple(base_names)
+        self.scores, self._head = scores, None
 
     def __repr__(self):
         kind = f"{self._trainer.cfg.TRAINER.NAME} on {self._trainer.backbone.name}"
@@ -125,8 +118,7 @@ class Model:
         """
         names = listed(names, "names")
         require_different(names, self.classnames, "add_classes")
-        start = len(self._names)
-        keep = [*self._keep, *range(start, start + len(names))]
+        keep = [*self._keep, *range(len(self._names), len(self._names) + len(names))]
         model = self._with(self.base_names, [*self._blocks, names], keep)
         model.head()
         return model
@@ -137,8 +129,7 @@ class Model:
         if wanted - known or known <= wanted:
             shown = ", ".join(sorted(wanted - known)) or "all"
             raise UserError(f"remove_classes: {shown}; known are {', '.join(self.classnames)}, of which one must stay")
-        every = self._names
-        keep = [i for i in self._keep if plain(every[i]) not in wanted]
+        keep = [i for i in self._keep if plain(self._names[i]) not in wanted]
         return self._with([name for name in self.base_names if plain(name) not in wanted], self._blocks, keep)
 
     def among(self, names) -> "Model":

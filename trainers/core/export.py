@@ -53,16 +53,11 @@ class Classifier(nn.Module):
         super().__init__()
         self.visual, self.head, self.temperature = backbone.visual, head, temperature
         self.mean, self.std = (torch.tensor(each).view(3, 1, 1) for each in (backbone.pixel_mean, backbone.pixel_std))
-        self.linear = linear_of(head)  # what a head over learned prompts is once its text features are computed
 
     def forward(self, crops: Tensor):
         pixels = (crops.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
         features = F.normalize(self.visual(pixels).float(), dim=-1)
-        if self.linear is None:
-            logits = self.head(features).float()
-        else:
-            weight, bias, scale = self.linear
-            logits = scale * (features @ weight.t() + bias)
+        logits = self.head(features).float()
         return logits, (logits / self.temperature).softmax(1), features
 
 

@@ -107,7 +107,7 @@ class GaussianHead(MeansHead):
         return mean_near_text(self.hand_written(names), self.support, int(neighbours), copies)
 
     def as_linear(self):
-        return self.weights, self.bias
+        return self.weights, self.bias, self.logit_scale.reshape(1)
 
     def forward(self, features):
         return self.logit_scale * (class_features(features, self.weights.shape[1]) @ self.weights.t() + self.bias)

@@ -48,19 +48,15 @@ class Head(nn.Module):
         """W [C, d] with logits = scale * f @ W^T, where they are that."""
         return None
 
-    def as_linear(self) -> tuple[Tensor, Tensor] | None:
-        """W [C, d] and b [C] with logits = scale * (f @ W^T + b), where they are that."""
+    def as_linear(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """What `linear_of` gives."""
         weights = self.class_weights()
-        return None if weights is None else (weights, weights.new_zeros(len(weights)))
-
-    def for_classes(self, names: list[str]) -> "Head":
-        raise NotImplementedError
+        return None if weights is None else (weights, weights.new_zeros(len(weights)), self.logit_scale.reshape(1))
 
 
 def linear_of(head: nn.Module) -> tuple[Tensor, Tensor, Tensor] | None:
     """W [C, d], b [C] and s [1] with logits = s * (f @ W^T + b) of unit features f; None where `head` is not that."""
-    found = head.as_linear() if hasattr(head, "as_linear") else None
-    return None if found is None else (*found, head.logit_scale.reshape(1))
+    return head.as_linear() if hasattr(head, "as_linear") else None
 
 
 def class_features(features: Tensor, dim: int) -> Tensor:
@@ -98,7 +94,6 @@ class Blocks(nn.Module):
     def __init__(self, heads: list[nn.Module], keep: list[int]):
         super().__init__()
         self.heads, self.keep = nn.ModuleList(heads), keep
-        self.evaluation_batch = min(getattr(head, "evaluation_batch", 8192) for head in heads)
 
     def forward(self, features):
         return torch.cat([head(features).float() for head in self.heads], 1)[:, self.keep]
@@ -107,12 +102,8 @@ class Blocks(nn.Module):
         found = [linear_of(head) for head in self.heads]
         if None in found:
             return None
-        weights, bias, _ = (torch.cat(part) for part in zip(*found))
-        return weights[self.keep], bias[self.keep]
-
-    @property
-    def logit_scale(self):
-        return self.heads[0].logit_scale
+        weights, bias, scale = map(torch.cat, zip(*found))
+        return weights[self.keep], bias[self.keep], scale[:1]
 
 
 def is_joint(head: nn.Module) -> bool:
@@ -173,22 +164,17 @@ class PromptHead(Head):
         """W [C, d] with logits = scale * f @ W^T; None where prompts depend on the image."""
         return self.text_features() if self.USES_TEXT_FEATURES else None
 
-    def over(self, names: list[str]) -> "PromptHead":
+    def for_classes(self, names: list[str]) -> "PromptHead":
         """The same parameters, not a copy of them, read with other names."""
         head = copy.copy(self)
         head.classnames, head._in_pass, head._kept = list(names), False, {}
         head.tokens = self.tokens_of(names)
         return head
 
-    def for_classes(self, names: list[str]) -> "PromptHead":
-        return self.over(names)
-
-    def encode(
-        self, tokens: ClassTokens, ctx: Tensor, position: str = "end", index: Tensor | None = None, **hooks
-    ) -> Tensor:
+    def encode(self, tokens: ClassTokens, ctx: Tensor, position: str = "end", **hooks) -> Tensor:
         """Unit text features [N, d] of `tokens` under contexts [n, w], or one a row [N, n, w] (prompts.assemble), with
         the `hooks` between blocks that TextEncoder takes."""
-        prompts, eot, prefix = assemble(tokens, ctx.to(self.backbone.dtype), position, index)
+        prompts, eot, prefix = assemble(tokens, ctx.to(self.backbone.dtype), position)
         return F.normalize(self._encoder(prompts, eot, prefix, **hooks).float(), dim=-1)
 
     @contextmanager

@@ -161,7 +161,7 @@ def calibrate(trainer) -> float:
 # ---- evaluations
 
 
-BATCH = 8192  # features; a head that works per image sets its own `evaluation_batch`
+BATCH = 8192  # features; a head, or a part of one, that works per image sets its own `evaluation_batch`
 
 
 @torch.no_grad()

@@ -23,24 +23,14 @@ from .model.backbone import apply_preprocessing, load_backbone
 from .model.prompts import templates_for
 
 
-class Stopwatch:
+class Stopwatch(Counter):
     """Seconds per stage of a run; a stage may be entered several times."""
-
-    def __init__(self):
-        self.seconds = Counter()
 
     @contextmanager
     def stage(self, name):
         start = time.perf_counter()
         yield
-        self.add(name, time.perf_counter() - start)
-
-    def add(self, name, seconds):
-        self.seconds[name] += seconds
-
-    def go_on_from(self, seconds):
-        """Takes over those of an interrupted run; of a stage that this process went through again the longer time."""
-        self.seconds |= Counter(seconds)
+        self[name] += time.perf_counter() - start
 
 
 class Predictor(TrainerX):

@@ -154,7 +154,7 @@ def record(trainer, metrics, unsupported=None, subset=None):
         **({"test_images_trained_on": copies} if copies else {}),
         "selection": trainer.selection,
         "temperature": trainer.temperature,
-        "seconds": {name: round(value, 3) for name, value in trainer.watch.seconds.items()},
+        "seconds": {name: round(value, 3) for name, value in trainer.watch.items()},
         "peak_memory_mb": peak_memory_mb(trainer.device),
         "versions": trainer.versions,
         "command": list(sys.argv),

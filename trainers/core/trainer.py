@@ -173,7 +173,7 @@ class FeatureTrainer(Predictor):
                     steps.append({name: value.detach().reshape(()) for name, value in terms.items()})
                 if optim.SCHEDULE_PER == "epoch":
                     self.update_lr()
-                self.watch.add("finetune", time.perf_counter() - started)
+                self.watch["finetune"] += time.perf_counter() - started
                 means = self.means_of(steps)
                 self.history.append(means)
                 self.log_epoch(means, rate, time.perf_counter() - started)

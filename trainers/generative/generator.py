@@ -73,7 +73,7 @@ class PromptGenerator(nn.Module):
         """Features of classes `labels` [B] among `classes` (a ClassTokens) for the latents `z` [B, k] -> [B, d], unit
         norm (Eq. 4)."""
         ctx = self.synthesize_prompts(z).to(self.backbone[0].dtype)
-        prompts, eot, prefix = assemble(classes, ctx, index=labels)
+        prompts, eot, prefix = assemble(classes.select(labels), ctx)
         return F.normalize(self.encode(prompts, eot, prefix).float(), dim=-1)
 
 

@@ -58,7 +58,7 @@ class GeneratorTraining:
             for optimizer, state in zip(optimizers, saved["optimizers"]):  # the final state has none
                 optimizer.load_state_dict(state)
             history, before = saved["history"], saved["seconds"][STAGE]
-            watch.add(STAGE, before)
+            watch[STAGE] += before
             self.began -= before
             print(f"generator: resumed after {len(history)} epochs of {self.epochs}")
         start, hidden = len(history), self.trainer.hides_bars if self.epochs else True

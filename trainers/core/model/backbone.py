@@ -15,8 +15,9 @@ from ..files import UserError, nearest, verified_sha256
 from . import open_clip_models, openai_clip
 from .towers import LayerNorm
 
-# Layer norms beside our own that cast their input to float32 and back. In all others CUDA refuses float32 weights for
-# half input.
+# Norms that take half input with float32 weights, on a GPU as on a CPU: layer norms by casting to float32 and back. In
+# all others CUDA refuses that.
+OWN_NORMS = (nn.modules.batchnorm._BatchNorm, LayerNorm)
 CASTING_NORMS = {"miniclip.LayerNorm", "open_clip.transformer.LayerNormFp32"}
 
 
@@ -53,7 +54,8 @@ class Backbone(nn.Module):
         Buffers too: a mask or a position table in float32 would turn what it is added to into float32.
         """
         for module in self.modules():
-            kept = runs_in_float32(module)
+            kind = type(module)
+            kept = f"{kind.__module__}.{kind.__qualname__}" in CASTING_NORMS or isinstance(module, OWN_NORMS)
             for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False)):
                 if tensor.is_floating_point():
                     tensor.data = tensor.data.to(torch.float32 if kept or tensor is self.logit_scale else dtype)
@@ -86,27 +88,23 @@ class Backbone(nn.Module):
         return x[torch.arange(len(x), device=x.device), eot.to(x.device)] @ self.text_projection
 
 
-def runs_in_float32(module):
-    """Whether `module` is a norm that takes half input with float32 weights, on a GPU as on a CPU."""
-    kind = type(module)
-    ours = isinstance(module, (nn.modules.batchnorm._BatchNorm, LayerNorm))
-    return ours or f"{kind.__module__}.{kind.__qualname__}" in CASTING_NORMS
-
-
 def load_backbone(cfg, dtype=torch.float32, device="cpu"):
     """The frozen backbone that cfg.MODEL.BACKBONE.NAME asks for. Raises UserError where there is none."""
     name = cfg.MODEL.BACKBONE.NAME
     path = os.path.expanduser(name)
     if name == "MiniCLIP":
-        model, *about = _miniclip()
+        import miniclip  # a checkout with trainers/ alone does without
+
+        model = miniclip.load()
+        about = miniclip.SHA256, miniclip.PIXEL_MEAN, miniclip.PIXEL_STD, miniclip.INPUT_SIZE
     elif name.startswith(open_clip_models.PREFIX):
         model, *about = open_clip_models.load(name)
     elif os.path.isfile(path):
         model, *about = openai_clip.load(path, verified_sha256(path))
-    elif name in openai_clip.model_urls():
+    elif name in openai_clip.import_clip()._MODELS:
         model, *about = openai_clip.load(*openai_clip.fetch(name))
     else:
-        known = ", ".join(nearest(name, ["MiniCLIP", *openai_clip.model_urls()]))
+        known = ", ".join(nearest(name, ["MiniCLIP", *openai_clip.import_clip()._MODELS]))
         raise UserError(
             f"unknown backbone {name!r}, and there is no file {os.path.abspath(path)}. MODEL.BACKBONE.NAME is one of "
             f"{known}, the path of a state dict in OpenAI's naming, or open_clip:<model>/<pretrained>"
@@ -117,22 +115,10 @@ def load_backbone(cfg, dtype=torch.float32, device="cpu"):
     return backbone.to(device)
 
 
-def _miniclip():
-    """Backbone's arguments but the name."""
-    try:
-        import miniclip
-
-        model = miniclip.load()
-    except (ImportError, OSError, ValueError) as error:
-        needs = "It needs the package timm, and this repository's third_party/ on the Python path"
-        raise UserError(f"MiniCLIP cannot be loaded: {error}. {needs}") from error
-    return model, miniclip.SHA256, miniclip.PIXEL_MEAN, miniclip.PIXEL_STD, miniclip.INPUT_SIZE
-
-
 def apply_preprocessing(cfg, backbone):
     """Writes the backbone's preprocessing into cfg.INPUT, in place of Dassl's defaults. Raises UserError for a value
     that is neither: it was set on purpose, and wrongly."""
-    size, default, frozen = (backbone.input_size, backbone.input_size), get_cfg_default().INPUT, cfg.is_frozen()
+    size, default = (backbone.input_size, backbone.input_size), get_cfg_default().INPUT
     wanted = {"PIXEL_MEAN": backbone.pixel_mean, "PIXEL_STD": backbone.pixel_std, "SIZE": size}
     wanted["INTERPOLATION"] = backbone.interpolation
     cfg.defrost()
@@ -147,5 +133,4 @@ def apply_preprocessing(cfg, backbone):
     # Dassl leaves it to the list, also at test; a backbone without it sees other images
     if "normalize" not in cfg.INPUT.TRANSFORMS:
         cfg.INPUT.TRANSFORMS = (*cfg.INPUT.TRANSFORMS, "normalize")
-    if frozen:
-        cfg.freeze()
+    cfg.freeze()

@@ -12,7 +12,6 @@ from .towers import build_clip
 
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
-CACHE = os.path.join("~", ".cache", "clip")  # where the `clip` package itself, and so CoOp, keeps its downloads
 
 
 def import_clip():
@@ -26,16 +25,12 @@ def import_clip():
     return clip.clip
 
 
-def model_urls():
-    """{name: address} of OpenAI's models; the folder before the file name is its sha256."""
-    return dict(import_clip()._MODELS)
-
-
-def fetch(name, folder=CACHE):
-    """(path, sha256) of the weights of an OpenAI model, downloaded into `folder` when they are not there."""
-    url = model_urls()[name]
+def fetch(name):
+    """(path, sha256) of the weights of an OpenAI model, downloaded when they are not there, to where the package `clip`
+    itself, and so CoOp, keeps them."""
+    url = import_clip()._MODELS[name]
     expected, file = url.split("/")[-2:]
-    path = os.path.join(os.path.expanduser(folder), file)
+    path = os.path.expanduser(f"~/.cache/clip/{file}")
     if not os.path.isfile(path):
         with locked(f"{path}.lock", f"another process downloads {name}; waiting for it"):
             try:

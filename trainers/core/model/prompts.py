@@ -113,8 +113,6 @@ class ClassTokens:
     def __init__(self, classnames, backbone, n_ctx=0, pattern="{}."):
         self.names = list(classnames)
         clean = [name.replace("_", " ").strip() for name in self.names]
-        if not clean or not all(clean):
-            raise UserError(f"one of the class names is empty, or there is none: {self.names[:5]}")
         # The word in front (CoOp's placeholder context, cut off again) lets the BPE see the name inside a sentence.
         rows = [[*bpe().encode("X " + pattern.replace("{}", name))[1:], EOT] for name in clean]
         self.length = torch.tensor([len(row) for row in rows])
@@ -135,7 +133,7 @@ class ClassTokens:
         return len(self.names)
 
     def select(self, index):
-        """The tokens of the names at the positions `index` [K] alone."""
+        """The tokens of the names at the positions `index` [K], which may repeat."""
         chosen, at = copy.copy(self), index.cpu()
         chosen.names = [self.names[i] for i in at.tolist()]
         chosen.length, chosen.name_length = self.length[at], self.name_length[at]
@@ -143,29 +141,24 @@ class ClassTokens:
         return chosen
 
 
-def assemble(tokens, ctx, position="end", index=None):
+def assemble(tokens, ctx, position="end"):
     """Prompts of classes with a learned context, in CoOp's layout, ready for TextEncoder: (prompts, eot, prefix).
 
-    ctx [n, w] is shared by all rows; ctx [N, n, w] has one context a row. `index` [N] picks the class of each row
-    (default: every class once). The name stands behind the context ("end"), in its middle (n // 2 tokens precede it) or
-    before it ("front").
+    ctx [n, w] is shared by all rows; ctx [N, n, w] has one context a row. The name stands behind the context ("end"),
+    in its middle (n // 2 tokens precede it) or before it ("front").
     prefix [P, w] is the start that all rows share: SOS, and a shared context as far as it precedes the name.
     prompts [N, L, w] is what follows; eot [N] (CPU) is the position of EOT, counted from SOS.
     """
     n, shared = ctx.shape[-2], ctx.dim() == 2
-    if index is None:
-        body, length, name_length = tokens.embedding, tokens.length, tokens.name_length
-    else:
-        body, index = tokens.embedding[to_device(index, tokens.embedding.device)], index.cpu()
-        length, name_length = tokens.length[index], tokens.name_length[index]
+    body = tokens.embedding
     before = {"end": n, "middle": n // 2, "front": 0}[position]
     head, tail = ctx[..., :before, :].to(body.dtype), ctx[..., before:, :].to(body.dtype)
     if tail.shape[-2]:
-        body = _insert(body, tail, to_device(name_length, body.device))
+        body = _insert(body, tail, to_device(tokens.name_length, body.device))
     sos = tokens.sos[None]
     if shared:
-        return body, n + length, torch.cat([sos, head])
-    return torch.cat([head, body], 1), n + length, sos
+        return body, n + tokens.length, torch.cat([sos, head])
+    return torch.cat([head, body], 1), n + tokens.length, sos
 
 
 def _insert(body, ctx, at):

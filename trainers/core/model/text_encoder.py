@@ -64,7 +64,7 @@ class TextEncoder(nn.Module):
     def __init__(self, backbone, chunk=0):
         super().__init__()
         self._backbone = (backbone,)  # in a tuple, so that it is neither a sub-module nor in the state dict
-        self.chunk, self.layout = chunk, lru_cache(PLANS)(self._layout)
+        self.plan = lru_cache(PLANS)(partial(plan, backbone, chunk))
 
     def forward(self, prompts, eot, prefix=None, before=None, before_rows=None):
         """prompts [N, L, w], token embeddings without positions; prefix [P, w] precedes every row; eot [N] counts from
@@ -74,12 +74,12 @@ class TextEncoder(nn.Module):
         tokens from there on. `before_rows(depth, x, rows)` gives the same of x [n, T, w], the tokens behind the prefix
         of the rows `rows` [n].
 
-        Raises ValueError where EOT lies outside its row or the sequence is longer than the tower's positions.
+        Raises RuntimeError where EOT lies outside its row or the sequence is longer than the tower's positions.
         """
         (backbone,) = self._backbone
         shared, positions = 0 if prefix is None else len(prefix), backbone.positional_embedding
         lengths = tuple(position + 1 - shared for position in eot.tolist())
-        layout = self.layout(lengths, shared, *prompts.shape[:2], torch.is_grad_enabled())
+        layout = self.plan(lengths, shared, torch.is_grad_enabled())
         # [N, longest, w], [P, w]
         x = prompts[:, : layout.longest].to(backbone.dtype) + positions[shared : shared + layout.longest]
         start = None if prefix is None else prefix.to(backbone.dtype) + positions[:shared]
@@ -90,16 +90,6 @@ class TextEncoder(nn.Module):
             again = partial(checkpoint, encode_rows, use_reentrant=False, preserve_rng_state=False)
             features = torch.cat([again(backbone, x, part, None, cache, None, before_rows) for part in layout.parts])
         return pick(features, layout.back)
-
-    def _layout(self, lengths: tuple[int, ...], shared: int, rows: int, tokens: int, backward: bool) -> Plan:
-        """Of `rows` prompts of `tokens` tokens, EOT being the last of `lengths` [rows], behind `shared` ones; made at
-        the first call. `backward`: a backward pass follows."""
-        (backbone,) = self._backbone
-        if len(lengths) != rows or min(lengths) < 1 or max(lengths) > min(tokens, backbone.context_length - shared):
-            found = f"{len(lengths)} EOTs after {min(lengths)} to {max(lengths)} tokens"
-            raise ValueError(f"{rows} prompts of {tokens} tokens behind {shared}, but {found}")
-        chunk = self.chunk or (fitting_chunk(backbone, lengths, shared) if backward else 0)
-        return plan(lengths, shared, chunk, backbone.dtype, backbone.device)
 
 
 def in_fp32(backbone):
@@ -121,7 +111,7 @@ def encode_rows(backbone, x, part: Part, start=None, cache=None, before=None, be
     packed = packed if start is None else torch.cat([start, packed])
     shared = 0 if start is None else len(start)
     eot, _ = run_tower(backbone, packed, shared, part.groups, part.ends, cache, before, before_rows)
-    return layer_norm(backbone.ln_final, eot) @ backbone.text_projection
+    return backbone.ln_final(eot) @ backbone.text_projection
 
 
 def run_tower(backbone, x, shared, groups, ends, cache, before=None, before_rows=None):
@@ -134,7 +124,7 @@ def run_tower(backbone, x, shared, groups, ends, cache, before=None, before_rows
     seen = list(cache or [])
     for depth, block in enumerate(blocks):
         x, ends = replaced(depth, x, sizes, groups, ends, before, before_rows)
-        prefix, *parts = project(block.attn, layer_norm(block.ln_1, x)).split(sizes)
+        prefix, *parts = project(block.attn, block.ln_1(x)).split(sizes)
         q, k, v = prefix.unbind(1)
         out = []
         if sizes[0]:
@@ -146,7 +136,7 @@ def run_tower(backbone, x, shared, groups, ends, cache, before=None, before_rows
         x = residual(block, x, torch.cat(out))
     # The last block: keys and values of every token, but of EOT alone the query and all that follows it.
     x, ends = replaced(len(blocks), x, sizes, groups, ends, before, before_rows)
-    width, y = x.shape[1], layer_norm(last.ln_1, x)
+    width, y = x.shape[1], last.ln_1(x)
     prefix, *parts = project(last.attn, y, slice(width, None)).split(sizes)
     if sizes[0]:
         seen.append(prefix.unbind(1))
@@ -198,16 +188,11 @@ def residual(block, x, attended):
     """x [M, w] and the heads' output [M, w] -> the block's output [M, w]."""
     x = x + F.linear(attended, block.attn.out_proj.weight, block.attn.out_proj.bias)
     fc, gelu, proj = block.mlp.c_fc, block.mlp.gelu, block.mlp.c_proj
-    y = layer_norm(block.ln_2, x)
+    y = block.ln_2(x)
     if type(gelu).__name__ == "QuickGELU":  # its factors are free inside the products before and behind it
         hidden = torch.addmm(fc.bias, y, fc.weight.t(), beta=QUICK_GELU, alpha=QUICK_GELU)
         return x + torch.addmm(proj.bias, F.silu(hidden), proj.weight.t(), alpha=1 / QUICK_GELU)
     return x + proj(gelu(fc(y)))
-
-
-def layer_norm(module, x):
-    """Layer norm in float32 whatever the tower's precision, as in CLIP."""
-    return F.layer_norm(x.float(), module.normalized_shape, module.weight, module.bias, module.eps).to(x.dtype)
 
 
 def pick(x, index):
@@ -219,13 +204,16 @@ def pick(x, index):
 # rows; P prefix tokens before each; T tokens of a row behind the prefix. Tensors are on the device of the tower.
 
 
-def plan(lengths: tuple[int, ...], shared: int, chunk: int, dtype: torch.dtype, device: torch.device) -> Plan:
-    """For rows of `lengths` tokens [N] behind `shared` ones; chunk > 0: at most that many rows a part."""
+def plan(backbone, chunk: int, lengths: tuple[int, ...], shared: int, backward: bool) -> Plan:
+    """For rows of `lengths` tokens [N] behind `shared` ones, EOT being the last; chunk > 0: at most that many rows a
+    part; 0: as many as fit into memory if a `backward` pass follows, else all."""
+    if backward and not chunk:
+        chunk = fitting_chunk(backbone, lengths, shared)
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    longest, step = lengths[order[-1]], chunk or len(order)
+    longest, step, device = lengths[order[-1]], chunk or len(order), backbone.device
     chunks = [order[i : i + step] for i in range(0, len(order), step)]
     packed = shared if len(chunks) == 1 else 0
-    parts = [_part(rows, lengths, longest, shared, packed, dtype, device) for rows in chunks]
+    parts = [_part(rows, lengths, longest, shared, packed, backbone.dtype, device) for rows in chunks]
     return Plan(longest, parts, to_device(torch.tensor(order).argsort(), device))
 
 
@@ -265,18 +253,14 @@ ASK = 2**28  # bytes: less than this is taken without asking how much is free
 SHARE = 0.5  # of the free memory, for what the backward pass needs; the rest is the features', the losses' and others'
 WIDTHS = 14  # numbers kept for each token and layer, in widths of the tower; measured: docs/performance.md
 LAST = 0.4  # of a layer: the last one works on EOT alone, but has keys and values of all
-MEMORY = "/proc/meminfo"
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that a process can still take."""
+    """Bytes that a process can still take; for a CPU half of what is built in, so that a run repeats exactly."""
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    if not os.path.isfile(MEMORY):  # not Linux: half of what is built in
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    with open(MEMORY, encoding="ascii") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def fitting_chunk(backbone, lengths, shared: int) -> int:

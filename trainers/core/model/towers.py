@@ -1,7 +1,8 @@
 """CLIP's two towers under OpenAI's names, so that state dicts in OpenAI's naming load into them.
 
 They are our own, not those of an installed package `clip`: the copies of it in other people's checkouts change the
-classes, and methods that prompt inside the towers need the states between the blocks.
+transformers, and methods that prompt inside the towers need the states between the blocks. A ResNet, which nobody
+changes, is the package's.
 """
 
 from collections import OrderedDict
@@ -9,8 +10,6 @@ from collections import OrderedDict
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from .resnet import ModifiedResNet
 
 
 class LayerNorm(nn.LayerNorm):
@@ -89,6 +88,24 @@ class VisionTransformer(nn.Module):
         return self.feature(self.states(images)[:, 0])
 
 
+class AttentionPool(nn.Module):
+    """The end of a ResNet, [B, w, h, h] -> [B, d]: the mean of the places asks all places. (The package's own adds up
+    in another order, which would move features in their last bits.)"""
+
+    def __init__(self, side, width, heads, output_dim):
+        super().__init__()
+        self.heads, self.positional_embedding = heads, nn.Parameter(torch.empty(side**2 + 1, width))
+        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(width, width) for _ in range(3))
+        self.c_proj = nn.Linear(width, output_dim)
+
+    def forward(self, x):
+        x = x.flatten(2).transpose(1, 2)
+        x = torch.cat([x.mean(1, keepdim=True), x], 1) + self.positional_embedding
+        projected = self.q_proj(x[:, :1]), self.k_proj(x), self.v_proj(x)
+        q, k, v = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in projected)
+        return self.c_proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(1))
+
+
 class CLIP(nn.Module):
     """Parameters without values: for a state dict to be loaded into."""
 
@@ -130,9 +147,14 @@ def _image_tower(state, embed_dim):
         size = patch * round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
         layers = _count(state, "visual.transformer.resblocks.")
         return VisionTransformer(size, patch, width, layers, heads_of(width), embed_dim)
+    from clip.model import ModifiedResNet
+
     width = len(state["visual.layer1.0.conv1.weight"])
-    size = 32 * round((len(state["visual.attnpool.positional_embedding"]) - 1) ** 0.5)
-    return ModifiedResNet([_count(state, f"visual.layer{stage}.") for stage in (1, 2, 3, 4)], embed_dim, size, width)
+    side, heads = round((len(state["visual.attnpool.positional_embedding"]) - 1) ** 0.5), heads_of(32 * width)
+    layers = [_count(state, f"visual.layer{stage}.") for stage in (1, 2, 3, 4)]
+    tower = ModifiedResNet(layers, embed_dim, heads, 32 * side, width)
+    tower.attnpool = AttentionPool(side, 32 * width, heads, embed_dim)
+    return tower
 
 
 def _count(state, prefix):

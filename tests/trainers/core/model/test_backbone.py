@@ -1,4 +1,4 @@
-"""Backbones: every way to name one, frozen for good, preprocessing, and what is said when it cannot be had."""
+"""Backbones: every way to name one, CLIP's own features, preprocessing, and what is said when it cannot be had."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import clip.clip
 import clip.model
 import numpy as np
 import pytest
@@ -16,14 +17,17 @@ from dassl.config import get_cfg_default
 from dassl.utils import read_image
 from helpers.cuda_dtypes import CudaDtypes
 from helpers.http_server import serving
+from plain import relative
 from safetensors.torch import save_file
 from tiny_clip import tiny_clip
+from torch import nn
 
 from trainers.core.files import UserError
 from trainers.core.model import openai_clip
 from trainers.core.model.backbone import Backbone, apply_preprocessing, load_backbone
 from trainers.core.model.prompts import encode_texts, tokenize
 from trainers.core.model.text_encoder import TextEncoder
+from trainers.core.model.towers import build_clip
 
 ROOT = Path(__file__).resolve().parents[4]
 TOKENS = tokenize(["a photo of a dog.", "cat"])
@@ -36,10 +40,48 @@ def load(name, *precision, **where):
     return load_backbone(cfg, *precision, **where)
 
 
-def small_clip():
-    """A random model of OpenAI's own class, small in everything but its vocabulary, float32."""
+def small_clip(image_layers=1, vision_width=64):
+    """A random float32 model of OpenAI's own class, small in everything but its vocabulary; a ResNet where it has four
+    numbers of layers. Every bias and buffer has values: a zero would hide one that is forgotten."""
     torch.manual_seed(0)
-    return clip.model.CLIP(32, 32, 1, 64, 16, 77, 49408, 64, 1, 2).eval()
+    size, patch = (64, None) if isinstance(image_layers, tuple) else (32, 16)
+    model = clip.model.CLIP(32, size, image_layers, vision_width, patch, 77, 49408, 64, 1, 2).eval()
+    for name, tensor in model.state_dict().items():
+        if name.endswith(("bias", "running_mean")):
+            nn.init.normal_(tensor, std=0.02)
+        elif name.endswith(("bn3.weight", "running_var")):
+            nn.init.uniform_(tensor, 0.5, 1.5)
+    return model
+
+
+@pytest.mark.parametrize("shape", [(2, 128), ((1, 2, 1, 1), 16)], ids=["ViT", "ResNet"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@torch.no_grad()
+def test_features_are_those_of_clip(shape, dtype):
+    """In half precision both towers round at the same places: norms in float32, everything else in half. (But the
+    ResNet's attention, which sums in another order.)"""
+    theirs, is_resnet = small_clip(*shape), isinstance(shape[0], tuple)
+    size = theirs.visual.input_resolution
+    ours, images = (
+        Backbone(build_clip(theirs.state_dict()), "", "", (), (), size, dtype=dtype),
+        torch.rand(2, 3, size, size),
+    )
+    for module in theirs.modules():
+        if not isinstance(module, (clip.model.LayerNorm, nn.BatchNorm2d)):
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
+    text, image = ours.encode_text_plain(TOKENS), ours.visual(images.to(dtype))
+    assert text.dtype == image.dtype == dtype
+    assert relative(text.float(), theirs.encode_text(TOKENS).float()) <= 1e-6
+    bound = 1e-3 if is_resnet and dtype == torch.float16 else 1e-6
+    assert relative(image.float(), theirs.encode_image(images).float()) <= bound
+
+
+def test_a_checkouts_own_classes_are_not_used(monkeypatch):
+    """Copies of `clip` in other checkouts have models with other arguments."""
+    state = small_clip().state_dict()
+    monkeypatch.setitem(sys.modules, "clip.model", None)
+    assert build_clip(state).visual.input_resolution == 32
 
 
 @pytest.mark.parametrize("file", ["plain.pth", "tensors.safetensors", "jit.pt"])
@@ -68,8 +110,8 @@ def test_a_local_file_in_any_form(tmp_path, file):
 
 @pytest.mark.parametrize("tower, options", [("test_convnext", {}), ("test_vit_relpos", {"img_size": 32})])
 def test_half_precision_under_cudas_rules(tower, options):
-    """timm's image towers, one with a table of relative positions, and the text tower run in half precision where a
-    GPU's norms would, and differ from float32 by rounding alone."""
+    """timm's image towers, one with a table of relative positions, and the text tower differ from float32 by rounding
+    alone."""
     full, half = tiny_clip(), tiny_clip()
     for backbone in (full, half):
         torch.manual_seed(0)
@@ -121,24 +163,25 @@ def test_preprocessing_that_is_wrong_on_purpose():
 
 
 def test_weights_are_downloaded_once_and_verified(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
     content = bytes(range(256)) * 40
     sha256 = hashlib.sha256(content).hexdigest()
     with serving(monkeypatch) as server:
         server.files[f"/{sha256}/ViT-B-16.pt"] = content
-        monkeypatch.setattr(openai_clip, "model_urls", lambda: {"ViT-B/16": f"{server.url}/{sha256}/ViT-B-16.pt"})
+        monkeypatch.setitem(clip.clip._MODELS, "ViT-B/16", f"{server.url}/{sha256}/ViT-B-16.pt")
         for _ in range(2):
-            path, digest = openai_clip.fetch("ViT-B/16", folder=tmp_path)
+            path, digest = openai_clip.fetch("ViT-B/16")
             assert open(path, "rb").read() == content and digest == sha256
         assert len(server.requests) == 1
     open(path, "ab").write(b"!")
     with pytest.raises(UserError, match="ViT-B-16.pt is damaged.*Delete it"):
-        openai_clip.fetch("ViT-B/16", folder=tmp_path)
+        openai_clip.fetch("ViT-B/16")
 
 
 def test_no_network(monkeypatch, tmp_path):
     """The message has the address, the expected path, the checksum and the key to set. (Nobody answers at port 9.)"""
     address = "http://127.0.0.1:9/abc123/ViT-B-16.pt"
-    monkeypatch.setattr(openai_clip, "model_urls", lambda: {"ViT-B/16": address})
+    monkeypatch.setitem(clip.clip._MODELS, "ViT-B/16", address)
     monkeypatch.setattr("trainers.core.download.time.sleep", lambda seconds: None)
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UserError) as caught:

@@ -1,9 +1,8 @@
-"""Class names to prompts: the layout of CoOp's PromptLearner, templates, and what is refused."""
+"""Class names to prompts: tokens, templates, and what is refused."""
 
 import clip
 import pytest
 import torch
-from plain import plain_prompts
 from tiny_clip import tiny_clip
 
 from trainers.core.files import UserError
@@ -19,42 +18,10 @@ from trainers.core.model.prompts import (
     tokenize,
 )
 
-# Names whose tokens are easily miscounted: punctuation that merges with the final period, digits, underscores.
-NAMES = ["dog", "face_easy", "jack-o'-lantern", "Boeing 737-800 (old)", "St. Bernard", "crane (bird)", "U.S. flag"]
-NAMES += ["café", "2012 BMW M3 coupe", " padded ", "bishop of llandaff", "'s", "a" * 30]
-
 
 @pytest.fixture(scope="module")
 def backbone():
     return tiny_clip()
-
-
-def whole(prompts, eot, prefix):
-    """Each row's sequence from SOS to EOT."""
-    return [torch.cat([prefix, row])[: end + 1] for row, end in zip(prompts, eot, strict=True)]
-
-
-@pytest.mark.parametrize("n_ctx", [1, 4, 5])
-@pytest.mark.parametrize("class_specific", [False, True])
-@pytest.mark.parametrize("position", ["end", "middle", "front"])
-def test_layout_is_coops(backbone, position, class_specific, n_ctx):
-    torch.manual_seed(0)
-    ctx = torch.randn((len(NAMES), n_ctx, backbone.width) if class_specific else (n_ctx, backbone.width))
-    prompts, eot, prefix = assemble(ClassTokens(NAMES, backbone), ctx, position)
-    expected, expected_eot = plain_prompts(backbone, NAMES, ctx, position)
-    assert eot.tolist() == expected_eot.tolist()
-    for name, row, target, end in zip(NAMES, whole(prompts, eot, prefix), expected, eot, strict=True):
-        assert torch.equal(row, target[: end + 1]), name
-    shared = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]
-    assert len(prefix) == 1 + (0 if class_specific else shared)
-
-
-def test_index_picks_classes(backbone):
-    index = torch.tensor([3, 3, 0])
-    ctx = torch.randn(3, 4, backbone.width)
-    rows = whole(*assemble(ClassTokens(NAMES, backbone), ctx, index=index))
-    single = [whole(*assemble(ClassTokens([NAMES[i]], backbone), c[None]))[0] for i, c in zip(index, ctx, strict=True)]
-    assert all(torch.equal(a, b) for a, b in zip(rows, single, strict=True))
 
 
 def test_tokenize_is_clips():
@@ -64,9 +31,7 @@ def test_tokenize_is_clips():
         tokenize(["short", "y " * 76])
 
 
-def test_refuses_bad_names(backbone):
-    with pytest.raises(UserError, match="class names is empty"):
-        ClassTokens(["dog", " _ "], backbone)
+def test_refuses_names_that_are_too_long(backbone):
     long = "dog " * 60
     with pytest.raises(UserError, match=r"1 names have more than the 60 tokens .*context of 16.*dog dog.*\(62\)"):
         ClassTokens(["cat", long], backbone, n_ctx=16)
