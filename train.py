@@ -40,7 +40,7 @@ FLAGS = [  # flag, the option that it sets, what argparse needs to know, help
     ("--no-train", "", SWITCH, "set everything up, but do not train"),
     ("--force", "", SWITCH, "train anew; what --output-dir holds is moved to <output-dir>.replaced-<n>"),
     ("--print-config", "", SWITCH, "print the resulting configuration, and stop"),
-    ("opts", "", {"nargs": argparse.REMAINDER, "default": []}, "KEY VALUE pairs, as in the config files"),
+    ("opts", "", {"nargs": "*", "default": []}, "KEY VALUE pairs, as in the config files"),
 ]
 
 
@@ -48,11 +48,7 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for flag, _, kind, text in FLAGS:
         parser.add_argument(flag, help=text, **kind)
-    args = parser.parse_args(argv)
-    late = [word for word in args.opts if word.startswith("--")]
-    if late:
-        raise UserError(f"flags stand before the KEY VALUE options: put {late[0]} in front of {args.opts[0]}")
-    return args
+    return parser.parse_intermixed_args(argv)
 
 
 if __name__ == "__main__":
@@ -147,7 +143,7 @@ def main(argv=None):
         return
     with run.alone_in(cfg.OUTPUT_DIR):
         if args.force and not args.eval_only:
-            run.set_aside(cfg.OUTPUT_DIR)
+            run.set_aside_run(cfg.OUTPUT_DIR)
         if cfg.SEED >= 0:
             set_random_seed(cfg.SEED)
         if args.eval_only or not os.path.isfile(os.path.join(cfg.OUTPUT_DIR, RESULTS)):

@@ -184,25 +184,18 @@ def resolve_precision(requested, device, key):
     return torch.float32, requested == "amp"
 
 
-def per_step(optim, steps):
-    """OPTIM for the scheduler; with SCHEDULE_PER step its epochs are steps, of which an epoch has `steps()`."""
-    if optim.SCHEDULE_PER == "epoch":
-        return optim
-    if optim.WARMUP_EPOCH > 0:
-        raise UserError("OPTIM.SCHEDULE_PER step has no warm-up; set OPTIM.WARMUP_EPOCH -1")
-    optim = optim.clone()
-    optim.defrost()
-    optim.MAX_EPOCH *= steps()
-    return optim
-
-
-def build_schedule(optimizer, optim):
-    """dassl.optim's schedule. Raises UserError where upstream's warm-up hands PyTorch what it takes no longer."""
+def build_schedule(optimizer, optim, steps):
+    """dassl.optim's schedule; with SCHEDULE_PER step its epochs are steps, of which an epoch has `steps()`. Raises
+    UserError where upstream's warm-up hands PyTorch what it takes no longer."""
+    if optim.SCHEDULE_PER == "step":
+        if optim.WARMUP_EPOCH > 0:
+            raise UserError("OPTIM.SCHEDULE_PER step has no warm-up; set OPTIM.WARMUP_EPOCH -1")
+        optim = optim.clone()
+        optim.defrost()
+        optim.MAX_EPOCH *= steps()
     try:
         return build_lr_scheduler(optimizer, optim)
     except TypeError as error:
-        if optim.WARMUP_EPOCH <= 0 or "__init__()" not in str(error):
-            raise
         raise UserError(
             "the warm-up of the installed Dassl fails on PyTorch 2.7 and newer: put this repository's third_party "
             "first on PYTHONPATH, or pip install 'torch<2.7'; OPTIM.WARMUP_EPOCH -1 trains without, with other results"

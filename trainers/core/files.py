@@ -216,13 +216,11 @@ def read_names(path: str | Path, key: str) -> list[str]:
 
 def require_different(names: Iterable[str], known: Iterable[str], where: str):
     """Raises UserError where two of `names`, or one of them and a `known` class, mean the same class."""
-    seen, problems = {plain(name): f"the class '{name}'" for name in known}, []
+    seen = {plain(name): f"the class '{name}'" for name in known}
     for name in names:
         if plain(name) in seen:
-            problems.append(f"'{name}' repeats {seen[plain(name)]}")
-        seen.setdefault(plain(name), f"'{name}'")
-    if problems:
-        raise UserError(f"{where}: {'; '.join(problems[:5])}{' ...' if len(problems) > 5 else ''}")
+            raise UserError(f"{where}: '{name}' repeats {seen[plain(name)]}")
+        seen[plain(name)] = f"'{name}'"
 
 
 def find_positions(wanted: Iterable[str], known: Iterable[str]) -> tuple[list[int], list[str]]:

@@ -75,5 +75,5 @@ def test_a_list_of_names(tmp_path):
     with pytest.raises(UserError, match=f"KEY {tmp_path} cannot be read .*Is a directory"):
         read_names(tmp_path, "KEY")
     require_different(["a", "b"], ["c"], "here")
-    with pytest.raises(UserError, match="here: 'Grand_piano' repeats the class 'grand piano'; 'B' repeats 'b'"):
-        require_different(["Grand_piano", "b", "B"], ["grand piano"], "here")
+    with pytest.raises(UserError, match="here: 'Grand_piano' repeats the class 'grand piano'"):
+        require_different(["b", "Grand_piano"], ["grand piano"], "here")
