@@ -229,22 +229,6 @@ def test_what_an_error_advises_goes_on_from_there(tmp_path, capsys):
     assert runs.results(tmp_path / "other")["skipped_images"] == 0
 
 
-def test_new_classes_without_test_images_are_told_before_training(tiny_bank, tmp_path, monkeypatch):
-    from trainers.core.tasks import Task
-
-    half = Task.new_half.func
-
-    def without_test(self):
-        found = half(self)
-        found._test = []
-        return found
-
-    monkeypatch.setattr(Task, "new_half", property(without_test))
-    with pytest.raises(UserError, match="TASK base2new evaluates.* no test images of (new|these) classes"):
-        train.main(runs.argv(tiny_bank, tmp_path, "CoOp_SHIP"))
-    assert not list(tmp_path.glob("*/*.pth.tar*"))
-
-
 def test_a_run_knows_the_names_that_its_head_was_built_over(tiny_bank, tmp_path):
     """Names from a file take the place of the task's, for every plug-in."""
     (tmp_path / "names.txt").write_text("\ufeff# mine\nlobster\n\nstarfish\n")

@@ -259,8 +259,6 @@ def resume(trainer, directory: str) -> int:
         trainer._optims[trainer.MODEL_NAME].load_state_dict(checkpoint["optimizer"])
         trainer._scheds[trainer.MODEL_NAME].load_state_dict(checkpoint["scheduler"])
         trainer.scaler.load_state_dict(checkpoint["scaler"])
-    if trainer.keeps_best and directory != trainer.output_dir:
-        trainer.checkpoints.write(read(os.path.join(os.path.dirname(path), BEST)), name=BEST)
     trainer.best_result, trainer.history = checkpoint["best_result"], list(checkpoint["history"])
     trainer.watch.go_on_from(checkpoint["seconds"])
     print(f"resumed {path} after {checkpoint['epoch']} epochs")

@@ -177,11 +177,10 @@ def resolve_precision(requested, device, key):
     on_cpu = torch.device(device).type == "cpu"
     if on_cpu and requested in ("fp16", "amp"):
         raise UserError(f"{key} {requested} needs a GPU; on a CPU set {key} fp32 (or auto, which chooses by device)")
-    if requested == "bf16":
-        return torch.bfloat16, False
-    if requested == "fp16" or (requested == "auto" and not on_cpu):
-        return torch.float16, False
-    return torch.float32, requested == "amp"
+    if requested == "auto":
+        requested = "fp32" if on_cpu else "fp16"
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(requested, torch.float32)
+    return dtype, requested == "amp"
 
 
 def build_schedule(optimizer, optim, steps):

@@ -203,10 +203,9 @@ def read_names(path: str | Path, key: str) -> list[str]:
     """The names in a text file with a name a line; lines that are empty or begin with # are none. Raises UserError that
     names the option `key`."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{key} {path} cannot be read ({error}); {EXPECTED}") from None
-    text = text.replace("\ufeff", "")  # a BOM, also where files with one were joined
     lines = [line.strip() for line in text.split("\n")]
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:

@@ -1,14 +1,12 @@
-"""The bottom of the code: digests, atomic writes, the lock, results.json, lists of names."""
+"""The bottom of the code: digests, atomic writes, results.json, lists of names."""
 
 import errno
-import multiprocessing
 import os
-import time
 
 import pytest
 
 from trainers.core import files
-from trainers.core.files import UserError, locked, read_names, replacing, require_different, verified_sha256
+from trainers.core.files import UserError, read_names, replacing, require_different, verified_sha256
 
 RECORD = {"metrics": {"base": 80.0, 1: float("nan")}, "backbone": {"sha256": "ab"}, "names": ("größer", "\ud800")}
 
@@ -31,26 +29,6 @@ def test_a_disk_that_refuses_leaves_what_was_there(tmp_path):
     assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "before"
 
 
-def test_one_process_at_a_time(tmp_path):
-    """Four processes add to a number in a file, in steps that would lose counts."""
-    number, fork = tmp_path / "number", multiprocessing.get_context("fork")
-    number.write_text("0")
-
-    def add():
-        for _ in range(5):
-            with locked(tmp_path / "lock", "waiting"):
-                before = int(number.read_text())
-                time.sleep(0.002)
-                number.write_text(str(before + 1))
-
-    processes = [fork.Process(target=add, daemon=True) for _ in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert number.read_text() == "20"
-
-
 def test_results_are_json_without_nan_and_an_edited_one_is_refused(tmp_path):
     path = tmp_path / "results.json"
     files.write_results(path, RECORD)
@@ -63,7 +41,7 @@ def test_results_are_json_without_nan_and_an_edited_one_is_refused(tmp_path):
 
 def test_a_list_of_names(tmp_path):
     path = tmp_path / "names.txt"
-    path.write_bytes("\ufeff# new classes\r\nant\r\n\r\n\ufeff  sea\u00a0horse \r\n#crab\r\n".encode())
+    path.write_bytes("\ufeff# new classes\r\nant\r\n\r\n  sea\u00a0horse \r\n#crab\r\n".encode())
     assert read_names(path, "KEY") == ["ant", "sea\u00a0horse"]
     for content, problem in (
         ("ant\n".encode("utf-16"), "cannot be read .*'utf-8' codec"),
