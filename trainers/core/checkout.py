@@ -60,5 +60,4 @@ def own_task(theirs):
 def own_words(cfg):
     """The words before the name in the data set's template."""
     template = templates_for(cfg.DATASET.NAME, cfg.DATASET.get("TEMPLATE", None))[0]
-    before = template.partition("{}")[0].strip()
-    return before or PHOTO.partition("{}")[0].strip()
+    return template.partition("{}")[0].strip() or PHOTO.partition("{}")[0].strip()

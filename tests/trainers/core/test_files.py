@@ -1,4 +1,4 @@
-"""The bottom of the code: digests, atomic writes, results.json, lists of names."""
+"""The bottom of the code: atomic writes, results.json, lists of names."""
 
 import errno
 import os
@@ -6,19 +6,9 @@ import os
 import pytest
 
 from trainers.core import files
-from trainers.core.files import UserError, read_names, replacing, require_different, verified_sha256
+from trainers.core.files import UserError, read_names, replacing, require_different
 
 RECORD = {"metrics": {"base": 80.0, 1: float("nan")}, "backbone": {"sha256": "ab"}, "names": ("größer", "\ud800")}
-
-
-def test_the_digest_beside_a_file_is_honoured(tmp_path):
-    file, beside = tmp_path / "weights.pt", tmp_path / "weights.pt.sha256"
-    file.write_bytes(b"some weights")
-    beside.write_text(f"{files.sha256_of(file)}  weights.pt\n")
-    assert verified_sha256(file) == files.sha256_of(file)
-    file.write_bytes(b"some weighty")
-    with pytest.raises(UserError, match="weights.pt is damaged: its sha256 is .*weights.pt.sha256 says"):
-        verified_sha256(file)
 
 
 def test_a_disk_that_refuses_leaves_what_was_there(tmp_path):
