@@ -113,8 +113,7 @@ def use_shipped_bank(cfg, dataset, required):
     if bank.exists():
         cfg.FEATURES.BANK = str(bank)
     elif required:
-        where = "give --root FOLDER with the data set in it, or FEATURES.BANK FILE"
-        raise UserError(f"no --root given, and no feature bank {bank.name} is shipped: {where}")
+        raise UserError(f"no feature bank {bank.name} is shipped: give --root FOLDER, or FEATURES.BANK FILE")
 
 
 def drawn_seed(output):

@@ -17,7 +17,6 @@ import train
 import trainers
 from trainers.core import FeatureTrainer, Plugin, UserError
 from trainers.core.contents import content_hashes
-from trainers.core.registry import known_trainers
 from trainers.core.run import alone_in
 
 # ---- what is loaded is compared with what is asked
@@ -169,29 +168,6 @@ def test_a_broken_file_in_trainers_stops_no_other(tmp_path, monkeypatch):
         warnings.simplefilter("always")
         trainers.extend_cfg(cfg)
     assert "COOP" in cfg.TRAINER and any("broken.py is left out: SyntaxError" in str(one.message) for one in caught)
-
-
-LOSSES = {
-    name: kind
-    for name, kind in sorted(known_trainers().items())
-    if issubclass(kind, FeatureTrainer) and not kind.PLUGINS and kind.trains and not kind.TUNES_IMAGES
-}
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_a_method_whose_loss_draws_says_so(name, tiny_bank, tmp_path, monkeypatch):
-    kind, drew = LOSSES[name], []
-    compute_loss = kind.compute_loss
-
-    def watched(trainer, features, labels):
-        before = torch.get_rng_state()
-        found = compute_loss(trainer, features, labels)
-        drew.append(not torch.equal(before, torch.get_rng_state()))
-        return found
-
-    monkeypatch.setattr(kind, "compute_loss", watched)
-    train.main(runs.argv(tiny_bank, tmp_path, name, "OPTIM.MAX_EPOCH", "1", "TEST.NO_TEST", "True"))
-    assert drew and any(drew) == kind.STEPS_DRAW
 
 
 # ---- before anything is trained
