@@ -21,6 +21,9 @@ NEUTRAL = ("DATASET.ROOT", "FEATURES.BANK", "FEATURES.DIR")
 # Beside the options: hashes of the data, the text of the hand-written prompt, the REVISION of each part of the run.
 TEMPLATE = "template"
 FILES = ("INIT_FROM", "INIT_WEIGHTS", "NAMES", "NEW_CLASSES")  # last parts of the keys that name a file or a run
+# Last parts of the keys of options that are gone, with the value at which they did nothing.
+REMOVED = {"EPISODES": False, "BASE_SHARE": 0.0, "MATCH": "none"}
+REMOVED |= {"ALPHA": 1.0, "NEIGHBOURS": 64, "TEXTS": 16, "LISTS": "datasets"}
 SHOWN = 5  # options that an error names
 
 
@@ -62,7 +65,7 @@ def differences(own: dict, recorded: dict, defaults: dict, sections) -> list[str
     """What tells the identity `own` from a `recorded` one, a phrase each; [] for the same run.
 
     A key that only this version knows is compared with its default. One that only the other version knows, and that
-    this trainer would read, is a difference.
+    this trainer would read, has to be a removed option without effect.
     """
     differing = []
     for key, value in own.items():
@@ -72,9 +75,16 @@ def differences(own: dict, recorded: dict, defaults: dict, sections) -> list[str
         if before != value:
             differing.append(f"{key} was {before!r}, is now {value!r}")
     for key, value in recorded.items():
-        if key not in own and is_read(key, sections):
+        gone = key not in own and is_read(key, sections)
+        if gone and not is_idle(key, value):
             differing.append(f"{key} was {value!r}, and this version has no such option")
     return differing
+
+
+def is_idle(key: str, value) -> bool:
+    """Whether a recorded option is one that is gone, and did nothing."""
+    name = key.rpartition(".")[2]
+    return name in REMOVED and value == REMOVED[name]
 
 
 def fingerprint(path: str) -> str:

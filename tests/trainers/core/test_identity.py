@@ -106,7 +106,7 @@ def test_the_identity_is_plain_and_everywhere_and_results_say_where_they_come_fr
 
 
 def test_what_tells_two_identities_apart():
-    """A key that only this version knows is compared with its default; one that is gone is a difference."""
+    """A key that only this version knows is compared with its default; one that is gone must have done nothing."""
     defaults, sections = {"OPTIM.NEW": 1}, ["COOP", "SHIP"]
 
     def differences(own, recorded):
@@ -117,4 +117,5 @@ def test_what_tells_two_identities_apart():
         "OPTIM.NEW was 1, is now 3",
         "SEED was 1, and this version has no such option",
     ]
-    assert differences({}, {"TRAINER.PVA.KEEP": 0.9}) == []  # of no part of this run
+    assert differences({}, {"TRAINER.SHIP.EPISODES": False, "TRAINER.PVA.KEEP": 0.9}) == []
+    assert len(differences({}, {"TRAINER.SHIP.EPISODES": True})) == 1
