@@ -89,14 +89,6 @@ def same_state(one, other):
     return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-def forget_identity(out):
-    """Makes a run one of an earlier version, whose files say neither which options made them nor their digest."""
-    (Path(out) / "results.json").unlink(missing_ok=True)
-    for path in Path(out).glob("*/*.pth.tar*"):
-        state = torch.load(path, weights_only=True)
-        torch.save({key: value for key, value in state.items() if key not in ("identity", "digest")}, path)
-
-
 class Killed(Exception):
     pass
 

@@ -10,17 +10,10 @@ import torch
 import yaml
 from dassl.utils import UserError
 from PIL import Image
-from runs import ROOT, argv, log, newest_state, results, same_state, train_killed_before_epoch
+from runs import ROOT, argv, log, newest_state, results, train_killed_before_epoch
 from safetensors.torch import load_file
 
 import train
-
-
-def test_same_seed_same_run_other_seed_other_run(tiny_bank, tmp_path):
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        train.main(argv(tiny_bank, tmp_path / name, "CoOp_SHIP", seed=seed))
-    assert results(tmp_path / "a")["metrics"] == results(tmp_path / "b")["metrics"]
-    assert same_state(tmp_path / "a", tmp_path / "b") and not same_state(tmp_path / "a", tmp_path / "c")
 
 
 def test_coops_own_two_steps_equal_the_one_command(tiny_bank, tmp_path):
@@ -93,7 +86,6 @@ def test_the_bank_equals_its_images(tmp_path, shared, monkeypatch, flags, rows):
         ("TRAINER.COOP.N_CTX 0", ["N_CTX is 0; it must be 1 or more"]),
         ("DATASET.SUBSAMPLE_CLASSES bsae", ["must be one of base"]),
         ("TRAINER.COOP.N_CTX 7", ["N_CTX is 7", "CTX_INIT", "4 tokens"]),
-        (f"SEED {2**32}", ["seed"]),
     ],
 )
 def test_bad_input_is_answered_in_words(tiny_bank, tmp_path, options, words):
@@ -119,7 +111,7 @@ def test_an_unseeded_run_draws_a_seed_and_keeps_it(tiny_bank, tmp_path, monkeypa
     assert f"--seed {found['seed']} repeats this run" in log(tmp_path / "cut")
     train.main(argv(tiny_bank, tmp_path / "again", "CoOp", seed=found["seed"]))
     again = results(tmp_path / "again")
-    assert again["metrics"] == found["metrics"] and "unseeded" not in again
+    assert again["metrics"] == found["metrics"] and not again["unseeded"]
     assert again["identity"] == found["identity"]
     train.main(words)
     assert "done already" in capsys.readouterr().out

@@ -17,7 +17,6 @@ import train
 import trainers
 from trainers.core import FeatureTrainer, Plugin, UserError
 from trainers.core.contents import content_hashes
-from trainers.core.registry import known_trainers
 from trainers.core.run import alone_in
 
 # ---- what is loaded is compared with what is asked
@@ -68,16 +67,12 @@ def picture(path, colour, stamp=0):
 
 
 def test_files_of_equal_size_and_time_have_other_hashes(tmp_path):
-    one, other = (picture(tmp_path / name / "a.bmp", name) for name in ("red", "blue"))
-    first = content_hashes([one, other], tmp_path / "cache")
-    assert first[0] != first[1] and os.path.getsize(one) == os.path.getsize(other)
-    assert content_hashes([one, other, one], tmp_path / "cache") == [*first, first[0]]
-    picture(tmp_path / "red/a.bmp", "green")  # replaced, with the same size and time
+    one, other, none = picture(tmp_path / "1.bmp", "red"), picture(tmp_path / "2.bmp", "blue"), str(tmp_path / "none")
+    first = content_hashes([one, other, none], tmp_path / "cache")
+    assert first[0] != first[1] and first[2] == "" and os.path.getsize(one) == os.path.getsize(other)
+    assert content_hashes([other, one], tmp_path / "cache") == first[1::-1]
+    picture(tmp_path / "1.bmp", "green")  # replaced, with the same size and time
     assert content_hashes([one], tmp_path / "cache")[0] not in first
-    os.remove(other)
-    os.link(one, other)  # the same file under another name
-    assert len({*content_hashes([one, other], tmp_path / "cache")}) == 1
-    assert content_hashes([str(tmp_path / "none.bmp")], tmp_path / "cache") == [""]
 
 
 def test_other_pixels_are_another_run_and_other_features(tmp_path):
@@ -156,10 +151,10 @@ def test_another_evaluation_is_set_aside(adapter, tiny_bank, tmp_path, capsys):
     model, own = adapter
     first = runs.evaluate(model, tiny_bank, tmp_path, "CLIP_Adapter", *own)
     runs.evaluate(model, tiny_bank, tmp_path, "CLIP_Adapter", *own)
-    assert not (tmp_path / "results-base.replaced-1.json").exists()
+    assert not (tmp_path / "results-base.json.replaced-1").exists()
     runs.evaluate(model, tiny_bank, tmp_path, "CLIP_Adapter", *own, "DATASET.NUM_SHOTS", "2")
-    assert "results-base.json held another evaluation" in capsys.readouterr().out
-    assert runs.results(tmp_path, "results-base.replaced-1.json")["metrics"] == first["metrics"]
+    assert "results-base.json held other results" in capsys.readouterr().out
+    assert runs.results(tmp_path, "results-base.json.replaced-1")["metrics"] == first["metrics"]
 
 
 # ---- trainers
@@ -173,29 +168,6 @@ def test_a_broken_file_in_trainers_stops_no_other(tmp_path, monkeypatch):
         warnings.simplefilter("always")
         trainers.extend_cfg(cfg)
     assert "COOP" in cfg.TRAINER and any("broken.py is left out: SyntaxError" in str(one.message) for one in caught)
-
-
-LOSSES = {
-    name: kind
-    for name, kind in sorted(known_trainers().items())
-    if issubclass(kind, FeatureTrainer) and not kind.PLUGINS and kind.trains and not kind.TUNES_IMAGES
-}
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_a_method_whose_loss_draws_says_so(name, tiny_bank, tmp_path, monkeypatch):
-    kind, drew = LOSSES[name], []
-    compute_loss = kind.compute_loss
-
-    def watched(trainer, features, labels):
-        before = torch.get_rng_state()
-        found = compute_loss(trainer, features, labels)
-        drew.append(not torch.equal(before, torch.get_rng_state()))
-        return found
-
-    monkeypatch.setattr(kind, "compute_loss", watched)
-    train.main(runs.argv(tiny_bank, tmp_path, name, "OPTIM.MAX_EPOCH", "1", "TEST.NO_TEST", "True"))
-    assert drew and any(drew) == kind.STEPS_DRAW
 
 
 # ---- before anything is trained
@@ -226,23 +198,7 @@ def test_what_an_error_advises_goes_on_from_there(tmp_path, capsys):
     assert runs.results(tmp_path / "out")["skipped_images"] == 1
     broken.write_bytes(whole)
     train.main(own_words(tmp_path, tmp_path / "other", "TASK", "base2new"))
-    assert "skipped_images" not in runs.results(tmp_path / "other")
-
-
-def test_new_classes_without_test_images_are_told_before_training(tiny_bank, tmp_path, monkeypatch):
-    from trainers.core.tasks import Task
-
-    half = Task.new_half.func
-
-    def without_test(self):
-        found = half(self)
-        found._test = []
-        return found
-
-    monkeypatch.setattr(Task, "new_half", property(without_test))
-    with pytest.raises(UserError, match="TASK base2new evaluates.* no test images of (new|these) classes"):
-        train.main(runs.argv(tiny_bank, tmp_path, "CoOp_SHIP"))
-    assert not list(tmp_path.glob("*/*.pth.tar*"))
+    assert runs.results(tmp_path / "other")["skipped_images"] == 0
 
 
 def test_a_run_knows_the_names_that_its_head_was_built_over(tiny_bank, tmp_path):
@@ -260,6 +216,6 @@ def test_one_image_per_class_is_defined(tiny_bank, tmp_path):
     assert runs.results(tmp_path)["metrics"]["base"] > 0
 
 
-def test_a_flag_behind_the_options_says_where_it_stands():
-    with pytest.raises(UserError, match="flags stand before the KEY VALUE options: put --seed in front of TASK"):
-        train.parse_args(["--trainer", "CoOp", "TASK", "base2new", "--seed", "1"])
+def test_a_flag_may_stand_behind_the_options():
+    args = train.parse_args("--trainer CoOp TASK base2new OPTIM.WARMUP_EPOCH -1 --seed 1".split())
+    assert (args.seed, args.opts) == (1, ["TASK", "base2new", "OPTIM.WARMUP_EPOCH", "-1"])

@@ -5,7 +5,6 @@ import importlib
 WHERE = {
     "ClassesUnsupported": ".files",
     "FeatureTrainer": ".trainer",
-    "Head": ".heads",
     "Plugin": ".plugin",
     "PromptHead": ".heads",
     "PromptTrainer": ".trainer",

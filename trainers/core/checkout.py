@@ -25,10 +25,9 @@ def own_config(cfg, section=None):
         raise UserError(f"INPUT.RRCROP_SCALE: this Dassl has no such key, and crops from {WHOLE}: leave it out")
     if ASIDE not in cfg and cfg.TASK in TASKS:
         return cfg
-    own, aside = cfg.clone(), cfg.get(ASIDE, CN()).clone()
+    own = cfg.clone()
     own.defrost()
-    aside.defrost()
-    own.pop(ASIDE, None)
+    aside = own.pop(ASIDE, CN())
     aside.TASK = aside.get("TASK") or own_task(cfg.TASK)
     for name, options in aside.items():
         if not isinstance(options, CN) or options.get("CTX_INIT") != "":
@@ -36,8 +35,7 @@ def own_config(cfg, section=None):
         theirs = cfg.TRAINER[name].CTX_INIT
         if theirs:
             options.CTX_INIT = own_words(cfg)
-            if "N_CTX" in cfg.TRAINER[name]:
-                options.N_CTX = len(options.CTX_INIT.split())  # theirs is of a context without words
+            options.N_CTX = len(options.CTX_INIT.split())  # theirs is of a context without words
         if name == section:
             key, words = f"{name}.CTX_INIT", options.CTX_INIT
             print(f"TRAINER.{key} {theirs} of this checkout is read as {words!r}; {ASIDE}.{key} sets other words")
@@ -62,5 +60,4 @@ def own_task(theirs):
 def own_words(cfg):
     """The words before the name in the data set's template."""
     template = templates_for(cfg.DATASET.NAME, cfg.DATASET.get("TEMPLATE", None))[0]
-    before = template.partition("{}")[0].strip()
-    return before or PHOTO.partition("{}")[0].strip()
+    return template.partition("{}")[0].strip() or PHOTO.partition("{}")[0].strip()

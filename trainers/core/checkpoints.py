@@ -39,17 +39,14 @@ def write(state: dict, folder: str, name: str = "", is_best: bool = False):
 def read(path: str) -> dict:
     """The state that `write`, or stock CoOp, wrote. Raises UserError where it is missing, damaged or no checkpoint."""
     state = load_checkpoint(path)
-    if not {"state_dict", "epoch"} <= state.keys():
-        raise damaged(path, "it holds no state_dict and epoch")
     digest = state.pop("digest", None)
-    if "identity" in state and digest != digest_of(state):
-        raise damaged(path, "its content does not match its digest")
+    is_checkpoint = {"state_dict", "epoch"} <= state.keys()
+    if not is_checkpoint or "identity" in state and digest != digest_of(state):
+        raise UserError(
+            f"{path} is damaged, or no checkpoint: it has no state_dict, or its content does not match its digest. "
+            "Take another epoch with --load-epoch, or train it anew with --force"
+        )
     return state
-
-
-def damaged(path: str, reason: str) -> UserError:
-    advice = "Take another epoch with --load-epoch, or train it anew with --force"
-    return UserError(f"{path} is damaged, or no checkpoint: {reason}. {advice}")
 
 
 def digest_of(state: dict) -> str:
@@ -88,8 +85,8 @@ class Checkpoints:
         folder = Path(self.folder)
         if (folder / ROLLING).is_file():
             return str(folder / ROLLING)
-        suffixes = [path.name.removeprefix(NUMBERED) for path in folder.glob(f"{NUMBERED}*")]
-        epochs = [int(suffix) for suffix in suffixes if suffix.isdigit()]  # others are being written
+        files = folder.glob(f"{NUMBERED}*[0-9]")  # others are being written
+        epochs = [int(path.name.removeprefix(NUMBERED)) for path in files]
         return str(folder / f"{NUMBERED}{max(epochs)}") if epochs else None
 
     def find(self, epoch: int | None = None) -> str:
@@ -153,9 +150,6 @@ def open_head(trainer, place: str, parts, epoch: int | None = None, overridden=(
     """
     path = place if os.path.isfile(place) else Checkpoints(place, trainer.MODEL_NAME).find(epoch)
     checkpoint = read(path)
-    kept_best = (checkpoint.get("best_result") or -math.inf) > -math.inf
-    if kept_best and epoch is None and path != place and os.path.basename(path) != BEST:
-        raise UserError(f"{BEST} is missing beside {path}: train anew with --force, or take an epoch by --load-epoch")
     if not checkpoint.get("classnames"):  # stock CoOp's has none: they are those of the data
         trainer.open_data(training=False)
     names = list(checkpoint.get("classnames") or trainer.head_classnames())
@@ -201,8 +195,7 @@ def load_head(trainer, directory: str, epoch: int | None = None, overridden=()) 
 def head_of_run(trainer, place: str, classnames: list[str]) -> nn.Module:
     """The head over `classnames` with the parameters of another run. Raises UserError where there is none or it does
     not fit, ClassesUnsupported where it cannot have these names."""
-    parts = [part for part in parts_of(type(trainer)) if part is type(trainer)]
-    _, checkpoint = open_head(trainer, place, parts)
+    _, checkpoint = open_head(trainer, place, [type(trainer)])
     head = trainer.method_head(classnames)  # shows that it can have these names; but it need not be trainable
     if not trainer.trains:
         trainer.selection = f"source run: {checkpoint.get('selection', 'last epoch')}"
@@ -266,8 +259,6 @@ def resume(trainer, directory: str) -> int:
         trainer._optims[trainer.MODEL_NAME].load_state_dict(checkpoint["optimizer"])
         trainer._scheds[trainer.MODEL_NAME].load_state_dict(checkpoint["scheduler"])
         trainer.scaler.load_state_dict(checkpoint["scaler"])
-    if trainer.keeps_best and directory != trainer.output_dir:
-        trainer.checkpoints.write(read(os.path.join(os.path.dirname(path), BEST)), name=BEST)
     trainer.best_result, trainer.history = checkpoint["best_result"], list(checkpoint["history"])
     trainer.watch |= checkpoint["seconds"]  # of a stage that is gone through again the longer time
     print(f"resumed {path} after {checkpoint['epoch']} epochs")

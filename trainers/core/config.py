@@ -177,32 +177,24 @@ def resolve_precision(requested, device, key):
     on_cpu = torch.device(device).type == "cpu"
     if on_cpu and requested in ("fp16", "amp"):
         raise UserError(f"{key} {requested} needs a GPU; on a CPU set {key} fp32 (or auto, which chooses by device)")
-    if requested == "bf16":
-        return torch.bfloat16, False
-    if requested == "fp16" or (requested == "auto" and not on_cpu):
-        return torch.float16, False
-    return torch.float32, requested == "amp"
+    if requested == "auto":
+        requested = "fp32" if on_cpu else "fp16"
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(requested, torch.float32)
+    return dtype, requested == "amp"
 
 
-def per_step(optim, steps):
-    """OPTIM for the scheduler; with SCHEDULE_PER step its epochs are steps, of which an epoch has `steps()`."""
-    if optim.SCHEDULE_PER == "epoch":
-        return optim
-    if optim.WARMUP_EPOCH > 0:
-        raise UserError("OPTIM.SCHEDULE_PER step has no warm-up; set OPTIM.WARMUP_EPOCH -1")
-    optim = optim.clone()
-    optim.defrost()
-    optim.MAX_EPOCH *= steps()
-    return optim
-
-
-def build_schedule(optimizer, optim):
-    """dassl.optim's schedule. Raises UserError where upstream's warm-up hands PyTorch what it takes no longer."""
+def build_schedule(optimizer, optim, steps):
+    """dassl.optim's schedule; with SCHEDULE_PER step its epochs are steps, of which an epoch has `steps()`. Raises
+    UserError where upstream's warm-up hands PyTorch what it takes no longer."""
+    if optim.SCHEDULE_PER == "step":
+        if optim.WARMUP_EPOCH > 0:
+            raise UserError("OPTIM.SCHEDULE_PER step has no warm-up; set OPTIM.WARMUP_EPOCH -1")
+        optim = optim.clone()
+        optim.defrost()
+        optim.MAX_EPOCH *= steps()
     try:
         return build_lr_scheduler(optimizer, optim)
     except TypeError as error:
-        if optim.WARMUP_EPOCH <= 0 or "__init__()" not in str(error):
-            raise
         raise UserError(
             "the warm-up of the installed Dassl fails on PyTorch 2.7 and newer: put this repository's third_party "
             "first on PYTHONPATH, or pip install 'torch<2.7'; OPTIM.WARMUP_EPOCH -1 trains without, with other results"

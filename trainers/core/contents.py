@@ -24,17 +24,15 @@ def content_hashes(paths: Sequence[str], folder: str | Path) -> list[str]:
     os.makedirs(folder, exist_ok=True)
     with closing(sqlite3.connect(Path(folder) / NAME, timeout=WAIT)) as base:
         base.execute(TABLE)
-        rows = [base.execute("SELECT * FROM contents WHERE path = ?", (path,)).fetchone() for path in states]
-        known = {row[0]: row for row in rows if row and row[1] == states[row[0]]}
-        read = {
-            path: (path, state, file_digest(path, hashlib.blake2b(digest_size=16)))
-            for path, state in states.items()
-            if path not in known
-        }
+        hashes, read = {}, []
+        for path, state in states.items():
+            row = base.execute("SELECT hash FROM contents WHERE path = ? AND state = ?", (path, state)).fetchone()
+            hashes[path] = row[0] if row else file_digest(path, hashlib.blake2b(digest_size=16))
+            if row is None:
+                read.append((path, state, hashes[path]))
         with base:  # one transaction
-            base.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", read.values())
-    known |= read
-    return [known[path][2] if path in known else "" for path in files]
+            base.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", read)
+    return [hashes.get(path, "") for path in files]
 
 
 def _state(path):

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from dassl.data import transforms
 from dassl.utils import read_image
 from PIL import Image
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .bank import blocks, open_bank, write_bank
@@ -25,7 +25,7 @@ from .contents import content_hashes
 from .data import VIEWS_BESIDE_IMAGES, FeatureTable, Store
 from .files import UserError, first_five, locked
 from .randomness import preserved_randomness, seed_all
-from .workers import image_batches
+from .workers import leave_signals
 
 BATCH = {"cpu": 4, "cuda": 256}  # images an encoder pass; a CPU is fastest where activations stay in its cache
 
@@ -96,7 +96,8 @@ class EncodingStore(Store):
         images = Views(sources, paths if self.named else None, transform, views, self.cfg.FEATURES.SEED)
         size = max(1, BATCH.get(device.type, 64) // max(views, 1))
         features, counts = [torch.empty(0, backbone.embed_dim, dtype=dtype)], [0]
-        for batch in image_batches(images, self.cfg.DATALOADER.NUM_WORKERS, batch_size=size, collate_fn=list):
+        workers = {"num_workers": self.cfg.DATALOADER.NUM_WORKERS, "worker_init_fn": leave_signals}
+        for batch in DataLoader(images, size, collate_fn=list, **workers):
             for arrays, reason in batch:
                 if reason:
                     self.faults[paths[len(counts) - 1]] = reason

@@ -203,10 +203,9 @@ def read_names(path: str | Path, key: str) -> list[str]:
     """The names in a text file with a name a line; lines that are empty or begin with # are none. Raises UserError that
     names the option `key`."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{key} {path} cannot be read ({error}); {EXPECTED}") from None
-    text = text.replace("\ufeff", "")  # a BOM, also where files with one were joined
     lines = [line.strip() for line in text.split("\n")]
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
@@ -216,13 +215,11 @@ def read_names(path: str | Path, key: str) -> list[str]:
 
 def require_different(names: Iterable[str], known: Iterable[str], where: str):
     """Raises UserError where two of `names`, or one of them and a `known` class, mean the same class."""
-    seen, problems = {plain(name): f"the class '{name}'" for name in known}, []
+    seen = {plain(name): f"the class '{name}'" for name in known}
     for name in names:
         if plain(name) in seen:
-            problems.append(f"'{name}' repeats {seen[plain(name)]}")
-        seen.setdefault(plain(name), f"'{name}'")
-    if problems:
-        raise UserError(f"{where}: {'; '.join(problems[:5])}{' ...' if len(problems) > 5 else ''}")
+            raise UserError(f"{where}: '{name}' repeats {seen[plain(name)]}")
+        seen[plain(name)] = f"'{name}'"
 
 
 def find_positions(wanted: Iterable[str], known: Iterable[str]) -> tuple[list[int], list[str]]:

@@ -4,12 +4,10 @@ import os
 import sys
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
 from .randomness import preserved_randomness
-from .run import free_name
 
 ONE_AT_A_TIME = threading.RLock()  # a fit seeds the random generators of the whole process
 
@@ -49,9 +47,8 @@ def logged(progress, out):
     finally:
         sys.stdout = log.console
         if out and os.path.isdir(out):
-            path = Path(out, "log.txt")
-            path = free_name(path, "log.txt-{}") if path.exists() else path
-            path.write_text("".join(log.kept), encoding="utf-8")
+            with open(os.path.join(out, "log.txt"), "a", encoding="utf-8") as file:
+                file.writelines(log.kept)
 
 
 def quiet():

@@ -16,7 +16,7 @@ from . import checkpoints, identity
 from .config import declare_options, parts_of
 from .contents import content_hashes
 from .files import RESULTS, UserError, hash_of, locked, names_hash, read_results, replacing, results_beside, summary
-from .tasks import TASKS
+from .tasks import TASKS, with_options
 from .version import __version__, commit
 
 try:
@@ -59,10 +59,7 @@ def identity_of(trainer) -> dict:
     drawn = [[store.relative(item.impath), int(item.label)] for item in trained]
     options, trainer.default_options, trainer.sections = options_of(trainer.cfg)
     templates = trainer.templates
-    trainer.cfg = trainer.cfg.clone()
-    trainer.cfg.defrost()
-    trainer.cfg.DATASET.TEMPLATE = templates[0] if len(templates) == 1 else templates
-    trainer.cfg.freeze()
+    trainer.cfg = with_options(trainer.cfg, TEMPLATE=templates[0] if len(templates) == 1 else templates)
     return {
         **options,
         "template": " | ".join(templates),
@@ -127,9 +124,7 @@ def record(trainer, metrics, unsupported=None, subset=None):
     cfg, task, dataset = trainer.cfg, trainer.task, trainer.task.dataset
     start = cfg.MODEL.INIT_WEIGHTS or next(filter(None, (plugin.source() for plugin in trainer.plugins)), "")
     source = results_beside(start) if start else {}
-    origin = {"source": source["dataset"]} if "dataset" in source else {}
-    extra, copies = trainer.own_results(), getattr(dataset, "test_images_trained_on", 0)
-    skipped = len(trainer.data.store.unreadable)
+    extra = trainer.own_results()
     for plugin in trainer.plugins:
         extra.update(plugin.results())
     return {
@@ -140,9 +135,9 @@ def record(trainer, metrics, unsupported=None, subset=None):
         "plugins": [plugin.NAME for plugin in trainer.plugins],
         "config": cfg.RUN.CONFIG,
         "seed": cfg.SEED,
-        **({"unseeded": True} if cfg.RUN.UNSEEDED else {}),
+        "unseeded": cfg.RUN.UNSEEDED,
         "shots": cfg.DATASET.NUM_SHOTS if task.real_classnames() else source.get("shots", cfg.DATASET.NUM_SHOTS),
-        **origin,
+        "source": source.get("dataset", ""),
         "backbone": {"name": trainer.backbone.name, "sha256": trainer.backbone.weights_hash},
         "split_hash": getattr(dataset, "split_hash", ""),
         "fewshot": getattr(dataset, "fewshot_source", ""),
@@ -150,8 +145,8 @@ def record(trainer, metrics, unsupported=None, subset=None):
         "metrics": metrics,
         "unsupported": unsupported or {},
         "subset": subset or {},
-        **({"skipped_images": skipped} if skipped else {}),
-        **({"test_images_trained_on": copies} if copies else {}),
+        "skipped_images": len(trainer.data.store.unreadable),
+        "test_images_trained_on": getattr(dataset, "test_images_trained_on", 0),
         "selection": trainer.selection,
         "temperature": trainer.temperature,
         "seconds": {name: round(value, 3) for name, value in trainer.watch.items()},
@@ -208,28 +203,23 @@ def alone_in(folder):
 
 
 def keep_older(path, own: dict):
-    """Moves the results of another evaluation than `own` from `path` to <path>.replaced-<n>."""
-    path = Path(path)
-    if not path.is_file() or read_results(path).get("identity") == own:
-        return
-    target = free_name(path, f"{path.stem}.replaced-{{}}.json")
-    path.rename(target)
-    print(f"{path} held another evaluation, which is now in {target.name}")
+    """Sets the results of another evaluation than `own` aside."""
+    if os.path.isfile(path) and read_results(path).get("identity") != own:
+        set_aside(Path(path))
 
 
-def free_name(path: Path, pattern: str) -> Path:
-    """The first path beside `path` that does not exist yet, numbered from 1."""
-    names = (path.with_name(pattern.format(number)) for number in count(1))
-    return next(name for name in names if not name.exists())
-
-
-def set_aside(folder):
-    """Moves the folder of a run to <folder>.replaced-<n> beside it. Raises UserError where it is no run's."""
+def set_aside_run(folder):
+    """Sets the folder of a run aside. Raises UserError where it is no run's."""
     folder = Path(folder)
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return
-    if not any(folder.glob("log.txt*")):
+    if any(folder.glob("log.txt*")):
+        set_aside(folder)
+    elif folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"--force moves aside what a run left, but {folder} is no run's folder (no log.txt in it)")
-    target = free_name(folder, f"{folder.name}.replaced-{{}}")
-    folder.rename(target)
-    print(f"--force: what lay in {folder} is now in {target}")
+
+
+def set_aside(path: Path):
+    """Moves a file or a folder to <path>.replaced-<n>."""
+    names = (path.with_name(f"{path.name}.replaced-{number}") for number in count(1))
+    target = next(name for name in names if not name.exists())
+    path.rename(target)
+    print(f"{path} held other results, which are now in {target}")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from . import checkpoints, files, metrics, run
-from .config import PRECISIONS, Range, build_schedule, check_overrides, options_of, per_step
+from .config import PRECISIONS, Range, build_schedule, check_overrides, options_of
 from .data import FeatureLoader
 from .files import UserError
 from .model.prompts import initial_context
@@ -120,10 +120,7 @@ class FeatureTrainer(Predictor):
     def prepare(self):
         """Plug-ins train or load what they need."""
         if self.NEEDS_FEATURES and self.cfg.DATASET.NUM_SHOTS == 0:
-            raise UserError(
-                f"{type(self).__name__} is made of training images, and DATASET.NUM_SHOTS is 0: give at least 1, or "
-                "choose a trainer that needs none"
-            )
+            raise UserError(f"{type(self).__name__} is made of training images: give DATASET.NUM_SHOTS 1 or more")
         for plugin in self.plugins:
             plugin.prepare()
 
@@ -145,7 +142,9 @@ class FeatureTrainer(Predictor):
         if self.cfg.RESUME and not self.start_epoch:
             raise UserError(f"RESUME names {self.cfg.RESUME}, which holds no checkpoint to continue from")
         self.epoch = max(self.start_epoch - 1, 0)
-        loader, optim = self.training_batches() if self.trains else [], self.cfg.OPTIM
+        loader, optim = self.make_loader() if self.trains else [], self.cfg.OPTIM
+        for plugin in self.plugins:
+            loader = plugin.batches(loader)
         self.num_batches = len(loader)
         if self.output_dir:
             self.init_writer(os.path.join(self.output_dir, "tensorboard"))
@@ -156,11 +155,12 @@ class FeatureTrainer(Predictor):
                 seed_all(self.cfg.SEED, "finetune", epoch)
                 started, steps, rate = time.perf_counter(), [], self.get_current_lr()
                 self.head.train()
+                one_pass = getattr(self.head, "one_pass", nullcontext)  # in it texts are encoded once
                 for self.batch_idx, self.batch in enumerate(loader):
                     features, labels = self.features_of(self.batch)
                     for plugin in self.plugins:
                         features, labels = plugin.batch(features, labels)
-                    with torch.autocast(self.device.type, enabled=self.autocast), self.one_pass():
+                    with torch.autocast(self.device.type, enabled=self.autocast), one_pass():
                         loss, logits = self.compute_loss(features, labels)
                         penalties = {}
                         for plugin in self.plugins:
@@ -180,7 +180,7 @@ class FeatureTrainer(Predictor):
                 checkpoints.keep(self)
                 bar.update()
         if self.keeps_best:
-            checkpoints.load_head(self, self.output_dir)
+            checkpoints.load_head(self, os.path.join(self.checkpoints.folder, checkpoints.BEST))
             self.selection = "best epoch on few-shot validation of the trained classes"
         self.see_through_head()
         print("Finish training")
@@ -217,7 +217,7 @@ class FeatureTrainer(Predictor):
         optimizer = scheduler = None
         if self.trains and training:
             optimizer = self.build_optimizer(self.head)
-            scheduler = build_schedule(optimizer, per_step(self.cfg.OPTIM, lambda: len(self.make_loader())))
+            scheduler = build_schedule(optimizer, self.cfg.OPTIM, lambda: len(self.make_loader()))
         self._models.pop(self.MODEL_NAME, None)  # a loaded head replaces the initial one
         self.register_model(self.MODEL_NAME, self.head, optimizer, scheduler)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast)
@@ -226,13 +226,6 @@ class FeatureTrainer(Predictor):
         if training:
             for plugin in self.plugins:
                 plugin.attach(self.head)
-
-    def training_batches(self):
-        """The loader, as plug-ins extend it."""
-        loader = self.make_loader()
-        for plugin in self.plugins:
-            loader = plugin.batches(loader)
-        return loader
 
     def features_of(self, batch: dict) -> tuple[Tensor, Tensor]:
         """-> unit features [B, d] fp32, labels [B]; images (FEATURES.VIEWS 0) are encoded on the way. Synthetic rows
@@ -251,10 +244,6 @@ class FeatureTrainer(Predictor):
             return self.backbone.text_projection[:0].float()
         return self.encode_frozen(self.batch["img"])
 
-    def one_pass(self):
-        """Within it a prompt head computes its text features once."""
-        return self.head.one_pass() if hasattr(self.head, "one_pass") else nullcontext()
-
     def update(self, loss: Tensor):
         """One step of the optimiser; the scaler leaves the loss as it is unless PREC is amp."""
         optimizer = self._optims[self.MODEL_NAME]
@@ -267,13 +256,11 @@ class FeatureTrainer(Predictor):
         """The mean of each name over the steps of an epoch: the one place of an epoch that waits for the device. Raises
         UserError where a value or a parameter is not finite, so that no checkpoint holds it."""
         values = {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
-        broken = [f"the {name}" for name, value in values.items() if not value.isfinite().all()]
-        if not all(torch.isfinite(p).all() for p in self.head.parameters()):
-            broken.append("a parameter")
+        checked = values | {f"parameter {name}": value for name, value in self.head.named_parameters()}
+        broken = [name for name, value in checked.items() if not value.isfinite().all()]
         if broken:
-            where = f"epoch {self.epoch + 1} (lr {self.get_current_lr():.3g})"
             raise UserError(
-                f"{type(self).__name__}: {broken[0]} is not finite at {where}. Last good checkpoint: "
+                f"{type(self).__name__}: the {broken[0]} is not finite at epoch {self.epoch + 1}. Last good one: "
                 f"{self.checkpoints.newest() or 'none yet'}. A smaller OPTIM.LR is the usual cure"
             )
         return {name: sum(value.tolist()) / len(steps) for name, value in values.items()}
@@ -309,7 +296,6 @@ class PromptTrainer(FeatureTrainer):
         words, length = self.options.CTX_INIT, self.options.N_CTX
         ctx = initial_context(self.backbone, words, length, classes)
         if words and length not in (ctx.shape[-2], options_of(type(self))["N_CTX"]):
-            key = f"TRAINER.{self.SECTION}.N_CTX"
-            raise UserError(f"{key} is {length}, but CTX_INIT '{words}' is {ctx.shape[-2]} tokens: leave one out")
+            raise UserError(f"N_CTX is {length}, but CTX_INIT '{words}' is {ctx.shape[-2]} tokens: leave one out")
         print(f"context: '{words}'" if words else f"context: random, {tuple(ctx.shape)}")
         return ctx

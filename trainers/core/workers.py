@@ -22,34 +22,26 @@ class AugmentedImages(DatasetWrapper):
             return super().__getitem__(idx)
 
 
-class ImageLoader:
+class ImageLoader(DataLoader):
     """Batches of `items` (Datum), augmented on the fly as CoOp does: {"img": [B, 3, H, W], "label": [B], ...}. What an
     epoch draws comes from torch's global generator, and is the same for any number of workers."""
 
     def __init__(self, cfg, items):
         c = cfg.DATALOADER.TRAIN_X
         transform = transforms.build_transform(cfg, is_train=True)
-        self.images = AugmentedImages(cfg, items, transform=transform, is_train=True)
-        self.loader = image_batches(
-            self.images,
-            cfg.DATALOADER.NUM_WORKERS,
+        super().__init__(
+            AugmentedImages(cfg, items, transform=transform, is_train=True),
+            num_workers=cfg.DATALOADER.NUM_WORKERS,
+            worker_init_fn=leave_signals,
             batch_size=c.BATCH_SIZE,
             sampler=build_sampler(c.SAMPLER, cfg, items, c.BATCH_SIZE, c.N_DOMAIN, c.N_INS),
             drop_last=c.DROP_LAST and len(items) >= c.BATCH_SIZE,
             pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
         )
 
-    def __len__(self):
-        return len(self.loader)
-
     def __iter__(self):
-        self.images.epoch_seed = int(torch.randint(2**31, ()))  # before the workers are forked
-        return iter(self.loader)
-
-
-def image_batches(dataset, workers, **options):
-    """DataLoader with `workers` processes, which end with this one."""
-    return DataLoader(dataset, num_workers=workers, worker_init_fn=leave_signals, **options)
+        self.dataset.epoch_seed = int(torch.randint(2**31, ()))  # before the workers are forked
+        return super().__iter__()
 
 
 def leave_signals(worker):

@@ -1,15 +1,13 @@
-"""Checkpoints that were changed or are no checkpoints are refused by name; the best epoch stays the best one."""
+"""Checkpoints that were changed or are no checkpoints are refused by name."""
 
 import zipfile
 
 import pytest
 import torch
 from dassl.utils import UserError
-from runs import Killed, argv, evaluate, log, results, same_state
+from runs import check_a_killed_run_ends_like_one_left_alone, same_state
 
-import train
 from trainers.core.checkpoints import BEST, ROLLING, Checkpoints, Rolling, read, write
-from trainers.core.trainer import FeatureTrainer
 
 STATE = {
     "state_dict": {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(True)},
@@ -57,55 +55,12 @@ def test_the_newest_is_never_the_best(tmp_path):
         found.find(3)
 
 
-BEST_VAL = ("TEST.FINAL_MODEL", "best_val")
-
-
-@pytest.fixture
-def rising(monkeypatch):
-    """rising(): from here on each epoch is better on validation than the one before."""
-
-    def begin():
-        found = iter(range(1, 100))
-        monkeypatch.setattr("trainers.core.checkpoints.top1", lambda predicted, labels: float(next(found)))
-
-    begin()
-    return begin
-
-
-def test_killed_behind_the_best_of_an_epoch_it_ends_like_one_left_alone(rising, tiny_bank, tmp_path, monkeypatch):
-    """In front of the other files of that epoch, which are written all the same."""
-    whole, cut, save = tmp_path / "whole", tmp_path / "cut", FeatureTrainer.save_model
-    train.main(argv(tiny_bank, whole, "CoOp", *BEST_VAL))
-
-    def dying(trainer, epoch, directory, **given):
-        save(trainer, epoch, directory, **given)
-        if epoch == 1 and given.get("model_name") == BEST:
-            raise Killed
-
-    rising()
-    with monkeypatch.context() as patch:
-        patch.setattr(FeatureTrainer, "save_model", dying)
-        with pytest.raises(Killed):
-            train.main(argv(tiny_bank, cut, "CoOp", *BEST_VAL))
-    rising()
-    train.main(argv(tiny_bank, cut, "CoOp", *BEST_VAL))
-    files = [sorted(path.name for path in (folder / "prompt_learner").iterdir()) for folder in (whole, cut)]
-    assert files[0] == files[1] and results(cut)["metrics"] == results(whole)["metrics"] and same_state(whole, cut)
-
-
-def test_a_missing_best_epoch_is_never_replaced_by_the_last(rising, tiny_bank, tmp_path):
-    out = tmp_path / "run"
-    train.main(argv(tiny_bank, out, "CoOp", *BEST_VAL))
-    (out / "prompt_learner" / BEST).unlink()
-    with pytest.raises(UserError, match=f"{BEST} is missing.*--force"):
-        evaluate(out, tiny_bank, tmp_path / "eval", "CoOp")
-    (out / "results.json").unlink()
-    with pytest.raises(UserError, match=f"{BEST} is missing.*--force"):
-        train.main(argv(tiny_bank, out, "CoOp", *BEST_VAL))
-    train.main(
-        ["--eval-only", "--load-epoch", "3", "--model-dir", str(out), *argv(tiny_bank, tmp_path / "eval", "CoOp")]
-    )
-    assert "loaded" in log(tmp_path / "eval")
+def test_a_killed_run_that_keeps_its_best_epoch_ends_like_one_left_alone(tiny_bank, tmp_path, monkeypatch):
+    options = "TEST.FINAL_MODEL", "best_val"
+    check_a_killed_run_ends_like_one_left_alone(monkeypatch, tmp_path, tiny_bank, "CoOp", *options)
+    best, other = (read(str(tmp_path / run / "prompt_learner" / BEST)) for run in ("whole", "cut"))
+    assert best["epoch"] == other["epoch"] and best["val_result"] == other["val_result"]
+    assert same_state(best["state_dict"], other["state_dict"])
 
 
 def test_what_is_newer_than_the_last_saving_is_saved_at_an_interrupt():
