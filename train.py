@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -40,7 +41,7 @@ FLAGS = [  # flag, the option that it sets, what argparse needs to know, help
     ("--no-train", "", SWITCH, "set everything up, but do not train"),
     ("--force", "", SWITCH, "train anew; what --output-dir holds is moved to <output-dir>.replaced-<n>"),
     ("--print-config", "", SWITCH, "print the resulting configuration, and stop"),
-    ("opts", "", {"nargs": "*", "default": []}, "KEY VALUE pairs, as in the config files"),
+    ("opts", "", {"nargs": argparse.REMAINDER, "default": []}, "KEY VALUE pairs, as in the config files"),
 ]
 
 
@@ -48,7 +49,13 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for flag, _, kind, text in FLAGS:
         parser.add_argument(flag, help=text, **kind)
-    return parser.parse_intermixed_args(argv)
+    args = parser.parse_args(argv)
+    late = [word for word in args.opts if word.startswith("--")]
+    if late:
+        raise UserError(f"flags stand before the KEY VALUE options: put {late[0]} in front of {args.opts[0]}")
+    if args.force and (args.eval_only or args.no_train):
+        raise UserError("--force is for training anew; leave it out with --eval-only and --no-train")
+    return args
 
 
 if __name__ == "__main__":
@@ -69,6 +76,8 @@ from trainers.core.files import RESULTS  # noqa: E402
 
 BANKS = ROOT / "datasets" / "banks"
 SIGNALS = [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)]  # Windows has no SIGHUP
+ECHO = 0.5  # seconds
+SEEDS = 2**32  # that NumPy takes, from 0
 
 
 def setup_cfg(args):
@@ -93,6 +102,8 @@ def setup_cfg(args):
     cfg.RUN.CONFIG = cfg.RUN.CONFIG or Path(*args.config_file[:1]).stem
     if not cfg.DATASET.ROOT and not cfg.FEATURES.BANK:
         use_shipped_bank(cfg, Path(args.dataset_config_file).stem or cfg.DATASET.NAME.lower(), not args.print_config)
+    if cfg.SEED >= SEEDS:
+        raise UserError(f"the seed {cfg.SEED} is too large: --seed takes 0 to {SEEDS - 1}")
     if cfg.SEED < 0 and not (args.eval_only or args.print_config):
         cfg.SEED, cfg.RUN.UNSEEDED = drawn_seed("" if args.force else cfg.RESUME or cfg.OUTPUT_DIR), True
     cfg.USE_CUDA = cfg.USE_CUDA and torch.cuda.is_available()
@@ -122,7 +133,7 @@ def drawn_seed(output):
         begun = trainers.run_config(output)
         if begun.RUN.UNSEEDED:
             return begun.SEED
-    return secrets.randbelow(2**32)  # what NumPy takes
+    return secrets.randbelow(SEEDS)
 
 
 def differing_options(cfg):
@@ -141,7 +152,7 @@ def main(argv=None):
         print(cfg.dump(), end="")
         return
     with run.alone_in(cfg.OUTPUT_DIR):
-        if args.force and not args.eval_only:
+        if args.force:
             run.set_aside_run(cfg.OUTPUT_DIR)
         if cfg.SEED >= 0:
             set_random_seed(cfg.SEED)
@@ -162,9 +173,15 @@ def main(argv=None):
 
 def interrupt(number, frame):
     """What the first signal does: it ends the run with a line that says how to go on, exit code 130 for SIGINT, 143 for
-    SIGTERM. Later ones, as a cluster or an impatient user may send them, do not disturb what is being saved."""
+    SIGTERM. A second one ends the process at once, unless it is the first one's echo, as a cluster may send it."""
+    began = time.monotonic()
+
+    def end(number, frame):
+        if time.monotonic() - began > ECHO:
+            os._exit(128 + number)
+
     for each in SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, end)
     name = signal.Signals(number).name
     # not print, in the middle of which the signal may have come
     os.write(2, f"\ninterrupted by {name}; the same command goes on from the last checkpoint\n".encode())

@@ -150,6 +150,9 @@ def open_head(trainer, place: str, parts, epoch: int | None = None, overridden=(
     """
     path = place if os.path.isfile(place) else Checkpoints(place, trainer.MODEL_NAME).find(epoch)
     checkpoint = read(path)
+    kept_best = (checkpoint.get("best_result") or -math.inf) > -math.inf
+    if kept_best and epoch is None and path != place and os.path.basename(path) != BEST:
+        raise UserError(f"{BEST} is missing beside {path}: train anew with --force, or take an epoch by --load-epoch")
     if not checkpoint.get("classnames"):  # stock CoOp's has none: they are those of the data
         trainer.open_data(training=False)
     names = list(checkpoint.get("classnames") or trainer.head_classnames())
@@ -259,6 +262,8 @@ def resume(trainer, directory: str) -> int:
         trainer._optims[trainer.MODEL_NAME].load_state_dict(checkpoint["optimizer"])
         trainer._scheds[trainer.MODEL_NAME].load_state_dict(checkpoint["scheduler"])
         trainer.scaler.load_state_dict(checkpoint["scaler"])
+    if trainer.keeps_best and directory != trainer.output_dir:
+        trainer.checkpoints.write(read(os.path.join(os.path.dirname(path), BEST)), name=BEST)
     trainer.best_result, trainer.history = checkpoint["best_result"], list(checkpoint["history"])
     trainer.watch |= checkpoint["seconds"]  # of a stage that is gone through again the longer time
     print(f"resumed {path} after {checkpoint['epoch']} epochs")

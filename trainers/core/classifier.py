@@ -149,7 +149,7 @@ class Model:
         if os.path.exists(path):
             raise UserError(f"{path} exists: give a folder that does not")
         if self._folder:
-            left_out = shutil.ignore_patterns("log.txt*", "tensorboard", "results*.json")
+            left_out = shutil.ignore_patterns("log.txt*", "tensorboard", "results*.json*")
             shutil.copytree(self._folder, path, ignore=left_out)
             record = read_results(Path(self._folder, RESULTS))
         else:

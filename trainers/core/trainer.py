@@ -180,7 +180,7 @@ class FeatureTrainer(Predictor):
                 checkpoints.keep(self)
                 bar.update()
         if self.keeps_best:
-            checkpoints.load_head(self, os.path.join(self.checkpoints.folder, checkpoints.BEST))
+            checkpoints.load_head(self, self.output_dir)
             self.selection = "best epoch on few-shot validation of the trained classes"
         self.see_through_head()
         print("Finish training")

@@ -77,3 +77,18 @@ def test_what_is_newer_than_the_last_saving_is_saved_at_an_interrupt():
         rolling.offer(lambda: state, seconds=60)
         raise ZeroDivisionError  # after another error nothing is
     assert len(saved) == 3
+
+
+def test_a_missing_best_epoch_is_never_replaced_by_the_last(rising, tiny_bank, tmp_path):
+    out = tmp_path / "run"
+    train.main(argv(tiny_bank, out, "CoOp", *BEST_VAL))
+    (out / "prompt_learner" / BEST).unlink()
+    with pytest.raises(UserError, match=f"{BEST} is missing.*--force"):
+        evaluate(out, tiny_bank, tmp_path / "eval", "CoOp")
+    (out / "results.json").unlink()
+    with pytest.raises(UserError, match=f"{BEST} is missing.*--force"):
+        train.main(argv(tiny_bank, out, "CoOp", *BEST_VAL))
+    train.main(
+        ["--eval-only", "--load-epoch", "3", "--model-dir", str(out), *argv(tiny_bank, tmp_path / "eval", "CoOp")]
+    )
+    assert "loaded" in log(tmp_path / "eval")
