@@ -63,35 +63,6 @@ def test_saved_plain_and_named_as_newest(tmp_path, capsys):
     assert (tmp_path / "checkpoint").read_text() == "model.pth.tar-3\n"
 
 
-@pytest.mark.parametrize("by_upstream", [False, True])
-def test_resume_equals_no_interruption(tmp_path, by_upstream, capsys):
-    """Also from a checkpoint of upstream's, whose schedule is an object: then the schedule follows the epoch."""
-    straight, content = trained(5)[0], state(*trained(2), 2)
-    save_checkpoint(content, str(tmp_path))
-    if by_upstream:
-        torch.save({**content, "scheduler": {"successor": Successor()}}, tmp_path / "model.pth.tar-2")
-    model, optimizer, scheduler = trained(0, seed=1)
-    assert resume_from_checkpoint(str(tmp_path), model, optimizer, scheduler) == 2
-    assert optimizer.param_groups[0]["lr"] == content["optimizer"]["param_groups"][0]["lr"]
-    for _ in range(3):
-        step(model, optimizer, scheduler)
-    assert by_upstream or torch.equal(model.weight, straight.weight) and torch.equal(model.bias, straight.bias)
-
-
-def test_a_failed_write_leaves_the_last_good_one(tmp_path, monkeypatch):
-    save_checkpoint(state(*trained(1), 1), str(tmp_path))
-    good = (tmp_path / "model.pth.tar-1").read_bytes()
-
-    def full_disk(content, path):
-        raise OSError("no space left")
-
-    monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        save_checkpoint(state(*trained(1), 1), str(tmp_path))
-    assert (tmp_path / "model.pth.tar-1").read_bytes() == good
-    assert sorted(os.listdir(tmp_path)) == ["checkpoint", "model.pth.tar-1"]
-
-
 class Successor:
     """Stands for the scheduler object inside upstream's own checkpoints."""
 
@@ -111,7 +82,8 @@ class Attack:
 
 
 def test_upstream_checkpoints_are_read_without_their_objects(tmp_path):
-    model, optimizer, _ = trained(1)
+    """Their schedule, an object, follows the epoch."""
+    model, optimizer, _ = trained(7)
     extra = {"half": torch.ones(2, dtype=torch.float16), "p": torch.nn.Parameter(torch.ones(1))}
     content = {
         "state_dict": {**model.state_dict(), **extra},
@@ -125,6 +97,10 @@ def test_upstream_checkpoints_are_read_without_their_objects(tmp_path):
     got = load_checkpoint(str(path))
     assert set(got) == {"state_dict", "epoch"} and got["epoch"] == 7
     assert torch.equal(got["state_dict"]["weight"], model.weight) and got["state_dict"]["half"].dtype == torch.float16
+    torch.save({**content, "state_dict": model.state_dict()}, path)
+    resumed, optimizer, scheduler = trained(0, seed=1)
+    assert resume_from_checkpoint(str(tmp_path), resumed, optimizer, scheduler, path.name) == 7
+    assert scheduler.get_last_lr() == [pytest.approx(content["optimizer"]["param_groups"][0]["lr"])]
     assert not (tmp_path / "owned").exists()
     torch.load(path, weights_only=False)
     assert (tmp_path / "owned").exists()  # the file is a live one

@@ -6,8 +6,11 @@ import re
 
 import pytest
 import torch
+from dassl.config import get_cfg_default
 from dassl.data.datasets import read_fewshot
-from dassl.utils import check_isfile
+from dassl.engine import TrainerX
+from dassl.evaluation import Classification
+from dassl.utils import UserError, check_isfile
 from helpers.coop_checkout import make_checkout, run
 
 OPTIONS = (
@@ -22,9 +25,9 @@ def checkout(tmp_path_factory):
     return make_checkout(tmp_path_factory.mktemp("checkout"))
 
 
-def command(checkout, name, subset, *flags, **environment):
+def command(checkout, name, subset, *flags, options=(), **environment):
     """Runs train.py as a user would, into out/`name`; -> (its exit code, its output)."""
-    words = ["--trainer", "CoOp", "--output-dir", f"out/{name}", *flags, *OPTIONS, subset]
+    words = ["--trainer", "CoOp", "--output-dir", f"out/{name}", *flags, *OPTIONS, subset, *options]
     done = run(checkout, *words, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="", **environment)
     return done.returncode, done.stdout + done.stderr
 
@@ -69,12 +72,14 @@ def test_a_killed_run_resumes_and_ends_the_same(checkout, straight):
     assert code == 9 and "Finish training" not in out
     folder = checkout / "checkout/out/killed"
     assert (folder / "log.txt").read_text().rstrip().endswith("model.pth.tar-2")
-    code, out = command(checkout, "killed", "base")
-    assert code == 0 and "epoch [3/4]" in out and "epoch [2/4]" not in out
-    assert accuracies(out) == accuracies(straight)
-    files = [checkout / f"checkout/out/{name}/prompt_learner/model.pth.tar-4" for name in ("base", "killed")]
-    one, other = (torch.load(file, weights_only=True) for file in files)
-    assert torch.equal(one["state_dict"]["ctx"], other["state_dict"]["ctx"]) and one["scheduler"] == other["scheduler"]
+    whole = torch.load(checkout / "checkout/out/base/prompt_learner/model.pth.tar-4", weights_only=True)
+    for name, options in {"elsewhere": ["RESUME", "out/killed"], "killed": []}.items():
+        code, out = command(checkout, name, "base", options=options)
+        assert code == 0 and "epoch [3/4]" in out and "epoch [2/4]" not in out
+        assert accuracies(out) == accuracies(straight)
+        found = torch.load(checkout / f"checkout/out/{name}/prompt_learner/model.pth.tar-4", weights_only=True)
+        assert torch.equal(found["state_dict"]["ctx"], whole["state_dict"]["ctx"])
+        assert found["scheduler"] == whole["scheduler"]
     assert [bool(re.fullmatch(r"log\.txt(-\d{4}(-\d\d){5})?", path.name)) for path in folder.glob("log*")] == [True] * 2
 
 
@@ -85,3 +90,17 @@ def test_evaluation_of_new_classes_with_the_base_weights(checkout, straight):
     assert "reading " in out  # the few-shot pickle of the training run
     code, out = command(checkout, "again", "base", *weights)
     assert code == 0 and accuracies(out) == accuracies(straight)
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_step(checkout):
+    code, out = command(checkout, "nan", "base", options=["OPTIM.LR", "1e38"])
+    assert code == 1 and re.search(r"NonFiniteLoss: .*nan in epoch 2, batch 2", out)
+    assert {*os.listdir(checkout / "checkout/out/nan/prompt_learner")} == {"checkpoint", "model.pth.tar-1"}
+
+
+def test_selection_never_falls_back_to_the_test_set():
+    trainer = object.__new__(TrainerX)
+    trainer.cfg, trainer._models, trainer.val_loader = get_cfg_default(), {}, None
+    trainer.evaluator = Classification(trainer.cfg)
+    with pytest.raises(UserError, match="has no validation set"):
+        trainer.test("val")
