@@ -79,19 +79,9 @@ def main():
         sys.exit(print("error: the data are gone", file=sys.stderr) or 3)
     if "FAKE_NO_RESULTS" in os.environ:
         sys.exit()
-    first = 80 + int(value["--seed"]) / 100  # no seed is a copy of another
-    metrics = {{"base": first, "new": 50.0, "H": 2 * first * 50 / (first + 50), "all": 60.0}}
-    if value["TASK"] in ("fewshot", "cross_dataset", "domain_generalization"):
-        metrics = {{"accuracy": 70.0}}
-    if value["TASK"] == "gzsl":
-        metrics = {{"seen": first, "unseen": 50.0, "H": 2 * first * 50 / (first + 50)}}
-    dataset = value["RUN.DATASET"]
-    record = {{"task": value["TASK"], "dataset": dataset, "trainer": value["--trainer"], "config": value["RUN.CONFIG"]}}
-    record |= {{"seed": int(value["--seed"]), "shots": int(value["DATASET.NUM_SHOTS"]), "metrics": metrics}}
-    record |= {{"backbone": {{"name": "MiniCLIP", "sha256": "ab" * 32}}, "bank": None, "unsupported": {{}}}}
-    record |= {{"split_hash": f"split-{{dataset}}", "classnames_hash": f"names-{{dataset}}"}}
-    record |= {{"identity": options_of(setup_cfg(value))[0]}}
-    write_results(folder / "results.json", record)
+    metrics = {{"base": 80.01, "new": 50.0}}
+    identity = options_of(setup_cfg(value))[0]
+    write_results(folder / "results.json", {{"metrics": metrics, "bank": None, "identity": identity}})
 
 
 if __name__ == "__main__":

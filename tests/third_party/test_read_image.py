@@ -57,19 +57,13 @@ def test_other_modes_keep_their_colours(tmp_path):
 
 
 @pytest.mark.parametrize("ink, paper", [(0, 255), (255, 0)])
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_a_shape_in_the_transparency_alone_is_seen(tmp_path, mode, ink, paper):
+def test_a_shape_in_the_transparency_alone_is_seen(tmp_path, ink, paper):
     """A logo, or a digit (NVIDIA DIGITS #85): without its transparency it is one colour."""
     alpha = Image.new("L", (8, 8))
     alpha.paste(255, (2, 2, 6, 6))
-    if mode == "P":
-        image = alpha.point(lambda value: value // 255).convert("P")
-        image.putpalette([ink] * 6)
-        image.save(tmp_path / "logo.png", transparency=bytes([0, 255]))
-    else:
-        image = Image.new("L", (8, 8), ink).convert(mode)
-        image.putalpha(alpha)
-        image.save(tmp_path / "logo.png")
+    image = Image.new("RGB", (8, 8), (ink,) * 3)
+    image.putalpha(alpha)
+    image.save(tmp_path / "logo.png")
     found = pixels(read_image(str(tmp_path / "logo.png")))[:, :, 0]
     assert found[0, 0] == paper and found[4, 4] == ink
 

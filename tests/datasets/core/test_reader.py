@@ -16,21 +16,10 @@ def files(folder):
     return sorted(os.path.join(top, name) for top, _, names in os.walk(folder) for name in names)
 
 
-def paths(items):
-    return [item.impath for item in items]
-
-
 def make_bank(path, **changes):
     header = {"format": "ship-bank-1", "dataset": "Caltech101"} | changes
     save_file({"train.features": np.zeros((1, 4), np.float16)}, path, header)
     return path
-
-
-@pytest.fixture
-def bank(caltech, tmp_path):
-    return make_bank(
-        tmp_path / "bank.safetensors", split=(caltech / "caltech-101" / "split_zhou_Caltech101.json").read_text()
-    )
 
 
 def test_all_classes_all_images(load, caltech):
@@ -56,7 +45,9 @@ def test_half_of_the_classes(load, caltech, subset, names):
 
 
 @pytest.mark.parametrize("subset, shots", [("all", -1), ("base", 4), ("new", 4)])
-def test_bank_gives_the_same_items_without_images(load, caltech, bank, subset, shots):
+def test_bank_gives_the_same_items_without_images(load, caltech, tmp_path, subset, shots):
+    split = (caltech / "caltech-101" / "split_zhou_Caltech101.json").read_text()
+    bank = make_bank(tmp_path / "bank.safetensors", split=split)
     images, before = load("Caltech101", caltech, shots, seed=3, subset=subset), files(caltech)
     items = load("Caltech101", "", shots, seed=3, subset=subset, bank=bank)
     assert files(caltech) == before and items.image_dir == "" and items.split_hash == images.split_hash

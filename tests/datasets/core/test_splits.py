@@ -4,15 +4,7 @@ from collections import Counter
 import pytest
 from dassl.utils import UserError
 
-from datasets.core.splits import (
-    Item,
-    Split,
-    check_split,
-    class_names,
-    split_classes,
-    split_hash,
-    subsample,
-)
+from datasets.core.splits import Item, Split, check_split, class_names, split_classes, split_hash, subsample
 
 GOOD = {
     "train": [["b/1.jpg", 1, "bee"], ["a/1.jpg", 0, "ant"], ["c/1.jpg", 2, "cat"]],
