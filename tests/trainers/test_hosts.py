@@ -45,12 +45,10 @@ def config(family, out, trainer, *options):
     cfg.TRAINER.COOP, cfg.DATASET.SUBSAMPLE_CLASSES = CN({"W": 8.0, "CTX_INIT": ""}), "base"
     ship.extend_cfg(cfg)
     cfg.merge_from_file(str(family.folder / "checkout/config.yaml"))
-    places = {"DATASET.ROOT": family.folder / "data", "FEATURES.DIR": family.folder / "cache", "OUTPUT_DIR": out}
-    cfg.merge_from_list([str(word) for pair in places.items() for word in pair])
-    cfg.merge_from_list(["DATASET.NAME", "Colours", "TRAINER.NAME", trainer, "SEED", 1, "VERBOSE", False])
-    cfg.merge_from_list(
-        ["FEATURES.VIEWS", 1, "OPTIM.LR", 0.02, "OPTIM.WARMUP_EPOCH", -1, "OPTIM.MAX_EPOCH", 1, *options]
-    )
+    places = ["DATASET.ROOT", str(family.folder / "data"), "FEATURES.DIR", str(family.folder / "cache")]
+    names = ["OUTPUT_DIR", str(out), "DATASET.NAME", "Colours", "TRAINER.NAME", trainer, "SEED", 1, "VERBOSE", False]
+    small = ["FEATURES.VIEWS", 1, "OPTIM.LR", 0.02, "OPTIM.WARMUP_EPOCH", -1, "OPTIM.MAX_EPOCH", 1]
+    cfg.merge_from_list([*places, *names, *small, *options])
     cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = [*miniclip.PIXEL_MEAN], [*miniclip.PIXEL_STD]
     return cfg
 
