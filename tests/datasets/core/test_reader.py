@@ -42,6 +42,8 @@ def test_half_of_the_classes(load, caltech, subset, names):
     for part in ("train_x", "val", "test"):
         expected = [(d.impath, names.index(d.classname)) for d in getattr(whole, part) if d.classname in names]
         assert [(d.impath, d.label) for d in getattr(half, part)] == expected
+    with pytest.raises(UserError, match="SUBSAMPLE_CLASSES is 'old'; it must be one of: all, base, new"):
+        load("Caltech101", caltech, subset="old")
 
 
 @pytest.mark.parametrize("subset, shots", [("all", -1), ("base", 4), ("new", 4)])

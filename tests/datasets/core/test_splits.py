@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 from dassl.utils import UserError
 
-from datasets.core.splits import Item, Split, check_split, class_names, split_classes, split_hash, subsample
+from datasets.core.splits import Item, check_split, split_classes, split_hash
 
 GOOD = {
     "train": [["b/1.jpg", 1, "bee"], ["a/1.jpg", 0, "ant"], ["c/1.jpg", 2, "cat"]],
@@ -48,17 +48,6 @@ def test_hash_depends_on_order_labels_and_parts_alone():
     ]
     assert len({split_hash(s) for s in [split, *others]}) == 4
     assert len(split_hash(split)) == 12 and int(split_hash(split), 16) >= 0
-
-
-def test_base_is_the_first_ceil_half_of_the_labels_and_both_are_relabelled():
-    split = check_split(GOOD, "here")
-    base, new = subsample(split, "base"), subsample(split, "new")
-    assert class_names(base) == ["ant", "bee"] and class_names(new) == ["cat"]
-    assert base.train == [Item("b/1.jpg", 1, "bee"), Item("a/1.jpg", 0, "ant")]  # order of the split is kept
-    assert new == Split([Item("c/1.jpg", 0, "cat")], [], [Item("c/3.jpg", 0, "cat")])
-    assert subsample(split, "all") is split
-    with pytest.raises(UserError, match="all, base, new"):
-        subsample(split, "old")
 
 
 def test_split_classes_is_50_20_30_per_class_and_repeats():

@@ -5,7 +5,6 @@ readers.
 import dataclasses
 import hashlib
 import importlib
-import inspect
 import io
 import os
 import tarfile
@@ -173,12 +172,6 @@ def test_devices_and_links_that_lead_out_are_refused(tmp_path, form, to):
     with pytest.raises(UserError, match="x cannot be unpacked; if it is damaged, delete it"):
         preparing.unpack(Resource("x", [], {}), archive, tmp_path / "out")
     assert os.listdir(tmp_path / "out") == ["ok.jpg"]
-
-
-def test_the_real_gdown_takes_the_arguments_used():
-    gdown = pytest.importorskip("gdown")
-    assert [*inspect.signature(gdown.download).parameters][:2] == ["url", "output"]
-    assert "resume" in inspect.signature(gdown.download).parameters
 
 
 def test_page_is_current(data, capsys):
