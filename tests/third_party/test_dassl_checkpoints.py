@@ -29,15 +29,11 @@ def trained(steps, model=None, seed=0):
     optimizer = build_optimizer(model, cfg)
     scheduler = build_lr_scheduler(optimizer, cfg)
     for _ in range(steps):
-        step(model, optimizer, scheduler)
+        optimizer.zero_grad()
+        model(torch.ones(1, 3)).square().sum().backward()
+        optimizer.step()
+        scheduler.step()
     return model, optimizer, scheduler
-
-
-def step(model, optimizer, scheduler):
-    optimizer.zero_grad()
-    model(torch.ones(1, 3)).square().sum().backward()
-    optimizer.step()
-    scheduler.step()
 
 
 def state(model, optimizer, scheduler, epoch):
