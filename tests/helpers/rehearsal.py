@@ -5,8 +5,11 @@ import math
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 from dassl.config import get_cfg_default
+from dassl.optim import build_lr_scheduler, build_optimizer
+from torch import nn
 
 import train
 import trainers as package
@@ -20,6 +23,7 @@ package.extend_cfg(get_cfg_default())  # registers the trainers
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
 SHOTS = 2
+FAMILIES = {"miniclip": "MiniCLIP", "vit_b16": "ViT-B/16"}  # how a file's name starts, and its backbone
 # Small in epochs, sizes and draws; everything else is the configuration file's own.
 # The random CLIP's towers have two blocks.
 SMALL = """
@@ -98,6 +102,25 @@ def command(data, out, config, dataset, *options, task="base2new", shots=SHOTS):
         words += ["--config-file", path]
     images = ["FEATURES.VIEWS", 0] if trainers()[config.split("/")[0]].TUNES_IMAGES else []
     return [str(word) for word in [*words, "TASK", task, "DATASET.NUM_SHOTS", shots, *options, *images]]
+
+
+def check_merges(config, dataset):
+    """Merges `<Trainer>/<cfg>` with a data set as train.py does, and tries what its words name.
+
+    Raises whatever is wrong: a file that is not there, an unknown key, a value of the wrong type or that names nothing.
+    -> the frozen config
+    """
+    cfg = train.setup_cfg(train.parse_args(command("data", "out", config, dataset)))
+    family = next((family for family in FAMILIES if config.split("/")[1].startswith(family)), None)
+    assert family, f"{config}: the name of a configuration starts with its backbone's: {', '.join(FAMILIES)}"
+    assert cfg.MODEL.BACKBONE.NAME == FAMILIES[family], f"{config} is on {cfg.MODEL.BACKBONE.NAME}"
+    build_lr_scheduler(build_optimizer(nn.Linear(1, 1), cfg.OPTIM), cfg.OPTIM)
+    assert cfg.OPTIM.SCHEDULE_PER in ("epoch", "step"), cfg.OPTIM.SCHEDULE_PER
+    kind = trainers()[cfg.TRAINER.NAME]
+    kind.check_cfg(SimpleNamespace(), cfg)  # what the method itself refuses
+    for plugin in kind.PLUGINS:
+        plugin(SimpleNamespace(cfg=cfg))
+    return cfg
 
 
 def rehearse(argv):

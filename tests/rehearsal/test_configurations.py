@@ -1,14 +1,21 @@
-"""The registry's names, and that every configuration file resolves with some data set of each task."""
+"""The registry's names; every configuration file resolves with some data set; the published values of every method,
+released.yaml, are those of our configurations for the papers' backbone."""
 
+from functools import cache
 from itertools import cycle
+from pathlib import Path
 
 import pytest
 import yaml
 from dassl.data.datasets import DATASET_REGISTRY
-from helpers.merging import FAMILIES, check_merges
-from helpers.rehearsal import CONFIGS, configurations, dataset_files, trainers
+from helpers.miniatures import TABLE1
+from helpers.rehearsal import CONFIGS, FAMILIES, check_merges, configurations, dataset_files, trainers
+
+from trainers.core.identity import leaves
 
 pytestmark = pytest.mark.rehearsal
+RELEASED = yaml.safe_load((Path(__file__).parent / "released.yaml").read_text())
+CASES = [(config, entry) for entry in RELEASED for config in entry["configs"]]
 
 
 def test_the_methods_of_the_papers_are_registered():
@@ -37,3 +44,21 @@ def test_values_of_a_data_set_name_one():
     for path in [*CONFIGS.glob("trainers/*/*.yaml"), *CONFIGS.glob("plugins/*/*.yaml")]:
         named = (yaml.safe_load(path.read_text()) or {}).get("PER_DATASET", {})
         assert named.keys() <= set(DATASET_REGISTRY.registered_names()), path
+
+
+def plain(value):
+    """Tuples as lists, as YAML has them."""
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+@cache
+def merged(config, dataset):
+    return check_merges(config, dataset)
+
+
+@pytest.mark.parametrize(("config", "entry"), CASES, ids=[f"{config}-{entry['source']}" for config, entry in CASES])
+def test_released_values_are_ours(config, entry):
+    for dataset in entry.get("datasets", TABLE1):
+        options = dict(leaves(merged(config, dataset)))
+        ours = {key: plain(options[key]) for key in entry["values"]}
+        assert ours == entry["values"], f"{config} on {dataset}, {entry['source']}"

@@ -4,6 +4,7 @@ import pytest
 import torch
 from dassl.config import get_cfg_default
 from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.optim.lr_scheduler import ConstantWarmupScheduler, LinearWarmupScheduler
 from dassl.utils import UserError
 from torch.optim import lr_scheduler as torch_schedules
 
@@ -70,6 +71,16 @@ def test_without_warmup_equals_pytorch(options, reference):
 )
 def test_other_warmups(options, expected):
     assert rates(*built(optim_cfg(**options)), len(expected)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "kind, value, warm", [(ConstantWarmupScheduler, 0.01, 0.01), (LinearWarmupScheduler, 0.2, 0.5)]
+)
+def test_a_warm_up_stands_before_a_schedule_of_pytorch(kind, value, warm):
+    """The schedule's own epoch 0 comes after the warm-up."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = kind(optimizer, torch_schedules.StepLR(optimizer, 1, gamma=0.5), 2, value)
+    assert rates(schedule, optimizer, 5) == pytest.approx([value, warm, 1.0, 0.5, 0.25])
 
 
 def test_state_is_plain_and_continues_exactly():

@@ -1,19 +1,38 @@
-"""What public CoOp-style code imports from Dassl beside trainers and data, and how it reads registries and loaders."""
+"""What public CoOp-style code imports from Dassl beside trainers and data, and how it reads registries and loaders;
+what an import costs; the logger."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from dassl import utils
 from dassl.config import clean_cfg, get_cfg_default
 from dassl.engine import trainer
 from dassl.evaluation import Classification
-from dassl.optim.lr_scheduler import ConstantWarmupScheduler, LinearWarmupScheduler
-from dassl.utils import tools
 from torch.utils.tensorboard import SummaryWriter
+
+LIGHT = """
+import sys
+import dassl.utils.errors, dassl.config, dassl.data.datasets
+assert "torch" not in sys.modules, "PyTorch was imported"
+from dassl.utils import *
+import dassl.utils
+assert all(name in globals() for name in dassl.utils.__all__) and dassl.utils.tools.read_image is read_image
+import dassl.engine.trainer
+assert "torch.utils.tensorboard" not in sys.modules
+"""
+
+
+def test_errors_and_configurations_need_no_pytorch():
+    path = Path(__file__).resolve().parents[2] / "third_party"
+    subprocess.run([sys.executable, "-c", LIGHT], check=True, env={**os.environ, "PYTHONPATH": str(path)})
 
 
 def test_names_stand_where_upstream_has_them(tmp_path):
+    tools = utils.tools
     assert trainer.SummaryWriter is SummaryWriter
     tools.mkdir_if_missing(str(tmp_path / "a/b"))
     tools.write_json([1], str(tmp_path / "a/b/c.json"))
@@ -22,21 +41,6 @@ def test_names_stand_where_upstream_has_them(tmp_path):
     cfg = get_cfg_default()
     clean_cfg(cfg, "mcd")
     assert set(cfg.TRAINER) == {"NAME", "MCD"}
-    code = "import sys; import dassl.engine.trainer; sys.exit('torch.utils.tensorboard' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}).returncode == 0
-
-
-@pytest.mark.parametrize(
-    "kind, value, warm", [(ConstantWarmupScheduler, 0.01, 0.01), (LinearWarmupScheduler, 0.2, 0.5)]
-)
-def test_a_warm_up_stands_before_a_schedule_of_pytorch(kind, value, warm):
-    """Rates of epochs 0 to 4; the schedule's own epoch 0 comes after the warm-up."""
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    schedule = kind(optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5), 2, value)
-    for expected in (value, warm, 1.0, 0.5, 0.25):
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected)
-        optimizer.step()
-        schedule.step()
 
 
 def test_an_evaluator_may_reset_what_its_constructor_sets_later():
@@ -53,3 +57,30 @@ def test_an_evaluator_may_reset_what_its_constructor_sets_later():
     evaluator = Grouped(get_cfg_default())
     evaluator.process(torch.eye(2), torch.tensor([0, 1]))
     assert evaluator.hits == [0, 0] and evaluator.evaluate()["accuracy"] == 100
+
+
+def test_registry_knows_names_and_suggests():
+    registry = utils.Registry("TRAINER")
+
+    @registry.register()
+    class CoOp:
+        pass
+
+    assert registry.get("CoOp") is CoOp and registry.registered_names() == ["CoOp"]
+    with pytest.raises(utils.UserError, match="unknown trainer 'Coop'.*nearest first: CoOp") as error:
+        registry.get("Coop")
+    assert isinstance(error.value, KeyError)
+
+
+def test_logger_tees_switches_and_never_overwrites(tmp_path, capsys):
+    one, two, console = tmp_path / "one", tmp_path / "two", sys.stdout
+    try:
+        for folder, text in ((one, "first"), (two, "second"), (one, "third")):
+            utils.setup_logger(str(folder))
+            print(text)
+            assert max(folder.iterdir()).read_text() == f"{text}\n"  # at once: a killed run keeps its log
+        utils.setup_logger(None)
+    finally:
+        sys.stdout = console
+    assert capsys.readouterr().out == "first\nsecond\nthird\n"
+    assert (one / "log.txt").read_text() == "first\n" and (two / "log.txt").read_text() == "second\n"

@@ -95,20 +95,14 @@ def test_prepare_downloads_unpacks_places_and_checks(data, load, hosted, server,
         (zipped({"other/1.jpg": b"1"}), "0" * 32, "its MD5 sum is not 00"),
     ],
 )
-def test_archive_that_is_not_what_it_should_be(data, hosted, server, tmp_path, monkeypatch, archive, md5, fault):
+def test_files_that_are_not_what_they_should_be(data, hosted, server, tmp_path, monkeypatch, archive, md5, fault):
     images = dataclasses.replace(hosted.resources[0], md5=md5, inner="")
     monkeypatch.setitem(SOURCES, "Caltech101", dataclasses.replace(hosted, resources=[images, hosted.resources[1]]))
     server.files["/caltech-101.zip"] = archive
-    with pytest.raises(UserError, match=f"(?s)not complete; missing: caltech-101/101_ObjectCategories.*{fault}"):
-        data.main(["prepare", "Caltech101", "--root", str(tmp_path)])
-    assert (tmp_path / "caltech-101" / SPLIT).exists() and not (tmp_path / next(iter(IMAGES))).exists()
-
-
-def test_split_that_is_not_coops_is_refused(data, hosted, server, tmp_path):
     server.files["/split.json"] = server.files["/split.json"].replace(b"ant", b"elephant")
-    with pytest.raises(UserError, match="another split than CoOp's"):
+    with pytest.raises(UserError, match=f"(?s)not complete; missing: .*{fault}.*it is another split than CoOp's"):
         data.main(["prepare", "Caltech101", "--root", str(tmp_path)])
-    assert not (tmp_path / "caltech-101" / SPLIT).exists()
+    assert not [*tmp_path.glob("caltech-101/*")]
 
 
 def test_check_names_what_is_missing_and_writes_nothing(data, hosted, tmp_path, capsys):
@@ -150,14 +144,11 @@ def packed(path, kind, name, form=tarfile.REGTYPE, to=""):
     return path
 
 
-@pytest.mark.parametrize("kind", ["w", "w:gz", "w:bz2", "w:xz", "zip"])
-def test_no_entry_of_an_archive_leaves_the_folder(tmp_path, kind):
-    out = tmp_path / "out" / "in"
-    preparing.extract(packed(tmp_path / "x", kind, "a/b.jpg"), out)
-    assert all_files(out) == ["a/b.jpg", "ok.jpg"]
-    for name in ("../evil", "a/../../evil", "/tmp/evil-of-a-test"):
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/tmp/evil-of-a-test"])
+def test_no_entry_of_an_archive_leaves_the_folder(tmp_path, name):
+    for kind in ("w:gz", "zip"):
         try:
-            preparing.extract(packed(tmp_path / "x", kind, name), out)
+            preparing.extract(packed(tmp_path / "x", kind, name), tmp_path / "out" / "in")
         except tarfile.FilterError:
             assert kind != "zip"
     assert {*os.listdir(tmp_path)} == {"x", "out"} and os.listdir(tmp_path / "out") == ["in"]
