@@ -65,7 +65,8 @@ def training_table(args, cfg, store, files):
     """FeatureTable of the training images, with as many views of each as the options ask for."""
     if not args.only_drawn:
         return store.table(files, args.views)
-    drawn = set()
+    cfg, drawn = cfg.clone(), set()
+    cfg.defrost()
     for cfg.SEED, cfg.DATASET.NUM_SHOTS in product(SEEDS, LISTED_SHOTS):
         drawn |= {item.impath for item in build_dataset(cfg).train_x}
     groups = [[file for file in files if file in drawn], [file for file in files if file not in drawn]]
