@@ -81,5 +81,5 @@ def table(form, root=""):
 
 
 def markdown():
-    """DATASETS.md: the text of page.md, what there is, and the whole table."""
-    return f"{HEAD.read_text(encoding='utf-8')}\n{table('github')}\n\n```yaml\n{TABLE.read_text(encoding='utf-8')}```"
+    """DATASETS.md: the text of page.md, and what there is."""
+    return f"{HEAD.read_text(encoding='utf-8')}\n{table('github')}"
