@@ -216,6 +216,6 @@ def test_one_image_per_class_is_defined(tiny_bank, tmp_path):
     assert runs.results(tmp_path)["metrics"]["base"] > 0
 
 
-def test_a_flag_may_stand_behind_the_options():
-    args = train.parse_args("--trainer CoOp TASK base2new OPTIM.WARMUP_EPOCH -1 --seed 1".split())
-    assert (args.seed, args.opts) == (1, ["TASK", "base2new", "OPTIM.WARMUP_EPOCH", "-1"])
+def test_a_flag_behind_the_options_says_where_it_stands():
+    with pytest.raises(UserError, match="put --seed in front of TASK"):
+        train.parse_args("--trainer CoOp TASK base2new OPTIM.WARMUP_EPOCH -1e0 --seed 1".split())

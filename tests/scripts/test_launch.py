@@ -96,7 +96,7 @@ def test_the_status_is_that_of_the_files_and_a_dry_run_prints_the_commands(fewsh
     wait_for(lambda: any("81" in path.read_text() for path in ready.root.glob("output/fewshot/*/shots_4/*/*/.*.log")))
     *rows, counts = fewshot("--status", SHOTS="1 2 4 8").stdout.splitlines()
     assert counts == "# 1 done, 1 failed, 1 begun, 1 waiting" and len(ready.started()) == 3
-    assert rows[0] == "done     output/fewshot/eurosat/shots_1/CoOp/miniclip/seed1  accuracy 70.0"
+    assert rows[0] == "done     output/fewshot/eurosat/shots_1/CoOp/miniclip/seed1  base 80.0, new 50.0"
     assert rows[1].startswith("failed") and rows[1].endswith("error: the data are gone; exit code 3")
     assert rows[2].startswith("begun") and rows[2].endswith("80 ± 1 → 81") and rows[3].startswith("waiting")
     process.terminate()

@@ -103,7 +103,7 @@ def test_a_finished_run_answers_for_any_names_and_a_transfer_takes_its_images_al
 def test_what_it_cannot_do_is_said(bank, tmp_path):
     with pytest.raises(UserError, match="every class has one image.*NUM_SHOTS 2 or more"):
         train.main(argv(bank, tmp_path / "one", "GaussianLDA", "DATASET.NUM_SHOTS", "1"))
-    with pytest.raises(UserError, match="Prototype is made of training images, and DATASET.NUM_SHOTS is 0"):
+    with pytest.raises(UserError, match="Prototype is made of training images: give DATASET.NUM_SHOTS 1"):
         train.main(argv(bank, tmp_path / "none", "Prototype", "DATASET.NUM_SHOTS", "0"))
     assert "SAR: it learns no prompts" in explain("Prototype_SAR")
 

@@ -95,7 +95,7 @@ class EncodingStore(Store):
         sources = [self.source(file) for file in files]
         images = Views(sources, paths if self.named else None, transform, views, self.cfg.FEATURES.SEED)
         size = max(1, BATCH.get(device.type, 64) // max(views, 1))
-        features, counts = [torch.empty(0, backbone.embed_dim, dtype=dtype)], [0]
+        features, counts = [], [0]
         workers = {"num_workers": self.cfg.DATALOADER.NUM_WORKERS, "worker_init_fn": leave_signals}
         for batch in DataLoader(images, size, collate_fn=list, **workers):
             for arrays, reason in batch:
@@ -108,7 +108,8 @@ class EncodingStore(Store):
                 pixels = torch.cat(good).to(device, backbone.dtype, memory_format=torch.channels_last)
                 features.append((tuned or backbone.encode_image)(pixels).to("cpu", dtype))
             bar.update(len(batch))
-        return {"features": torch.cat(features), "offsets": torch.tensor(counts).cumsum(0)}
+        none = torch.empty(0, backbone.embed_dim, dtype=dtype)
+        return {"features": torch.cat(features) if features else none, "offsets": torch.tensor(counts).cumsum(0)}
 
 
 PART = 256  # images; what an interruption can cost

@@ -57,7 +57,6 @@ def test_a_source_run_of_a_twin_is_the_plain_method_and_a_generator(source, tiny
     assert same_state(source, tmp_path)
     assert found["metrics"] == results(tmp_path)["metrics"] and not found["source"]
     assert (source / "generator/generator.pth.tar").exists() and not (tmp_path / "generator").exists()
-    assert "real features alone" in log(source)
 
 
 def test_plain_methods_apply_the_source_to_the_target(source, target_bank, miniclip_backbone, tmp_path):

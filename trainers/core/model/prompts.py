@@ -137,7 +137,7 @@ class ClassTokens:
         chosen, at = copy.copy(self), index.cpu()
         chosen.names = [self.names[i] for i in at.tolist()]
         chosen.length, chosen.name_length = self.length[at], self.name_length[at]
-        chosen.embedding = self.embedding[to_device(index, self.embedding.device), : int(chosen.length.max())]
+        chosen.embedding = self.embedding[to_device(index, self.embedding.device), : max(chosen.length.tolist())]
         return chosen
 
 
