@@ -46,7 +46,7 @@ def read_only(parse):
 
 
 @pytest.mark.parametrize("words", list(commands()))
-def test_a_command_runs(words, monkeypatch):
+def test_a_command_runs(words, monkeypatch, tmp_path):
     start = next(i for i, word in enumerate(words) if word in ("bash", "python"))
     settings, program, rest = words[:start], Path(words[start + 1]), words[start + 2 :]
     for setting in settings:
@@ -60,7 +60,7 @@ def test_a_command_runs(words, monkeypatch):
         cut = rest.index("--") if "--" in rest else len(rest)
         rest = [word for word in rest[:cut] if word not in ("...", "RUN")] + ["--dry-run", *rest[cut:]]
         rest = ["table1" if word == "my_runs.yaml" else word for word in rest]
-        environment = {**os.environ, "PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": "0"}
+        environment = {**os.environ, "PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": "0", "OUTPUT": str(tmp_path)}
         done = subprocess.run(
             [words[start], str(program), *rest], cwd=ROOT, env=environment, capture_output=True, text=True
         )
