@@ -12,7 +12,8 @@ whose results are another run's; it is not made without --force. KEY VALUE behin
 runs, and name their own folder. Variables of the environment:
 
 DATA=DIR     image root (empty: the shipped feature bank)     BANK=FILE   another feature bank
-OUTPUT=DIR   folder of the results                            PYTHON=..., VENV=DIR   the Python to use
+OUTPUT=DIR   folder of the results                            JOBS=N      runs side by side
+PYTHON=..., VENV=DIR   the Python to use
 """
 
 import argparse

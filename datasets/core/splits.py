@@ -56,7 +56,7 @@ def read_bank_split(path, dataset, needs_train=True):
         raise UserError(f"{path} is a bank of {header.get('dataset')!r}, but DATASET.NAME is {dataset!r}")
     gc.disable()  # it would look through a million new items again and again
     try:
-        columns, names = bank_header.read_bank_columns(path)
+        columns, names = bank_header.read_bank_columns(path, header)
         raw = {
             part: list(map(Item, paths, labels, map(names.__getitem__, labels)))
             for part, (paths, labels) in columns.items()

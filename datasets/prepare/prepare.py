@@ -76,7 +76,7 @@ def fetch(resource, file):
             check_download(part, resource)
             part.rename(file)
             return
-        except UserError as error:
+        except (UserError, OSError) as error:  # OSError: nothing came, and nobody said why
             part.unlink(missing_ok=True)
             reasons.append(f"{url}: {error}")
     raise UserError("\n  ".join(reasons))

@@ -1,4 +1,4 @@
-"""What scripts share: numbers, images and runs that users name at the command line."""
+"""What scripts share: numbers and runs that users name at the command line."""
 
 import argparse
 from collections.abc import Callable

@@ -6,7 +6,7 @@ No other place knows these. PyTorch is imported only to compare a finished run w
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,9 +105,11 @@ def require(what: str, name: str, known: Iterable[str]):
 # A run that has begun is being made, or was interrupted.
 DONE, STALE, FAILED, BEGUN, WAITING = STATES = ("done", "stale", "failed", "begun", "waiting")
 ENDED = "exit code "  # the last line of a failed run's log
-# A run takes these from its backbone and its task, and refuses other values.
-TAKEN = [f"INPUT.{name}" for name in ("PIXEL_MEAN", "PIXEL_STD", "SIZE", "INTERPOLATION")]
-TAKEN.append("DATASET.SUBSAMPLE_CLASSES")
+# A run takes these from its backbone, and refuses other values.
+OF_THE_BACKBONE = [f"INPUT.{name}" for name in ("PIXEL_MEAN", "PIXEL_STD", "SIZE", "INTERPOLATION")]
+
+
+header_of = cache(read_bank_header)  # the runs of a list have few banks
 
 
 class State(NamedTuple):
@@ -135,18 +137,15 @@ def differences(run: Run, record: dict) -> list[str]:
     """What tells the run that train.py would make of the command from the finished one which `record`, a results.json,
     is of; [] where it is the same."""
     import train
-    from trainers.core.run import options_of
+    from trainers.core.run import as_trained, options_of
 
     cfg, recorded = train.setup_cfg(train.parse_args(run.command()[1:])), record.get("identity")
     if not recorded:
         return []  # versions before 0.2.0 did not keep it
-    if "normalize" not in cfg.INPUT.TRANSFORMS:
-        cfg.defrost()
-        cfg.INPUT.TRANSFORMS = (*cfg.INPUT.TRANSFORMS, "normalize")  # as every run does
-    own, defaults, sections = options_of(cfg)
-    own.update({key: recorded[key] for key in TAKEN if key in recorded})
+    own, defaults, sections = options_of(as_trained(cfg))
+    own.update({key: recorded[key] for key in OF_THE_BACKBONE if key in recorded})
     reasons = identity.differences(own, recorded, defaults, sections)[: identity.SHOWN]
-    bank = read_bank_header(cfg.FEATURES.BANK) if cfg.FEATURES.BANK else {}
+    bank = header_of(cfg.FEATURES.BANK) if cfg.FEATURES.BANK else {}
     is_other_bank = bank and bank.get("header_digest", bank.get("digest")) != recorded.get("images")
     if is_other_bank or not bank and record["bank"]:
         reasons.append("it was made on other images or another feature bank")

@@ -11,7 +11,7 @@ def read_bank(path):
     tensors, metadata = open_bank(path)
     tensors = {name: value[torch.arange(len(value))] for name, value in tensors.items()}
     if "features" not in tensors:  # a cache has no split
-        columns, names = read_bank_columns(path)
+        columns, names = read_bank_columns(path, metadata)
         metadata["split"] = {
             part: [(path, label, names[label]) for path, label in zip(*column)] for part, column in columns.items()
         }

@@ -39,7 +39,7 @@ from trainers.core.run import options_of
 
 
 class Config(dict):
-    FEATURES, INPUT = SimpleNamespace(BANK=""), SimpleNamespace(TRANSFORMS=["normalize"])
+    FEATURES = SimpleNamespace(BANK="")
 
 
 def parse_args(words):
@@ -90,6 +90,9 @@ if __name__ == "__main__":
 
 FAKE_RUN = """
 from . import identity
+
+def as_trained(cfg):
+    return cfg
 
 def options_of(cfg):
     sections = ["COOP", "SHIP"]

@@ -18,12 +18,12 @@ SMALL = (("TRAINER.SHIP.EPOCHS", "1"), ("TRAINER.SHIP.HIDDEN_DIM", "16"))
 
 @pytest.fixture(scope="module")
 def finished(tiny_bank, tmp_path_factory):
-    """finished(trainer) -> a run that train.py made on the tiny bank, in a process of its own."""
+    """finished(trainer, task) -> a run that train.py made on the tiny bank, in a process of its own."""
     out = tmp_path_factory.mktemp("finished")
 
-    def make(trainer):
+    def make(trainer, task="base2new"):
         options = QUICK + (SMALL if "SHIP" in trainer else ())
-        run = Run("base2new", "caltech101", trainer, "miniclip", 1, 2, options, output=str(out), bank=str(tiny_bank))
+        run = Run(task, "caltech101", trainer, "miniclip", 1, 2, options, output=str(out), bank=str(tiny_bank))
         if not run.results.exists():
             subprocess.run([sys.executable, *run.command()], cwd=ROOT, capture_output=True, check=True)
         return run
@@ -57,6 +57,11 @@ def test_a_run_of_the_launcher_is_to_the_bit_that_of_a_process_of_its_own(finish
 @pytest.mark.parametrize("trainer", ["ZeroshotCLIP", "CoOp", "Tip_Adapter_F", "CoOp_SHIP_GATE"])
 def test_the_same_run_is_done(finished, trainer):
     assert state_of(finished(trainer)).name == "done"
+
+
+@pytest.mark.parametrize("task", ["gzsl", "leave_classes_out"])
+def test_a_task_that_takes_the_base_half_by_itself_is_done(finished, task):
+    assert state_of(finished("ZeroshotCLIP", task)).name == "done"
 
 
 def test_another_run_is_stale_and_says_why(finished):

@@ -146,7 +146,7 @@ class BankStore(Store):
                 f"{backbone.name} as the run has it: set MODEL.BACKBONE.NAME, or use images with --root"
             )
         parts = []
-        for name, (paths, _) in read_bank_columns(path)[0].items():
+        for name, (paths, _) in read_bank_columns(path, metadata)[0].items():
             features = tensors[f"{name}.features"]
             offsets = tensors.get(f"{name}.offsets", torch.arange(len(features) + 1))  # older: a row each
             if len(offsets) != len(paths) + 1 or offsets[-1] != len(features):

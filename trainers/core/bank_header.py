@@ -44,11 +44,11 @@ def read_bank_header(path: str | Path) -> dict[str, str]:
     return header
 
 
-def read_bank_columns(path: str | Path) -> tuple[dict[str, list], list[str]]:
-    """-> ({part: [relative paths, labels] of its images}, class names by label). Raises UserError."""
+def read_bank_columns(path: str | Path, header: dict[str, str]) -> tuple[dict[str, list], list[str]]:
+    """Of a bank with this header -> ({part: [relative paths, labels] of its images}, class names by label). Raises
+    UserError."""
     from safetensors import safe_open
 
-    header = read_bank_header(path)
     if "split" in header:  # of the older formats
         columns = _columns(json.loads(header["split"]))
     else:

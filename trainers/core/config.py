@@ -195,6 +195,8 @@ def build_schedule(optimizer, optim, steps):
     try:
         return build_lr_scheduler(optimizer, optim)
     except TypeError as error:
+        if optim.WARMUP_EPOCH <= 0 or "__init__()" not in str(error):
+            raise
         raise UserError(
             "the warm-up of the installed Dassl fails on PyTorch 2.7 and newer: put this repository's third_party "
             "first on PYTHONPATH, or pip install 'torch<2.7'; OPTIM.WARMUP_EPOCH -1 trains without, with other results"

@@ -16,6 +16,7 @@ from . import checkpoints, identity
 from .config import declare_options, parts_of
 from .contents import content_hashes
 from .files import RESULTS, UserError, hash_of, locked, names_hash, read_results, replacing, results_beside, summary
+from .model.backbone import with_normalize
 from .tasks import TASKS, with_options
 from .version import __version__, commit
 
@@ -44,6 +45,14 @@ def options_of(cfg) -> tuple[dict, dict, list[str]]:
     declare_options(default_cfg, parts)
     defaults = {**identity.options(default_cfg, sections), **dict.fromkeys(revisions, 1)}
     return {**identity.options(cfg, sections), **revisions}, defaults, sections
+
+
+def as_trained(cfg):
+    """A copy of a configuration as a training run records it: with the classes that its task takes, and normalising."""
+    base = {"SUBSAMPLE_CLASSES": "base"} if TASKS[cfg.TASK].takes_base_half(cfg) else {}
+    cfg = with_options(cfg, **base)
+    cfg.INPUT.TRANSFORMS = with_normalize(cfg.INPUT.TRANSFORMS)
+    return cfg
 
 
 def method_name(trainer: type) -> str:

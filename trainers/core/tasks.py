@@ -34,7 +34,7 @@ class Task:
         """Opens the data set: for `training` with the classes that the task trains on, else as the options ask. Raises
         UserError where the options contradict the task."""
         self.cfg = cfg
-        if training and self.takes_base_half():
+        if training and self.takes_base_half(cfg):
             if self.subset == "new":
                 raise UserError(f"TASK {cfg.TASK} trains on the base half; SUBSAMPLE_CLASSES is new: add --eval-only")
             self.cfg = with_options(cfg, SUBSAMPLE_CLASSES="base")
@@ -43,7 +43,8 @@ class Task:
     def open(self):
         return build_dataset(self.cfg)
 
-    def takes_base_half(self):
+    @staticmethod
+    def takes_base_half(cfg):
         """Whether it trains on the base half of the classes, whatever was asked for."""
         return False
 
@@ -83,7 +84,8 @@ class BaseToNew(Task):
 
     H_OF = {"H": ("base", "new"), "all_H": ("all_base", "all_new")}
 
-    def takes_base_half(self):
+    @staticmethod
+    def takes_base_half(cfg):
         return True
 
     def evaluations(self):
@@ -109,8 +111,9 @@ class GeneralizedZeroShot(Task):
 
     H_OF = {"H": ("seen", "unseen")}
 
-    def takes_base_half(self):
-        return not has_own_splits(self.cfg)
+    @staticmethod
+    def takes_base_half(cfg):
+        return not has_own_splits(cfg)
 
     def real_classnames(self):
         return list(self.dataset.seen_classnames if has_own_splits(self.cfg) else self.dataset.classnames)
@@ -139,9 +142,10 @@ class LeaveClassesOut(BaseToNew):
             raise UserError("leave_classes_out is evaluated when it is trained; for --eval-only set TASK base2new")
         super().__init__(cfg)
 
-    def takes_base_half(self):
+    @staticmethod
+    def takes_base_half(cfg):
         """All classes of an own folder that tests nothing are base classes."""
-        return not has_own_splits(self.cfg) and self.cfg.DATASET.SPLIT != "none"
+        return not has_own_splits(cfg) and cfg.DATASET.SPLIT != "none"
 
     def open(self):
         drawn = build_dataset(self.cfg)

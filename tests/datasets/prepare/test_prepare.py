@@ -105,6 +105,16 @@ def test_files_that_are_not_what_they_should_be(data, hosted, server, tmp_path, 
     assert not [*tmp_path.glob("caltech-101/*")]
 
 
+def test_a_drive_that_gives_nothing_does_not_keep_the_next_address_from_being_tried(
+    data, hosted, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(preparing, "download_from_drive", lambda url, path: None)
+    images, splits = hosted.resources
+    splits = dataclasses.replace(splits, urls=[f"{preparing.DRIVE}uc?id=1", *splits.urls])
+    monkeypatch.setitem(SOURCES, "Caltech101", dataclasses.replace(hosted, resources=[images, splits]))
+    assert data.main(["prepare", "Caltech101", "--root", str(tmp_path)]) == 0
+
+
 def test_check_names_what_is_missing_and_writes_nothing(data, hosted, tmp_path, capsys):
     root = tmp_path / "D"
     root.mkdir()

@@ -75,3 +75,6 @@ def test_upstreams_warm_up_on_current_pytorch_says_what_to_do(monkeypatch):
     optim.WARMUP_EPOCH, optim.SCHEDULE_PER = 1, "epoch"
     with pytest.raises(UserError, match="third_party first on PYTHONPATH.*torch<2.7"):
         config.build_schedule(optimizer, optim, steps=None)
+    optim.WARMUP_EPOCH = -1
+    with pytest.raises(TypeError):  # another error, which passes as it is
+        config.build_schedule(optimizer, optim, steps=None)

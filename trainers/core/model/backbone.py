@@ -130,7 +130,11 @@ def apply_preprocessing(cfg, backbone):
                 f'or command line, or type INPUT.{key} "{value}"'
             )
         cfg.INPUT[key] = kind(value)
-    # Dassl leaves it to the list, also at test; a backbone without it sees other images
-    if "normalize" not in cfg.INPUT.TRANSFORMS:
-        cfg.INPUT.TRANSFORMS = (*cfg.INPUT.TRANSFORMS, "normalize")
+    cfg.INPUT.TRANSFORMS = with_normalize(cfg.INPUT.TRANSFORMS)
     cfg.freeze()
+
+
+def with_normalize(transforms):
+    """INPUT.TRANSFORMS as every run has them. Dassl leaves normalising to the list, also at test; a backbone without it
+    sees other images."""
+    return transforms if "normalize" in transforms else (*transforms, "normalize")
