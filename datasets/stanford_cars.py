@@ -1,5 +1,5 @@
-"""Stanford Cars (Krause et al. 2013): 196 models of cars. The authors' page is gone; see DATASETS.md for where it can
-be had.
+"""Stanford Cars (Krause et al. 2013): 196 models of cars. The authors' page is gone; prepare/sources.yaml says where
+it can be had.
 """
 
 from .core import DATASET_REGISTRY, Item, Reader, split_classes

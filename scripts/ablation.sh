@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# An ablation on one dataset: the variants of configs/sweeps/ablation_<TABLE>.yaml, then the table. Arguments: bash scripts/ablation.sh --help
+# An ablation on one dataset: the variants of configs/sweeps/ablation_<TABLE>.yaml. Arguments: bash scripts/ablation.sh --help
 source "$(dirname "${BASH_SOURCE[0]}")/_common.sh"
 find_python
 exec "$PY" scripts/launch.py ablation "$@"

@@ -57,7 +57,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     place("--per-gpu", type=int, metavar="K", help="K runs side by side on each GPU")
     place("--slurm", nargs="*", type=key_value, metavar="KEY=VALUE", help="Slurm jobs, with these options of sbatch")
     add("--force", action="store_true", help="make finished runs anew")
-    add("--status", action="store_true", help="show what is done, begun, failed, waiting; run nothing")
+    add("--status", action="store_true", help="show what is done, stale, failed, begun, waiting; run nothing")
     add("--dry-run", action="store_true", help="print the commands; run nothing")
     args = parser.parse_intermixed_args(argv[:cut])
     options = argv[cut + 1 :]

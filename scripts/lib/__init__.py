@@ -1,2 +1,2 @@
-"""What the scripts share: runs and how they are launched (run, protocols, sweeps, launch), and tables of results
-(report/)."""
+"""What the scripts share: runs and how they are made (runs, lists, launcher, slurm), tables of results (report/) and
+benchmarks (bench/)."""

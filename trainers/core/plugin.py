@@ -1,5 +1,5 @@
-"""What a plug-in may do to a run. Each hook is called at one place (trainer.py, metrics.py), in the order in which
-the plug-ins stand in the trainer's name; no hook is required. The README has an example."""
+"""What a plug-in may do to a run. Hooks are called by trainer.py, predictor.py and run.py, in the order in which the
+plug-ins stand in the trainer's name; none is required. The README has an example."""
 
 from typing import TYPE_CHECKING
 

@@ -51,7 +51,7 @@ class Predictor(TrainerX):
         self.history, self.batch = [], {}  # history: the means of each epoch
         self.versions = run.versions()  # now, as files may change under a long run
         self.decisions = None  # of the last joint evaluation: (evaluation, answers [N], labels [N])
-        self.identity, self.origin = {}, {}  # origin: what train.py adds to results.json, its command line and files
+        self.identity, self.origin = {}, {}  # origin: what the caller adds to results.json, as its command line
         self.task, self.head, self.lab2cname, self.selection = None, None, {}, "last epoch"
         self.cfg = own_config(self.cfg, self.SECTION)
         self.temperature = 1.0  # of the probabilities that are shown; no decision depends on it
@@ -223,8 +223,8 @@ class Predictor(TrainerX):
             self.set_head(self.build_head(names), names, training=False)
 
     def resume_model_if_exist(self, directory):
-        """Continues from the newest checkpoint of `directory`; -> the epoch to start with, 0 where there is nothing to
-        continue. Raises UserError where the checkpoint was trained over other class names."""
+        """Continues from the newest checkpoint of `directory` -> the epoch to start with, 0 where there is nothing to
+        continue."""
         return checkpoints.resume(self, directory)
 
     # ---- evaluation
