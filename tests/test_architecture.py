@@ -32,11 +32,11 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["scripts"] = {*MAY_IMPORT}
 BOTTOM = [f"trainers.core.{name}" for name in ("bank_header", "contents", "download", "files", "folders", "version")]
-SHARED = {"lib.faults"}  # how an error is shown, by the scripts and by train.py; it imports nothing of ours
+SHARED = {"lib.faults"}  # how an error is shown, by the scripts and by train.py; of ours it imports the bottom alone
 MODELS = {"torch", "torchvision", "clip", "miniclip", "open_clip", "timm"}  # data sets know none
-# Packages that a function may import: a run does well without them, or they are one system's own.
-OPTIONAL = {"clip", "fcntl", "filelock", "gdown", "miniclip", "open_clip", "resource", "safetensors", "scipy", "slurm"}
-OPTIONAL |= {"gradio", "matplotlib", "onnx", "onnxruntime", "tensorboard", "timm", "tqdm"}
+# Packages that a function may import: a run does well without them.
+OPTIONAL = {"clip", "filelock", "gdown", "gradio", "matplotlib", "miniclip", "onnx", "onnxruntime", "open_clip"}
+OPTIONAL |= {"safetensors", "scipy", "tensorboard", "timm"}
 TESTS = {path.stem for path in (ROOT / "tests").iterdir()} - {"datasets", "trainers", "scripts", "third_party"}
 
 

@@ -26,12 +26,12 @@ def run_config(folder, options=()):
     return cfg
 
 
-def open_run(folder, epoch=None, options=()):
+def open_run(folder, options=()):
     """The trainer of the finished run in the output folder `folder`, with its trained head; its data are not opened.
 
     `options` (KEY, VALUE, ...) go over the run's own configuration. Raises UserError where there is no such run, or
     where its config.yaml does not say what the model was trained with.
     """
     trainer = build_trainer(run_config(folder, ["OUTPUT_DIR", "", *options]))
-    trainer.load_model(folder, epoch=epoch, overridden=options[::2])
+    trainer.load_model(folder, overridden=options[::2])
     return trainer

@@ -181,11 +181,11 @@ def metrics(path: Path):
     return json.loads(path.read_text(encoding="utf-8"))["metrics"] if path.is_file() else None
 
 
-def make_images(folder: Path, classes=("ant", "crab", "dolphin"), each=8):
+def make_images(folder: Path):
     """A folder of small coloured images, a sub-folder per class."""
-    for label, name in enumerate(classes):
+    for label, name in enumerate(("ant", "crab", "dolphin")):
         (folder / name).mkdir(parents=True)
-        for i in range(each):
+        for i in range(8):
             noise = np.random.default_rng([label, i]).integers(0, 128, (40, 48, 3))
             pixels = noise + 100 * np.eye(3, dtype=int)[label]
             Image.fromarray(pixels.astype("uint8")).save(folder / name / f"{name}_{i}.png")

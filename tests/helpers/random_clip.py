@@ -12,13 +12,13 @@ from trainers.core.model.prompts import tokenize
 INPUT_SIZE, EMBED_DIM, LOGIT_SCALE = 32, 32, 100.0
 
 
-def write_archive(path, seed=0, embed_dim=EMBED_DIM):
+def write_archive(path):
     """Writes a CLIP with the true vocabulary and 77 positions, two layers of width 64 a tower, input 32 x 32, CLIP's
-    initialisation and its trained logit scale. The same seed gives the same weights. -> path"""
+    initialisation and its trained logit scale; always the same weights. -> path"""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         # images, two layers of width 64, the smallest that an attention head of CLIP's code can have; then the text
-        model = CLIP(embed_dim, INPUT_SIZE, 2, 64, 16, 77, 49408, 64, 1, 2)
+        model = CLIP(EMBED_DIM, INPUT_SIZE, 2, 64, 16, 77, 49408, 64, 1, 2)
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
                 nn.init.normal_(parameter, std=0.02)  # a bias of zero would hide one that is forgotten

@@ -29,8 +29,8 @@ def rates(scheduler, optimizer, epochs):
     return result
 
 
-def built(cfg, model=None):
-    optimizer = build_optimizer(model or torch.nn.Linear(2, 2), cfg)
+def built(cfg):
+    optimizer = build_optimizer(torch.nn.Linear(2, 2), cfg)
     return build_lr_scheduler(optimizer, cfg), optimizer
 
 

@@ -85,7 +85,7 @@ def run(bank, tmp_path_factory):
     return out
 
 
-def plain_experts(backbone, state, x, base=BASE, new=NEW, residual=1.0):
+def plain_experts(backbone, state, x, base=BASE, new=NEW):
     """P12 over `base`, P13 over `new`, and P10, from a state dict and the backbone's own 77-token path."""
     unit, scale = lambda rows: F.normalize(rows, dim=-1), backbone.logit_scale.exp()
     image = unit(plain_adapter(state, "visual", x)[0])
@@ -93,7 +93,7 @@ def plain_experts(backbone, state, x, base=BASE, new=NEW, residual=1.0):
     def classes(names):
         return unit(plain_adapter(state, "textual", plain_text_features(backbone, names, state["ctx"]))[0])
 
-    refined = unit(image + residual * x) @ unit(classes(new) + residual * hand_written(backbone, new)).t()
+    refined = unit(image + x) @ unit(classes(new) + hand_written(backbone, new)).t()
     similarity = (image @ state["prototypes"].t()).max(1).values if len(state["prototypes"]) else None
     return scale * image @ classes(base).t(), scale * refined, similarity
 
