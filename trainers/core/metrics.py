@@ -98,11 +98,14 @@ def openworld_auc(score: Tensor, is_base: Tensor, right: Tensor) -> float:
     return shares * auroc(score[is_base & right], score[~is_base & right])
 
 
-def calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -> float:
+BINS = 15
+
+
+def calibration_error(logits: Tensor, labels: Tensor) -> float:
     """J5 of logits [N, C]."""
     confidence, predicted = logits.softmax(1).max(1)
-    place = (confidence * bins).long().clamp(max=bins - 1)
-    gaps = torch.zeros(bins, dtype=torch.float64, device=logits.device)
+    place = (confidence * BINS).long().clamp(max=BINS - 1)
+    gaps = torch.zeros(BINS, dtype=torch.float64, device=logits.device)
     gaps.index_add_(0, place, (predicted == labels).double() - confidence.double())
     return gaps.abs().sum().item() / len(labels)
 
