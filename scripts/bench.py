@@ -12,7 +12,7 @@ step          a step of SHIP's generator, of CoOp and of CoOp + SHIP, 32 images
 peers         these, CoCoOp, ProDA, CLIP-Adapter, Tip-Adapter-F and evaluation (each is a name of its own, too)
 bank          a made-up feature bank of 10 thousand and of 1.25 million training images
 startup       imports, and short runs by the launcher beside a process for each
-sweep         Table 1, and its methods that train no prompt, by the launcher beside a process for each (an hour)
+sweep         Table 1, and methods that train no prompt, by the launcher beside a process for each (an hour)
 
 Plain: all 77 positions of every prompt, synthetic features made batch by batch, texts encoded in every step and for
 every batch, a cache's product with one-hot labels. `with images`: the ratio where the plain formulation also encodes

@@ -133,7 +133,7 @@ def open_bank(path):
 class BankStore(Store):
     """Features from one bank file; needs no images. `about` says which it is.
 
-    Raises UserError where the bank does not belong to this backbone."""
+    Raises UserError where the bank is missing or damaged, or does not belong to this backbone."""
 
     def __init__(self, path, backbone, views=VIEWS_BESIDE_IMAGES):
         super().__init__(views)

@@ -21,16 +21,10 @@ NEUTRAL = ("DATASET.ROOT", "FEATURES.BANK", "FEATURES.DIR")
 # Beside the options: hashes of the data, the text of the hand-written prompt, the REVISION of each part of the run.
 TEMPLATE = "template"
 FILES = ("INIT_FROM", "INIT_WEIGHTS", "NAMES", "NEW_CLASSES")  # last parts of the keys that name a file or a run
-# Options that are gone, with the value at which they did nothing.
-REMOVED = {
-    "TRAINER.SHIP.EPISODES": False,
-    "TRAINER.SHIP.BASE_SHARE": 0.0,
-    "TRAINER.SHIP.MATCH": "none",
-    "TRAINER.SAR.LISTS": "datasets",
-    "TRAINER.GAUSSIAN_LDA.ALPHA": 1.0,
-    "TRAINER.GAUSSIAN_LDA.NEIGHBOURS": 64,
-    "TRAINER.GAUSSIAN_LDA.TEXTS": 16,
-}
+# Last parts of the keys of options that are gone, with the value at which they did nothing. Where another method still
+# has an option of that name, all of its runs have a value, and none is taken for gone.
+REMOVED = {"EPISODES": False, "BASE_SHARE": 0.0, "MATCH": "none"}
+REMOVED |= {"ALPHA": 1.0, "NEIGHBOURS": 64, "TEXTS": 16, "LISTS": "datasets"}
 SHOWN = 5  # options that an error names
 
 
@@ -90,7 +84,8 @@ def differences(own: dict, recorded: dict, defaults: dict, sections) -> list[str
 
 def is_idle(key: str, value) -> bool:
     """Whether a recorded option is one that is gone, and did nothing."""
-    return key in REMOVED and value == REMOVED[key]
+    name = key.rpartition(".")[2]
+    return name in REMOVED and value == REMOVED[name]
 
 
 def fingerprint(path: str) -> str:

@@ -185,8 +185,7 @@ class DomainGeneralization(Task):
 
 
 class CrossDataset(DomainGeneralization):
-    """The same for a target with other classes, all of which have only a name: a plug-in
-    may learn from their names."""
+    """The same for a target with other classes, all of which have only a name: a plug-in may learn from their names."""
 
     def label_only_classnames(self):
         return list(self.dataset.classnames)

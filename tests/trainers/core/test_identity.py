@@ -119,4 +119,3 @@ def test_what_tells_two_identities_apart():
     ]
     assert differences({}, {"TRAINER.SHIP.EPISODES": False, "TRAINER.PVA.KEEP": 0.9}) == []
     assert len(differences({}, {"TRAINER.SHIP.EPISODES": True})) == 1
-    assert not identity.is_idle("TRAINER.TIP_ADAPTER.ALPHA", 1.0)  # GaussianLDA's is gone, not this one
